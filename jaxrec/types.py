@@ -1,0 +1,103 @@
+"""The few types everything shares.
+
+Axis letters: `B` batch, `T` time, `K` slate, `M` candidates, `I` catalogue, `E` embedding, `F` feedback kinds,
+`H` history, `C` context, `A` actions, `U` user interests, `R` recommendable items, `S` logical shards, `N` users of
+one shard, `D` features of one position.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import struct
+
+Array = jax.Array
+Params = Any  # a plain nested dict of arrays
+Metrics = dict[str, Array]
+
+PADDING = -1  # item id of an empty history position; histories are right-aligned, newest last
+
+
+class World(struct.PyTreeNode):
+    """World parameters: everything large that users and policies read but reinforcement learning does not own.
+
+    An argument of every `reset`, `step`, `init` and `update`: never closed over, never donated, never in the
+    learner's state.
+    """
+
+    item_table: Array  # [I, E] one row an item: text embedding and other features
+    recommendable: Array | None = None  # [R] int32, increasing: items a policy may show; None: all of them
+    users: Any = None  # what one user model reads beside the table; its type is in that model's file
+
+
+class Observation(struct.PyTreeNode):
+    """What the agent sees; fields that a family of environments does not have are None.
+
+    Ids travel, embeddings do not: policies gather rows of `World.item_table` on the device.
+    """
+
+    user: Array | None = None  # [..., U] interests
+    context: Array | None = None  # [..., C]
+    history_items: Array | None = None  # [..., H] int32, newest last, PADDING where empty
+    history_feedback: Array | None = None  # [..., H, F]
+    candidates: Array | None = None  # [..., M] int32 item ids; None: the whole catalogue
+    candidate_features: Array | None = None  # [..., M, D] of documents that are in no table
+    mask: Array | None = None  # [..., M] bool, candidates that may be shown
+
+
+class StepOutput(struct.PyTreeNode):
+    """What one step of an environment gives back."""
+
+    obs: Observation  # what the policy sees next; under auto-reset a new user's first observation
+    reward: Array  # [...]
+    terminated: Array  # [...] bool, the user left: do not bootstrap
+    truncated: Array  # [...] bool, session cap: bootstrap from the value of final_obs
+    feedback: Array  # [..., K, F] of every shown item
+    final_obs: Observation  # the old user's last observation; equals obs unless the episode just ended
+
+
+class Transition(struct.PyTreeNode):
+    """One step as learners keep it: one observation a step; `extras` is the algorithm's own struct."""
+
+    obs: Observation
+    action: Array  # [..., K] int32 slate
+    reward: Array  # [...]
+    terminated: Array  # [...] bool
+    truncated: Array  # [...] bool
+    feedback: Array  # [..., K, F]
+    extras: Any = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnvSpec:
+    """Sizes, fields and names of one environment; 0 or None where a field is absent."""
+
+    name: str
+    slate_size: int  # K
+    num_items: int  # I
+    feedback: tuple[str, ...]  # names of the F feedback kinds
+    num_candidates: int | None = None  # M; None: the whole catalogue, and an action is an item id
+    user_size: int = 0  # U
+    context_size: int = 0  # C
+    history_length: int = 0  # H
+
+
+class Env(NamedTuple):
+    """Pure functions of one user; batch them with `jax.vmap`, never inside.
+
+    A slate is [K] int32 positions in the candidate set (item ids where `Observation.candidates` is None),
+    without repetition.
+    """
+
+    reset: Callable[[Array, World], tuple[Any, Observation]]
+    step: Callable[[Array, Any, Array, World], tuple[Any, StepOutput]]
+    params: World  # defaults; passed back in by the caller
+    spec: EnvSpec
+
+
+class Learner(NamedTuple):
+    """Pure functions; `state` holds everything that the next update reads except the world parameters."""
+
+    init: Callable[[Array, World], Any]
+    update: Callable[[Any, World], tuple[Any, Metrics]]

@@ -1,0 +1,25 @@
+"""Strict arithmetic and eight virtual devices for every test."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import pytest
+
+# Programs that several tests compile are compiled once a session.
+CACHE = tempfile.TemporaryDirectory(prefix="jaxrec-compiled-")
+jax.config.update("jax_compilation_cache_dir", CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, or a skip that says how to provide it."""
+    folder = Path(os.environ.get("JAXREC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; set JAXREC_DATA to the folder that holds ml-latest-small/")
+    return folder
