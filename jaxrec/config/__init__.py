@@ -1,0 +1,1 @@
+"""Configuration: typed sections, strict loading."""

@@ -1,0 +1,193 @@
+"""Recipes from YAML into typed sections: unknown keys, wrong types and values out of range fail here, in one line."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from jaxrec.checks import InputError, check_name, suggest
+
+T = TypeVar("T")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, which YAML would resolve silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # a list or mapping as a key: refused below, with its line
+            if key_node.value in seen:
+                line = key_node.start_mark.line + 1
+                raise InputError(f"line {line}: key {key_node.value!r} is given twice; keep one of them.")
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
+    """Read the recipe at `path`, apply `section.key=value` overrides, and build `cls`.
+
+    Raises InputError naming the file (or the override), the key, what was wanted and the nearest known name.
+    """
+    path = Path(path)
+    values = read_yaml(path)
+    for override in overrides:
+        _override(values, override)
+    return build_section(cls, values, "", str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; errors name the file and, where there is one, the line."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; the recipes that come with jaxrec are in configs/.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error}).") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        reason = " ".join(str(getattr(error, "problem", error)).split())
+        raise InputError(f"{path}: {where}not valid YAML ({reason}).") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections such as 'train:' at the top, got {type(values).__name__}.")
+    return values
+
+
+def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: str) -> T:
+    """Build the dataclass `cls` from a mapping; `where` is the dotted name of the section, `source` the file."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in fields:
+            raise InputError(f"{source}: {where or 'the recipe'} has no field {key!r}{suggest(key, fields)}.")
+    given = {key: _convert(value, hints[key], _dotted(where, key), source) for key, value in values.items()}
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in given and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(f"{source}: {_dotted(where, missing[0])} is missing; give it a value.")
+    try:
+        return cls(**given)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def to_dict(config: Any) -> Any:
+    """Plain data of a config: nested dicts, lists and scalars, ready for YAML or JSON."""
+    if dataclasses.is_dataclass(config):
+        return {field.name: to_dict(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {key: to_dict(value) for key, value in config.items()}
+    if isinstance(config, tuple | list):
+        return [to_dict(value) for value in config]
+    return config
+
+
+def to_yaml(config: Any) -> str:
+    """The resolved config as YAML that `load_config` reads back to an equal config."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    name, sign, text = override.partition("=")
+    if not sign or not name.strip():
+        raise InputError(f"override {override!r}: expected section.key=value, such as train.updates=100.")
+    try:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, InputError):
+        raise InputError(f"override {override!r}: the value is not valid YAML.") from None
+    *sections, key = name.strip().split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if inner is None:
+            inner = values[section] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
+        values = inner
+    values[key] = value
+
+
+def _dotted(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _convert(value: Any, hint: Any, where: str, source: str) -> Any:
+    """Turn a YAML value into the type of its field, or say what was wanted."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(value, arguments, where, source)
+    if dataclasses.is_dataclass(hint):
+        if dataclasses.is_dataclass(value):
+            return value  # built in Python and passed as an option
+        if not isinstance(value, Mapping):
+            raise _wrong(source, where, "a section of keys", value)
+        return build_section(hint, value, where, source)  # type: ignore[arg-type]
+    if origin is typing.Literal:
+        if value not in arguments:
+            wanted = " | ".join(str(a) for a in arguments)
+            raise InputError(
+                f"{source}: {where}: expected {wanted}, got {value!r}{suggest(value, map(str, arguments))}."
+            )
+        return value
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(source, where, "names with values", value)
+        return {str(k): _convert(v, arguments[1], _dotted(where, k), source) for k, v in value.items()}
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(source, where, "a list such as [1, 2]", value)
+        return tuple(_convert(v, arguments[0], f"{where}[{n}]", source) for n, v in enumerate(value))
+    return _convert_scalar(value, hint, where, source)
+
+
+def _convert_union(value: Any, options: tuple, where: str, source: str) -> Any:
+    if type(None) in options:
+        if value is None:
+            return None
+        options = tuple(o for o in options if o is not type(None))
+    if len(options) == 1:
+        return _convert(value, options[0], where, source)
+    # Variants of a section: the field `name` says which one.
+    if dataclasses.is_dataclass(value):
+        return value
+    by_name = {str(next(f.default for f in dataclasses.fields(o) if f.name == "name")): o for o in options}
+    if not isinstance(value, Mapping) or "name" not in value:
+        raise _wrong(source, where, f"a section with name: {' | '.join(by_name)}", value)
+    try:
+        check_name(f"{where}.name", str(value["name"]), by_name)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    return build_section(by_name[value["name"]], value, where, source)
+
+
+def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
+    if hint is float and isinstance(value, str):
+        # YAML 1.1 reads 1e-3 as text; a float field may still be written so.
+        try:
+            return float(value)
+        except ValueError:
+            raise _wrong(source, where, "a number", value) from None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        raise _wrong(source, where, names.get(hint, hint.__name__), value)
+    return value
+
+
+def _wrong(source: str, where: str, wanted: str, got: Any) -> InputError:
+    return InputError(f"{source}: {where}: expected {wanted}, got {got!r}.")
