@@ -1,0 +1,53 @@
+"""Losses: arrays in, (scalar, metrics) out."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.types import Array, Metrics
+
+
+def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, clip: float) -> tuple[Array, Metrics]:
+    """Clipped surrogate of one probability ratio a slate; [...], [...], [...] -> ([], metrics).
+
+    PPO, arXiv 1707.06347, eq. 7. `approx_kl` is the low-variance estimate mean(ratio - 1 - log ratio).
+    """
+    log_ratio = log_prob - old_log_prob
+    ratio = jnp.exp(log_ratio)
+    advantage = jax.lax.stop_gradient(advantage)
+    loss = -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage).mean()
+    metrics = {
+        "policy_loss": loss,
+        "approx_kl": (ratio - 1 - log_ratio).mean(),
+        "clip_fraction": (jnp.abs(ratio - 1) > clip).mean(),
+    }
+    return loss, metrics
+
+
+def value_loss(value: Array, old_value: Array, target: Array, clip: float | None) -> Array:
+    """Half the squared error; [...], [...], [...] -> []. With `clip`, the pessimistic clipped form of PPO."""
+    target = jax.lax.stop_gradient(target)
+    error = jnp.square(value - target)
+    if clip is not None:
+        near = old_value + jnp.clip(value - old_value, -clip, clip)
+        error = jnp.maximum(error, jnp.square(near - target))
+    return 0.5 * error.mean()
+
+
+def slate_entropy(log_prob: Array, old_log_prob: Array) -> Array:
+    """Entropy of sampled slates, -E log pi, estimated from slates of the older policy; [...], [...] -> [].
+
+    Differentiating the plain estimate -log pi gives zero on average (E grad log pi = 0), hence a bonus without
+    effect. The value here is the importance-weighted estimate; its gradient is the score-function gradient
+    -E[ratio (log pi - mean) grad log pi], which pushes towards higher entropy in expectation.
+    """
+    ratio = jnp.exp(log_prob - old_log_prob)
+    fixed = jax.lax.stop_gradient(log_prob)
+    baseline = fixed.mean()
+    return -(ratio * (fixed - baseline)).mean() - baseline
+
+
+def categorical_entropy(logits: Array) -> Array:
+    """Exact entropy of single choices; [..., M] -> []. Masked entries are -inf and count nothing."""
+    log_p = jax.nn.log_softmax(logits)
+    p = jnp.exp(log_p)
+    return -jnp.where(p > 0, p * jnp.where(p > 0, log_p, 0.0), 0.0).sum(-1).mean()

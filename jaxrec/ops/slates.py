@@ -1,0 +1,41 @@
+"""Slates without repetition under the Plackett-Luce model."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.types import Array
+
+
+def top_slate(logits: Array, slate_size: int) -> Array:
+    """Positions of the `slate_size` highest scores, best first; [..., M] -> [..., K] int32."""
+    return jax.lax.top_k(logits, slate_size)[1].astype(jnp.int32)
+
+
+def sample_slate(key: Array, logits: Array, slate_size: int) -> Array:
+    """Draw slates without replacement by Gumbel noise and top-K; [..., M] -> [..., K] int32.
+
+    Sorting perturbed logits is exactly sequential sampling from the renormalised softmax (Kool et al.,
+    arXiv 1903.06059). Masked candidates have logits -inf and are drawn only where fewer than K are left.
+    """
+    return top_slate(logits + jax.random.gumbel(key, logits.shape, logits.dtype), slate_size)
+
+
+def slate_log_prob(logits: Array, slate: Array) -> Array:
+    """Log pi(slate) = sum_k log softmax(logits without earlier picks)[slate_k]; [..., M], [..., K] -> [...].
+
+    The normaliser of pick k holds the candidates never picked and the picks k..K. One logsumexp over the former,
+    then a running logaddexp from the last pick to the first, is exact in float32 and reads the catalogue once.
+    """
+    num_candidates, slate_size = logits.shape[-1], slate.shape[-1]
+    picked = jnp.take_along_axis(logits, slate, axis=-1)  # [..., K]
+    if num_candidates == slate_size:
+        tail = jax.lax.cumlogsumexp(picked, axis=picked.ndim - 1, reverse=True)
+        return (picked - tail).sum(-1)
+    # The maximum of the unpicked is taken out by hand: jax's logsumexp has NaN gradients where all are -inf.
+    never = jnp.put_along_axis(logits, slate, -jnp.inf, axis=-1, inplace=False)
+    peak = jax.lax.stop_gradient(never.max(-1, keepdims=True))
+    peak = jnp.where(jnp.isfinite(peak), peak, 0.0)
+    mass = jnp.exp(never - peak).sum(-1, keepdims=True)
+    rest = jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)) + peak, -jnp.inf)  # [..., 1]
+    tail = jax.lax.cumlogsumexp(jnp.concatenate([picked, rest], -1), axis=picked.ndim - 1, reverse=True)
+    return (picked - tail[..., :-1]).sum(-1)
