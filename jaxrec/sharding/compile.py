@@ -1,0 +1,18 @@
+"""The one place that calls `jax.jit`; library functions stay plain."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def compiled(
+    function: Callable[..., Any],
+    *,
+    donate: int | tuple[int, ...] = (),
+    static: int | tuple[int, ...] = (),
+    out_shardings: Any = None,
+) -> Any:
+    """Compile `function`; arguments `donate` give their buffers away, outputs are laid out as `out_shardings`."""
+    options = {} if out_shardings is None else {"out_shardings": out_shardings}
+    return jax.jit(function, donate_argnums=donate, static_argnums=static, **options)

@@ -1,0 +1,48 @@
+"""The device mesh and PartitionSpecs by rule.
+
+State whose leading axis is the logical shards is laid over the `data` axis; network parameters, counters and world
+parameters are on every device. XLA then adds the one all-reduce of the gradients; no collectives are written here.
+"""
+
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxrec.checks import InputError
+
+DATA, MODEL = "data", "model"
+
+
+def make_mesh(devices: int = 0) -> Mesh:
+    """Lay `devices` devices (0: all that JAX sees) along the `data` axis."""
+    present = jax.devices()
+    if devices > len(present):
+        raise InputError(f"train.devices: expected at most the {len(present)} devices present, got {devices}.")
+    chosen = present[: devices or len(present)]
+    # Sizes positionally (the keyword was renamed in jax 0.11) and Auto axes: the default, Explicit, refuses gathers.
+    return jax.make_mesh((len(chosen), 1), (DATA, MODEL), (AxisType.Auto,) * 2, devices=chosen)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """On every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def state_shardings(mesh: Mesh, state: Any, sharded_fields: tuple[str, ...], num_shards: int) -> Any:
+    """Shardings of a learner's state: fields named in `sharded_fields` have [S, ...] leaves, the rest is replicated.
+
+    `state` may be abstract (`jax.eval_shape`). Raises InputError where the devices do not divide the shards.
+    """
+    devices = mesh.shape[DATA]
+    if num_shards % devices:
+        raise InputError(
+            f"learner.num_shards: {devices} devices do not divide {num_shards} logical shards; "
+            f"set learner.num_shards to a multiple of {devices}, or train.devices to a divisor of {num_shards}."
+        )
+    laid = NamedSharding(mesh, PartitionSpec(DATA))
+
+    def by_rule(path: tuple, _: Any) -> NamedSharding:
+        return laid if getattr(path[0], "name", None) in sharded_fields else replicated(mesh)
+
+    return jax.tree_util.tree_map_with_path(by_rule, state)

@@ -1,0 +1,109 @@
+"""Checkpoints of the whole learner state with Orbax: the latest ones and the best one are kept.
+
+A restored state continues bit for bit. Layout: RUN/checkpoints/STEP/{state,metrics,...}.
+"""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from jaxrec.checks import InputError
+
+METRIC = "return"
+
+
+class Checkpoints:
+    """Thin door to one `CheckpointManager`; close it, or use it as a context manager."""
+
+    def __init__(self, folder: Path, keep_latest: int = 2):
+        """Open or create `folder`; beside the best step the newest `keep_latest` ones are kept."""
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every item
+
+        def metric(metrics: dict[str, float]) -> float:
+            return metrics[METRIC]
+
+        keep = preservation_policy.AnyPreservationPolicy(
+            [
+                preservation_policy.LatestN(keep_latest),
+                preservation_policy.BestN(get_metric_fn=metric, reverse=False, n=1),
+            ]
+        )
+        # best_fn as well as the policy: without it Orbax does not write the metrics that BestN reads on resume.
+        options = ocp.CheckpointManagerOptions(best_fn=metric, best_mode="max", preservation_policy=keep)
+        self._folder = Path(folder).absolute()
+        try:
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        except (OSError, ValueError) as error:  # a folder that cannot be written, scores that are not JSON
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{self._folder}: cannot be opened or is damaged ({reason}); delete the newest step."
+            ) from None
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait for writes under way."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    @property
+    def latest(self) -> int | None:
+        """Newest complete step."""
+        return self._manager.latest_step()
+
+    @property
+    def best(self) -> int | None:
+        """Step with the highest return."""
+        return self._manager.best_step()
+
+    @property
+    def best_score(self) -> float:
+        """Return of the best step; -inf before the first."""
+        if self.best is None:
+            return -math.inf
+        metrics = self._manager.metrics(self.best)
+        return metrics[METRIC] if metrics else -math.inf
+
+    def save(self, step: int, state: Any, score: float) -> None:
+        """Write `state` under `step`; a NaN score counts as the worst (NaN breaks Orbax's ranking)."""
+        score = score if math.isfinite(score) else -1e30
+        if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics={METRIC: score}):
+            raise RuntimeError(f"checkpoint {step} was not written: {self._folder} already holds step {self.latest}.")
+
+    def restore(self, step: int, abstract: Any) -> Any:
+        """Read step `step` into the shapes, types and shardings of `abstract` (ShapeDtypeStructs)."""
+        where = self._folder / str(step)
+        try:
+            state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        except Exception as error:  # Orbax and TensorStore raise many kinds for damaged and differing trees
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{where}: does not fit this run's learner or is damaged ({reason}); "
+                "resume with the recipe it was written by, or delete this step to fall back to the one before."
+            ) from None
+        _check_same_shapes(where, state, abstract)
+        return state
+
+
+def _check_same_shapes(where: Path, state: Any, abstract: Any) -> None:
+    """Orbax pads or cuts arrays of another shape in some modes; a resumed run must refuse them."""
+    for (path, got), want in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(abstract), strict=True):
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise InputError(
+                f"{where}: {jax.tree_util.keystr(path)} has shape {got.shape} {got.dtype}, this run's learner "
+                f"wants {want.shape} {want.dtype}; resume with the recipe that wrote it."
+            )
+
+
+def abstract_like(state: Any, shardings: Any) -> Any:
+    """ShapeDtypeStructs of an abstract state with its shardings: the target of `Checkpoints.restore`."""
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

@@ -1,0 +1,57 @@
+"""Folders of plain arrays and JSON that any JAX program opens: policies, simulators.
+
+FOLDER/arrays/           a nested dict of numpy arrays, written by Orbax; restores on any topology, no target needed
+FOLDER/description.json  plain data: kind, version, sizes, names
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxrec.checks import InputError
+from jaxrec.storage.files import atomic_path, write_json
+
+VERSION = 1
+
+
+def save_portable(folder: Path, kind: str, arrays: dict[str, Any], description: dict[str, Any]) -> None:
+    """Write the folder whole or not at all; `arrays` is a nested dict of arrays, none of them of zero size."""
+    with atomic_path(Path(folder).absolute()) as temporary:
+        temporary.mkdir(parents=True)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(temporary / "arrays", jax.tree.map(np.asarray, arrays))
+        write_json(temporary / "description.json", {"kind": kind, "version": VERSION, **description})
+
+
+def read_description(folder: Path, kind: str) -> dict[str, Any]:
+    """The JSON beside the arrays; raises InputError unless the folder holds `kind` in a version this code reads."""
+    path = Path(folder) / "description.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: no saved {kind} here (description.json is missing); give the folder of one.")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        found, version = description["kind"], description["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore the file or make the {kind} again.") from None
+    if found != kind:
+        raise InputError(f"{folder}: holds a {found}, expected a {kind}.")
+    if version != VERSION:
+        raise InputError(f"{path}: version {version} of the format, expected {VERSION}; use the jaxrec that wrote it.")
+    return description
+
+
+def load_portable(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays as a nested dict of numpy arrays, and the description."""
+    folder = Path(folder).absolute()
+    description = read_description(folder, kind)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = checkpointer.restore(folder / "arrays")
+    except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{folder / 'arrays'}: unreadable ({reason}); restore it or make the {kind} again.") from None
+    return jax.tree.map(np.asarray, arrays), description

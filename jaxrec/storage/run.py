@@ -1,0 +1,79 @@
+"""The run folder: what was asked for, what was measured, what can be resumed.
+
+config.yaml     the recipe as resolved; a run is reproducible from it alone
+metrics.jsonl   a row an update, numbers of the learner only: an interrupted and resumed run writes the same bytes
+timings.jsonl   a row a compiled call, clocks only
+checkpoints/    whole learner states
+policy/         what another JAX program needs
+simulators/     the fitted users that trained and that judge
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxrec.checks import InputError
+from jaxrec.storage.files import write_text
+
+
+class RunFolder:
+    """Paths and append-only files of one run."""
+
+    def __init__(self, path: str | Path):
+        """Point at `path`; nothing is read or written yet."""
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.timings = self.path / "timings.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.policy = self.path / "policy"
+        self.simulators = self.path / "simulators"
+        self.evaluation = self.path / "evaluation.json"
+
+    @classmethod
+    def create(cls, path: str | Path, config_yaml: str) -> "RunFolder":
+        """Begin a run; refuses a folder that already holds something."""
+        run = cls(path)
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise InputError(f"{run.path}: already exists; add --resume to continue it, or name another with --run.")
+        try:
+            write_text(run.config, config_yaml)
+        except OSError as error:
+            raise InputError(f"{run.path}: cannot be written ({error.strerror}); name another with --run.") from None
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Point at an existing run."""
+        run = cls(path)
+        if not run.config.is_file():
+            raise InputError(f"{run.path}: not a run folder (config.yaml is missing); `jaxrec train` makes one.")
+        return run
+
+    def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows to metrics.jsonl; values that are not finite become null."""
+        _append(self.metrics, rows)
+
+    def append_timing(self, row: Mapping[str, Any]) -> None:
+        """Add one row to timings.jsonl."""
+        _append(self.timings, [row])
+
+    def cut_back(self, step: int) -> None:
+        """Drop rows behind `step` from metrics.jsonl, and a last row that was cut off by a crash."""
+        if not self.metrics.is_file():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+            if not line.endswith("\n") or json.loads(line)["step"] > step:
+                break
+            kept.append(line)
+        write_text(self.metrics, "".join(kept))
+
+
+def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        for row in rows:
+            clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+            file.write(json.dumps(clean, allow_nan=False) + "\n")
