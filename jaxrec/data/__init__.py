@@ -1,0 +1,31 @@
+"""Logs and item texts: reading, cleaning with an account, splitting, and a generated stand-in."""
+
+from jaxrec.config.schema import DataConfig
+from jaxrec.data.generated import read_generated
+from jaxrec.data.log import Catalogue, Dataset, Log, Split
+from jaxrec.data.readers import read_csv, read_movielens
+from jaxrec.data.split import global_time, leave_one_out, make_split, split_users
+
+READERS = {"movielens": read_movielens, "csv": read_csv, "generated": read_generated}
+
+
+def load_dataset(config: DataConfig, seed: int) -> Dataset:
+    """Read and clean the log that `data.source` names; `seed` matters to the generated one only.
+
+    Raises InputError, with file, line or key, for everything in the data a person can mend.
+    """
+    return READERS[config.source](config, seed)
+
+
+__all__ = [
+    "READERS",
+    "Catalogue",
+    "Dataset",
+    "Log",
+    "Split",
+    "global_time",
+    "leave_one_out",
+    "load_dataset",
+    "make_split",
+    "split_users",
+]

@@ -1,0 +1,113 @@
+"""A generated log with item texts: users of few, strong tastes meet a catalogue of topics."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxrec.checks import InputError, suggest
+from jaxrec.config.schema import DataConfig, FeedbackKind, GeneratedLog
+from jaxrec.data.clean import RawLog
+from jaxrec.data.item_text import ItemTable, check_template
+from jaxrec.data.log import Dataset, counted
+from jaxrec.data.readers import assemble
+from jaxrec.data.topics import DESCRIPTIONS, TITLES, TOPICS
+from jaxrec.data.values import binary_feedback
+
+FEEDBACK = "liked"  # the one column of feedback, 0 or 1
+OWN_SHARE = 0.5  # of what a user is shown comes from liked topics, the rest from the whole catalogue
+POPULARITY = 0.5  # exponent of item exposure: chance ~ rank ** -POPULARITY
+TOPIC_SKEW = 0.25  # the same for the topics that users like
+FIRST_SECOND, DAYS, DAY_S = 1_600_000_000, 365, 86_400.0  # users start within a year, and see an item a day
+
+
+@dataclasses.dataclass(frozen=True)
+class Tastes:
+    """What only the generator knows: who likes what, and why."""
+
+    topic: np.ndarray  # [I] int, of each item
+    quality: np.ndarray  # [I] float
+    interest: np.ndarray  # [U, topics] float: positive for liked topics, clearly negative for the others
+
+    def like_probability(self, user: int) -> np.ndarray:
+        """Chance that the user likes each item, [I]: sigmoid of interest in its topic plus its quality."""
+        return 1 / (1 + np.exp(-(self.interest[user, self.topic] + self.quality)))
+
+
+def read_generated(config: DataConfig, seed: int) -> Dataset:
+    """The generated log; the same sizes and seed give the same data set. Item columns: title, description.
+
+    Feedback kinds read the column `liked`, also where they name no column.
+    """
+    items_key, tastes_key, log_key = np.random.SeedSequence(seed).spawn(3)
+    sizes = config.generated
+    tastes = draw_tastes(sizes, np.random.default_rng(tastes_key))
+    items = _item_table(tastes.topic, np.random.default_rng(items_key))
+    check_template(config.text, list(items.columns), items.name)
+    rows = _draw_rows(sizes, tastes, np.random.default_rng(log_key))
+    kinds = {name: _kind(name, kind) for name, kind in config.feedback.items()}
+    kept = np.ones(len(rows["liked"]), bool)
+    raw = RawLog(
+        user=rows["user"],
+        item=rows["item"],
+        time=rows["time"],
+        feedback=binary_feedback(kinds, {FEEDBACK: rows["liked"]}, kept, lambda row: f"generated row {row}"),
+        feedback_names=tuple(kinds),
+        item_ids=items.ids,
+        account=(f"generated {counted(len(kept), 'row')} (seed {seed})",),
+    )
+    return assemble(raw, items, config, [])
+
+
+def draw_tastes(sizes: GeneratedLog, rng: np.random.Generator) -> Tastes:
+    """Topic and quality of each item, and `topics_liked` topics of each user, some more often than others."""
+    topic = rng.permutation(np.arange(sizes.items) % sizes.topics)
+    quality = rng.normal(0.0, 0.4, sizes.items)
+    chance = np.log(np.arange(1.0, sizes.topics + 1) ** -TOPIC_SKEW)
+    drawn = np.argsort(-(chance + rng.gumbel(size=(sizes.users, sizes.topics))), axis=1)
+    liked = drawn[:, : sizes.topics_liked]
+    interest = rng.normal(-3.0, 0.5, (sizes.users, sizes.topics))
+    np.put_along_axis(interest, liked, rng.normal(2.0, 0.5, liked.shape), axis=1)
+    return Tastes(topic, quality, interest)
+
+
+def _draw_rows(sizes: GeneratedLog, tastes: Tastes, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Rows user by user: each item at most once, half from liked topics, all skewed towards popular items."""
+    popularity = rng.permutation(np.arange(1.0, sizes.items + 1) ** -POPULARITY)
+    lengths = np.clip(
+        rng.negative_binomial(4, 4 / (4 + sizes.interactions), sizes.users), 5, sizes.items // 2
+    )
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("user", "item", "time", "liked")}
+    for user, length in enumerate(lengths):
+        own = popularity * (tastes.interest[user, tastes.topic] > 0)
+        exposure = OWN_SHARE * own / max(own.sum(), 1e-9) + (1 - OWN_SHARE) * popularity / popularity.sum()
+        # Without repetition, with chances as given: the largest of log-weights plus Gumbel noise.
+        shown = np.argsort(-(np.log(exposure) + rng.gumbel(size=sizes.items)))[:length]
+        rows["user"].append(np.full(length, user))
+        rows["item"].append(rng.permutation(shown))
+        start = FIRST_SECOND + rng.uniform(0, DAYS * DAY_S)
+        rows["time"].append((start + rng.exponential(DAY_S, length).cumsum()).astype(np.int64))
+        rows["liked"].append(rng.random(length) < tastes.like_probability(user)[rows["item"][-1]])
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def _item_table(topic: np.ndarray, rng: np.random.Generator) -> ItemTable:
+    """Ids, titles and descriptions in the words of each item's topic; titles differ from each other."""
+    ids, titles, descriptions, seen = [], [], [], {}
+    for n, words in enumerate(TOPICS[t] for t in topic):
+        a, b = rng.choice(words.subjects, 2, replace=False)
+        c, d, e = rng.choice(words.details, 3, replace=False)
+        title = str(rng.choice(TITLES)).format(a=a, b=b)
+        seen[title] = seen.get(title, 0) + 1
+        ids.append(str(n + 1))
+        titles.append(title if seen[title] == 1 else f"{title}, Part {seen[title]}")
+        descriptions.append(str(rng.choice(DESCRIPTIONS)).format(c=c, d=d, e=e))
+    return ItemTable("generated items", tuple(ids), {"title": titles, "description": descriptions})
+
+
+def _kind(name: str, kind: FeedbackKind) -> FeedbackKind:
+    if kind.column not in (None, FEEDBACK):
+        raise InputError(
+            f"data.feedback.{name}.column: no column {kind.column!r} in the generated log"
+            f"{suggest(str(kind.column), [FEEDBACK])}; its one column of feedback is {FEEDBACK!r}."
+        )
+    return dataclasses.replace(kind, column=FEEDBACK)

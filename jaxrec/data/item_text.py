@@ -1,0 +1,89 @@
+"""The item table, the text each item shows the encoder, and the catalogue in its final order."""
+
+import dataclasses
+import string
+from collections.abc import Mapping, Sequence
+
+from jaxrec.checks import InputError, suggest
+from jaxrec.data.log import Catalogue, counted
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemTable:
+    """Items in the order of their file: columns of text that a template may name; `title` is one of them."""
+
+    name: str  # of the file, for messages
+    ids: tuple[str, ...]
+    columns: Mapping[str, Sequence[str]]  # one text an item
+
+
+def placeholders(template: str) -> list[tuple[str, str | None]]:
+    """Split a template such as '{title}. {genres}' into (literal text, column or None) pairs."""
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise InputError(
+            f"data.text: {template!r} is no template ({error}); write columns as {{title}}."
+        ) from None
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        raise InputError(f"data.text: {template!r} has a format after a column name; write only {{column}}.")
+    return [(literal, field) for literal, field, _, _ in parts]
+
+
+def columns_of(template: str) -> list[str]:
+    """Columns a template names, each once."""
+    return list(dict.fromkeys(field for _, field in placeholders(template) if field is not None))
+
+
+def check_template(template: str, known: Sequence[str], where: str) -> None:
+    """Raise InputError unless the template names columns of the item table only, and at least one."""
+    names = columns_of(template)
+    if not names:
+        raise InputError(
+            f"data.text: {template!r} names no column, so all items would read alike; add {{title}}."
+        )
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"data.text: no column {name!r} in {where}{suggest(name, known)}; correct the template "
+                f"(columns: {', '.join(known)})."
+            )
+
+
+def build_catalogue(
+    ids_in_log: Sequence[str], items: ItemTable, template: str
+) -> tuple[Catalogue, list[int], list[str]]:
+    """Catalogue of the items that are in the log, the row of each in it, and lines of account.
+
+    The order is that of the item table; items missing from it follow by first appearance in the log, with
+    their id as title and text. The title of an item without one is its id.
+    """
+    row_of: dict[str, int] = {}
+    for row, item in enumerate(items.ids):
+        row_of.setdefault(item, row)
+    known = sorted(row_of[item] for item in ids_in_log if item in row_of)
+    missing = [item for item in ids_in_log if item not in row_of]
+    ids = [items.ids[row] for row in known] + missing
+    titles = [items.columns["title"][row] or items.ids[row] for row in known] + missing
+    parts = placeholders(template)
+    texts = [_render(parts, items, row, title) for row, title in zip(known, titles, strict=False)] + missing
+    place = {item: n for n, item in enumerate(ids)}
+    account = []
+    if len(row_of) < len(items.ids):
+        repeated = counted(len(items.ids) - len(row_of), "repeated id")
+        account.append(f"{items.name}: {repeated}, the first row of each counts")
+    if missing and row_of:
+        absent = counted(len(missing), "item")
+        account.append(f"{items.name}: {absent} of the log missing here; their id is title and text")
+    if len(row_of) > len(known):
+        unused = counted(len(row_of) - len(known), "item")
+        account.append(f"{items.name}: {unused} without a row in the log left out")
+    return Catalogue(tuple(ids), tuple(titles), tuple(texts)), [place[item] for item in ids_in_log], account
+
+
+def _render(parts: Sequence[tuple[str, str | None]], items: ItemTable, row: int, title: str) -> str:
+    text = ""
+    for literal, field in parts:
+        cell = "" if field is None else title if field == "title" else items.columns[field][row]
+        text += literal + cell
+    return " ".join(text.split())

@@ -1,0 +1,74 @@
+"""The log, the catalogue and what is split from them, as plain numpy arrays."""
+
+import dataclasses
+
+import numpy as np
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 row', '1,234 rows': how accounts count."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """Interactions sorted by (user, time, order of the file); R rows. Users and items are small integers.
+
+    Raw user ids end at the reader: nothing behind it can write them anywhere.
+    """
+
+    user: np.ndarray  # [R] int32, non-decreasing
+    item: np.ndarray  # [R] int32, rows of the catalogue
+    time: np.ndarray  # [R] int64, in the units of the file
+    feedback: np.ndarray  # [R, F] float32
+    feedback_names: tuple[str, ...]
+    num_users: int
+    num_items: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """[num_users + 1] int64: rows of user u are offsets[u] to offsets[u + 1]; derived, never stored."""
+        return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
+
+    def take(self, rows: np.ndarray) -> "Log":
+        """Keep rows by boolean mask or increasing indices; user and item numbers stay as they are."""
+        return dataclasses.replace(
+            self,
+            user=self.user[rows],
+            item=self.item[rows],
+            time=self.time[rows],
+            feedback=self.feedback[rows],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """Items in the order of their rows; `texts` is what the encoder reads."""
+
+    ids: tuple[str, ...]  # as in the log
+    titles: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A cleaned log with its catalogue; `account` says line by line what cleaning did."""
+
+    log: Log
+    catalogue: Catalogue
+    account: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Rows of one log, disjoint; at test time a user's history is its train and validation rows."""
+
+    train: Log
+    validation: Log
+    test: Log

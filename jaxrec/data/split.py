@@ -1,0 +1,63 @@
+"""What is learned from and what is judged on: no test row is earlier than what it is predicted from."""
+
+import numpy as np
+
+from jaxrec.checks import InputError, check_range
+from jaxrec.config.schema import DataConfig
+from jaxrec.data.log import Log, Split
+
+
+def make_split(config: DataConfig, log: Log) -> Split:
+    """Split as `data.split` says; raises InputError when there is nothing to learn from or to judge on."""
+    split = SPLITS[config.split](config, log)
+    if not len(split.train) or not len(split.test):
+        raise InputError(
+            f"data.split={config.split}: {len(split.train)} training and {len(split.test)} test rows from a "
+            f"log of {len(log):,} rows; give a longer log (leave_one_out needs users of at least 3 rows)."
+        )
+    return split
+
+
+def leave_one_out(log: Log) -> Split:
+    """Test is each user's last row, validation the one before; users of fewer than 3 rows only train."""
+    offsets = log.offsets
+    from_end = offsets[log.user + 1] - 1 - np.arange(len(log))
+    judged = np.diff(offsets)[log.user] >= 3
+    test, validation = judged & (from_end == 0), judged & (from_end == 1)
+    return Split(train=log.take(~(test | validation)), validation=log.take(validation), test=log.take(test))
+
+
+def global_time(log: Log, test_share: float) -> Split:
+    """Test is the latest `test_share` of all rows, validation the latest `test_share` of the others.
+
+    Rows of equal time stay in the order of the log, so a boundary may fall between them.
+    """
+    check_range("test_share", test_share, 0, 1)
+    latest_last = np.argsort(log.time, kind="stable")
+    tests = round(len(log) * test_share)
+    validations = round((len(log) - tests) * test_share)
+    ends = len(log) - tests - validations, len(log) - tests
+    train, validation, test = (np.sort(rows) for rows in np.split(latest_last, ends))
+    return Split(train=log.take(train), validation=log.take(validation), test=log.take(test))
+
+
+def split_users(log: Log, share: float, seed: int) -> tuple[Log, Log]:
+    """Two logs of disjoint users, `share` of them in the first; users and items keep their numbers.
+
+    Two response models fitted on the two sides know nothing of each other's users: one can judge what the
+    other taught.
+    """
+    check_range("share", share, 0, 1)
+    users = np.unique(log.user)
+    first = round(len(users) * share)
+    if not 0 < first < len(users):
+        raise InputError(f"share: {share} of {len(users)} users leaves one side empty; choose another share.")
+    chosen = np.random.default_rng(seed).permutation(users)[:first]
+    in_first = np.isin(log.user, chosen)
+    return log.take(in_first), log.take(~in_first)
+
+
+SPLITS = {
+    "leave_one_out": lambda config, log: leave_one_out(log),
+    "global_time": lambda config, log: global_time(log, config.test_share),
+}

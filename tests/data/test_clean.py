@@ -1,0 +1,79 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import DataConfig
+from jaxrec.data.clean import RawLog, clean
+
+
+def raw(rows: list[tuple[int, int, int, float]]) -> RawLog:
+    user, item, time, liked = (np.array(column) for column in zip(*rows, strict=True))
+    ids = tuple("abcdefghij"[: item.max() + 1])
+    return RawLog(user, item, time, liked.astype(np.float32)[:, None], ("liked",), ids, ("read",))
+
+
+def rows_of(log: RawLog) -> list[tuple[int, int, int, float]]:
+    columns = (log.user, log.item, log.time, log.feedback[:, 0])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def test_rows_are_ordered_by_user_then_time_then_file() -> None:
+    got = clean(raw([(1, 0, 5, 1), (0, 1, 9, 0), (0, 2, 3, 1), (0, 0, 3, 0)]), DataConfig())
+    assert rows_of(got) == [(0, 2, 3, 1), (0, 0, 3, 0), (0, 1, 9, 0), (1, 0, 5, 1)]
+
+
+def test_exact_repetitions_and_repeated_pairs_are_counted_apart_and_the_last_in_time_stays() -> None:
+    rows = [(0, 0, 9, 1), (0, 1, 2, 1), (0, 1, 2, 1), (0, 0, 4, 0)]
+    got = clean(raw(rows), DataConfig())
+    assert rows_of(got) == [(0, 1, 2, 1), (0, 0, 9, 1)]
+    assert got.account == (
+        "read",
+        "dropped 1 exact repetition of a row",
+        "dropped 1 earlier row of (user, item) pairs that repeat; the last one stays",
+        "kept 2 rows of 1 user and 2 items",
+    )
+
+
+def test_of_a_pair_at_one_time_the_last_in_the_file_stays() -> None:
+    got = clean(raw([(0, 0, 4, 1), (0, 0, 4, 0)]), DataConfig())
+    assert rows_of(got) == [(0, 0, 4, 0)]
+
+
+def test_the_k_core_is_repeated_until_both_bounds_hold() -> None:
+    # item 2 has one row; without it user 1 has one row; without that user item 1 has one row
+    rows = [(0, 0, 0, 1), (0, 1, 1, 1), (1, 1, 0, 1), (1, 2, 1, 1), (2, 0, 0, 1), (2, 3, 1, 1), (0, 3, 2, 1)]
+    got = clean(raw(rows), DataConfig(min_user_rows=2, min_item_rows=2))
+    assert rows_of(got) == [(0, 0, 0, 1), (0, 3, 2, 1), (2, 0, 0, 1), (2, 3, 1, 1)]
+    assert got.account[1].startswith("dropped 3 rows outside the k-core in 3 rounds")
+
+
+def test_an_empty_k_core_names_its_keys() -> None:
+    with pytest.raises(
+        InputError, match=r"k-core of 1 row is empty \(data.min_user_rows=2, data.min_item_rows=1"
+    ):
+        clean(raw([(0, 0, 0, 1)]), DataConfig(min_user_rows=2))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3), st.sampled_from([0.0, 1.0]))
+    ).filter(bool),
+    st.integers(1, 3),
+    st.integers(1, 3),
+)
+@settings(deadline=None)
+def test_what_is_left_holds_the_bounds_and_is_sorted_and_single(rows, users, items) -> None:
+    try:
+        got = clean(raw(rows), dataclasses.replace(DataConfig(), min_user_rows=users, min_item_rows=items))
+    except InputError:
+        return
+    kept = rows_of(got)
+    assert set(kept) <= set(rows)
+    assert len({row[:2] for row in kept}) == len(kept)
+    assert [(u, t) for u, _, t, _ in kept] == sorted((u, t) for u, _, t, _ in kept)
+    assert np.unique(got.user, return_counts=True)[1].min() >= users
+    assert np.unique(got.item, return_counts=True)[1].min() >= items

@@ -1,0 +1,146 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import Columns, DataConfig, FeedbackKind
+from jaxrec.data import load_dataset
+
+LOG = """user,item,time,stars
+anna,b,30,5
+ben,a,10,1
+anna,a,20,4
+anna,c,10,2
+"""
+ITEMS = """item,title,kind
+a,Apple,fruit
+b,Bread,baked
+z,Zest,fruit
+"""
+STARS = {"liked": FeedbackKind(column="stars", at_least=4)}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    (tmp_path / "log.csv").write_text(LOG)
+    (tmp_path / "items.csv").write_text(ITEMS)
+    return DataConfig(source="csv", path=str(tmp_path), feedback=STARS, text="{title}, {kind}")
+
+
+@pytest.fixture
+def movies(tmp_path):
+    (tmp_path / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n7,20,4.0,5\n7,3,3.5,6\n9,20,2.0,1\n9,100,5.0,2\n"
+    )
+    (tmp_path / "movies.csv").write_text(
+        "movieId,title,genres\n3,Three (1993),Drama|Crime\n5,Unrated,Drama\n"
+        '20,"Twenty, The",(no genres listed)\n'
+    )
+    (tmp_path / "tags.csv").write_text(
+        "userId,movieId,tag,timestamp\n7,3,slow,1\n8,3,Noir,1\n9,3,noir,1\n9,3,rain,1\n"
+    )
+    return DataConfig(source="movielens", path=str(tmp_path), text="{title}: {genres}; {tags}", max_tags=2)
+
+
+def test_a_csv_log_is_sorted_by_user_and_time_with_users_numbered_by_first_appearance(shop):
+    data = load_dataset(shop, 0)
+    # anna is 0; the item table's order makes a, b rows 0, 1, and c, which it lacks, row 2
+    np.testing.assert_array_equal(data.log.user, [0, 0, 0, 1])
+    np.testing.assert_array_equal(data.log.item, [2, 0, 1, 0])
+    np.testing.assert_array_equal(data.log.time, [10, 20, 30, 10])
+    np.testing.assert_array_equal(data.log.feedback, [[0], [1], [1], [0]])
+    assert data.log.feedback_names == ("liked",)
+    assert (data.log.num_users, data.log.num_items) == (2, 3)
+    assert data.log.user.dtype == data.log.item.dtype == np.int32 and data.log.time.dtype == np.int64
+
+
+def test_items_missing_from_the_item_table_show_their_id_and_are_counted(shop):
+    data = load_dataset(shop, 0)
+    assert data.catalogue.ids == ("a", "b", "c")
+    assert data.catalogue.titles == ("Apple", "Bread", "c")
+    assert data.catalogue.texts == ("Apple, fruit", "Bread, baked", "c")
+    assert data.account == (
+        "log.csv: read 4 rows",
+        "kept 4 rows of 2 users and 3 items",
+        "items.csv: read 3 items",
+        "items.csv: 1 item of the log missing here; their id is title and text",
+        "items.csv: 1 item without a row in the log left out",
+    )
+
+
+def test_the_item_table_is_optional(shop):
+    data = load_dataset(dataclasses.replace(shop, item_file="", text="item {title}"), 0)
+    assert data.catalogue.ids == data.catalogue.titles == data.catalogue.texts == ("b", "a", "c")
+
+
+def test_columns_are_found_by_the_names_of_the_recipe(tmp_path):
+    (tmp_path / "events.csv").write_text("\ufeffwhen,who,what,clicked\n2024-01-02,u,x,1\n2024-01-01,u,y,0\n")
+    (tmp_path / "items.csv").write_text("sku\nx\ny\n")
+    columns = Columns(user="who", item="what", time="when", item_id="sku", title="")
+    clicked = {"click": FeedbackKind(column="clicked"), "seen": FeedbackKind()}
+    config = DataConfig(
+        source="csv", path=str(tmp_path), log_file="events.csv", columns=columns, feedback=clicked
+    )
+    data = load_dataset(config, 0)
+    np.testing.assert_array_equal(data.log.item, [1, 0])
+    np.testing.assert_array_equal(data.log.feedback, [[0, 1], [1, 1]])
+    assert data.log.time[1] - data.log.time[0] == 86_400 * 10**6
+    assert data.catalogue.titles == ("x", "y")
+
+
+def test_rows_that_cannot_be_read_are_dropped_up_to_the_allowed_share_and_named_by_line(shop):
+    bad = 'ben,,40,3\n\nben,c,soon,3\nben,c,50\nben,"c\nd",60,nan\nben,c,70,inf\n'
+    (Path(shop.path) / "log.csv").write_text(LOG + bad)
+    data = load_dataset(dataclasses.replace(shop, allow_bad_rows=0.6), 0)
+    assert data.account[:6] == (
+        "log.csv: read 9 rows",
+        "log.csv: dropped 1 row with the wrong number of cells (line 9)",
+        "log.csv: dropped 2 rows with a missing or broken item (line 6, line 10)",
+        "log.csv: dropped 1 row with no number or ISO date as time (line 8)",
+        "log.csv: dropped 1 row with no finite number as stars (line 12)",
+        "kept 4 rows of 2 users and 3 items",
+    )
+    assert len(data.log) == 4
+    with pytest.raises(InputError, match=r"5 of 9 rows cannot be read.*data.allow_bad_rows=0.5556"):
+        load_dataset(dataclasses.replace(shop, allow_bad_rows=0.5), 0)
+
+
+def test_no_raw_user_id_leaves_the_reader_not_even_in_the_account(shop):
+    (Path(shop.path) / "log.csv").write_text(LOG + '"secret\nname",a,1,2\nsecret,a,1\n')
+    data = load_dataset(dataclasses.replace(shop, allow_bad_rows=0.5), 0)
+    assert any("broken user (line 6)" in line for line in data.account)
+    for name in ("anna", "ben", "secret"):
+        assert name not in repr(data)
+
+
+def test_a_repeated_item_id_counts_once(shop):
+    (Path(shop.path) / "items.csv").write_text(ITEMS + "a,Another,fruit\n")
+    data = load_dataset(shop, 0)
+    assert data.catalogue.titles[0] == "Apple"
+    assert "items.csv: 1 repeated id, the first row of each counts" in data.account
+
+
+def test_movielens_keeps_the_rated_movies_in_the_order_of_the_file(movies):
+    data = load_dataset(movies, 0)
+    assert data.catalogue.ids == ("3", "20", "100")
+    assert data.catalogue.titles == ("Three (1993)", "Twenty, The", "100")
+    # noir was written twice, slow came before rain; the third tag is beyond max_tags
+    assert data.catalogue.texts == ("Three (1993): Drama, Crime; noir, slow", "Twenty, The: ;", "100")
+
+
+def test_movielens_counts_every_rating_unless_a_threshold_is_set(movies):
+    np.testing.assert_array_equal(load_dataset(movies, 0).log.feedback, np.ones((4, 1)))
+    kinds = {"liked": FeedbackKind(column="rating", at_least=4), "rated": FeedbackKind()}
+    log = load_dataset(dataclasses.replace(movies, feedback=kinds), 0).log
+    np.testing.assert_array_equal(log.feedback, [[1, 1], [0, 1], [0, 1], [1, 1]])
+
+
+def test_movielens_reads_the_original_files(real_data):
+    path = str(real_data / "ml-latest-small")
+    data = load_dataset(DataConfig(source="movielens", path=path, text="{title}. {genres}."), 0)
+    assert (len(data.log), data.log.num_users, len(data.catalogue)) == (100_836, 610, 9_724)
+    assert data.catalogue.ids[:3] == ("1", "2", "3")
+    assert data.catalogue.texts[0] == "Toy Story (1995). Adventure, Animation, Children, Comedy, Fantasy."
+    assert np.all(np.diff(data.log.user) >= 0)

@@ -1,0 +1,113 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import DataConfig
+from jaxrec.data import Log, Split, global_time, leave_one_out, make_split, split_users
+
+
+def log_of(rows: list[tuple[int, int]], num_users: int) -> Log:
+    """A log of (user, time) rows; the item is the number of the row, which makes rows recognisable."""
+    user, time = (np.array(column, int) for column in zip(*sorted(rows), strict=True))
+    items = np.arange(len(rows), dtype=np.int32)
+    feedback = np.ones((len(rows), 1), np.float32)
+    return Log(user.astype(np.int32), items, time, feedback, ("liked",), num_users, len(rows))
+
+
+logs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8)), min_size=4, max_size=60).map(
+    lambda rows: log_of(rows, 6)
+)
+
+
+def assert_partition(split: Split, log: Log) -> None:
+    parts = np.concatenate([split.train.item, split.validation.item, split.test.item])
+    np.testing.assert_array_equal(np.sort(parts), log.item)
+
+
+@given(logs)
+@settings(deadline=None)
+def test_leave_one_out_leaks_nothing(log: Log) -> None:
+    split = leave_one_out(log)
+    assert_partition(split, log)
+    for user in range(log.num_users):
+        train, validation, test = (
+            part.item[part.user == user] for part in (split.train, split.validation, split.test)
+        )
+        if (log.user == user).sum() < 3:
+            assert not len(validation) and not len(test)
+        else:
+            # rows are numbered in the order of the log, that is by time within a user
+            assert len(validation) == len(test) == 1
+            assert train.max() < validation[0] < test[0]
+            assert log.time[train].max() <= log.time[validation[0]] <= log.time[test[0]]
+
+
+@given(logs, st.floats(0.05, 0.9))
+@settings(deadline=None)
+def test_global_time_leaks_nothing(log: Log, share: float) -> None:
+    split = global_time(log, share)
+    assert_partition(split, log)
+    order = [
+        sorted(zip(part.time, part.item, strict=True)) for part in (split.train, split.validation, split.test)
+    ]
+    for early, late in ((order[0], order[1]), (order[1], order[2]), (order[0], order[2])):
+        assert not early or not late or early[-1] < late[0]  # by time, then by the order of the log
+    assert len(split.test) == round(share * len(log))
+
+
+@given(logs, st.floats(0.05, 0.9))
+@settings(deadline=None)
+def test_parts_are_logs_sorted_by_user_and_time(log: Log, share: float) -> None:
+    for split in (leave_one_out(log), global_time(log, share)):
+        for part in (split.train, split.validation, split.test):
+            keys = list(zip(part.user, part.time, part.item, strict=True))
+            assert keys == sorted(keys)
+
+
+@given(logs, st.floats(0.3, 0.7), st.integers(0, 3))
+@settings(deadline=None)
+def test_split_users_shares_no_user_and_depends_on_the_seed_alone(log: Log, share: float, seed: int) -> None:
+    users = len(np.unique(log.user))
+    if not 0 < round(users * share) < users:
+        with pytest.raises(InputError, match="leaves one side empty"):
+            split_users(log, share, seed)
+        return
+    first, second = split_users(log, share, seed)
+    assert not set(first.user) & set(second.user)
+    assert len(set(first.user)) == round(users * share)
+    np.testing.assert_array_equal(np.sort(np.r_[first.item, second.item]), log.item)
+    np.testing.assert_array_equal(split_users(log, share, seed)[0].item, first.item)
+
+
+def test_leave_one_out_by_hand() -> None:
+    log = log_of([(0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 2)], 2)
+    split = leave_one_out(log)
+    np.testing.assert_array_equal(split.train.item, [0, 1, 4, 5])
+    np.testing.assert_array_equal(split.validation.item, [2])
+    np.testing.assert_array_equal(split.test.item, [3])
+
+
+def test_global_time_by_hand() -> None:
+    # times 5 6 7 8 of user 0 (rows 0-3), 1 2 9 8 sorted to 1 2 8 9 of user 1 (rows 4-7)
+    log = log_of([(0, 5), (0, 6), (0, 7), (0, 8), (1, 1), (1, 2), (1, 9), (1, 8)], 2)
+    split = global_time(log, 0.25)
+    np.testing.assert_array_equal(
+        split.test.item, [6, 7]
+    )  # the two rows at time 8 tie; the log's order decides
+    np.testing.assert_array_equal(split.validation.item, [2, 3])  # a quarter of six, rounded to even
+    np.testing.assert_array_equal(split.train.item, [0, 1, 4, 5])
+
+
+def test_make_split_follows_the_recipe_and_refuses_logs_without_anything_to_judge() -> None:
+    log = log_of([(user, time) for user in range(4) for time in range(5)], 4)
+    assert len(make_split(DataConfig(), log).test) == 4
+    assert len(make_split(DataConfig(split="global_time", test_share=0.5), log).test) == 10
+    short = log_of([(0, 1), (0, 2), (1, 1)], 2)
+    with pytest.raises(
+        InputError, match=r"data.split=leave_one_out: 3 training and 0 test rows.*at least 3 rows"
+    ):
+        make_split(dataclasses.replace(DataConfig(), split="leave_one_out"), short)
