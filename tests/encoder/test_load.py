@@ -1,0 +1,249 @@
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from jaxrec.checks import InputError
+from jaxrec.encoder import Encoder, load_encoder
+from jaxrec.encoder.pool import Pooling
+
+WEIGHTS = "model.safetensors"
+
+
+def rewrite(folder: Path, change) -> None:
+    """Save the tensors of `folder` again as `change` gives them."""
+    save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+
+
+def edit_config(folder: Path, **values) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def same_params(folder: Path, enc: Encoder) -> bool:
+    got = load_encoder(str(folder), max_length=64).params
+    assert jax.tree.structure(got) == jax.tree.structure(enc.params)
+    return all(map(np.array_equal, jax.tree.leaves(got), jax.tree.leaves(enc.params)))
+
+
+def test_params_are_a_plain_nested_dict_stacked_over_layers(tiny: Encoder, golden: Path) -> None:
+    stored = load_file(golden / "tiny_bert" / WEIGHTS)
+    kernel = tiny.params["layers"]["mlp_in"]["kernel"]
+    assert type(tiny.params) is dict and kernel.shape == (4, 32, 64)
+    np.testing.assert_array_equal(kernel[2], stored["encoder.layer.2.intermediate.dense.weight"].T)
+    assert sum(leaf.size for leaf in jax.tree.leaves(tiny.params)) == sum(x.size for x in stored.values())
+
+
+def test_old_names_prefixes_and_harmless_extras_load_alike(tiny_copy: Path, tiny: Encoder) -> None:
+    def age(tensors):
+        names = {
+            n: n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+            for n in tensors
+        }
+        extras = {
+            "bert.embeddings.position_ids": np.arange(64)[None],
+            "bert.pooler.dense.weight": np.zeros((32, 32), np.float32),
+            "cls.predictions.bias": np.zeros(282, np.float32),
+        }
+        return {f"bert.{names[n]}": x for n, x in tensors.items()} | extras
+
+    rewrite(tiny_copy, age)
+    assert same_params(tiny_copy, tiny)
+
+
+def test_sharded_weights_load_alike(tiny_copy: Path, tiny: Encoder) -> None:
+    tensors = load_file(tiny_copy / WEIGHTS)
+    (tiny_copy / WEIGHTS).unlink()
+    shard = {name: f"model-0000{1 + row % 2}-of-00002.safetensors" for row, name in enumerate(tensors)}
+    for file in set(shard.values()):
+        save_file({n: x for n, x in tensors.items() if shard[n] == file}, tiny_copy / file)
+    (tiny_copy / f"{WEIGHTS}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": shard}))
+    assert same_params(tiny_copy, tiny)
+    (tiny_copy / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model-00002-of-00002\.safetensors missing, named by"):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_half_precision_checkpoints_become_float32(tiny_copy: Path, tiny: Encoder) -> None:
+    rewrite(tiny_copy, lambda tensors: {n: x.astype(ml_dtypes.bfloat16) for n, x in tensors.items()})
+    enc = load_encoder(str(tiny_copy), max_length=64)
+    assert {leaf.dtype for leaf in jax.tree.leaves(enc.params)} == {jnp.dtype("float32")}
+    words = tiny.params["words"]["embedding"].astype(jnp.bfloat16).astype(jnp.float32)
+    np.testing.assert_array_equal(enc.params["words"]["embedding"], words)
+
+
+def test_configs_of_transformers_4_and_5_are_read_alike(tiny_copy: Path, tiny: Encoder) -> None:
+    edit_config(
+        tiny_copy, torch_dtype="float32", position_embedding_type="absolute", transformers_version="4.8.2"
+    )
+    assert load_encoder(str(tiny_copy), max_length=64).config == tiny.config
+
+
+@pytest.mark.parametrize(
+    ("pooling", "want"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, Pooling("cls", normalise=True)),
+        (
+            {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True},
+            Pooling("mean", normalise=True),
+        ),
+        ({"pooling_mode": "cls"}, Pooling("cls", normalise=True)),
+    ],
+)
+def test_modules_json_decides_pooling_length_and_folder(
+    tiny_copy: Path, pooling: dict, want: Pooling
+) -> None:
+    root = tiny_copy.parent / "sentence"
+    root.mkdir()
+    tiny_copy.rename(root / "0_Transformer")
+    (root / "1_Pooling").mkdir()
+    (root / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32} | pooling))
+    kinds = {"0_Transformer": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+    (root / "modules.json").write_text(json.dumps(modules))
+    assert load_encoder(str(root), max_length=64).pool == want
+
+
+def test_without_modules_json_the_mean_is_taken_as_it_is(tiny: Encoder) -> None:
+    assert tiny.pool == Pooling("mean", normalise=False)
+
+
+@pytest.mark.parametrize(
+    ("modules", "says"),
+    [
+        ('[{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]', "type: no 'Dense'"),
+        ('[{"type": "sentence_transformers.models.Pooling", "path": "1_P"}]', r"1_P/config\.json: missing"),
+        ('[{"name": "0"}]', "expected objects with strings 'type' and 'path'"),
+        ("{}", "expected a list at the top, got dict"),
+    ],
+)
+def test_unknown_modules_are_refused(tiny_copy: Path, modules: str, says: str) -> None:
+    (tiny_copy / "modules.json").write_text(modules)
+    with pytest.raises(InputError, match=says):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_a_mixed_pooling_mode_is_refused(tiny_copy: Path) -> None:
+    (tiny_copy / "modules.json").write_text('[{"type": "x.Pooling", "path": ""}]')
+    edit_config(tiny_copy, pooling_mode_mean_tokens=True, pooling_mode_max_tokens=True)
+    with pytest.raises(InputError, match="mean or cls, got mean, pooling_mode_max_tokens"):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"model_type": "roberta"}, r"config\.json: model_type 'roberta' is not supported; supported: bert"),
+        (
+            {"position_embedding_type": "alibi"},
+            "position_embedding_type: only 'absolute' is supported, got 'alibi'",
+        ),
+        ({"is_decoder": True}, "is_decoder: only False is supported"),
+        ({"hidden_size": "32"}, r"config\.json: hidden_size: expected a value of type int"),
+        (
+            {"intermediate_size": 48},
+            r"model\.safetensors: encoder\.layer\.0\.intermediate\.dense\.weight: expected shape \(48, 32\)",
+        ),
+        ({"num_hidden_layers": 5}, r"16 tensors \(encoder\.layer\.4\.attention.* and 8 more\) missing"),
+        ({"num_hidden_layers": 3}, r"16 tensors \(encoder\.layer\.3\.attention.* and 8 more\) not part"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(tiny_copy: Path, change: dict, says: str) -> None:
+    edit_config(tiny_copy, **change)
+    with pytest.raises(InputError, match=says):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_a_config_without_a_size_is_refused(tiny_copy: Path) -> None:
+    stored = json.loads((tiny_copy / "config.json").read_text())
+    del stored["hidden_size"]
+    (tiny_copy / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match=r"config\.json: hidden_size missing"):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_missing_unused_and_misshapen_tensors_are_named(tiny_copy: Path) -> None:
+    norm = "embeddings.LayerNorm.weight"
+    rewrite(tiny_copy, lambda tensors: {n: x for n, x in tensors.items() if n != norm})
+    with pytest.raises(InputError, match=r"1 tensor \(embeddings\.LayerNorm\.weight\) missing"):
+        load_encoder(str(tiny_copy), max_length=64)
+    rewrite(tiny_copy, lambda tensors: tensors | {norm: np.ones(32, np.float32), "adapter.w": np.ones(1)})
+    with pytest.raises(InputError, match=r"1 tensor \(adapter\.w\) not part of this architecture"):
+        load_encoder(str(tiny_copy), max_length=64)
+    rewrite(
+        tiny_copy,
+        lambda tensors: {n: x[:9] if n == norm else x for n, x in tensors.items() if n != "adapter.w"},
+    )
+    with pytest.raises(
+        InputError, match=r"embeddings\.LayerNorm\.weight: expected shape \(32,\) by config\.json, got \(9,\)"
+    ):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10", b"<html>not found</html>", b"\xff" * 64])
+def test_a_broken_safetensors_file_is_refused(tiny_copy: Path, content: bytes) -> None:
+    (tiny_copy / WEIGHTS).write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.safetensors: not a whole safetensors file"):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_a_cut_safetensors_file_is_refused(tiny_copy: Path) -> None:
+    whole = (tiny_copy / WEIGHTS).read_bytes()
+    (tiny_copy / WEIGHTS).write_bytes(whole[:-100])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_quantised_weights_are_refused(tiny_copy: Path) -> None:
+    name = "encoder.layer.1.output.dense.weight"
+    rewrite(tiny_copy, lambda tensors: tensors | {name: tensors[name].astype(np.int8)})
+    with pytest.raises(
+        InputError, match=r"layer\.1\.output\.dense\.weight: expected F32, F16, BF16, F64, got I8"
+    ):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+@pytest.mark.parametrize("index", ["{}", '{"weight_map": {"a": 1}}', '{"weight_map": []}'])
+def test_an_index_without_files_is_refused(tiny_copy: Path, index: str) -> None:
+    (tiny_copy / WEIGHTS).rename(tiny_copy / "model-00001-of-00001.safetensors")
+    (tiny_copy / f"{WEIGHTS}.index.json").write_text(index)
+    with pytest.raises(InputError, match="expected an object 'weight_map'"):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_a_model_loaded_again_shares_the_compiled_program(tiny: Encoder, tiny_copy: Path) -> None:
+    assert load_encoder(str(tiny_copy), max_length=32).apply is tiny.apply
+    assert load_encoder(str(tiny_copy), max_length=64, dtype="bfloat16").apply is not tiny.apply
+
+
+def test_pickles_are_refused_with_the_way_to_convert(tiny_copy: Path) -> None:
+    (tiny_copy / WEIGHTS).rename(tiny_copy / "pytorch_model.bin")
+    with pytest.raises(
+        InputError, match=r"pytorch_model\.bin: a pickle can run any code .*safe_serialization=True"
+    ):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_a_folder_without_weights_or_config_is_refused(tiny_copy: Path) -> None:
+    (tiny_copy / WEIGHTS).unlink()
+    with pytest.raises(InputError, match=r"tiny_bert: no model\.safetensors"):
+        load_encoder(str(tiny_copy), max_length=64)
+    (tiny_copy / "config.json").write_text('{"model_type": "bert",\n  oops}')
+    with pytest.raises(InputError, match=r"config\.json: line 2, column 3: not JSON"):
+        load_encoder(str(tiny_copy), max_length=64)
+    (tiny_copy / "config.json").unlink()
+    with pytest.raises(InputError, match=r"config\.json: missing"):
+        load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_lengths_and_dtypes_are_checked(golden: Path) -> None:
+    folder = str(golden / "tiny_bert")
+    with pytest.raises(InputError, match="max_length: expected a value at least 3 and at most 64, got 128"):
+        load_encoder(folder)
+    with pytest.raises(InputError, match="dtype: no 'float16'; did you mean 'bfloat16'"):
+        load_encoder(folder, max_length=64, dtype="float16")
