@@ -1,0 +1,1 @@
+"""Networks: history encoders, and policies that score items."""

@@ -1,0 +1,200 @@
+"""History encoders: what a user did -> one state a position; mean, GRU and causal Transformer.
+
+    states = module.apply(params, rows, feedback, mask)            # [..., H + 1, S]
+    state = module.apply(params, rows, feedback, mask, last=True)  # [..., S], the state to act from
+
+`rows [..., H, D]` are the items' vectors, `feedback [..., H, F]` what the user did with them, `mask [..., H]`
+is False where a position is empty. `states[..., t, :]` has seen the first t positions, so the first state has
+seen nothing and the last one everything. Empty positions change nothing, wherever they stand. Rows are scaled
+to unit root mean square on the way in: unit-length text vectors and one-hot rows reach the weights alike.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer
+
+from jaxrec.checks import InputError, check_name, check_shape
+from jaxrec.types import Array
+
+
+def history_inputs(rows: Array, feedback: Array) -> Array:
+    """Rows at unit root mean square, then feedback: [..., H, D], [..., H, F] -> [..., H, D + F] float32."""
+    rows = rows.astype(jnp.float32)
+    scale = jax.lax.rsqrt(jnp.mean(rows**2, axis=-1, keepdims=True) + 1e-6)
+    return jnp.concatenate([rows * scale, feedback.astype(jnp.float32)], axis=-1)
+
+
+def batched(encode):
+    """Flatten leading axes around `encode(module, inputs [B, H, D + F], mask [B, H], last)`; check shapes."""
+
+    @functools.wraps(encode)
+    def call(module: nn.Module, rows: Array, feedback: Array, mask: Array, *, last: bool = False) -> Array:
+        *lead, length, _ = rows.shape
+        check_shape("feedback", feedback, (*lead, length, None))
+        check_shape("mask", mask, (*lead, length))
+        inputs = history_inputs(rows, feedback)
+        states = encode(module, inputs.reshape(-1, length, inputs.shape[-1]), mask.reshape(-1, length), last)
+        return states.reshape(*lead, *states.shape[1:])
+
+    return call
+
+
+class MeanHistory(nn.Module):
+    """Running mean of a two-layer perceptron of every position, then one layer: order is forgotten."""
+
+    width: int
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    @batched
+    def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
+        """See the module's head."""
+        dense = functools.partial(nn.Dense, self.width, kernel_init=self.kernel_init)
+        tokens = dense(name="inner")(nn.gelu(dense(name="embed")(inputs)))
+        valid = mask[..., None].astype(tokens.dtype)
+        if last:
+            total, count = (tokens * valid).sum(1), valid.sum(1)
+        else:
+            start = ((0, 0), (1, 0), (0, 0))
+            total, count = jnp.pad(jnp.cumsum(tokens * valid, 1), start), jnp.pad(jnp.cumsum(valid, 1), start)
+        return nn.tanh(dense(name="outer")(total / jnp.maximum(count, 1.0)))
+
+
+class GruHistory(nn.Module):
+    """Gated recurrent unit (arXiv 1406.1078; reset after the product, as in cuDNN), from h = 0.
+
+        x = concat(row / rms(row), feedback)
+        xr, xz, xn = split(x @ kernel + bias, 3);  hr, hz, hn = split(h @ recurrent, 3)
+        r = sigmoid(xr + hr);  z = sigmoid(xz + hz);  n = tanh(xn + r * hn);  h = (1 - z) * n + z * h
+
+    Parameters: kernel [D + F, 3S], recurrent [S, 3S], bias [3S]; rms(row) = sqrt(mean(row ** 2) + 1e-6). One
+    product projects all positions before the scan.
+    """
+
+    width: int
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    @batched
+    def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
+        """See the module's head."""
+        kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], 3 * self.width))
+        recurrent = self.param("recurrent", orthogonal_gates, (self.width, 3 * self.width))
+        bias = self.param("bias", nn.initializers.zeros_init(), (3 * self.width,))
+
+        def step(h: Array, position: tuple[Array, Array]):
+            x, valid = position
+            (xr, xz, xn), (hr, hz, hn) = jnp.split(x, 3, -1), jnp.split(h @ recurrent, 3, -1)
+            r, z = nn.sigmoid(xr + hr), nn.sigmoid(xz + hz)
+            new = jnp.where(valid[:, None], (1.0 - z) * nn.tanh(xn + r * hn) + z * h, h)
+            return new, new
+
+        start = jnp.zeros((inputs.shape[0], self.width))  # [B, S]
+        projected = jnp.swapaxes(inputs, 0, 1) @ kernel + bias[None, None]
+        end, states = jax.lax.scan(step, start, (projected, mask.T))
+        return end if last else jnp.swapaxes(jnp.concatenate([start[None], states]), 0, 1)
+
+
+def orthogonal_gates(key: Array, shape: tuple[int, int]) -> Array:
+    """Draw one orthogonal matrix a gate, side by side: [S, 3S]."""
+    gates = [nn.initializers.orthogonal()(part, (shape[0], shape[0])) for part in jax.random.split(key, 3)]
+    return jnp.concatenate(gates, axis=1)
+
+
+class TransformerHistory(nn.Module):
+    """Causal pre-norm Transformer (the SASRec shape, arXiv 1808.09781) with feedback at every position.
+
+    A learned start token stands before the first position; the place of a token is the number of valid ones
+    before it, as sinusoids, so any length works. Dropout is on when `apply` gets `rngs={"dropout": key}`.
+    """
+
+    width: int
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.0
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    @batched
+    def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
+        """See the module's head."""
+        batch, length = mask.shape
+        tokens = nn.Dense(self.width, kernel_init=self.kernel_init, name="embed")(inputs)
+        start = self.param("start", nn.initializers.normal(1.0), (self.width,))
+        start = jnp.broadcast_to(start[None, None], (batch, 1, self.width))
+        valid = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
+        place = jnp.cumsum(valid, axis=1) - 1
+        x = jnp.concatenate([start, tokens], axis=1) + sinusoids(place, self.width)
+        # An empty position answers with the state of the last valid one before it.
+        seen = jax.lax.cummax(jnp.where(valid, jnp.arange(length + 1)[None], 0), axis=1)
+        seen = seen[:, -1:] if last else seen
+        order = jnp.arange(length + 1)
+        everywhere = (order[None, :, None] >= order[None, None]) & valid[:, None]  # [B, H + 1, H + 1]
+        for layer in range(self.layers):
+            block = Block(self.heads, self.dropout, self.kernel_init, name=f"layer_{layer}")
+            if layer < self.layers - 1:
+                x = block(x, x, everywhere)
+            else:  # only the states that are asked for
+                query = jnp.take_along_axis(x, seen[:, :, None], axis=1)
+                x = block(query, x, (order[None, None] <= seen[:, :, None]) & valid[:, None])
+        x = nn.LayerNorm(name="norm")(x)
+        return x[:, 0] if last else x
+
+
+class Block(nn.Module):
+    """Pre-norm attention and perceptron: query [B, Q, S], memory [B, T, S], mask [B, Q, T] -> [B, Q, S]."""
+
+    heads: int
+    dropout: float
+    kernel_init: Initializer
+
+    @nn.compact
+    def __call__(self, query: Array, memory: Array, mask: Array) -> Array:
+        """Add what the heads read, then what the perceptron makes of it."""
+        width, size = query.shape[-1], query.shape[-1] // self.heads
+        dense = functools.partial(nn.Dense, kernel_init=self.kernel_init)
+        drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
+        norm = nn.LayerNorm(name="norm_attention")
+        q, kv = dense(width, name="query")(norm(query)), dense(2 * width, name="key_value")(norm(memory))
+        q, (k, v) = q.reshape(*q.shape[:2], self.heads, size), jnp.split(kv, 2, axis=-1)
+        k, v = (a.reshape(*a.shape[:2], self.heads, size) for a in (k, v))
+        logits = jnp.einsum("bqhd,bthd->bhqt", q, k) / size**0.5
+        weights = nn.softmax(jnp.where(mask[:, None], logits, -1e9), axis=-1)
+        read = jnp.einsum("bhqt,bthd->bqhd", weights, v).reshape(query.shape)
+        query = query + drop(dense(width, name="out")(read))
+        hidden = nn.gelu(dense(2 * width, name="up")(nn.LayerNorm(name="norm_mlp")(query)))
+        return query + drop(dense(width, name="down")(hidden))
+
+
+def sinusoids(place: Array, width: int) -> Array:
+    """Sines and cosines of places at geometric wavelengths up to 10,000: [...] int32 -> [..., width]."""
+    rate = 10_000.0 ** (-jnp.arange(0, width, 2) / width)
+    angle = place[..., None].astype(jnp.float32) * rate.reshape((1,) * place.ndim + (-1,))
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)[..., :width]
+
+
+HISTORY_ENCODERS = {"mean": MeanHistory, "gru": GruHistory, "transformer": TransformerHistory}
+
+
+def make_history_encoder(
+    name: str,
+    width: int,
+    layers: int = 2,
+    heads: int = 4,
+    dropout: float = 0.0,
+    kernel_init: Initializer | None = None,
+) -> nn.Module:
+    """Build the encoder called `name` with S = `width`; only the Transformer reads the next three.
+
+    `kernel_init` replaces the scaled normal of the kernels: `nn.initializers.orthogonal(2**0.5)` for RL.
+    """
+    check_name("history encoder", name, HISTORY_ENCODERS)
+    options = {} if kernel_init is None else {"kernel_init": kernel_init}
+    if name == "transformer":
+        if width % heads:
+            raise InputError(f"history encoder: expected a width that {heads} heads divide, got {width}.")
+        options |= {"layers": layers, "heads": heads, "dropout": dropout}
+    return HISTORY_ENCODERS[name](width=width, **options)

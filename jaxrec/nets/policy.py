@@ -1,0 +1,188 @@
+"""Slate policies: a state from the user's history and features, two towers for the scores, a value.
+
+    items  = policy.items(params, world)              # Items: projected rows, once per set of parameters
+    output = policy.apply(params, items, obs, world)  # PolicyOutput: logits [..., M or R], value [...]
+
+Where `obs.candidates` is None the logits run over the recommendable items; `to_items` and `to_positions` translate.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import PolicyConfig
+from jaxrec.nets.history import make_history_encoder
+from jaxrec.types import Array, EnvSpec, Observation, Params, World
+
+
+class Items(struct.PyTreeNode):
+    """The item tower's output for the whole table."""
+
+    vectors: Array  # [I, W]
+    bias: Array  # [I]
+
+
+class PolicyOutput(struct.PyTreeNode):
+    """What a policy says of one observation."""
+
+    logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
+    value: Array  # [...] expected discounted return, in scaled rewards
+
+
+class Policy(NamedTuple):
+    """Pure functions; parameters are a plain nested dict."""
+
+    init: Callable[[Array, World], Params]
+    items: Callable[[Params, World], Items]
+    apply: Callable[[Params, Items, Observation, World], PolicyOutput]
+
+
+class PolicyNetwork(nn.Module):
+    """Two towers: logits = vectors @ query(state) / sqrt(W) + bias.
+
+    State: last state of the history encoder, user interests and context, whichever the observation has.
+    """
+
+    spec: EnvSpec
+    config: PolicyConfig
+
+    def setup(self) -> None:
+        """Create the layers; orthogonal as usual for reinforcement learning heads."""
+        config = self.config
+        self.item_vectors = nn.Dense(config.width, use_bias=False)
+        self.item_bias = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros_init())
+        if config.item_residual:
+            zeros, size = nn.initializers.zeros_init(), self.spec.num_items
+            self.residual_vectors = self.param("residual_vectors", zeros, (size, config.width))
+            self.residual_bias = self.param("residual_bias", zeros, (size,))
+        if self.spec.history_length:
+            self.history = make_history_encoder(config.encoder, config.width)
+        hidden, small = nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(0.01)
+        self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+        self.query = nn.Dense(config.width, kernel_init=small)
+        self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+        self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
+
+    def items(self, table: Array) -> Items:
+        """[I, E] -> vectors [I, W], bias [I]."""
+        table = table.astype(jnp.float32)
+        vectors, bias = self.item_vectors(table), self.item_bias(table)[:, 0]
+        if self.config.item_residual:
+            vectors, bias = vectors + self.residual_vectors, bias + self.residual_bias
+        return Items(vectors, bias)
+
+    def state(self, items: Items, obs: Observation) -> Array:
+        """What the heads read: [..., state size]."""
+        parts = []
+        if self.spec.history_length:
+            assert obs.history_items is not None and obs.history_feedback is not None
+            mask = obs.history_items >= 0
+            rows = items.vectors[jnp.maximum(obs.history_items, 0)]  # [..., H, W]
+            parts.append(self.history(rows, obs.history_feedback, mask, last=True))
+        parts += [x for x in (obs.user, obs.context) if x is not None]
+        return jnp.concatenate(parts, axis=-1)
+
+    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array]:
+        """Query [..., W] and value [...]."""
+        state = self.state(items, obs)
+        query = value = state
+        for layer in self.query_hidden:
+            query = nn.tanh(layer(query))
+        for layer in self.value_hidden:
+            value = nn.tanh(layer(value))
+        return self.query(query), self.value(value)[..., 0]
+
+    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array]:
+        """Touch every parameter once, for `init`."""
+        return self.heads(self.items(table), obs)
+
+
+def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
+    """Build the policy for environments of `spec`; raises InputError where the observation is empty."""
+    if not (spec.history_length or spec.user_size or spec.context_size):
+        raise InputError(f"policy: {spec.name} observes neither history, user nor context; nothing to act from.")
+    network = PolicyNetwork(spec, config)
+
+    def init(key: Array, world: World) -> Params:
+        return network.init(key, world.item_table, example_observation(spec))["params"]
+
+    def items(params: Params, world: World) -> Items:
+        return cast(Items, network.apply({"params": params}, world.item_table, method="items"))
+
+    def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
+        query, value = cast(tuple[Array, Array], network.apply({"params": params}, items, obs, method="heads"))
+        logits = _scores(query / config.width**0.5, items, obs, world)
+        if obs.mask is not None:
+            logits = jnp.where(obs.mask, logits, -jnp.inf)
+        if not config.repeat:
+            logits = exclude_history(logits, obs, world)
+        return PolicyOutput(logits, value)
+
+    return Policy(init, items, apply)
+
+
+def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array:
+    """Products of the query [..., W] with the rows that may be shown."""
+    vectors, bias = items.vectors, items.bias
+    if obs.candidates is None:
+        if world.recommendable is not None:
+            vectors, bias = vectors[world.recommendable], bias[world.recommendable]
+        logits = query @ vectors.T
+        return logits + jnp.broadcast_to(bias, logits.shape)
+    num_items, num_candidates = bias.shape[0], obs.candidates.shape[-1]
+    if num_items <= 16 * num_candidates:  # one product with a small table beats gathering a row a candidate
+        logits = query @ vectors.T
+        return jnp.take_along_axis(logits + jnp.broadcast_to(bias, logits.shape), obs.candidates, axis=-1)
+    return jnp.einsum("...w,...mw->...m", query, vectors[obs.candidates]) + bias[obs.candidates]
+
+
+def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
+    """Set items of the history to -inf in scores over recommendable items; [..., R] -> [..., R]."""
+    if obs.history_items is None or obs.candidates is not None:
+        return scores
+    ids = obs.history_items
+    if world.recommendable is None:
+        positions, inside = ids, ids >= 0
+    else:
+        positions = jnp.searchsorted(world.recommendable, ids).astype(jnp.int32)
+        found = world.recommendable[jnp.minimum(positions, world.recommendable.shape[0] - 1)]
+        inside = (found == ids) & (ids >= 0)
+    outside = jnp.where(inside, positions, scores.shape[-1])  # beyond the end: dropped by the scatter
+
+    def one(row: Array, where: Array) -> Array:
+        return row.at[where].set(-jnp.inf, mode="drop")
+
+    lead = scores.shape[:-1]
+    flat = jax.vmap(one)(scores.reshape(-1, scores.shape[-1]), outside.reshape(-1, ids.shape[-1]))
+    return flat.reshape(*lead, scores.shape[-1])
+
+
+def to_items(positions: Array, obs: Observation, world: World) -> Array:
+    """Positions among the logits -> the slate that `Env.step` takes (positions of candidates, or item ids)."""
+    if obs.candidates is not None or world.recommendable is None:
+        return positions
+    return world.recommendable[positions]
+
+
+def to_positions(slate: Array, obs: Observation, world: World) -> Array:
+    """Inverse of `to_items` for slates that a policy chose."""
+    if obs.candidates is not None or world.recommendable is None:
+        return slate
+    return jnp.searchsorted(world.recommendable, slate).astype(jnp.int32)
+
+
+def example_observation(spec: EnvSpec) -> Observation:
+    """Zeros of the right shapes for one user: [U], [C], [H], [H, F], [M]."""
+    length = spec.history_length
+    return Observation(
+        user=jnp.zeros(spec.user_size) if spec.user_size else None,
+        context=jnp.zeros(spec.context_size) if spec.context_size else None,
+        history_items=jnp.zeros(length, jnp.int32) if length else None,
+        history_feedback=jnp.zeros((length, len(spec.feedback))) if length else None,
+        candidates=jnp.zeros(spec.num_candidates, jnp.int32) if spec.num_candidates else None,
+    )

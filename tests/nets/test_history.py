@@ -1,0 +1,166 @@
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxrec.checks import InputError
+from jaxrec.nets.history import HISTORY_ENCODERS, make_history_encoder
+
+LENGTH, ROW, KINDS, WIDTH = 6, 5, 2, 8
+encoders = pytest.mark.parametrize("name", HISTORY_ENCODERS)
+
+
+class Compiled(NamedTuple):
+    """An encoder's `apply`, compiled: these tests would otherwise compile every operation by itself."""
+
+    apply: Callable
+
+
+def compiled(module: nn.Module) -> Compiled:
+    return Compiled(jax.jit(module.apply, static_argnames="last"))
+
+
+@functools.cache
+def make(name: str):
+    """An encoder with parameters and a random full history."""
+    key_rows, key_feedback, key_params = jax.random.split(jax.random.key(0), 3)
+    rows = jax.random.normal(key_rows, (3, LENGTH, ROW))
+    feedback = jax.random.bernoulli(key_feedback, 0.5, (3, LENGTH, KINDS)).astype(jnp.float32)
+    mask = jnp.ones((3, LENGTH), bool)
+    module = make_history_encoder(name, WIDTH, layers=2, heads=2)
+    return compiled(module), jax.jit(module.init)(key_params, rows, feedback, mask), rows, feedback, mask
+
+
+def pad_left(x: jax.Array, value: float = 0) -> jax.Array:
+    return jnp.concatenate([jnp.full_like(x, value), x], axis=1)  # twice as long
+
+
+@encoders
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
+def test_there_is_one_state_more_than_positions_for_any_leading_axes(name: str, lead: tuple) -> None:
+    module, params, *_ = make(name)
+    inputs = jnp.zeros((*lead, LENGTH, ROW)), jnp.zeros((*lead, LENGTH, KINDS)), jnp.ones((*lead, LENGTH), bool)
+    assert jax.eval_shape(module.apply, params, *inputs).shape == (*lead, LENGTH + 1, WIDTH)
+    last = functools.partial(module.apply, last=True)
+    assert jax.eval_shape(last, params, *inputs).shape == (*lead, WIDTH)
+
+
+@encoders
+def test_a_batch_answers_as_its_members_do(name: str) -> None:
+    module, params, rows, feedback, mask = make(name)
+    whole = module.apply(params, rows, feedback, mask)
+    np.testing.assert_allclose(whole[1], module.apply(params, rows[1], feedback[1], mask[1]), atol=1e-5)
+
+
+@encoders
+def test_left_padding_gives_the_same_last_state(name: str) -> None:
+    module, params, rows, feedback, mask = make(name)
+    want = module.apply(params, rows, feedback, mask)[:, -1]
+    padded = pad_left(rows, 7.0), pad_left(feedback, 1.0), pad_left(mask)
+    np.testing.assert_allclose(module.apply(params, *padded)[:, -1], want, atol=1e-5)
+    np.testing.assert_allclose(module.apply(params, *padded, last=True), want, atol=1e-5)
+
+
+@encoders
+def test_an_empty_position_in_the_middle_repeats_the_state_before_it(name: str) -> None:
+    module, params, rows, feedback, mask = make(name)
+    without = module.apply(params, *(jnp.delete(x, 2, axis=1) for x in (rows, feedback, mask)))
+    states = module.apply(params, rows, feedback, mask.at[:, 2].set(False))
+    np.testing.assert_allclose(states[:, 3], states[:, 2], atol=1e-6)
+    np.testing.assert_allclose(jnp.delete(states, 3, axis=1), without, atol=1e-5)
+
+
+@encoders
+def test_a_state_has_seen_the_positions_before_it_and_no_other(name: str) -> None:
+    module, params, rows, feedback, mask = make(name)
+    before = module.apply(params, rows, feedback, mask)
+    for changed in (
+        module.apply(params, rows.at[:, 3].set(-rows[:, 3]), feedback, mask),
+        module.apply(params, rows, feedback.at[:, 3].add(1.0), mask),
+    ):
+        np.testing.assert_array_equal(changed[:, :4], before[:, :4])
+        assert (jnp.abs(changed[:, 4:] - before[:, 4:]).max(-1) > 1e-4).all()
+
+
+@encoders
+def test_the_last_state_alone_equals_the_last_of_all(name: str) -> None:
+    module, params, rows, feedback, mask = make(name)
+    mask = mask.at[0, :4].set(False).at[1, 5].set(False)  # left padding, and a hole at the end
+    want = module.apply(params, rows, feedback, mask)[:, -1]
+    np.testing.assert_allclose(module.apply(params, rows, feedback, mask, last=True), want, atol=1e-5)
+
+
+@encoders
+def test_an_empty_history_and_its_gradient_are_finite(name: str) -> None:
+    module, params, rows, feedback, mask = make(name)
+    nothing, zeros = jnp.zeros_like(mask), jnp.zeros_like(rows)
+    states = module.apply(params, zeros, feedback, nothing)
+    np.testing.assert_array_equal(states, jnp.broadcast_to(states[:1, :1], states.shape))
+    gradient = jax.jit(jax.grad(lambda p: (module.apply(p, zeros, feedback, nothing) ** 2).sum()))(params)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in [states, *jax.tree.leaves(gradient)])
+
+
+@encoders
+def test_rows_reach_the_weights_at_unit_size_whatever_their_length(name: str) -> None:
+    module, params, rows, feedback, mask = make(name)
+    want = module.apply(params, rows, feedback, mask)
+    np.testing.assert_allclose(module.apply(params, rows * 30, feedback, mask), want, atol=1e-4)
+
+
+def test_gru_is_the_documented_equation() -> None:
+    module, params, rows, feedback, mask = make("gru")
+    p = {name: np.asarray(value) for name, value in params["params"].items()}
+    assert {k: v.shape for k, v in p.items()} == {
+        "kernel": (ROW + KINDS, 3 * WIDTH),
+        "recurrent": (WIDTH, 3 * WIDTH),
+        "bias": (3 * WIDTH,),
+    }
+    rows, feedback, h = np.asarray(rows[0]), np.asarray(feedback[0]), np.zeros(WIDTH)
+    for row, fed in zip(rows, feedback, strict=True):
+        x = np.concatenate([row / np.sqrt((row**2).mean() + 1e-6), fed])
+        (xr, xz, xn), (hr, hz, hn) = np.split(x @ p["kernel"] + p["bias"], 3), np.split(h @ p["recurrent"], 3)
+        r, z = 1 / (1 + np.exp(-xr - hr)), 1 / (1 + np.exp(-xz - hz))
+        h = (1 - z) * np.tanh(xn + r * hn) + z * h
+    got = module.apply(params, rows[None], feedback[None], mask[:1], last=True)[0]
+    np.testing.assert_allclose(got, h, atol=1e-5)
+
+
+def test_the_mean_forgets_order_and_the_others_do_not() -> None:
+    for name in HISTORY_ENCODERS:
+        module, params, rows, feedback, mask = make(name)
+        forward = module.apply(params, rows, feedback, mask, last=True)
+        backward = module.apply(params, rows[:, ::-1], feedback[:, ::-1], mask, last=True)
+        assert bool(jnp.allclose(forward, backward, atol=1e-5)) == (name == "mean")
+
+
+def test_dropout_acts_only_where_a_key_is_given() -> None:
+    _, params, rows, feedback, mask = make("transformer")
+    module = compiled(make_history_encoder("transformer", WIDTH, layers=2, heads=2, dropout=0.5))
+    quiet = module.apply(params, rows, feedback, mask)
+    np.testing.assert_array_equal(quiet, make("transformer")[0].apply(params, rows, feedback, mask))
+    noisy = module.apply(params, rows, feedback, mask, rngs={"dropout": jax.random.key(1)})
+    assert not jnp.allclose(quiet, noisy)
+
+
+def test_kernels_can_start_orthogonal() -> None:
+    module = make_history_encoder("gru", WIDTH, kernel_init=nn.initializers.orthogonal())
+    rows, feedback = jnp.ones((1, LENGTH, ROW)), jnp.ones((1, LENGTH, KINDS))
+    p = jax.jit(module.init)(jax.random.key(0), rows, feedback, jnp.ones((1, LENGTH), bool))["params"]
+    np.testing.assert_allclose(p["kernel"] @ p["kernel"].T, np.eye(ROW + KINDS), atol=1e-5)
+    for gate in jnp.split(p["recurrent"], 3, axis=1):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(WIDTH), atol=1e-5)
+
+
+def test_bad_names_widths_and_shapes_are_named() -> None:
+    with pytest.raises(InputError, match="did you mean 'transformer'"):
+        make_history_encoder("transfomer", 8)
+    with pytest.raises(InputError, match="a width that 3 heads divide, got 8"):
+        make_history_encoder("transformer", 8, heads=3)
+    module, params, rows, feedback, mask = make("mean")
+    with pytest.raises(InputError, match=r"mask: expected shape \(3, 6\), got \(3, 5\)"):
+        module.apply(params, rows, feedback, mask[:, 1:])
