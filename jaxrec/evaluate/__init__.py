@@ -1,0 +1,1 @@
+"""Judging: simulated returns with intervals, held-out ranking, the account of both."""

@@ -1,0 +1,129 @@
+"""How well a recommender ranks what users chose next: over the whole catalogue, no sampled negatives."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.checks import InputError, check_range, check_shape
+from jaxrec.data.log import Log, Split
+from jaxrec.ops.ranking import METRICS, mid_rank
+from jaxrec.sharding.compile import compiled
+from jaxrec.types import PADDING, Array
+
+BATCH_SCORES = 2**22  # scores held at a time, users times items
+SHORTEST_WINDOW = 8
+
+Score = Callable[[Any, Any], Array]  # history_items [B, L] int32, history_feedback [B, L, F] -> [B, I]
+
+
+class Batch(NamedTuple):
+    """Test users with histories of similar length; rows beyond the last user are padding."""
+
+    items: np.ndarray  # [B, L] int32, right-aligned, newest last
+    feedback: np.ndarray  # [B, L, F]
+    masked: np.ndarray  # [B, I] bool, items of the whole history
+    targets: np.ndarray  # [B, n] int32
+    users: int  # rows that are users
+
+
+def held_out_metrics(
+    score: Score, split: Split, ks: Sequence[int] = (5, 10, 20), history_length: int | None = None
+) -> dict[str, float]:
+    """Mean over test users of hit rate, recall, precision and NDCG at each of `ks`, and their number 'users'.
+
+    `score(history_items [B, L] int32, history_feedback [B, L, F]) -> [B, I]` is any recommender; it is called
+    with few different shapes, and is best compiled by the caller. The history is a user's training and
+    validation rows, of which `score` sees the latest `history_length`; all its items are masked, seen or not.
+    Ranks are over the whole catalogue, ties by mid-rank. A target that is in the history counts as a miss; a
+    user without history is judged like the others.
+    """
+    for k in ks:
+        check_range("ks", k, 1)
+    if history_length is not None:
+        check_range("history_length", history_length, 1)
+    if not len(split.test):
+        raise InputError("split: no test rows to judge by; choose another data.split or a longer log.")
+    rank, ranks, num_targets = compiled(_ranks), [], []
+    # Of targets that tie, half stand in front of their mid-rank: at most 2k ranks of a user are below k.
+    width = 2 * max(ks)
+    for batch in _batches(split, history_length):
+        scores = score(batch.items, batch.feedback)
+        check_shape("score(history_items, history_feedback)", scores, batch.masked.shape)
+        best = np.sort(rank(scores, batch.targets, batch.masked), axis=-1)[: batch.users, :width]
+        ranks.append(np.pad(best, ((0, 0), (0, width - best.shape[1])), constant_values=np.inf))
+        num_targets.append((batch.targets != PADDING).sum(axis=-1)[: batch.users].astype(np.int32))
+    means = compiled(_means, static=2)(np.concatenate(ranks), np.concatenate(num_targets), tuple(ks))
+    named = {f"{name}@{k}": float(means[f"{name}@{k}"]) for name in METRICS for k in ks}
+    return named | {"users": float(sum(map(len, ranks)))}
+
+
+def _ranks(scores: Array, targets: Array, masked: Array) -> Array:
+    return mid_rank(scores.astype(jnp.float32), targets, masked)
+
+
+def _means(ranks: Array, num_targets: Array, ks: tuple[int, ...]) -> dict[str, Array]:
+    """Every metric at every cut-off, mean over users; [users, n], [users]."""
+    return {f"{name}@{k}": at(ranks, num_targets, k).mean() for name, at in METRICS.items() for k in ks}
+
+
+def _batches(split: Split, history_length: int | None) -> Iterator[Batch]:
+    """Test users by length of the window that `score` sees, so that short ones are not padded to long ones.
+
+    Windows and batches are padded to powers of two, so that few shapes are compiled.
+    """
+    history = _history(split)
+    starts, test_starts = history.offsets, split.test.offsets
+    users = np.flatnonzero(np.diff(test_starts))
+    lengths = np.diff(starts)[users]
+    windows = lengths if history_length is None else np.minimum(lengths, history_length)
+    windows = _next_power(np.maximum(windows, SHORTEST_WINDOW))
+    if history_length is not None:
+        windows = np.minimum(windows, history_length)
+    largest = max(1, BATCH_SCORES // history.num_items)
+    for window in np.unique(windows):
+        same = users[windows == window]
+        size = min(largest, int(_next_power(len(same))))
+        longest = int(np.diff(test_starts)[same].max())
+        for first in range(0, len(same), size):
+            yield _batch(history, split.test, same[first : first + size], (size, int(window), longest))
+
+
+def _next_power(n: np.ndarray | int) -> np.ndarray:
+    return 2 ** np.ceil(np.log2(n)).astype(int)
+
+
+def _batch(history: Log, test: Log, users: np.ndarray, sizes: tuple[int, int, int]) -> Batch:
+    """Arrays of `users`; `sizes` are B, L and n."""
+    size, window, longest = sizes
+    items = np.full((size, window), PADDING, np.int32)
+    feedback = np.zeros((size, window, history.feedback.shape[1]), np.float32)
+    masked = np.zeros((size, history.num_items), bool)
+    targets = np.full((size, longest), PADDING, np.int32)
+    starts, test_starts = history.offsets, test.offsets
+    for row, user in enumerate(users):
+        rows = slice(starts[user], starts[user + 1])
+        seen, values = history.item[rows], history.feedback[rows]
+        masked[row, seen] = True
+        cut = min(window, len(seen))
+        if cut:
+            items[row, -cut:], feedback[row, -cut:] = seen[-cut:], values[-cut:]
+        chosen = test.item[test_starts[user] : test_starts[user + 1]]
+        targets[row, : len(chosen)] = chosen
+    return Batch(items, feedback, masked, targets, len(users))
+
+
+def _history(split: Split) -> Log:
+    """Training and validation rows as one log, by (user, time)."""
+    train, validation = split.train, split.validation
+    order = np.lexsort((np.r_[train.time, validation.time], np.r_[train.user, validation.user]))
+    return Log(
+        user=np.r_[train.user, validation.user][order],
+        item=np.r_[train.item, validation.item][order],
+        time=np.r_[train.time, validation.time][order],
+        feedback=np.r_[train.feedback, validation.feedback][order],
+        feedback_names=train.feedback_names,
+        num_users=train.num_users,
+        num_items=train.num_items,
+    )

@@ -1,0 +1,132 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import DataConfig, GeneratedLog
+from jaxrec.data import Log, Split, global_time, leave_one_out, load_dataset
+from jaxrec.evaluate import held_out
+from jaxrec.evaluate.held_out import held_out_metrics
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, most_popular, score_popular
+
+SMALL = GeneratedLog(users=120, items=200, interactions=30)
+
+
+def log_of(rows: list[tuple[int, int]], num_users: int, num_items: int) -> Log:
+    user, item = (np.array(column, np.int32) for column in zip(*rows, strict=True))
+    feedback = np.stack([np.ones(len(rows)), item], axis=1).astype(np.float32)
+    return Log(user, item, np.arange(len(rows)), feedback, ("seen", "value"), num_users, num_items)
+
+
+def fixed(values: list[float]):
+    return lambda items, feedback: jnp.broadcast_to(jnp.array(values), (len(items), len(values)))
+
+
+def test_metrics_of_several_targets_by_hand() -> None:
+    # user 0 has history 0 and 1, targets 2 and 5; user 1 has no history and target 4; user 2 is not judged
+    split = Split(
+        train=log_of([(0, 0), (2, 3)], 3, 6),
+        validation=log_of([(0, 1)], 3, 6),
+        test=log_of([(0, 2), (0, 5), (1, 4)], 3, 6),
+    )
+    got = held_out_metrics(fixed([9.0, 8.0, 7.0, 6.0, 5.0, 4.0]), split, ks=(1, 4))
+    # user 0: item 2 at rank 0, item 5 at rank 3; user 1: item 4 at rank 4
+    assert got["users"] == 2
+    assert got["hit_rate@1"] == got["precision@1"] == got["ndcg@1"] == 0.5
+    assert got["recall@1"] == 0.25
+    assert got["recall@4"] == 0.5 and got["precision@4"] == 0.25
+    want = (1 + 1 / np.log2(5)) / (1 + 1 / np.log2(3)) / 2
+    assert got["ndcg@4"] == pytest.approx(want, rel=1e-6)
+    assert list(got) == [f"{m}@{k}" for m in ("hit_rate", "recall", "precision", "ndcg") for k in (1, 4)] + [
+        "users"
+    ]
+
+
+def test_many_targets_agree_with_sorting_by_hand() -> None:
+    data = load_dataset(DataConfig(generated=SMALL), 1)
+    split = global_time(data.log, 0.3)
+    counts = most_popular(split.train)
+    got = held_out_metrics(lambda items, _: score_popular(jnp.asarray(counts), items), split, ks=(20,))
+    recall, ndcg = [], []
+    for user in np.unique(split.test.user):
+        seen = {i for part in (split.train, split.validation) for i in part.item[part.user == user].tolist()}
+        targets = split.test.item[split.test.user == user].tolist()
+        scores = np.array([count for item, count in enumerate(counts) if item not in seen])
+        ranks = [(scores > counts[t]).sum() + ((scores == counts[t]).sum() - 1) / 2 for t in targets]
+        hits = [rank for rank in ranks if rank < 20]
+        recall.append(len(hits) / len(targets))
+        ideal = sum(1 / np.log2(place + 2) for place in range(min(20, len(targets))))
+        ndcg.append(sum(1 / np.log2(rank + 2) for rank in hits) / ideal)
+    assert got["users"] == len(recall)
+    assert got["recall@20"] == pytest.approx(np.mean(recall), rel=1e-5)
+    assert got["ndcg@20"] == pytest.approx(np.mean(ndcg), rel=1e-5)
+
+
+def test_the_window_is_right_aligned_and_cut_but_the_whole_history_is_masked() -> None:
+    rows = [(0, item) for item in (4, 2, 0, 3, 1)] + [(1, 3), (1, 4), (1, 0)]
+    seen = {}
+
+    def score(items, feedback):
+        for row, (window, values) in enumerate(zip(items, feedback, strict=True)):
+            if (window >= 0).any():
+                seen[row] = (window.tolist(), values[:, 1].tolist())
+        return jnp.broadcast_to(jnp.array([5.0, 1.0, 4.0, 3.0, 2.0]), (len(items), 5))
+
+    got = held_out_metrics(score, leave_one_out(log_of(rows, 2, 5)), ks=(1,), history_length=3)
+    assert seen[0] == ([2, 0, 3], [2.0, 0.0, 3.0])
+    assert seen[1] == ([-1, 3, 4], [0.0, 3.0, 4.0])
+    # user 0: only item 1 is open, although the window lacks 4; user 1: item 0 scores highest
+    assert got["hit_rate@1"] == 1.0
+
+
+def test_a_target_in_the_history_is_a_miss() -> None:
+    one = log_of([(0, 1)], 1, 3)
+    split = Split(train=one, validation=one.take(np.zeros(1, bool)), test=one)
+    assert held_out_metrics(fixed([0.0, 9.0, 0.0]), split, ks=(3,))["hit_rate@3"] == 0.0
+
+
+def test_a_constant_score_is_not_rewarded() -> None:
+    test = log_of([(user, user) for user in range(20)], 20, 20)
+    empty = test.take(np.zeros(20, bool))
+    got = held_out_metrics(fixed([1.0] * 20), Split(train=empty, validation=empty, test=test), ks=(9, 10))
+    assert got["hit_rate@9"] == 0.0 and got["hit_rate@10"] == 1.0  # everybody's mid-rank is 9.5
+
+
+def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_dataset(DataConfig(generated=SMALL), 0)
+    split = leave_one_out(data.log)
+    counts = jnp.asarray(most_popular(split.train))
+    score = compiled(score_popular)
+    whole = held_out_metrics(lambda items, _: score(counts, items), split)
+    monkeypatch.setattr(held_out, "BATCH_SCORES", 8 * split.train.num_items)
+    parts = held_out_metrics(lambda items, _: score(counts, items), split)
+    assert whole == pytest.approx(parts, rel=1e-6)
+    assert whole["users"] == 120
+
+
+def test_scores_of_the_wrong_shape_and_splits_without_tests_are_refused() -> None:
+    split = leave_one_out(log_of([(0, 0), (0, 1), (0, 2)], 1, 4))
+    with pytest.raises(InputError, match=r"score.*expected shape \(1, 4\), got \(1, 3\)"):
+        held_out_metrics(fixed([1.0, 2.0, 3.0]), split)
+    with pytest.raises(InputError, match="no test rows"):
+        held_out_metrics(fixed([1.0] * 4), leave_one_out(log_of([(0, 0)], 1, 4)))
+    with pytest.raises(InputError, match="ks: expected a value at least 1, got 0"):
+        held_out_metrics(fixed([1.0] * 4), split, ks=(0,))
+
+
+def test_simple_recommenders_reproduce_the_reference_on_movielens(real_data) -> None:
+    path = str(real_data / "ml-latest-small")
+    split = leave_one_out(load_dataset(DataConfig(source="movielens", path=path), 0).log)
+    reference = {  # recall@10, ndcg@10 of an independent program under the same protocol
+        "most_popular": (0.0410, 0.0188),
+        "item_knn": (0.0557, 0.0254),
+        "item_knn_last": (0.0770, 0.0436),
+    }
+    for name, (recall, ndcg) in reference.items():
+        recommender = SIMPLE_RECOMMENDERS[name]
+        fitted, score = jnp.asarray(recommender.fit(split.train)), compiled(recommender.score)
+        got = held_out_metrics(lambda *history, f=fitted, s=score: s(f, *history), split, ks=(10,))
+        assert got["users"] == 610
+        assert got["recall@10"] == got["hit_rate@10"] == pytest.approx(recall, rel=0.02)
+        assert got["ndcg@10"] == pytest.approx(ndcg, rel=0.02)

@@ -1,0 +1,80 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.data import Log
+from jaxrec.supervised import simple
+from jaxrec.supervised.simple import (
+    SIMPLE_RECOMMENDERS,
+    item_knn,
+    most_popular,
+    score_item_knn,
+    score_popular,
+)
+
+
+@pytest.fixture
+def log() -> Log:
+    # user 0: items 0 1 2, user 1: items 0 1, user 2: item 1, user 3: item 3; item 4 has no row
+    user = np.array([0, 0, 0, 1, 1, 2, 3], np.int32)
+    item = np.array([0, 1, 2, 0, 1, 1, 3], np.int32)
+    return Log(user, item, np.arange(7), np.ones((7, 1), np.float32), ("liked",), 4, 5)
+
+
+def test_most_popular_counts_rows(log: Log) -> None:
+    np.testing.assert_array_equal(most_popular(log), [2, 3, 1, 1, 0])
+
+
+def test_item_knn_is_the_cosine_of_shared_users(log: Log) -> None:
+    # counts 2 3 1 1 0; items 0, 1 share two users, 0, 2 and 1, 2 one each
+    a, b, c = 2 / np.sqrt(6), 1 / np.sqrt(2), 1 / np.sqrt(3)
+    want = np.zeros((5, 5))
+    want[0, 1] = want[1, 0] = a
+    want[0, 2] = want[2, 0] = b
+    want[1, 2] = want[2, 1] = c
+    got = item_knn(log)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_item_knn_refuses_a_catalogue_that_is_too_large(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simple, "KNN_ITEMS", 4)
+    with pytest.raises(InputError, match=r"item_knn: 5 items, wanted at most 4.*data.min_item_rows"):
+        item_knn(log)
+
+
+def test_scores_of_popular_items_are_the_same_for_every_history() -> None:
+    got = score_popular(jnp.array([2.0, 1.0, 0.0]), jnp.full((4, 2, 7), -1))
+    chex.assert_trees_all_close(got, jnp.broadcast_to(jnp.array([2.0, 1.0, 0.0]), (4, 2, 3)))
+
+
+def test_scores_of_neighbours_sum_over_the_history_or_take_the_last_item() -> None:
+    table = jnp.array([[0.0, 0.5, 0.25], [0.5, 0.0, 0.125], [0.25, 0.125, 0.0]])
+    history = jnp.array([[-1, 0, 1], [-1, -1, 2], [-1, -1, -1]])
+    whole = jnp.array([[0.5, 0.5, 0.375], [0.25, 0.125, 0.0], [0.0, 0.0, 0.0]])
+    chex.assert_trees_all_close(score_item_knn(table, history), whole)
+    last = jnp.array([[0.5, 0.0, 0.125], [0.25, 0.125, 0.0], [0.0, 0.0, 0.0]])
+    chex.assert_trees_all_close(score_item_knn(table, history, last_only=True), last)
+    chex.assert_trees_all_close(score_item_knn(table, history[0]), whole[0])
+    chex.assert_trees_all_close(score_item_knn(table, history.reshape(3, 1, 3))[:, 0], whole)
+
+
+def test_neighbour_scores_never_hold_a_score_for_every_item_of_the_history() -> None:
+    users, length, items = 4, 64, 128
+    program = (
+        jax.jit(score_item_knn)
+        .lower(jnp.zeros((items, items)), jnp.zeros((users, length), jnp.int32))
+        .compile()
+    )
+    assert program.memory_analysis().temp_size_in_bytes < users * length * items * 4
+
+
+@pytest.mark.parametrize("name", SIMPLE_RECOMMENDERS)
+def test_every_simple_recommender_scores_the_whole_catalogue(name: str, log: Log) -> None:
+    recommender = SIMPLE_RECOMMENDERS[name]
+    fitted = jnp.asarray(recommender.fit(log))
+    history = jnp.array([[-1, 0, 1], [-1, -1, -1]])
+    chex.assert_shape(recommender.score(fitted, history, jnp.ones((2, 3, 1))), (2, 5))
