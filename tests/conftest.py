@@ -9,6 +9,7 @@ import pytest
 
 # Programs that several tests compile are compiled once a session.
 CACHE = tempfile.TemporaryDirectory(prefix="jaxrec-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name  # for processes that tests start
 jax.config.update("jax_compilation_cache_dir", CACHE.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 jax.config.update("jax_num_cpu_devices", 8)

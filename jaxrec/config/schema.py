@@ -145,16 +145,17 @@ class ResponseConfig:
     heads: int = 4
     dropout: float = 0.1  # while fitting only
     recent: tuple[float, ...] = (0.05, 0.2)  # rates of the running means of feedback over the history
-    mean_strength: float = 10.0  # rows by which an item's mean feedback is drawn to the log's mean
-    id_strength: float = 200.0  # rows at which half of an item's own terms counts, the rest being its text
+    mean_strength: float = 30.0  # rows by which an item's mean feedback is drawn to the log's mean
+    id_strength: float = 1000.0  # rows at which half of an item's own terms counts, the rest being its text
     holdout: float = 0.1  # latest share of the rows, for calibration, where no validation log is given
     epochs: int = 8
     batch_size: int = 64  # windows of `history_length` rows
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
+    members: int = 3  # fits with different seeds whose mean probability is the simulator
 
     def __post_init__(self):
-        for name in ("history_length", "width", "layers", "heads", "epochs", "batch_size"):
+        for name in ("members", "history_length", "width", "layers", "heads", "epochs", "batch_size"):
             check_range(f"response.{name}", getattr(self, name), 1)
         if self.width % self.heads:
             raise InputError(f"response.width: expected a multiple of response.heads={self.heads}, got {self.width}.")

@@ -73,9 +73,7 @@ def draw_tastes(sizes: GeneratedLog, rng: np.random.Generator) -> Tastes:
 def _draw_rows(sizes: GeneratedLog, tastes: Tastes, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Rows user by user: each item at most once, half from liked topics, all skewed towards popular items."""
     popularity = rng.permutation(np.arange(1.0, sizes.items + 1) ** -POPULARITY)
-    lengths = np.clip(
-        rng.negative_binomial(4, 4 / (4 + sizes.interactions), sizes.users), 5, sizes.items // 2
-    )
+    lengths = np.clip(rng.negative_binomial(4, 4 / (4 + sizes.interactions), sizes.users), 5, sizes.items // 2)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("user", "item", "time", "liked")}
     for user, length in enumerate(lengths):
         own = popularity * (tastes.interest[user, tastes.topic] > 0)

@@ -22,9 +22,7 @@ def placeholders(template: str) -> list[tuple[str, str | None]]:
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise InputError(
-            f"data.text: {template!r} is no template ({error}); write columns as {{title}}."
-        ) from None
+        raise InputError(f"data.text: {template!r} is no template ({error}); write columns as {{title}}.") from None
     if any(spec or conversion for _, _, spec, conversion in parts):
         raise InputError(f"data.text: {template!r} has a format after a column name; write only {{column}}.")
     return [(literal, field) for literal, field, _, _ in parts]
@@ -39,9 +37,7 @@ def check_template(template: str, known: Sequence[str], where: str) -> None:
     """Raise InputError unless the template names columns of the item table only, and at least one."""
     names = columns_of(template)
     if not names:
-        raise InputError(
-            f"data.text: {template!r} names no column, so all items would read alike; add {{title}}."
-        )
+        raise InputError(f"data.text: {template!r} names no column, so all items would read alike; add {{title}}.")
     for name in names:
         if name not in known:
             raise InputError(

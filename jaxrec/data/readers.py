@@ -98,9 +98,7 @@ def read_log(path: Path, columns: Columns, config: DataConfig, setting: str) -> 
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows)
     feedback = binary_feedback(config.feedback, values, keep, lambda row: where_in(table, row))
     if not keep.any():
-        raise InputError(
-            f"{path}: no readable row is left; mend the rows (columns: {', '.join(wanted.values())})."
-        )
+        raise InputError(f"{path}: no readable row is left; mend the rows (columns: {', '.join(wanted.values())}).")
     user, _ = _numbered(table.cells[columns.user], keep)
     item, item_ids = _numbered(table.cells[columns.item], keep)
     account = (f"{path.name}: read {counted(len(table) + table.malformed, 'row')}", *lines)

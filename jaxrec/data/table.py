@@ -71,9 +71,7 @@ def header(path: Path, setting: str) -> list[str]:
         raise InputError(f"{path}: is a folder, wanted a CSV file; correct {setting}.")
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise InputError(
-            f"{path}: no such file{suggest(path.name, beside)}; correct {setting} or add the file."
-        )
+        raise InputError(f"{path}: no such file{suggest(path.name, beside)}; correct {setting} or add the file.")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty, wanted a CSV file with a header line and rows.")
     options = pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
@@ -114,9 +112,7 @@ def read_table(path: Path, columns: Iterable[str]) -> Table:
     table = _parsed(path, read)
     _check_quotes(path, table.num_rows + len(malformed))
     if not table.num_rows:
-        rows = (
-            f"{counted(len(malformed), 'row')}, none as wide as the header" if malformed else "only a header"
-        )
+        rows = f"{counted(len(malformed), 'row')}, none as wide as the header" if malformed else "only a header"
         raise InputError(f"{path}: {rows}; wanted rows of as many cells as the header names.")
     cells = {name: compute.utf8_trim_whitespace(table.column(name).combine_chunks()) for name in wanted}
     return Table(path=path, cells=cells, malformed=len(malformed))

@@ -65,9 +65,7 @@ def attention(query: Array, key: Array, value: Array, bias: Array, heads: int, p
     contracting `bqhd,bkhd` in place. The softmax is in float32 whatever the inputs are.
     """
     b, t, e = query.shape
-    query, key, value = (
-        x.reshape(b, t, heads, e // heads).transpose(0, 2, 1, 3) for x in (query, key, value)
-    )
+    query, key, value = (x.reshape(b, t, heads, e // heads).transpose(0, 2, 1, 3) for x in (query, key, value))
     product = functools.partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32)
     scores = product(query / math.sqrt(e // heads), key.transpose(0, 1, 3, 2))
     weights = jax.nn.softmax(scores + bias, axis=-1).astype(value.dtype)
@@ -111,9 +109,7 @@ class Bert(nn.Module):
         """Map ids [B, T] int32, mask [B, T] (1 for a token, 0 for padding) to hidden [B, T, E] float32."""
         config, length = self.config, ids.shape[1]
         if length > config.max_position_embeddings:
-            raise InputError(
-                f"ids: expected at most {config.max_position_embeddings} tokens a text, got {length}."
-            )
+            raise InputError(f"ids: expected at most {config.max_position_embeddings} tokens a text, got {length}.")
         embed = functools.partial(nn.Embed, features=config.hidden_size)
         words = embed(config.vocab_size, name="words")(ids)
         positions = embed(config.max_position_embeddings, name="positions")(jnp.arange(length)[None, :])

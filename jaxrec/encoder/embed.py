@@ -27,9 +27,7 @@ _CPU_TOKENS = 2048  # a larger batch falls out of a CPU's cache: MiniLM 7.2k tok
 _CACHE_VERSION = "1"  # raise it when the mathematics of any encoder changes
 
 
-def encode(
-    texts: Sequence[str], model: str = EncoderConfig.model, config: EncoderConfig | None = None
-) -> np.ndarray:
+def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: EncoderConfig | None = None) -> np.ndarray:
     """Vectors of `texts` by a named model; [B, E] float32 of unit length, in the order of `texts`.
 
     `config` sets length, dtype, batches and the cache. The model may be named in either argument;
@@ -93,9 +91,7 @@ def _round_up(n: int, least: int) -> int:
     return math.ceil(n / step) * step
 
 
-def make_batches(
-    ids: list[list[int]], batch_tokens: int, max_length: int
-) -> Iterator[tuple[np.ndarray, ...]]:
+def make_batches(ids: list[list[int]], batch_tokens: int, max_length: int) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield (rows, ids, mask) with ids and mask [B, T] int32, longest texts first, one shape a bucket.
 
     `rows` are the texts of the first len(rows) lines; further lines are padding and fully masked.
@@ -139,9 +135,7 @@ def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.
             _collect(vectors, last, advance)
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise InputError(
-            f"{enc.name}: texts[{row}] has no finite vector; the weights are damaged, fetch them again."
-        )
+        raise InputError(f"{enc.name}: texts[{row}] has no finite vector; the weights are damaged, fetch them again.")
     return vectors
 
 
@@ -168,9 +162,7 @@ def _writable(cache_dir: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"cache_dir {folder}: {error.strerror}; choose another folder, or '' for no cache."
-        ) from None
+        raise InputError(f"cache_dir {folder}: {error.strerror}; choose another folder, or '' for no cache.") from None
     if not os.access(folder, os.W_OK):
         raise InputError(f"cache_dir {folder}: not writable; choose another folder, or '' for no cache.")
     return folder

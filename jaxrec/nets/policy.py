@@ -162,6 +162,16 @@ def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
     return flat.reshape(*lead, scores.shape[-1])
 
 
+def catalogue_scores(policy: Policy, params: Params, items: Items, history: tuple[Array, Array], world: World) -> Array:
+    """Scores of every item, -inf where it may not be shown; history [B, H], [B, H, F] -> [B, I]."""
+    obs = Observation(history_items=history[0], history_feedback=history[1])
+    logits = policy.apply(params, items, obs, world).logits
+    if world.recommendable is None:
+        return logits
+    everything = jnp.full((logits.shape[0], items.bias.shape[0]), -jnp.inf)
+    return everything.at[:, world.recommendable].set(logits)
+
+
 def to_items(positions: Array, obs: Observation, world: World) -> Array:
     """Positions among the logits -> the slate that `Env.step` takes (positions of candidates, or item ids)."""
     if obs.candidates is not None or world.recommendable is None:

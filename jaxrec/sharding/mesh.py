@@ -29,17 +29,22 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def state_shardings(mesh: Mesh, state: Any, sharded_fields: tuple[str, ...], num_shards: int) -> Any:
-    """Shardings of a learner's state: fields named in `sharded_fields` have [S, ...] leaves, the rest is replicated.
-
-    `state` may be abstract (`jax.eval_shape`). Raises InputError where the devices do not divide the shards.
-    """
+def check_shards(mesh: Mesh, num_shards: int) -> None:
+    """Raise InputError unless every device gets the same number of logical shards."""
     devices = mesh.shape[DATA]
     if num_shards % devices:
         raise InputError(
             f"learner.num_shards: {devices} devices do not divide {num_shards} logical shards; "
             f"set learner.num_shards to a multiple of {devices}, or train.devices to a divisor of {num_shards}."
         )
+
+
+def state_shardings(mesh: Mesh, state: Any, sharded_fields: tuple[str, ...], num_shards: int) -> Any:
+    """Shardings of a learner's state: fields named in `sharded_fields` have [S, ...] leaves, the rest is replicated.
+
+    `state` may be abstract (`jax.eval_shape`). Raises InputError where the devices do not divide the shards.
+    """
+    check_shards(mesh, num_shards)
     laid = NamedSharding(mesh, PartitionSpec(DATA))
 
     def by_rule(path: tuple, _: Any) -> NamedSharding:

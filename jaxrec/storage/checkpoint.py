@@ -41,7 +41,7 @@ class Checkpoints:
         except (OSError, ValueError) as error:  # a folder that cannot be written, scores that are not JSON
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{self._folder}: cannot be opened or is damaged ({reason}); delete the newest step."
+                f"{self._folder}: cannot be opened or is damaged ({reason}); delete the damaged step in it."
             ) from None
 
     def __enter__(self) -> "Checkpoints":

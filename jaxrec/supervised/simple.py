@@ -12,9 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.data.log import Log
 from jaxrec.types import PADDING, Array
 
-KNN_ITEMS = (
-    25_000  # largest catalogue of `item_knn`: its dense table takes 4 bytes a pair of items, 2.5 GB here
-)
+KNN_ITEMS = 25_000  # largest catalogue of `item_knn`: its dense table takes 4 bytes a pair of items, 2.5 GB here
 
 
 class SimpleRecommender(NamedTuple):
@@ -78,7 +76,5 @@ def score_item_knn(similarity: Array, history_items: Array, *, last_only: bool =
 SIMPLE_RECOMMENDERS = {
     "most_popular": SimpleRecommender(most_popular, lambda counts, items, _: score_popular(counts, items)),
     "item_knn": SimpleRecommender(item_knn, lambda table, items, _: score_item_knn(table, items)),
-    "item_knn_last": SimpleRecommender(
-        item_knn, lambda table, items, _: score_item_knn(table, items, last_only=True)
-    ),
+    "item_knn_last": SimpleRecommender(item_knn, lambda table, items, _: score_item_knn(table, items, last_only=True)),
 }

@@ -73,9 +73,7 @@ BAD_INPUT = (
         ("log.csv", "no column 'user'", "columns: user;item;time;stars"),
         log=LOG.replace(",", ";"),
     ),
-    BadInput(
-        "a column twice", ("log.csv", "'item' stands twice", "rename"), log=LOG.replace("stars", "item")
-    ),
+    BadInput("a column twice", ("log.csv", "'item' stands twice", "rename"), log=LOG.replace("stars", "item")),
     BadInput(
         "a row with too few cells",
         ("log.csv", "1 of 3 rows", "wrong number of cells (line 4)", "data.allow_bad_rows=0.3334"),
@@ -91,23 +89,15 @@ BAD_INPUT = (
         ("log.csv", "no finite number as stars", "line 3: 'good'", "mend"),
         log=LOG.replace("1\n", "good\n"),
     ),
-    BadInput(
-        "a rating of NaN", ("log.csv", "stars", "line 3: 'nan'", "mend"), log=LOG.replace("1\n", "nan\n")
-    ),
+    BadInput("a rating of NaN", ("log.csv", "stars", "line 3: 'nan'", "mend"), log=LOG.replace("1\n", "nan\n")),
     BadInput(
         "an endless time",
         ("log.csv", "no number or ISO date as time", "line 3: 'inf'"),
         log=LOG.replace("b,2", "b,inf"),
     ),
-    BadInput(
-        "an empty user id", ("log.csv", "missing or broken user", "line 2: ''"), log=LOG.replace("u,a", ",a")
-    ),
-    BadInput(
-        "an empty item id", ("log.csv", "missing or broken item", "line 2: ''"), log=LOG.replace("u,a", "u, ")
-    ),
-    BadInput(
-        "a quote that is never closed", ("log.csv", "3 lines hold only 1 row"), log=LOG.replace("u,a", 'u,"a')
-    ),
+    BadInput("an empty user id", ("log.csv", "missing or broken user", "line 2: ''"), log=LOG.replace("u,a", ",a")),
+    BadInput("an empty item id", ("log.csv", "missing or broken item", "line 2: ''"), log=LOG.replace("u,a", "u, ")),
+    BadInput("a quote that is never closed", ("log.csv", "3 lines hold only 1 row"), log=LOG.replace("u,a", 'u,"a')),
     BadInput(
         "an open quote in a column that is not read",
         ("log.csv", "5 lines hold only 1 row", "odd number of quotes", "close the open quote"),
@@ -128,12 +118,8 @@ BAD_INPUT = (
         ("items.csv", "no column 'titel'", "did you mean 'title'", "columns: title, item"),
         settings={"text": "{titel}"},
     ),
-    BadInput(
-        "an open brace", ("data.text", "{title", "write columns as {title}"), settings={"text": "{title"}
-    ),
-    BadInput(
-        "a text without columns", ("data.text", "all items would read alike"), settings={"text": "item"}
-    ),
+    BadInput("an open brace", ("data.text", "{title", "write columns as {title}"), settings={"text": "{title"}),
+    BadInput("a text without columns", ("data.text", "all items would read alike"), settings={"text": "item"}),
     BadInput(
         "a text that wants an item table where there is none",
         ("data.text", "no column 'genre'", "columns: title"),
@@ -159,9 +145,7 @@ BAD_INPUT = (
         ("data.min_user_rows=9", "empty", "lower"),
         settings={"min_user_rows": 9},
     ),
-    BadInput(
-        "a MovieLens folder without ratings", ("ratings.csv", "no such file", "data.path"), settings=MOVIELENS
-    ),
+    BadInput("a MovieLens folder without ratings", ("ratings.csv", "no such file", "data.path"), settings=MOVIELENS),
     BadInput(
         "MovieLens tags that are not there",
         ("tags.csv", "no such file", "take {tags} out"),

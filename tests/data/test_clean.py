@@ -52,16 +52,14 @@ def test_the_k_core_is_repeated_until_both_bounds_hold() -> None:
 
 
 def test_an_empty_k_core_names_its_keys() -> None:
-    with pytest.raises(
-        InputError, match=r"k-core of 1 row is empty \(data.min_user_rows=2, data.min_item_rows=1"
-    ):
+    with pytest.raises(InputError, match=r"k-core of 1 row is empty \(data.min_user_rows=2, data.min_item_rows=1"):
         clean(raw([(0, 0, 0, 1)]), DataConfig(min_user_rows=2))
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3), st.sampled_from([0.0, 1.0]))
-    ).filter(bool),
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3), st.sampled_from([0.0, 1.0]))).filter(
+        bool
+    ),
     st.integers(1, 3),
     st.integers(1, 3),
 )

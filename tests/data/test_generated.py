@@ -39,9 +39,7 @@ def test_the_feedback_kind_may_have_any_name_and_reads_the_column_liked() -> Non
     named = load_dataset(config, 0).log
     assert named.feedback_names == ("clap",)
     np.testing.assert_array_equal(named.feedback, unnamed.feedback)
-    with pytest.raises(
-        InputError, match=r"data.feedback.clap.column: no column 'like'.*did you mean 'liked'"
-    ):
+    with pytest.raises(InputError, match=r"data.feedback.clap.column: no column 'like'.*did you mean 'liked'"):
         load_dataset(DataConfig(generated=SIZES, feedback={"clap": FeedbackKind(column="like")}), 0)
 
 
@@ -55,9 +53,7 @@ def test_no_single_slate_comes_near_what_each_user_would_like_best() -> None:
 
 
 def test_texts_differ_and_speak_of_their_topic() -> None:
-    catalogue = load_dataset(
-        DataConfig(generated=GeneratedLog(topics=24), text="{title}. {description}"), 0
-    ).catalogue
+    catalogue = load_dataset(DataConfig(generated=GeneratedLog(topics=24), text="{title}. {description}"), 0).catalogue
     assert len(set(catalogue.titles)) == len(catalogue)
     topics_of = [
         {n for n, topic in enumerate(TOPICS) if any(word in text for word in topic.subjects + topic.details)}

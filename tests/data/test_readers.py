@@ -35,12 +35,9 @@ def movies(tmp_path):
         "userId,movieId,rating,timestamp\n7,20,4.0,5\n7,3,3.5,6\n9,20,2.0,1\n9,100,5.0,2\n"
     )
     (tmp_path / "movies.csv").write_text(
-        "movieId,title,genres\n3,Three (1993),Drama|Crime\n5,Unrated,Drama\n"
-        '20,"Twenty, The",(no genres listed)\n'
+        'movieId,title,genres\n3,Three (1993),Drama|Crime\n5,Unrated,Drama\n20,"Twenty, The",(no genres listed)\n'
     )
-    (tmp_path / "tags.csv").write_text(
-        "userId,movieId,tag,timestamp\n7,3,slow,1\n8,3,Noir,1\n9,3,noir,1\n9,3,rain,1\n"
-    )
+    (tmp_path / "tags.csv").write_text("userId,movieId,tag,timestamp\n7,3,slow,1\n8,3,Noir,1\n9,3,noir,1\n9,3,rain,1\n")
     return DataConfig(source="movielens", path=str(tmp_path), text="{title}: {genres}; {tags}", max_tags=2)
 
 
@@ -80,9 +77,7 @@ def test_columns_are_found_by_the_names_of_the_recipe(tmp_path):
     (tmp_path / "items.csv").write_text("sku\nx\ny\n")
     columns = Columns(user="who", item="what", time="when", item_id="sku", title="")
     clicked = {"click": FeedbackKind(column="clicked"), "seen": FeedbackKind()}
-    config = DataConfig(
-        source="csv", path=str(tmp_path), log_file="events.csv", columns=columns, feedback=clicked
-    )
+    config = DataConfig(source="csv", path=str(tmp_path), log_file="events.csv", columns=columns, feedback=clicked)
     data = load_dataset(config, 0)
     np.testing.assert_array_equal(data.log.item, [1, 0])
     np.testing.assert_array_equal(data.log.feedback, [[0, 1], [1, 1]])

@@ -34,9 +34,7 @@ def test_leave_one_out_leaks_nothing(log: Log) -> None:
     split = leave_one_out(log)
     assert_partition(split, log)
     for user in range(log.num_users):
-        train, validation, test = (
-            part.item[part.user == user] for part in (split.train, split.validation, split.test)
-        )
+        train, validation, test = (part.item[part.user == user] for part in (split.train, split.validation, split.test))
         if (log.user == user).sum() < 3:
             assert not len(validation) and not len(test)
         else:
@@ -51,9 +49,7 @@ def test_leave_one_out_leaks_nothing(log: Log) -> None:
 def test_global_time_leaks_nothing(log: Log, share: float) -> None:
     split = global_time(log, share)
     assert_partition(split, log)
-    order = [
-        sorted(zip(part.time, part.item, strict=True)) for part in (split.train, split.validation, split.test)
-    ]
+    order = [sorted(zip(part.time, part.item, strict=True)) for part in (split.train, split.validation, split.test)]
     for early, late in ((order[0], order[1]), (order[1], order[2]), (order[0], order[2])):
         assert not early or not late or early[-1] < late[0]  # by time, then by the order of the log
     assert len(split.test) == round(share * len(log))
@@ -95,9 +91,7 @@ def test_global_time_by_hand() -> None:
     # times 5 6 7 8 of user 0 (rows 0-3), 1 2 9 8 sorted to 1 2 8 9 of user 1 (rows 4-7)
     log = log_of([(0, 5), (0, 6), (0, 7), (0, 8), (1, 1), (1, 2), (1, 9), (1, 8)], 2)
     split = global_time(log, 0.25)
-    np.testing.assert_array_equal(
-        split.test.item, [6, 7]
-    )  # the two rows at time 8 tie; the log's order decides
+    np.testing.assert_array_equal(split.test.item, [6, 7])  # the two rows at time 8 tie; the log's order decides
     np.testing.assert_array_equal(split.validation.item, [2, 3])  # a quarter of six, rounded to even
     np.testing.assert_array_equal(split.train.item, [0, 1, 4, 5])
 
@@ -107,7 +101,5 @@ def test_make_split_follows_the_recipe_and_refuses_logs_without_anything_to_judg
     assert len(make_split(DataConfig(), log).test) == 4
     assert len(make_split(DataConfig(split="global_time", test_share=0.5), log).test) == 10
     short = log_of([(0, 1), (0, 2), (1, 1)], 2)
-    with pytest.raises(
-        InputError, match=r"data.split=leave_one_out: 3 training and 0 test rows.*at least 3 rows"
-    ):
+    with pytest.raises(InputError, match=r"data.split=leave_one_out: 3 training and 0 test rows.*at least 3 rows"):
         make_split(dataclasses.replace(DataConfig(), split="leave_one_out"), short)

@@ -26,8 +26,6 @@ def test_times_with_fractions_become_millionths() -> None:
 
 
 def test_dates_become_microseconds_and_mind_their_zone() -> None:
-    got, bad = times(
-        cells("1970-01-02", "1970-01-01T00:00:01.5", "1970-01-01 01:00:00+01:00", "1970-13-01", "9")
-    )
+    got, bad = times(cells("1970-01-02", "1970-01-01T00:00:01.5", "1970-01-01 01:00:00+01:00", "1970-13-01", "9"))
     np.testing.assert_array_equal(got[:3], [86_400_000_000, 1_500_000, 0])
     np.testing.assert_array_equal(bad, [False, False, False, True, True])

@@ -155,7 +155,5 @@ def test_encode_refuses_one_string_and_two_names(golden: Path) -> None:
 
 
 def test_like_titles_are_near_each_other(minilm: Encoder) -> None:
-    lion, tiger, car = embed_texts(
-        minilm, ["a film about lions", "a movie with tigers", "used car insurance"]
-    )
+    lion, tiger, car = embed_texts(minilm, ["a film about lions", "a movie with tigers", "used car insurance"])
     assert lion @ tiger > lion @ car + 0.3

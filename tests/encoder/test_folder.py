@@ -19,9 +19,7 @@ def find_offline(name: str, home: Path) -> str:
         "except InputError as error: print('refused:', error)"
     )
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home)}
-    done = subprocess.run(
-        [sys.executable, "-c", program, name], env=env, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, name], env=env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -78,9 +78,7 @@ def test_half_precision_checkpoints_become_float32(tiny_copy: Path, tiny: Encode
 
 
 def test_configs_of_transformers_4_and_5_are_read_alike(tiny_copy: Path, tiny: Encoder) -> None:
-    edit_config(
-        tiny_copy, torch_dtype="float32", position_embedding_type="absolute", transformers_version="4.8.2"
-    )
+    edit_config(tiny_copy, torch_dtype="float32", position_embedding_type="absolute", transformers_version="4.8.2")
     assert load_encoder(str(tiny_copy), max_length=64).config == tiny.config
 
 
@@ -95,9 +93,7 @@ def test_configs_of_transformers_4_and_5_are_read_alike(tiny_copy: Path, tiny: E
         ({"pooling_mode": "cls"}, Pooling("cls", normalise=True)),
     ],
 )
-def test_modules_json_decides_pooling_length_and_folder(
-    tiny_copy: Path, pooling: dict, want: Pooling
-) -> None:
+def test_modules_json_decides_pooling_length_and_folder(tiny_copy: Path, pooling: dict, want: Pooling) -> None:
     root = tiny_copy.parent / "sentence"
     root.mkdir()
     tiny_copy.rename(root / "0_Transformer")
@@ -202,9 +198,7 @@ def test_a_cut_safetensors_file_is_refused(tiny_copy: Path) -> None:
 def test_quantised_weights_are_refused(tiny_copy: Path) -> None:
     name = "encoder.layer.1.output.dense.weight"
     rewrite(tiny_copy, lambda tensors: tensors | {name: tensors[name].astype(np.int8)})
-    with pytest.raises(
-        InputError, match=r"layer\.1\.output\.dense\.weight: expected F32, F16, BF16, F64, got I8"
-    ):
+    with pytest.raises(InputError, match=r"layer\.1\.output\.dense\.weight: expected F32, F16, BF16, F64, got I8"):
         load_encoder(str(tiny_copy), max_length=64)
 
 
@@ -223,9 +217,7 @@ def test_a_model_loaded_again_shares_the_compiled_program(tiny: Encoder, tiny_co
 
 def test_pickles_are_refused_with_the_way_to_convert(tiny_copy: Path) -> None:
     (tiny_copy / WEIGHTS).rename(tiny_copy / "pytorch_model.bin")
-    with pytest.raises(
-        InputError, match=r"pytorch_model\.bin: a pickle can run any code .*safe_serialization=True"
-    ):
+    with pytest.raises(InputError, match=r"pytorch_model\.bin: a pickle can run any code .*safe_serialization=True"):
         load_encoder(str(tiny_copy), max_length=64)
 
 

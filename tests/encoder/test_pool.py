@@ -16,15 +16,11 @@ def test_cls_is_the_first_token() -> None:
 
 
 def test_normalised_vectors_have_unit_length() -> None:
-    np.testing.assert_allclose(
-        Pooling("mean", normalise=True)(HIDDEN, MASK), [[0.6, 0.8], [0.6, 0.8]], atol=1e-6
-    )
+    np.testing.assert_allclose(Pooling("mean", normalise=True)(HIDDEN, MASK), [[0.6, 0.8], [0.6, 0.8]], atol=1e-6)
 
 
 def test_a_row_without_tokens_is_zero_and_finite() -> None:
-    np.testing.assert_allclose(
-        Pooling("mean", normalise=True)(HIDDEN, jnp.zeros_like(MASK)), np.zeros((2, 2))
-    )
+    np.testing.assert_allclose(Pooling("mean", normalise=True)(HIDDEN, jnp.zeros_like(MASK)), np.zeros((2, 2)))
 
 
 def test_half_precision_hidden_states_are_averaged_in_float32() -> None:

@@ -41,9 +41,7 @@ def test_baked_in_padding_and_truncation_are_taken_off(tiny_copy: Path) -> None:
     assert enc.tokenize(["a", "a b c d"]) == [[CLS, 5, SEP], [CLS, 5, 6, 7, 8, SEP]]
 
 
-def test_vocab_txt_alone_gives_the_ids_of_tokenizer_json(
-    minilm: Encoder, golden: Path, tmp_path: Path
-) -> None:
+def test_vocab_txt_alone_gives_the_ids_of_tokenizer_json(minilm: Encoder, golden: Path, tmp_path: Path) -> None:
     texts = json.loads((golden / "minilm.json").read_text())
     folder = find_model("all-MiniLM-L6-v2")
     for name in ("vocab.txt", "tokenizer_config.json"):

@@ -38,9 +38,7 @@ def test_metrics_of_several_targets_by_hand() -> None:
     assert got["recall@4"] == 0.5 and got["precision@4"] == 0.25
     want = (1 + 1 / np.log2(5)) / (1 + 1 / np.log2(3)) / 2
     assert got["ndcg@4"] == pytest.approx(want, rel=1e-6)
-    assert list(got) == [f"{m}@{k}" for m in ("hit_rate", "recall", "precision", "ndcg") for k in (1, 4)] + [
-        "users"
-    ]
+    assert list(got) == [f"{m}@{k}" for m in ("hit_rate", "recall", "precision", "ndcg") for k in (1, 4)] + ["users"]
 
 
 def test_many_targets_agree_with_sorting_by_hand() -> None:

@@ -64,11 +64,7 @@ def test_scores_of_neighbours_sum_over_the_history_or_take_the_last_item() -> No
 
 def test_neighbour_scores_never_hold_a_score_for_every_item_of_the_history() -> None:
     users, length, items = 4, 64, 128
-    program = (
-        jax.jit(score_item_knn)
-        .lower(jnp.zeros((items, items)), jnp.zeros((users, length), jnp.int32))
-        .compile()
-    )
+    program = jax.jit(score_item_knn).lower(jnp.zeros((items, items)), jnp.zeros((users, length), jnp.int32)).compile()
     assert program.memory_analysis().temp_size_in_bytes < users * length * items * 4
 
 

@@ -80,9 +80,7 @@ def tiny_bert() -> None:
     with torch.no_grad():
         for parameter in model.parameters():  # fresh biases are 0 and norm scales 1: both would hide mistakes
             parameter.add_(
-                0.1 * torch.randn_like(parameter)
-                if parameter.ndim == 1
-                else 0.05 * torch.randn_like(parameter)
+                0.1 * torch.randn_like(parameter) if parameter.ndim == 1 else 0.05 * torch.randn_like(parameter)
             )
     model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")

@@ -1,0 +1,123 @@
+"""The command line; nothing heavy is imported before a command runs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from jaxrec.checks import InputError
+
+TRAIN_EXAMPLE = """\
+example:
+  jaxrec train configs/demo.yaml --run runs/demo
+  jaxrec train configs/ppo_ml_latest_small.yaml data.path=ml-latest-small train.updates=300
+  jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
+"""
+EVALUATE_EXAMPLE = """\
+example:
+  jaxrec evaluate runs/demo
+  jaxrec evaluate runs/demo evaluate.users=10000
+"""
+RECOMMEND_EXAMPLE = """\
+example:
+  jaxrec recommend runs/demo --history 318,296 -k 10
+  jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; without one an item counts as liked)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 done, 2 something to mend (one line on stderr), 130 stopped by a person."""
+    options = parse(arguments)
+    try:
+        return options.command(options)
+    except InputError as error:
+        print(f"jaxrec: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxrec: stopped; nothing is half-written.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; overrides may stand anywhere behind the command, also behind options."""
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    unknown = [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(options, "overrides")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="jaxrec",
+        description="Recommenders that read text with a language model and learn by reinforcement.",
+        epilog="`jaxrec COMMAND --help` shows options and an example.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    train = _command(commands, "train", "train a policy from a recipe", TRAIN_EXAMPLE, _train)
+    train.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/demo.yaml")
+    _overrides(train)
+    train.add_argument("--run", metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
+    train.add_argument("--resume", action="store_true", help="continue the run from its newest checkpoint")
+
+    evaluate = _command(
+        commands, "evaluate", "judge a run's policy against simple recommenders", EVALUATE_EXAMPLE, _evaluate
+    )
+    evaluate.add_argument("run", metavar="RUN", help="run folder")
+    _overrides(evaluate)
+
+    recommend = _command(commands, "recommend", "recommend a slate for a history", RECOMMEND_EXAMPLE, _recommend)
+    recommend.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
+    recommend.add_argument(
+        "--history",
+        metavar="ID,ID",
+        default="",
+        help="item ids as in the log, oldest first; ID:VALUE gives a rating",
+    )
+    recommend.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
+    recommend.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, summary: str, example: str, run: Callable
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", metavar="section.key=value", nargs="*", help="values that replace the recipe's")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from jaxrec.cli.train import train
+
+    return train(options.config, options.overrides, options.run, options.resume)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from jaxrec.cli.evaluate import evaluate
+
+    return evaluate(options.run, options.overrides)
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    from jaxrec.cli.recommend import recommend
+
+    return recommend(options.run, options.history, options.k, options.json)

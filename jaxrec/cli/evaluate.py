@@ -1,0 +1,138 @@
+"""`jaxrec evaluate`: the policy of a run against simple recommenders, in two simulators and on the held-out log."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.cli import experiment, runtime
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config, LoggedConfig
+from jaxrec.envs import interest_evolution, logged
+from jaxrec.evaluate import recommenders, report
+from jaxrec.evaluate.held_out import held_out_metrics
+from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.nets.policy import catalogue_scores
+from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.sharding.compile import compiled
+from jaxrec.storage.files import write_json
+from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, item_knn
+from jaxrec.types import Array, Env, World
+
+
+def evaluate(run_path: str, overrides: list[str]) -> int:
+    """Print the tables and write `evaluation.json` into the run."""
+    run = RunFolder.open(run_path)
+    config = load_config(Config, run.config, overrides)
+    saved = load_policy(run.path)
+    runtime.prepare()
+    print(f"judging {run.policy} (update {saved.step}) on {runtime.describe_devices()}")
+    key = jax.random.fold_in(jax.random.key(config.seed), 3)
+    account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
+    if isinstance(config.env, LoggedConfig):
+        account |= _judge_logged(config, run, saved, key)
+    else:
+        env = experiment.make_environment(config, None)
+        results = _simulate_all(config, env, [env.params], _topic_recommenders(env, saved), key, None)[0]
+        section = report.simulated_section(results)
+        report.print_simulated(f"{env.spec.name}, {config.evaluate.users} users", section)
+        account["simulators"] = {experiment.TRAIN: section}
+    write_json(run.evaluation, account)
+    print(f"written to {run.evaluation}")
+    return 0
+
+
+def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array) -> dict[str, Any]:
+    assert isinstance(config.env, LoggedConfig)
+    corpus = experiment.read_corpus(config)
+    experiment.check_same_catalogue(saved, corpus)
+    worlds = [logged.load_simulator(run.simulators / name) for name in (experiment.TRAIN, experiment.JUDGE)]
+    env = logged.make(config.env, worlds[0])
+    facts = experiment.item_facts(env, corpus)
+    rivals = _logged_recommenders(config.env, env, saved, corpus, jax.random.fold_in(key, 1))
+    trained, judged = _simulate_all(config, env, worlds, rivals, key, facts)
+
+    account: dict[str, Any] = {"simulators": {}}
+    for name, results in ((experiment.TRAIN, trained), (experiment.JUDGE, judged)):
+        section = account["simulators"][name] = report.simulated_section(results)
+        what = "the simulator it was trained in" if name == experiment.TRAIN else "other users, never seen in training"
+        report.print_simulated(f"{name}: {what}, {config.evaluate.users} users", section)
+    account["lift_kept"] = report.lift_kept(trained, judged)
+    _print_shares(account)
+
+    account["held_out"] = _held_out(config, saved, corpus)
+    title = f"held-out log ({config.data.split if config.data else ''}), whole catalogue"
+    report.print_held_out(title, account["held_out"], config.evaluate.cutoffs)
+    return account
+
+
+def _logged_recommenders(
+    config: LoggedConfig, env: Env, saved: SavedPolicy, corpus: experiment.Corpus, key: Array
+) -> dict[str, Recommender]:
+    size = env.spec.slate_size
+    counts = jnp.asarray(corpus.counts, jnp.float32)
+    return {
+        report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
+        "random": recommenders.uniform(size),
+        report.POPULAR: recommenders.ranking(counts, size),
+        "item_knn": recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size),
+        report.FIXED: recommenders.best_fixed(config, env, key),
+        report.GREEDY: recommenders.greedy(config, env.params),
+    }
+
+
+def _topic_recommenders(env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
+    size = env.spec.slate_size
+    return {
+        report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
+        "random": recommenders.uniform(size),
+        "myopic": recommenders.myopic(size),
+        "topic_quality": recommenders.ranking(interest_evolution.topic_quality(), size),
+    }
+
+
+def _simulate_all(
+    config: Config,
+    env: Env,
+    worlds: list[World],
+    rivals: dict[str, Recommender],
+    key: Array,
+    facts: ItemFacts | None,
+) -> list[dict[str, Simulated]]:
+    """Every recommender in every world, same users and keys."""
+    facts = experiment.item_facts(env, None) if facts is None else facts
+    results: list[dict[str, Simulated]] = [{} for _ in worlds]
+    for name, recommender in rivals.items():
+        run = make_simulation(env, recommender, config.evaluate.max_steps)
+        for world, result in zip(worlds, results, strict=True):
+            result[name] = run(world, facts, key, config.evaluate.users)
+    return results
+
+
+def _held_out(config: Config, saved: SavedPolicy, corpus: experiment.Corpus) -> dict[str, dict[str, float]]:
+    """Ranking of what users chose next; the simple recommenders know the whole training part of the log."""
+    program = compiled(partial(catalogue_scores, saved.policy))
+
+    def policy_scores(items: Array, feedback: Array) -> Array:
+        return program(saved.params, saved.items, (items, feedback), saved.world)
+
+    def judge(score: Callable[[Array, Array], Array], history_length: int | None = None) -> dict[str, float]:
+        return held_out_metrics(score, corpus.split, config.evaluate.cutoffs, history_length)
+
+    account = {report.POLICY: judge(policy_scores, saved.spec.history_length)}
+    for name, simple in SIMPLE_RECOMMENDERS.items():
+        fitted, score = jnp.asarray(simple.fit(corpus.split.train)), compiled(simple.score)
+        account[name] = judge(partial(score, fitted))
+    return account
+
+
+def _print_shares(account: dict[str, Any]) -> None:
+    section = account["simulators"][experiment.TRAIN]
+    closed, kept = section.get("gap_closed"), account["lift_kept"]
+    if closed is not None:
+        print(f"gap from the best fixed ranking to greedy on the response: {section['gap']:.3f}, closed {closed:.1%}")
+    if kept is not None:
+        print(f"lift over most popular kept in the judging simulator: {kept:.1%}")

@@ -1,0 +1,22 @@
+"""How JAX is set up for the command line."""
+
+import os
+from pathlib import Path
+
+import jax
+
+CACHE = Path("~/.cache/jaxrec/compiled")
+
+
+def prepare() -> None:
+    """Keep compiled programs on disk; JAX_COMPILATION_CACHE_DIR names another place."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(CACHE.expanduser()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def describe_devices() -> str:
+    """For instance '1 x cpu, jax 0.10.2'."""
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind}, jax {jax.__version__}"

@@ -1,0 +1,117 @@
+"""`jaxrec train`: a recipe becomes a run folder with a policy in it."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import jax
+
+from jaxrec.checks import InputError
+from jaxrec.cli import experiment, runtime
+from jaxrec.config.load import load_config, to_yaml
+from jaxrec.config.schema import Config, EvaluateConfig, LoggedConfig
+from jaxrec.data import Catalogue
+from jaxrec.envs import auto_reset
+from jaxrec.evaluate.recommenders import learned
+from jaxrec.evaluate.simulate import make_simulation
+from jaxrec.learn import make_learner
+from jaxrec.learn.loop import Outcome
+from jaxrec.learn.loop import train as run_loop
+from jaxrec.nets.policy import make_policy
+from jaxrec.serve import save_policy
+from jaxrec.storage.files import write_text
+from jaxrec.storage.run import RunFolder
+from jaxrec.types import Env, Params
+
+
+def train(config_path: str, overrides: list[str], run_path: str | None, resume: bool) -> int:
+    """Train to the end of the recipe or to a signal; 0 done, 130 interrupted."""
+    config = load_config(Config, config_path, overrides)
+    experiment.check_recipe(config)
+    run = open_run(config, run_path or f"runs/{Path(config_path).stem}", resume)
+    started = time.perf_counter()
+    runtime.prepare()
+    print(f"run {run.path} on {runtime.describe_devices()}")
+    catalogue, world = None, None
+    if isinstance(config.env, LoggedConfig):
+        corpus = experiment.read_corpus(config)
+        catalogue, world = corpus.dataset.catalogue, experiment.fit_simulators(config, corpus, run.simulators)
+    env = experiment.make_environment(config, world)
+    print(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
+    outcome = reinforce(config, env, catalogue, run)
+    write_text(run.config, to_yaml(config))  # a resumed run may have been told to go on for longer
+    if outcome.interrupted:
+        print(f"stopped at update {outcome.step}; continue with: jaxrec train {config_path} --run {run.path} --resume")
+        return 130
+    print(
+        f"done in {time.perf_counter() - started:.0f} s: best evaluated return {outcome.best_score:.3f}\n"
+        f"  policy       {run.policy}\n"
+        f"  metrics      {run.metrics}\n"
+        f"  checkpoints  {run.checkpoints}\n"
+        f"next: jaxrec evaluate {run.path}"
+    )
+    return 0
+
+
+def open_run(config: Config, path: str, resume: bool) -> RunFolder:
+    """Create the run, or check that the one to resume was made by the same recipe."""
+    text = to_yaml(config)
+    if not resume:
+        return RunFolder.create(path, text)
+    run = RunFolder.open(path)
+    before = load_config(Config, run.config)
+    if _experiment_of(before) != _experiment_of(config):
+        was, now = to_yaml(before).splitlines(), text.splitlines()
+        changed = next((f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(was, now, strict=False) if a != b), "")
+        raise InputError(
+            f"{run.config}: the run was made by another recipe ({changed}); "
+            f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or begin another run with --run."
+        )
+    return run
+
+
+def _experiment_of(config: Config) -> Config:
+    """The config without what may change between stop and resume: how long, on how many devices, how judged."""
+    anew = {"updates": config.train.updates_per_call, "checkpoint_every": config.train.updates_per_call}
+    train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1)
+    return dataclasses.replace(config, train=train, evaluate=EvaluateConfig(judge_share=config.evaluate.judge_share))
+
+
+def reinforce(config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder) -> Outcome:
+    """Train the learner over `env`; the policy folder is rewritten with every new best."""
+    key_train, key_evaluate = jax.random.split(jax.random.key(config.seed))
+    learner = make_learner(config.learner.name, auto_reset(env), config.learner)
+    policy = make_policy(env.spec, config.learner.policy)
+    facts = experiment.item_facts(env, None)
+    simulate = make_simulation(env, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
+    numbers = tuple(str(n) for n in range(env.spec.num_items))
+    items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
+
+    def evaluate(params: Params, step: int) -> float:
+        arrays = (params, policy.items(params, env.params))
+        key = jax.random.fold_in(key_evaluate, step)
+        return simulate(env.params, facts, key, config.train.evaluate_users, arrays).mean
+
+    def save(params: Params, step: int) -> None:
+        save_policy(
+            run.policy,
+            params=params,
+            world=env.params,
+            spec=env.spec,
+            config=config.learner.policy,
+            feedback={} if config.data is None else config.data.feedback,
+            items=items,
+            step=step,
+        )
+
+    return run_loop(
+        learner,
+        env.params,
+        run,
+        config.train,
+        key=key_train,
+        num_shards=config.learner.shards,
+        steps_per_update=config.learner.num_users * config.learner.horizon,
+        evaluate=evaluate,
+        save_policy=save,
+    )

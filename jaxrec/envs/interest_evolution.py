@@ -1,0 +1,117 @@
+"""Interest evolution: users with a time budget whose interests drift towards or away from what they click.
+
+RecSim's user model as used for SlateQ (arXiv 1905.12767). Observation: `user` [U = 20] interests and `candidates`
+[M] topic ids, resampled at reset and after every step; the item table is the identity over topics. No history.
+Feedback of each shown document: click (0 / 1), watch_time (minutes), quality (revealed for all that are shown).
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.scipy.special import ndtri
+
+from jaxrec.checks import check_shape
+from jaxrec.config.schema import InterestEvolutionConfig
+from jaxrec.envs.rewards import make_reward
+from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+
+TOPICS = 20
+FEEDBACK = ("click", "watch_time", "quality")
+DOCUMENT_MINUTES = 4.0
+START_BUDGET = 200.0
+NO_CLICK_MASS = 2.0
+NO_CLICK_COST = 0.5
+QUALITY_SD = 0.1
+LEARNING_RATE = 0.3  # of interests
+BUDGET_PER_QUALITY = 0.9 / 3.4  # minutes won or lost per minute watched and unit of quality
+
+
+class InterestEvolutionState(struct.PyTreeNode):
+    """One user between two steps."""
+
+    user: Array  # [U] interests in [-1, 1]
+    budget: Array  # [] minutes left, hidden from the agent
+    candidates: Array  # [M] int32 topics
+
+
+def topic_quality() -> Array:
+    """Mean quality of each topic, [20]: fourteen from -3 to 0, then six from 0 to 3."""
+    return jnp.concatenate([jnp.linspace(-3.0, 0.0, 14), jnp.linspace(0.0, 3.0, 6)])
+
+
+def choice_weights(user: Array, topics: Array) -> Array:
+    """Unnormalised choice of each shown document and, last, of none; [U], [K] -> [K + 1]."""
+    return jnp.concatenate([user[topics] + 1.0, jnp.full((1,), NO_CLICK_MASS)])
+
+
+def drift(interest: Array, toss: Array) -> Array:
+    """Interest in the clicked topic after the click; `toss` is uniform in [0, 1)."""
+    delta = LEARNING_RATE * (1.0 - jnp.abs(interest)) * (1.0 - interest)
+    liked = toss < (interest + 1.0) / 2.0
+    return jnp.clip(jnp.where(liked, interest + delta, interest - delta), -1.0, 1.0)
+
+
+def make(config: InterestEvolutionConfig) -> Env:
+    """Build the environment; `config.reward` weighs the feedback of a slate."""
+    num_candidates, slate_size = config.num_candidates, config.slate_size
+    reward_of = make_reward(config.reward, FEEDBACK)
+
+    def topics_from(uniform: Array) -> Array:
+        return jnp.minimum((uniform * TOPICS).astype(jnp.int32), TOPICS - 1)
+
+    def observe(state: InterestEvolutionState) -> Observation:
+        return Observation(user=state.user, candidates=state.candidates)
+
+    def reset(key: Array, params: World) -> tuple[InterestEvolutionState, Observation]:
+        draw = jax.random.uniform(key, (TOPICS + num_candidates,))
+        state = InterestEvolutionState(
+            user=2.0 * draw[:TOPICS] - 1.0,
+            budget=jnp.asarray(START_BUDGET, jnp.float32),
+            candidates=topics_from(draw[TOPICS:]),
+        )
+        return state, observe(state)
+
+    def step(
+        key: Array, state: InterestEvolutionState, action: Array, params: World
+    ) -> tuple[InterestEvolutionState, StepOutput]:
+        check_shape("action", action, (slate_size,))
+        # One draw: quality of the shown documents, the choice, the direction of drift, the next candidates.
+        draw = jax.random.uniform(key, (slate_size + 2 + num_candidates,))
+        topics = state.candidates[action]
+        quality = topic_quality()[topics] + QUALITY_SD * ndtri(jnp.maximum(draw[:slate_size], 1e-7))
+        cumulative = jnp.cumsum(choice_weights(state.user, topics))
+        choice = (draw[slate_size] * cumulative[-1] >= cumulative[:-1]).sum()
+        click = (jnp.arange(slate_size) == choice).astype(jnp.float32)  # all 0 where choice == K
+        clicked = choice < slate_size
+
+        topic = topics[jnp.minimum(choice, slate_size - 1)]
+        drifted = state.user.at[topic].set(drift(state.user[topic], draw[slate_size + 1]))
+        watched = jnp.minimum(state.budget, DOCUMENT_MINUTES)
+        gained = BUDGET_PER_QUALITY * watched * (click * quality).sum()
+        budget = state.budget + jnp.where(clicked, gained - watched, -NO_CLICK_COST)
+
+        after = InterestEvolutionState(
+            user=jnp.where(clicked, drifted, state.user),
+            budget=budget,
+            candidates=topics_from(draw[slate_size + 2 :]),
+        )
+        feedback = jnp.stack([click, click * watched, quality], axis=-1)
+        obs = observe(after)
+        return after, StepOutput(
+            obs=obs,
+            reward=reward_of(feedback),
+            terminated=budget <= 0.0,
+            truncated=jnp.asarray(False),
+            feedback=feedback,
+            final_obs=obs,
+        )
+
+    spec = EnvSpec(
+        name="interest_evolution",
+        slate_size=slate_size,
+        num_items=TOPICS,
+        feedback=FEEDBACK,
+        num_candidates=num_candidates,
+        user_size=TOPICS,
+    )
+    return Env(reset, step, World(item_table=jnp.eye(TOPICS)), spec)

@@ -1,0 +1,114 @@
+"""Recommenders to judge a policy against, from chance to the simulator's own oracle.
+
+All of them obey the policy's rules: recommendable items only, nothing that is in the history. With these rules one
+slate for everybody is one ranking for everybody, of which each user gets the first K that are new to them.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.config.schema import LoggedConfig
+from jaxrec.envs.logged import item_rewards
+from jaxrec.evaluate.simulate import Recommender
+from jaxrec.nets.policy import Items, Policy, exclude_history
+from jaxrec.ops.slates import top_slate
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.simple import score_item_knn
+from jaxrec.types import Array, Env, Observation, Params, World
+
+
+def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None = None) -> Recommender:
+    """The trained policy's highest-scored slate; `arrays` are parameters and the item tower's output for them."""
+
+    def choose(arrays: tuple[Params, Items], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        params, items = arrays
+        return top_slate(policy.apply(params, items, obs, world).logits, slate_size)
+
+    return Recommender(choose, arrays)
+
+
+def uniform(slate_size: int) -> Recommender:
+    """A slate drawn uniformly."""
+
+    def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        return top_slate(exclude_history(jax.random.uniform(key, _offer_shape(obs, world)), obs, world), slate_size)
+
+    return Recommender(choose)
+
+
+def ranking(scores: Array, slate_size: int) -> Recommender:
+    """One ranking for everybody, by `scores` [I]."""
+
+    def choose(scores: Array, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        offered = jnp.broadcast_to(_on_offer(scores, obs, world), _offer_shape(obs, world))
+        return top_slate(exclude_history(offered, obs, world), slate_size)
+
+    return Recommender(choose, scores)
+
+
+def item_knn(similarity: Array, counts: Array, slate_size: int) -> Recommender:
+    """Sum of similarities [I, I] to the history; ties and empty histories fall back to popularity."""
+
+    def choose(arrays: tuple[Array, Array], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        assert obs.history_items is not None
+        similarity, tie = arrays
+        scores = score_item_knn(similarity, obs.history_items)
+        scores = _on_offer(scores + jnp.broadcast_to(tie, scores.shape), obs, world)
+        return top_slate(exclude_history(scores, obs, world), slate_size)
+
+    return Recommender(choose, (similarity, 1e-6 * counts / jnp.maximum(counts.max(), 1)))
+
+
+def greedy(config: LoggedConfig, fitted: World) -> Recommender:
+    """Highest expected reward under the response model of `fitted`: an oracle in that simulator, a guess elsewhere.
+
+    It reads the simulator's hidden state and plans nothing beyond the next slate.
+    """
+
+    def choose(fitted: World, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        scores = _on_offer(item_rewards(env_state, fitted, config), obs, world)
+        return top_slate(exclude_history(scores, obs, world), config.slate_size)
+
+    return Recommender(choose, fitted)
+
+
+def best_fixed(config: LoggedConfig, env: Env, key: Array, users: int = 2048) -> Recommender:
+    """The one ranking for everybody with the highest expected reward over new users of `env`."""
+
+    def mean_rewards(keys: Array, world: World) -> Array:
+        state, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, world)
+        return item_rewards(state, world, config).mean(0)
+
+    program = compiled(mean_rewards)
+    parts = [program(keys, env.params) for keys in jax.random.split(key, users).reshape(-1, 256)]
+    return ranking(jnp.stack(parts).mean(0), config.slate_size)
+
+
+def myopic(slate_size: int) -> Recommender:
+    """Rank candidates by the product of observed interests and item row."""
+
+    def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        assert obs.user is not None
+        return top_slate(_on_offer(obs.user @ world.item_table.T, obs, world), slate_size)
+
+    return Recommender(choose)
+
+
+def _on_offer(scores: Array, obs: Observation, world: World) -> Array:
+    """Scores of all items [..., I] -> of the candidates [..., M] or the recommendable items [..., R]."""
+    if obs.candidates is not None:
+        return jnp.take_along_axis(
+            jnp.broadcast_to(scores, (*obs.candidates.shape[:-1], scores.shape[-1])), obs.candidates, axis=-1
+        )
+    return scores if world.recommendable is None else jnp.take(scores, world.recommendable, axis=-1)
+
+
+def _offer_shape(obs: Observation, world: World) -> tuple[int, ...]:
+    """[..., M] or [..., R]."""
+    if obs.candidates is not None:
+        return obs.candidates.shape
+    assert obs.history_items is not None
+    size = world.item_table.shape[0] if world.recommendable is None else world.recommendable.shape[0]
+    return (*obs.history_items.shape[:-1], size)

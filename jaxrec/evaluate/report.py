@@ -1,0 +1,75 @@
+"""The account of a policy: one dictionary for `evaluation.json`, tables for the terminal."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jaxrec.evaluate.simulate import Simulated
+
+POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
+
+
+def simulated_section(results: dict[str, Simulated]) -> dict[str, Any]:
+    """Summaries by recommender, and the share of the gap from the best fixed ranking to greedy that is closed."""
+    section: dict[str, Any] = {"recommenders": {name: result.summary() for name, result in results.items()}}
+    if FIXED in results and GREEDY in results:
+        gap = results[GREEDY].mean - results[FIXED].mean
+        section["gap"] = gap
+        section["gap_closed"] = (results[POLICY].mean - results[FIXED].mean) / gap if gap > 0 else None
+    return section
+
+
+def lift_kept(train: dict[str, Simulated], judge: dict[str, Simulated]) -> float | None:
+    """Lift over most popular in the judging simulator as a share of the lift in the training simulator."""
+    lift = train[POLICY].mean - train[POPULAR].mean
+    return (judge[POLICY].mean - judge[POPULAR].mean) / lift if lift > 0 else None
+
+
+def print_simulated(title: str, section: dict[str, Any]) -> None:
+    """One row a recommender, best return first."""
+    table = _table(title, ("return", "95%", "/item", "steps", "coverage", "diverse", "novel"))
+    for name, row in sorted(section["recommenders"].items(), key=lambda row: -row[1]["return"]):
+        cells = (
+            f"{row['return']:.3f}",
+            f"±{row['return_95']:.3f}",
+            f"{row['per_item']:.4f}",
+            f"{row['length']:.1f}",
+            f"{row['coverage']:.1%}",
+            "-" if row["diversity"] is None else f"{row['diversity']:.3f}",
+            f"{row['novelty']:.2f}",
+        )
+        table.add_row(name, *cells, style="bold" if name == POLICY else None)
+    _console().print(table)
+
+
+def print_held_out(title: str, metrics: dict[str, dict[str, float]], cutoffs: tuple[int, ...]) -> None:
+    """One row a recommender, one column a metric and cutoff.
+
+    With one target a user, recall is the hit rate and precision the hit rate over k: they are not printed.
+    """
+    single = all(row[f"hit_rate@{k}"] == row[f"recall@{k}"] for row in metrics.values() for k in cutoffs)
+    kinds = (
+        {"hit_rate": "HR", "ndcg": "N"} if single else {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
+    )
+    names = {f"{kind}@{k}": f"{short}@{k}" for k in cutoffs for kind, short in kinds.items()}
+    table = _table(title, tuple(names.values()))
+    for recommender, row in metrics.items():
+        cells = (f"{row[name]:.4f}" for name in names)
+        table.add_row(recommender, *cells, style="bold" if recommender == POLICY else None)
+    _console().print(table)
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("recommender", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for every table where the output is a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)

@@ -1,0 +1,103 @@
+"""Rollouts of users laid out as [S, N]: logical shards, then the users of one shard.
+
+The number of shards S is part of the experiment and every random number is drawn per shard, so a run gives the same
+numbers on 1, 2, 4 or 8 devices, over which the leading axis is laid.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.types import Array, Env, Observation, Transition, World
+
+
+class Users(struct.PyTreeNode):
+    """Simulated users between two updates."""
+
+    key: Array  # [S] typed PRNG keys
+    env_state: Any  # leaves [S, N, ...]
+    obs: Observation  # [S, N, ...]
+    episode_return: Array  # [S, N] reward so far in the running episode
+    episode_length: Array  # [S, N] int32
+    last_return: Array  # [S, N] of the last finished episode, NaN before the first
+
+
+class Action(struct.PyTreeNode):
+    """What an acting function gives back; `extras` is the algorithm's own struct, kept in the transition."""
+
+    slate: Array  # [S, N, K]
+    extras: Any = None
+
+
+def split_shards(key: Array, count: int) -> Array:
+    """Split every shard's key: [S] -> [count, S]; drawn shard by shard."""
+    return jax.vmap(lambda k: jax.random.split(k, count), out_axes=1)(key)
+
+
+def start_users(env: Env, key: Array, num_shards: int, per_shard: int, world: World) -> Users:
+    """Reset S x N users."""
+    keys = split_shards(jax.random.split(key, num_shards), 2)
+
+    def reset_shard(shard_key: Array):
+        return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(shard_key, per_shard), world)
+
+    # Weakly typed leaves (a Python number in an environment) would be strong after one step: a second compile.
+    env_state, obs = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(reset_shard)(keys[1]))
+    zeros = jnp.zeros((num_shards, per_shard))
+    return Users(
+        key=keys[0],
+        env_state=env_state,
+        obs=obs,
+        episode_return=zeros,
+        episode_length=zeros.astype(jnp.int32),
+        last_return=jnp.full_like(zeros, jnp.nan),
+    )
+
+
+def rollout(
+    env: Env,
+    act: Callable[[Array, Observation], Action],
+    finish: Callable[[Any, Observation, Array], Any],
+    users: Users,
+    world: World,
+    horizon: int,
+) -> tuple[Users, Transition]:
+    """Step every user `horizon` times; the transitions are [T, S, N, ...].
+
+    `act(key [S], obs) -> Action` sees all users at once. `finish(extras, final_obs, truncated)` completes the extras
+    after the step, for instance with the value of where truncated users stopped.
+    """
+
+    def env_shard(key: Array, env_state: Any, slate: Array):
+        keys = jax.random.split(key, slate.shape[0])
+        return jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, env_state, slate, world)
+
+    def step(users: Users, _: None) -> tuple[Users, Transition]:
+        key, key_act, key_env = split_shards(users.key, 3)
+        action = act(key_act, users.obs)
+        env_state, out = jax.vmap(env_shard)(key_env, users.env_state, action.slate)
+        transition = Transition(
+            obs=users.obs,
+            action=action.slate,
+            reward=out.reward,
+            terminated=out.terminated,
+            truncated=out.truncated,
+            feedback=out.feedback,
+            extras=finish(action.extras, out.final_obs, out.truncated),
+        )
+        done = out.terminated | out.truncated
+        episode_return = users.episode_return + out.reward
+        users = Users(
+            key=key,
+            env_state=env_state,
+            obs=out.obs,
+            episode_return=jnp.where(done, 0.0, episode_return),
+            episode_length=jnp.where(done, 0, users.episode_length + 1),
+            last_return=jnp.where(done, episode_return, users.last_return),
+        )
+        return users, transition
+
+    return jax.lax.scan(step, users, None, length=horizon)

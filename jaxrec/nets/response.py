@@ -1,0 +1,89 @@
+"""The networks of the user response model: item fields and a user's past -> logits of every feedback kind.
+
+    logit_b(i) = <A_b(z), E(i)> / sqrt(d) + item_b(i) + user_b(z)
+
+E(i) sums layer-normed projections of the item's fields (text vector, statistics) and a learned vector of its
+id; z reads the window of latest items through a causal Transformer and a feedback-weighted mean, and totals of
+the whole past. What belongs to one id arrives multiplied by `trust`, count / (count + strength), so rare items
+live by their text. The class of KuaiSim's response model (arXiv 2309.12645), with the sigmoid applied once.
+"""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrec.nets.history import make_history_encoder
+from jaxrec.types import Array
+
+
+class ItemEncoder(nn.Module):
+    """Fields of items -> encodings [..., d] and item logits [..., F]."""
+
+    num_items: int
+    num_feedback: int
+    width: int
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, ids: Array, text: Array | None, statistics: Array, trust: Array) -> tuple[Array, Array]:
+        """Ids [...], text [..., E] or None, statistics [..., 1 + F], trust [...]."""
+        fields = nn.LayerNorm(name="statistics_norm")(nn.Dense(self.width, name="statistics")(statistics))
+        if text is not None:
+            fields += nn.LayerNorm(name="text_norm")(nn.Dense(self.width, name="text")(text))
+        zeros = nn.initializers.zeros_init()
+        id_vector = nn.Embed(self.num_items, self.width, embedding_init=zeros, name="id_vector")(ids)
+        id_logit = nn.Embed(self.num_items, self.num_feedback, embedding_init=zeros, name="id_logit")(ids)
+        fields = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(fields)
+        shared = nn.Dense(self.num_feedback, name="fields_logit")(fields)
+        direct = nn.Dense(self.num_feedback, use_bias=False, name="statistics_logit")(statistics)
+        return fields + trust[..., None] * id_vector, shared + direct + trust[..., None] * id_logit
+
+
+class UserEncoder(nn.Module):
+    """What a user did -> state z: with `last` the one to act from, else the one before each position."""
+
+    width: int
+    layers: int
+    heads: int
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, rows: Array, feedback: Array, mask: Array, context: Array, *, last: bool = False) -> Array:
+        """Rows [..., H, d], feedback [..., H, F], mask [..., H], context [..., H, C] (last: [..., C])."""
+        history = make_history_encoder("transformer", self.width, self.layers, self.heads, self.dropout)
+        if last:
+            read = history(rows, feedback, mask, last=True)
+        else:
+            read = history(rows[..., :-1, :], feedback[..., :-1, :], mask[..., :-1])
+        mixed = nn.Dense(self.width, name="history")(read) + nn.Dense(self.width, name="context")(context)
+        taste = nn.Dense(self.width, name="taste")(taste_profile(rows, feedback, mask, last))
+        return nn.gelu(nn.LayerNorm(name="norm")(mixed)) + taste
+
+
+def taste_profile(rows: Array, feedback: Array, mask: Array, last: bool) -> Array:
+    """Feedback-weighted sums of item rows, drawn to 0 by five rows: [..., H, d] -> [..., H or none, d (1 + F)].
+
+    Which way the liked items point: linear in every answer, so few steps of learning find it.
+    """
+    count = mask[..., None].astype(rows.dtype)
+    weights = jnp.concatenate([count, feedback * count], axis=-1)  # seen, and answered
+    each = (weights[..., :, None] * rows[..., None, :]).reshape(*rows.shape[:-1], -1)
+    if last:
+        return each.sum(-2) / (count.sum(-2) + 5.0)
+    before, count = jnp.cumsum(each, axis=-2) - each, jnp.cumsum(count, axis=-2) - count
+    return before / (count + 5.0)
+
+
+class ResponseHead(nn.Module):
+    """State and items -> logits of every kind of feedback."""
+
+    num_feedback: int
+
+    @nn.compact
+    def __call__(self, z: Array, encoding: Array, item_logit: Array) -> Array:
+        """States [..., d], encodings [..., K, d], item logits [..., K, F] -> [..., K, F]."""
+        width = encoding.shape[-1]
+        query = nn.Dense(self.num_feedback * width, name="query")(z)
+        query = query.reshape(*z.shape[:-1], self.num_feedback, width)
+        match = jnp.einsum("...fd,...kd->...kf", query, encoding) / width**0.5
+        shared = nn.Dense(self.num_feedback, name="user_logit")(z)[..., None, :]
+        return match + jnp.expand_dims(item_logit, tuple(range(match.ndim - item_logit.ndim))) + shared

@@ -1,0 +1,5 @@
+"""From a history to a slate, with what a training run left in `policy/`."""
+
+from jaxrec.serve.policy import Recommendation, SavedPolicy, load_policy, save_policy
+
+__all__ = ["Recommendation", "SavedPolicy", "load_policy", "save_policy"]

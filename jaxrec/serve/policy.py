@@ -1,0 +1,194 @@
+"""The `policy/` folder: written by training, opened by `load_policy`, readable by any JAX program.
+
+policy/arrays/           params (nested dict), item_table [I, E], recommendable [R]
+policy/description.json  environment sizes, network, feedback kinds, step
+policy/items.json        {"ids": [...], "titles": [...]}, in the order of the table's rows
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.checks import InputError, check_range, suggest
+from jaxrec.config.load import build_section, to_dict
+from jaxrec.config.schema import FeedbackKind, PolicyConfig
+from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
+from jaxrec.storage.files import atomic_path, write_json
+from jaxrec.storage.portable import load_portable, read_description, save_portable
+from jaxrec.types import PADDING, EnvSpec, Observation, Params, World
+
+KIND = "policy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """One item of a slate."""
+
+    id: str
+    title: str
+    score: float  # logit; higher is better
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedPolicy:
+    """A trained policy with everything it reads."""
+
+    policy: Policy
+    params: Params
+    world: World
+    spec: EnvSpec
+    config: PolicyConfig
+    feedback: dict[str, FeedbackKind]
+    ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    step: int
+
+    @functools.cached_property
+    def items(self) -> Items:
+        """The item tower's output for the whole table."""
+        return self.policy.items(self.params, self.world)
+
+    def recommend(self, history: Sequence[str] = (), k: int = 10) -> list[Recommendation]:
+        """The k best items for a history of item ids, oldest first, as they stand in the log.
+
+        An item counts as liked; "318:2.5" gives a feedback value instead. Items of the history are not shown again
+        unless the policy was trained to. Raises InputError for ids that are not in the catalogue.
+        """
+        if not self.spec.history_length:
+            raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
+        items, feedback = self.parse_history(history)
+        obs = self._observation(items, feedback)
+        logits = self.policy.apply(self.params, self.items, obs, self.world).logits
+        if len(items) and not self.config.repeat:  # the policy itself knows its window only
+            logits = exclude_history(logits, Observation(history_items=jnp.asarray(items)), self.world)
+        check_range("k", k, 1, logits.shape[-1])
+        scores, positions = jax.lax.top_k(logits, k)
+        chosen = np.asarray(to_items(positions, obs, self.world))
+        pairs = [(int(i), float(s)) for i, s in zip(chosen, scores, strict=True) if np.isfinite(s)]
+        return [Recommendation(self.ids[i], self.titles[i], s) for i, s in pairs]
+
+    def parse_history(self, history: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Item rows [N] int32 and feedback [N, F] of entries ID or ID:VALUE; ids may contain colons."""
+        row = {item_id: n for n, item_id in enumerate(self.ids)}
+        items, feedback = [], []
+        for entry in history:
+            item_id, value = str(entry).strip(), None
+            if item_id not in row and ":" in item_id:
+                item_id, _, value = item_id.rpartition(":")
+            if item_id not in row:
+                raise InputError(
+                    f"history: no item {item_id!r} in the catalogue of {len(self.ids)}{suggest(item_id, self.ids)}."
+                )
+            items.append(row[item_id])
+            feedback.append([_feedback_value(kind, name, value) for name, kind in self.feedback.items()])
+        shape = (len(items), len(self.feedback))
+        return np.asarray(items, np.int32), np.asarray(feedback, np.float32).reshape(shape)
+
+    def _observation(self, items: np.ndarray, feedback: np.ndarray) -> Observation:
+        length = self.spec.history_length
+        window = np.full(length, PADDING, np.int32)
+        values = np.zeros((length, feedback.shape[-1]), np.float32)
+        newest = min(len(items), length)
+        if newest:
+            window[-newest:], values[-newest:] = items[-newest:], feedback[-newest:]
+        return Observation(history_items=jnp.asarray(window), history_feedback=jnp.asarray(values))
+
+
+def save_policy(
+    folder: Path,
+    *,
+    params: Params,
+    world: World,
+    spec: EnvSpec,
+    config: PolicyConfig,
+    feedback: dict[str, FeedbackKind],
+    items: tuple[Sequence[str], Sequence[str]],
+    step: int,
+) -> None:
+    """Write the folder whole or not at all; `items` are ids and titles."""
+    arrays: dict[str, Any] = {"params": params, "item_table": world.item_table}
+    if world.recommendable is not None:
+        arrays["recommendable"] = world.recommendable
+    description = {
+        "spec": to_dict(spec),
+        "network": to_dict(config),
+        "feedback": to_dict(feedback),
+        "step": step,
+    }
+    with atomic_path(Path(folder).absolute()) as temporary:
+        save_portable(temporary, KIND, arrays, description)
+        write_json(temporary / "items.json", {"ids": list(items[0]), "titles": list(items[1])}, indent=None)
+
+
+def load_policy(path: str | Path) -> SavedPolicy:
+    """Open a run folder or its `policy/` folder; raises InputError where there is none or it is damaged."""
+    folder = Path(path)
+    if (folder / "policy").is_dir():
+        folder = folder / "policy"
+    elif (folder / "config.yaml").is_file():
+        raise InputError(f"{folder}: no policy yet; `jaxrec train --resume` goes on to the first checkpoint.")
+    where = str(folder / "description.json")
+    description = read_description(folder, KIND)
+    arrays, _ = load_portable(folder, KIND)
+    try:
+        spec = build_section(
+            EnvSpec,
+            {**description["spec"], "feedback": tuple(description["spec"]["feedback"])},
+            "spec",
+            where,
+        )
+        config = build_section(PolicyConfig, description["network"], "network", where)
+        feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
+        items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+        ids, titles = tuple(items["ids"]), tuple(items["titles"])
+        world = World(
+            item_table=jnp.asarray(arrays["item_table"]),
+            recommendable=jnp.asarray(arrays["recommendable"]) if "recommendable" in arrays else None,
+        )
+        params = jax.tree.map(jnp.asarray, arrays["params"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{folder}: damaged policy ({type(error).__name__}: {error}); train or copy it again."
+        ) from None
+    policy = make_policy(spec, config)
+    _check_params(folder, policy, params, world)
+    if len(ids) != spec.num_items and spec.history_length:
+        raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
+    return SavedPolicy(policy, params, world, spec, config, feedback, ids, titles, description["step"])
+
+
+def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:
+    """The arrays must be the parameters of the network that the description names."""
+    want = jax.eval_shape(policy.init, jax.random.key(0), world)
+    shapes = [
+        {jax.tree_util.keystr(p): x.shape for p, x in jax.tree_util.tree_leaves_with_path(t)} for t in (want, params)
+    ]
+    for name in sorted(shapes[0].keys() | shapes[1].keys()):
+        if shapes[0].get(name) != shapes[1].get(name):
+            raise InputError(
+                f"{folder}: params{name} has shape {shapes[1].get(name)}, description.json asks for "
+                f"{shapes[0].get(name)}; arrays and description are not of one policy."
+            )
+
+
+def _feedback_value(kind: FeedbackKind, name: str, value: str | None) -> float:
+    if value is None:
+        return 1.0
+    try:
+        number = float(value)
+    except ValueError:
+        raise InputError(f"history: expected ID or ID:NUMBER, got the value {value!r}.") from None
+    if kind.at_least is not None:
+        return float(number >= kind.at_least)
+    if number not in (0.0, 1.0):
+        raise InputError(f"history: {name} is 0 or 1, got {value!r}.")
+    return number

@@ -1,0 +1,47 @@
+"""Judging and mending predicted probabilities: AUC, expected calibration error, Platt scaling."""
+
+import numpy as np
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
+    """Area under the ROC curve, ties counted half: [R], [R] -> P(score of a 1 > score of a 0).
+
+    None where only one class occurs.
+    """
+    _, group, size = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(size) - (size - 1) / 2)[group]  # 1-based mid-ranks
+    ones = labels > 0.5
+    positive, negative = int(ones.sum()), int((~ones).sum())
+    if not positive or not negative:
+        return None
+    return float((rank[ones].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Mean over equal-width bins, weighted by their rows, of |mean label - mean probability|; [R], [R]."""
+    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    gap = np.bincount(which, labels, bins) - np.bincount(which, probabilities, bins)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def platt(labels: np.ndarray, logits: np.ndarray, ridge: float) -> tuple[float, float]:
+    """Scale and shift that make sigmoid(scale * logit + shift) fit the labels best; [R], [R] (Platt, 1999).
+
+    A penalty of ridge / 2 * ((scale - 1)^2 + shift^2) keeps few rows from moving a good model far.
+    """
+    features = np.stack([logits, np.ones_like(logits)], axis=1).astype(np.float64)
+    start = weights = np.array([1.0, 0.0])
+    for _ in range(50):  # Newton's method on a convex loss of two variables
+        p = sigmoid(features @ weights)
+        gradient = features.T @ (p - labels) + ridge * (weights - start)
+        hessian = (features.T * (p * (1 - p))) @ features + ridge * np.eye(2)
+        move = np.linalg.solve(hessian, gradient)
+        weights = weights - move
+        if np.abs(move).max() < 1e-9:
+            break
+    return float(weights[0]), float(weights[1])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) without overflow; [...] -> [...]."""
+    return 0.5 * (1 + np.tanh(0.5 * x))

@@ -1,0 +1,87 @@
+"""One small fitting loop: minibatches, AdamW, a warm-up and a cosine, many steps in one compiled call."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrec.progress import track
+from jaxrec.sharding.compile import compiled
+from jaxrec.types import Array, Params
+
+STEPS_PER_CALL = 16
+Loss = Callable[[Params, Any, Any, Array], Array]  # (params, data, batch, key) -> []
+
+
+class Schedule(NamedTuple):
+    """How long and how fast; the rate rises over the first tenth of the steps and falls as a cosine to 0."""
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    clip: float = 1.0  # global norm of the gradient
+
+    def rates(self, steps: int) -> np.ndarray:
+        """[steps] float32 learning rates."""
+        warm = max(1, steps // 10)
+        time = np.arange(steps) + 1.0
+        cosine = 0.5 * (1 + np.cos(np.pi * np.clip((time - warm) / max(1, steps - warm), 0, 1)))
+        return (self.learning_rate * np.minimum(time / warm, cosine)).astype(np.float32)
+
+
+def fit(
+    loss: Loss,
+    params: Params,
+    data: Any,
+    batches: Callable[[int], Any],
+    schedule: Schedule,
+    key: Array,
+    label: str = "fit",
+) -> tuple[Params, np.ndarray]:
+    """Minimise `loss(params, data, batch, key)`; returns parameters and the mean loss of each epoch.
+
+    `batches(epoch)` gives arrays [N, ...] of N batches, the same N in every epoch; `data` is there at every
+    step. Learning rates are an argument of the compiled call, not a constant, so that fits which differ in
+    length share one program.
+    """
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(schedule.clip),
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(schedule.weight_decay, lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)),
+    )
+
+    def step(carry: tuple[Params, optax.OptState], inputs: tuple[Any, Array, Array], data: Any):
+        (params, opt_state), (batch, rate, key_step) = carry, inputs
+        value, gradient = jax.value_and_grad(loss)(params, data, batch, key_step)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
+            updates, opt_state = optimiser.update(gradient, opt_state, params)
+        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
+        return (params, opt_state), value
+
+    def several(carry: Any, data: Any, batch: Any, rates: Array, keys: Array):
+        return jax.lax.scan(lambda c, x: step(c, x, data), carry, (batch, rates, keys))
+
+    run = compiled(several, donate=0)
+    carry = (jax.tree.map(jnp.array, params), optimiser.init(params))  # a copy: the caller keeps `params`
+    losses = np.zeros(schedule.epochs)
+    with track(label, schedule.epochs) as advance:
+        for epoch in range(schedule.epochs):
+            arrays = batches(epoch)
+            count = len(jax.tree.leaves(arrays)[0])
+            rates = schedule.rates(schedule.epochs * count)[epoch * count :][:count]
+            keys = jax.random.split(jax.random.fold_in(key, epoch), count)
+            size = min(count, STEPS_PER_CALL)
+            values = []
+            for start in range(0, count, size):
+                rows = np.arange(start, start + size)
+                real = rows < count
+                rows = np.where(real, rows, count - 1)  # the last call repeats a batch at rate 0
+                part = jax.tree.map(lambda x, rows=rows: x[rows], arrays)
+                carry, value = run(carry, data, part, rates[rows] * real.astype(np.float32), keys[rows])
+                values.append(np.asarray(value)[real])
+            losses[epoch] = np.concatenate(values).mean()
+            advance(1, f"loss {losses[epoch]:.4f}")
+    return carry[0], losses

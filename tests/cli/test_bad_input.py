@@ -1,0 +1,211 @@
+"""What a person can get wrong: one line with what, where, wanted and the way out; nothing half-written.
+
+Faults of logs and item tables have a list of their own in tests/data/test_bad_input.py.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jaxrec.cli import main
+from tests.recipes import TINY_ENCODER
+
+LOG = "user,item,time,liked\n" + "".join(f"u{u},i{i},{u + i},{(u + i) % 2}\n" for u in range(6) for i in range(30))
+CSV = """\
+data: {source: csv, path: DATA, feedback: {liked: {column: liked}}, item_file: "", text: "{title}"}
+encoder: {model: ENCODER, max_length: 32, cache_dir: ""}
+response: {history_length: 4, width: 8, heads: 2, epochs: 1}
+env: {name: logged, slate_size: 2, requests: 2}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class BadInput:
+    name: str
+    command: str  # words; RUN, RECIPE, CSV and BAD are replaced by paths
+    wants: tuple[str, ...]  # all stand in the line
+    damage: Callable[[Path], None] | None = None  # done to a copy of the run, or to the data folder
+
+
+def write(name: str, text: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return damage
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = max((p for p in (folder / name).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return damage
+
+
+def pickled_model(folder: Path) -> None:
+    (folder / "model").mkdir()
+    shutil.copy(TINY_ENCODER / "config.json", folder / "model")
+    (folder / "model" / "pytorch_model.bin").write_bytes(b"x")
+
+
+def utf16(folder: Path) -> None:
+    (folder / "recipe.yaml").write_bytes("seed: 1".encode("utf-16"))
+
+
+def edit_json(name: str, **values: object) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return damage
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return damage
+
+
+BAD_INPUT = (
+    # recipes
+    BadInput("no such recipe", "train none.yaml", ("none.yaml", "no such file", "configs/")),
+    BadInput("an unknown key", "train RECIPE learner.learnig_rate=1", ("learnig_rate", "did you mean 'learning_rate'")),
+    BadInput("an unknown section", "train RECIPE trian.updates=1", ("'trian'", "did you mean 'train'")),
+    BadInput("a wrong type", "train RECIPE train.updates=many", ("train.updates", "a whole number", "'many'")),
+    BadInput("a value out of range", "train RECIPE learner.gamma=1.5", ("learner.gamma", "at most 1", "1.5")),
+    BadInput("not a number", "train RECIPE learner.learning_rate=.nan", ("learner.learning_rate", "above 0")),
+    BadInput("an unknown environment", "train RECIPE env.name=loged", ("env.name", "did you mean 'logged'")),
+    BadInput("an unknown learner", "train RECIPE learner.name=pppo", ("learner.name", "expected ppo")),
+    BadInput("an unknown reward", "train RECIPE env.reward.likd=1", ("env.reward", "'likd'", "did you mean 'liked'")),
+    BadInput("updates that do not fit calls", "train RECIPE train.updates=5", ("train.updates", "multiple", "2")),
+    BadInput("minibatches that do not divide", "train RECIPE learner.minibatches=3", ("learner.minibatches", "divide")),
+    BadInput("shards that do not divide", "train RECIPE learner.num_shards=5", ("learner.num_shards", "divide")),
+    BadInput("more devices than there are", "train RECIPE train.devices=999", ("train.devices", "999", "present")),
+    BadInput("a slate as large as the catalogue", "train RECIPE env.slate_size=60", ("env.slate_size", "60", "lower")),
+    BadInput(
+        "an override without a value",
+        "train RECIPE train.updates:5=",
+        ("updates:5", "no field", "did you mean 'updates'"),
+    ),
+    BadInput("broken YAML", "train BAD", ("recipe.yaml", "line 2", "YAML"), write("recipe.yaml", "a: [1\nb: }")),
+    BadInput("an empty recipe", "train BAD", ("recipe.yaml", "env is missing"), write("recipe.yaml", "")),
+    BadInput("a recipe without a log", "train BAD", ("data", "log"), write("recipe.yaml", "env: {name: logged}")),
+    BadInput("a recipe in another encoding", "train BAD", ("recipe.yaml", "cannot be read as text"), utf16),
+    # logs and models, through the command line
+    BadInput("a log without its column", "train CSV data.columns.user=uid", ("log.csv", "'uid'", "user")),
+    BadInput("a log with a header only", "train CSV", ("log.csv",), write("log.csv", "user,item,time,liked\n")),
+    BadInput(
+        "feedback that never differs", "train CSV data.feedback.liked.at_least=-1", ("data.feedback.liked", "one value")
+    ),
+    BadInput("a model that is nowhere", "train RECIPE encoder.model=no/such-model", ("no/such-model",)),
+    BadInput(
+        "a model folder with pickles",
+        "train CSV encoder.model=DATA/model",
+        ("pytorch_model.bin", "convert"),
+        pickled_model,
+    ),
+    # runs
+    BadInput("a run that exists", "train RECIPE --run RUN", ("already exists", "--resume", "--run")),
+    BadInput(
+        "a run to resume that is none", "train RECIPE --run RUN/policy --resume", ("not a run folder", "config.yaml")
+    ),
+    BadInput(
+        "a run resumed by another recipe",
+        "train RECIPE --run RUN --resume learner.clip=0.3",
+        ("another recipe", "'clip: 0.2'"),
+    ),
+    BadInput(
+        "a damaged checkpoint",
+        "train RECIPE --run RUN --resume train.updates=12",
+        ("checkpoints", "damaged", "delete"),
+        cut("checkpoints/8/default"),
+    ),
+    BadInput("a run that is no folder", "evaluate nowhere", ("nowhere", "not a run folder")),
+    BadInput("a run without a policy", "evaluate RUN", ("no policy yet", "--resume"), remove("policy")),
+    BadInput(
+        "a damaged description", "evaluate RUN", ("description.json", "damaged"), write("policy/description.json", "{")
+    ),
+    BadInput(
+        "a policy of a later version",
+        "recommend RUN",
+        ("version 99", "expected"),
+        edit_json("policy/description.json", version=99),
+    ),
+    BadInput("a folder of another kind", "recommend RUN/simulators/train", ("holds a simulator", "expected a policy")),
+    BadInput("damaged arrays", "recommend RUN", ("arrays", "unreadable"), cut("policy/arrays")),
+    BadInput(
+        "a network of another shape",
+        "recommend RUN",
+        ("params", "shape", "not of one policy"),
+        edit_json("policy/description.json", network={"width": 16}),
+    ),
+    BadInput(
+        "items of another policy",
+        "recommend RUN",
+        ("items.json", "60"),
+        edit_json("policy/items.json", ids=["1"], titles=["a"]),
+    ),
+    BadInput("a missing simulator", "evaluate RUN", ("simulators", "simulator"), remove("simulators/judge")),
+    BadInput("a damaged simulator", "evaluate RUN", ("simulators",), cut("simulators/train/response")),
+    BadInput("another log than the policy's", "evaluate RUN data.generated.items=50", ("data.path", "50 items", "60")),
+    BadInput("an item that is not in the log", "recommend RUN --history 0", ("'0'", "catalogue")),
+    BadInput("a slate of nothing", "recommend RUN -k 0", ("k:", "at least 1")),
+)
+
+
+@pytest.mark.parametrize("case", BAD_INPUT, ids=lambda case: case.name)
+def test_bad_input_ends_in_one_line_and_leaves_nothing_half_written(
+    case: BadInput, tiny_run: Path, recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    run, data, new = tmp_path / "run", tmp_path / "data", tmp_path / "new"
+    data.mkdir()
+    (data / "log.csv").write_text(LOG)
+    (tmp_path / "csv.yaml").write_text(CSV.replace("DATA", str(data)).replace("ENCODER", str(TINY_ENCODER)))
+    if "RUN" in case.command:
+        shutil.copytree(tiny_run, run)
+    if case.damage is not None:
+        case.damage(run if run.exists() else data)
+    paths = {"RUN": run, "RECIPE": recipe, "CSV": tmp_path / "csv.yaml", "BAD": data / "recipe.yaml", "DATA": data}
+    words = case.command.split()
+    for name, path in paths.items():
+        words = [word.replace(name, str(path)) for word in words]
+    if words[0] == "train" and "--run" not in words:
+        words += ["--run", str(new)]
+    before = _files(run)
+    assert main(words) == 2
+    line = capfd.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("jaxrec: ")
+    for want in case.wants:
+        assert want in line, line
+    assert "Traceback" not in line
+    assert len(line) < 600
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+    assert _files(run) == before
+    assert not (new / "policy").exists()
+
+
+def test_ctrl_c_before_training_leaves_a_run_that_can_be_resumed(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from jaxrec.cli import train as command
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run, config = tmp_path / "run", str(tiny_run / "config.yaml")
+    monkeypatch.setattr(command, "reinforce", interrupted)
+    assert main(["train", config, "--run", str(run)]) == 130
+    assert "stopped" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["train", config, "--run", str(run), "--resume"]) == 0
+    assert (run / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
+
+
+def _files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}

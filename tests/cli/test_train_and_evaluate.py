@@ -1,0 +1,143 @@
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from jaxrec.cli import main
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
+    names = {path.name for path in tiny_run.iterdir()}
+    assert names == {"config.yaml", "metrics.jsonl", "timings.jsonl", "checkpoints", "policy", "simulators"} | (
+        names & {"evaluation.json"}
+    )
+    assert load_config(Config, tiny_run / "config.yaml") == load_config(Config, recipe)
+    assert [row["step"] for row in rows(tiny_run)] == list(range(1, 9))
+    assert {"train", "judge", "validity.json"} == {path.name for path in (tiny_run / "simulators").iterdir()}
+
+
+def test_a_run_is_reproduced_from_its_config_alone(tiny_run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert main(["train", str(tiny_run / "config.yaml"), "--run", str(again)]) == 0
+    assert (again / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
+
+
+def test_another_seed_changes_every_metric(tiny_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert main(["train", str(tiny_run / "config.yaml"), "--run", str(other), "seed=4"]) == 0
+    for mine, yours in zip(rows(tiny_run), rows(other), strict=True):
+        same = {k for k in mine if mine[k] == yours[k] and k not in ("step", "learning_rate")}
+        assert same <= {"clip_fraction", "episode_return", "evaluation_return", "reward"}, same
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_process_resumes_bit_for_bit(number: signal.Signals, tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "jaxrec.cli", "train", str(tiny_run / "config.yaml"), "--run", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (run / "checkpoints" / "4").is_dir() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(timeout=120) in (0, 130, -number)
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (run / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
+    mine, other = (ocp.StandardCheckpointer().restore(r / "policy" / "arrays") for r in (run, tiny_run))
+    for a, b in zip(_leaves(mine), _leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_resume_may_train_longer_but_not_differently(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    config = str(tiny_run / "config.yaml")
+    assert main(["train", config, "--run", str(run), "train.updates=4"]) == 0
+    assert main(["train", config, "--run", str(run), "--resume", "learner.gamma=0.5"]) == 2
+    assert "'gamma: 0.99' became 'gamma: 0.5'" in capsys.readouterr().err
+    assert main(["train", config, "--run", str(run), "--resume"]) == 0
+    assert (run / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
+
+
+def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
+    tiny_run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["evaluate", str(tiny_run)]) == 0
+    printed = capsys.readouterr().out
+    account = json.loads((tiny_run / "evaluation.json").read_text())
+    everybody = {"policy", "random", "most_popular", "item_knn", "best_fixed", "greedy_response"}
+    for simulator in ("train", "judge"):
+        recommenders = account["simulators"][simulator]["recommenders"]
+        assert set(recommenders) == everybody
+        for name, row in recommenders.items():
+            assert name in printed
+            assert 0 <= row["return"] <= 4 * 3  # requests times slate, all liked
+            assert row["length"] == 4
+            assert math.isclose(row["per_item"], row["return"] / 12, rel_tol=1e-6)
+            assert 0 < row["coverage"] <= 1
+    assert set(account["held_out"]) == {"policy", "most_popular", "item_knn", "item_knn_last"}
+    assert account["held_out"]["policy"]["users"] == 40
+
+
+def test_evaluation_repeats_bit_for_bit(tiny_run: Path) -> None:
+    texts = []
+    for _ in range(2):
+        assert main(["evaluate", str(tiny_run), "evaluate.users=30"]) == 0
+        texts.append((tiny_run / "evaluation.json").read_text())
+    assert texts[0] == texts[1]
+
+
+def test_interest_evolution_needs_no_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    recipe, run = tmp_path / "ie.yaml", tmp_path / "run"
+    recipe.write_text(
+        "env: {name: interest_evolution}\n"
+        "learner: {num_users: 16, horizon: 4, minibatches: 2, epochs: 1, policy: {width: 8}}\n"
+        "train: {updates: 2, updates_per_call: 2, checkpoint_every: 2, evaluate_users: 8}\n"
+        "evaluate: {users: 64}\n"
+    )
+    assert main(["train", str(recipe), "--run", str(run)]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    recommenders = json.loads((run / "evaluation.json").read_text())["simulators"]["train"]["recommenders"]
+    assert recommenders["topic_quality"]["return"] > recommenders["random"]["return"]
+    assert main(["recommend", str(run), "--history", "1"]) == 2
+    assert "read interests, not a history" in capsys.readouterr().err
+
+
+def test_help_answers_without_importing_anything_heavy() -> None:
+    code = (
+        "import sys, jaxrec.cli\n"
+        "try: jaxrec.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'numpy', 'flax', 'orbax', 'pyarrow', 'rich', 'yaml'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "recommend"])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"example:\n  jaxrec {command} " in capsys.readouterr().out
+
+
+def _leaves(tree) -> list[np.ndarray]:
+    return [np.asarray(tree)] if not isinstance(tree, dict) else [x for k in sorted(tree) for x in _leaves(tree[k])]

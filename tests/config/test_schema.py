@@ -1,0 +1,74 @@
+import subprocess
+import sys
+
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import (
+    ENV_CONFIGS,
+    LEARNER_CONFIGS,
+    DataConfig,
+    EncoderConfig,
+    EvaluateConfig,
+    FeedbackKind,
+    GeneratedLog,
+    InterestEvolutionConfig,
+    LoggedConfig,
+    PolicyConfig,
+    PpoConfig,
+    ResponseConfig,
+    TrainConfig,
+)
+
+
+@pytest.mark.parametrize(("users", "shards"), [(256, 64), (512, 64), (96, 32), (48, 16), (20, 4), (7, 1)])
+def test_shards_are_the_largest_power_of_two_up_to_64_that_divides_the_users(users: int, shards: int) -> None:
+    assert PpoConfig(num_users=users, minibatches=1).shards == shards
+
+
+def test_a_given_number_of_shards_counts() -> None:
+    assert PpoConfig(num_users=24, num_shards=3).shards == 3
+
+
+@pytest.mark.parametrize(
+    ("build", "want"),
+    [
+        (lambda: PpoConfig(num_users=10, num_shards=4), "learner.num_shards: 4 shards do not divide learner.num_users"),
+        (lambda: PpoConfig(num_users=64, horizon=3, minibatches=2), "learner.minibatches: 2 do not divide the 1 users"),
+        (lambda: PpoConfig(gae_lambda=1.01), "learner.gae_lambda: expected a value at least 0 and at most 1, got 1.01"),
+        (lambda: PpoConfig(learning_rate=0.0), "learner.learning_rate: expected a value above 0, got 0"),
+        (lambda: PolicyConfig(hidden=(8, 0)), "learner.policy.hidden: expected a value at least 1, got 0"),
+        (lambda: PolicyConfig(width=0), "learner.policy.width: expected a value at least 1"),
+        (lambda: TrainConfig(updates=15), "train.updates: expected a multiple of train.updates_per_call=10, got 15"),
+        (lambda: TrainConfig(checkpoint_every=5), "train.checkpoint_every: expected a multiple of train.updates_per"),
+        (lambda: TrainConfig(devices=-1), "train.devices: expected a value at least 0, got -1"),
+        (lambda: EvaluateConfig(users=1), "evaluate.users: expected a value at least 2, got 1"),
+        (lambda: EvaluateConfig(cutoffs=(5, 0)), "evaluate.cutoffs: expected a value at least 1, got 0"),
+        (lambda: InterestEvolutionConfig(slate_size=11), "env.slate_size: expected a value at least 1 and at most 10"),
+        (lambda: LoggedConfig(requests=0), "env.requests: expected a value at least 1, got 0"),
+        (lambda: ResponseConfig(width=10, heads=4), "response.width: expected a multiple of response.heads=4, got 10"),
+        (lambda: ResponseConfig(recent=(0.1, 0.0)), "response.recent: expected a value above 0"),
+        (lambda: EncoderConfig(max_length=512, batch_tokens=256), "encoder.batch_tokens: expected a value at least"),
+        (lambda: GeneratedLog(topics=3, topics_liked=4), "data.generated.topics: expected a value at least 4"),
+        (lambda: DataConfig(feedback={}), "data.feedback: expected at least one kind of feedback, got none"),
+        (lambda: DataConfig(test_share=1.0), "data.test_share: expected a value at least 0.01 and at most 0.9"),
+        (
+            lambda: DataConfig(source="csv", feedback={"liked": FeedbackKind(at_least=4)}),
+            "data.feedback.liked.at_least: a threshold without a column; set data.feedback.liked.column",
+        ),
+    ],
+)  # fmt: skip
+def test_a_config_that_cannot_work_is_refused_when_it_is_built(build, want: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build()
+    assert want in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variants", [ENV_CONFIGS, LEARNER_CONFIGS])
+def test_variants_are_registered_under_their_own_name(variants: dict) -> None:
+    assert all(cls().name == name for name, cls in variants.items())
+
+
+def test_reading_a_recipe_needs_no_jax() -> None:
+    code = "import sys, jaxrec.config.load, jaxrec.config.schema; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,41 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.envs.rewards import make_reward
+
+KINDS = ("click", "watch_time", "quality")
+FEEDBACK = jnp.array([[0.0, 0.0, 3.0], [1.0, 4.0, -2.0]])  # [K = 2, F = 3]
+
+
+@pytest.mark.parametrize(
+    ("weights", "want"),
+    [
+        ({"watch_time": 1.0}, 4.0),
+        ({"click": 1.0, "watch_time": 0.5, "quality": -2.0}, 1 + 2 - 2.0),
+        ({"quality": 1}, 1.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_reward_is_a_weighted_sum_over_the_slate(weights: dict, want: float) -> None:
+    reward = make_reward(weights, KINDS)
+    np.testing.assert_allclose(reward(FEEDBACK), want)
+    assert jax.jit(reward)(FEEDBACK).shape == ()
+
+
+def test_the_type_of_the_feedback_is_kept() -> None:
+    assert make_reward({"click": 1.0}, KINDS)(FEEDBACK.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_a_function_is_taken_as_it_is() -> None:
+    def best(feedback: jax.Array) -> jax.Array:
+        return feedback.max()
+
+    assert make_reward(best, KINDS) is best
+
+
+def test_an_unknown_kind_of_feedback_is_named() -> None:
+    with pytest.raises(InputError, match=r"^env\.reward: no 'watch_tme'; did you mean 'watch_time'\? \(known: click"):
+        make_reward({"watch_tme": 1.0}, KINDS)

@@ -1,0 +1,86 @@
+"""What the compiled update does, read from the compiled program itself."""
+
+import re
+
+import jax
+import pytest
+
+from jaxrec.config.schema import PolicyConfig, PpoConfig, TrainConfig
+from jaxrec.envs import auto_reset, make_env
+from jaxrec.learn import make_learner
+from jaxrec.learn.loop import compile_learner
+
+CONFIG = PpoConfig(num_users=64, num_shards=8, horizon=8, minibatches=2, epochs=2, policy=PolicyConfig(width=8))
+
+
+@pytest.fixture(scope="module", params=[1, 8])
+def program(request: pytest.FixtureRequest):
+    env = make_env("interest_evolution")
+    learner = make_learner("ppo", auto_reset(env), CONFIG)
+    return request.param, compile_learner(learner, env.params, TrainConfig(devices=request.param), CONFIG.shards)
+
+
+def compiled_text(program) -> str:
+    state = program.init(jax.random.key(0), program.world)
+    return program.update_many.lower(state, program.world).compile().as_text()
+
+
+def test_nothing_crosses_to_the_host_inside(program) -> None:
+    text = compiled_text(program[1]).lower()
+    for word in ("callback", "infeed", "outfeed", "send(", "recv(", "host_compute"):
+        assert word not in text, word
+
+
+def test_gradients_meet_in_all_reduces_only(program) -> None:
+    devices, compiled = program
+    text = compiled_text(compiled)
+    assert bool(re.search(r"\ball-reduce", text)) == (devices > 1)
+    assert not re.search(r"\ball-to-all|\bcollective-permute", text)
+
+
+def test_every_buffer_of_the_state_is_donated_and_reused(program) -> None:
+    _, compiled = program
+    state = compiled.init(jax.random.key(0), compiled.world)
+    executable = compiled.update_many.lower(state, compiled.world).compile()
+    state_bytes = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(jax.tree.map(_raw, state)))
+    assert executable.memory_analysis().alias_size_in_bytes >= state_bytes
+    after, _ = compiled.update_many(state, compiled.world)
+    assert all(x.is_deleted() for x in jax.tree.leaves(state))
+    assert not any(x.is_deleted() for x in jax.tree.leaves(after))
+
+
+def test_world_parameters_are_neither_donated_nor_constants_of_the_program(program) -> None:
+    _, compiled = program
+    state = compiled.init(jax.random.key(0), compiled.world)
+    compiled.update_many(state, compiled.world)
+    assert not compiled.world.item_table.is_deleted()
+
+
+def test_the_update_compiles_exactly_once(program, compilations: list[str]) -> None:
+    _, compiled = program
+    jax.clear_caches()
+    state = compiled.init(jax.random.key(0), compiled.world)
+    other = compiled.init(jax.random.key(1), compiled.world)
+    compilations.clear()
+    for _ in range(3):
+        state, _ = compiled.update_many(state, compiled.world)
+    compiled.update_many(other, compiled.world)  # another seed is not another program
+    assert len(compilations) == 1
+
+
+@pytest.fixture
+def compilations():
+    """Names of the programs that JAX lowered while the test ran."""
+    seen: list[str] = []
+
+    def listen(event: str, duration: float, **details: object) -> None:
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            seen.append(str(details.get("fun_name")))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def _raw(x: jax.Array) -> jax.Array:
+    return jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x

@@ -1,0 +1,165 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import PolicyConfig, PpoConfig, TrainConfig
+from jaxrec.envs import auto_reset, make_env
+from jaxrec.learn import make_learner
+from jaxrec.learn.loop import compile_learner, train
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.run import RunFolder
+
+CONFIG = PpoConfig(num_users=32, num_shards=8, horizon=8, minibatches=2, epochs=2, policy=PolicyConfig(width=8))
+SCHEDULE = {"updates": 12, "updates_per_call": 2, "checkpoint_every": 4, "evaluate_users": 8}
+
+
+def start(run: RunFolder, evaluate=None, **options):
+    env = make_env("interest_evolution")
+    learner = make_learner("ppo", auto_reset(env), CONFIG)
+    saved = []
+    outcome = train(
+        learner,
+        env.params,
+        run,
+        TrainConfig(**{**SCHEDULE, "devices": 1, **options}),
+        key=jax.random.key(0),
+        num_shards=CONFIG.shards,
+        steps_per_update=CONFIG.num_users * CONFIG.horizon,
+        evaluate=evaluate or (lambda params, step: float(step % 8)),
+        save_policy=lambda params, step: saved.append(step),
+    )
+    return outcome, saved
+
+
+def new_run(path: Path) -> RunFolder:
+    return RunFolder.create(path, "seed: 0\n")
+
+
+def final_state(run: RunFolder, step: int = 12):
+    env = make_env("interest_evolution")
+    program = compile_learner(make_learner("ppo", auto_reset(env), CONFIG), env.params, TrainConfig(devices=1), 8)
+    with Checkpoints(run.checkpoints) as checkpoints:
+        return checkpoints.restore(step, program.abstract)
+
+
+def plain(state):
+    return jax.tree.map(
+        lambda x: np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x), state
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    run = new_run(tmp_path_factory.mktemp("whole") / "run")
+    outcome, saved = start(run)
+    assert (outcome.step, outcome.interrupted, outcome.best_score) == (12, False, 4.0)
+    assert saved == [4]  # scores 4, 0, 4: the second 4 is not better
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_call_and_the_resumed_run_equals_the_uninterrupted_one(
+    number: signal.Signals, uninterrupted: RunFolder, tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+
+    def interrupt(params, step: int) -> float:
+        if step == 8:
+            os.kill(os.getpid(), number)
+        return float(step % 8)
+
+    outcome, _ = start(run, interrupt)
+    assert outcome.interrupted
+    assert outcome.step == 8
+    outcome, _ = start(run)
+    assert not outcome.interrupted
+    assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
+    chex.assert_trees_all_equal(plain(final_state(run)), plain(final_state(uninterrupted)))
+
+
+def test_a_signal_between_checkpoints_loses_nothing(uninterrupted: RunFolder, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    append = run.append_timing
+
+    def interrupt(row) -> None:
+        append(row)
+        if row["step"] == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run.append_timing = interrupt  # type: ignore[method-assign]
+    outcome, _ = start(run)
+    assert (outcome.step, outcome.interrupted) == (6, True)
+    start(RunFolder.open(run.path))
+    assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
+
+
+def test_metrics_written_after_the_last_checkpoint_are_cut_back(uninterrupted: RunFolder, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    start(run, updates=8)
+    with run.metrics.open("a") as file:  # as a kill behind the checkpoint leaves it
+        file.write('{"step": 9, "reward": 0.1}\n{"step": 10, "rew')
+    start(run)
+    assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
+
+
+def test_a_finished_run_resumes_to_nothing(uninterrupted: RunFolder) -> None:
+    before = uninterrupted.metrics.read_bytes()
+    outcome, saved = start(uninterrupted)
+    assert (outcome.step, outcome.interrupted, saved) == (12, False, [])
+    assert uninterrupted.metrics.read_bytes() == before
+
+
+def test_latest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    scores = {4: 9.0, 8: 1.0, 12: float("nan"), 16: 3.0, 20: 2.0}
+    _, saved = start(run, lambda params, step: scores[step], updates=20)
+    assert saved == [4]
+    assert sorted(int(p.name) for p in run.checkpoints.iterdir()) == [4, 16, 20]
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 21))
+    assert [row["evaluation_return"] for row in rows if "evaluation_return" in row] == [9.0, 1.0, None, 3.0, 2.0]
+
+
+def test_one_device_equals_two_four_and_eight() -> None:
+    env = make_env("interest_evolution")
+    learner = make_learner("ppo", auto_reset(env), CONFIG)
+    results = []
+    for devices in (1, 2, 4, 8):
+        program = compile_learner(learner, env.params, TrainConfig(devices=devices), CONFIG.shards)
+        state, metrics = program.update_many(program.init(jax.random.key(0), program.world), program.world)
+        assert len(jax.tree.leaves(state.users.obs)[0].sharding.device_set) == devices
+        results.append((plain(state), jax.tree.map(np.asarray, metrics)))
+    for other in results[1:]:
+        chex.assert_trees_all_close(other, results[0], rtol=2e-3, atol=2e-4)
+
+
+def test_a_run_saved_on_eight_devices_continues_on_one(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    start(run, updates=4, devices=8)
+    outcome, _ = start(run, devices=1)
+    assert outcome.step == 12
+
+
+def test_devices_that_do_not_divide_the_shards_are_refused() -> None:
+    env = make_env("interest_evolution")
+    learner = make_learner("ppo", auto_reset(env), CONFIG)
+    with pytest.raises(InputError, match="3 devices do not divide 8 logical shards"):
+        compile_learner(learner, env.params, TrainConfig(devices=3), CONFIG.shards)
+
+
+def test_a_learner_of_another_shape_cannot_resume(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    start(run, updates=4)
+    env = make_env("interest_evolution")
+    wider = PpoConfig(num_users=32, num_shards=8, horizon=8, minibatches=2, policy=PolicyConfig(width=16))
+    program = compile_learner(make_learner("ppo", auto_reset(env), wider), env.params, TrainConfig(devices=1), 8)
+    with Checkpoints(run.checkpoints) as checkpoints, pytest.raises(InputError, match="resume with the recipe"):
+        checkpoints.restore(4, program.abstract)

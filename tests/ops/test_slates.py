@@ -1,0 +1,138 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxrec.ops.slates import sample_slate, slate_log_prob, top_slate
+
+M, K = 6, 3
+SLATES = np.array(list(itertools.permutations(range(M), K)))  # [120, 3]
+many_log_probs = jax.jit(jax.vmap(slate_log_prob, in_axes=(None, 0)))
+sample_many = jax.jit(jax.vmap(sample_slate, in_axes=(0, None, None)), static_argnums=2)
+gradient_of = jax.jit(jax.grad(lambda x, mask, slate: slate_log_prob(jnp.where(mask, x, -jnp.inf), slate)))
+
+
+def sequential(logits: np.ndarray, slate: np.ndarray) -> float:
+    """log of the product of softmaxes over what is left, in float64."""
+    left, total = list(range(len(logits))), 0.0
+    for pick in slate:
+        x = np.asarray(logits, np.float64)[left]
+        total += logits[pick] - x.max() - np.log(np.exp(x - x.max()).sum())
+        left.remove(pick)
+    return total
+
+
+def sequential_gradient(logits: np.ndarray, slate: np.ndarray) -> np.ndarray:
+    """Sum over picks of one-hot less softmax over what is left."""
+    x, total = np.array(logits, np.float64), np.zeros(len(logits))
+    for pick in slate:
+        p = np.exp(x - x.max())
+        total -= p / p.sum()
+        total[pick] += 1
+        x[pick] = -np.inf
+    return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_probabilities_of_all_slates_are_sequential_softmaxes_and_sum_to_one(seed: int) -> None:
+    logits = np.random.default_rng(seed).normal(size=M).astype(np.float32) * 2
+    got = many_log_probs(jnp.asarray(logits), jnp.asarray(SLATES))
+    np.testing.assert_allclose(got, [sequential(logits, s) for s in SLATES], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.exp(np.asarray(got, np.float64)).sum(), 1.0, rtol=1e-5)
+
+
+def test_very_uneven_logits_are_exact_in_float32() -> None:
+    logits = np.array([30, -30, 0, 30, -30, 29.5], np.float32)
+    got = many_log_probs(jnp.asarray(logits), jnp.asarray(SLATES))
+    np.testing.assert_allclose(got, [sequential(logits, s) for s in SLATES], rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("spread", [1, 30])
+def test_the_gradient_is_one_hot_less_softmax_of_every_pick(spread: int) -> None:
+    logits = np.random.default_rng(0).uniform(-spread, spread, M).astype(np.float32)
+    for slate in SLATES[::17]:
+        got = gradient_of(jnp.asarray(logits), jnp.ones(M, bool), jnp.asarray(slate))
+        np.testing.assert_allclose(got, sequential_gradient(logits, slate), atol=1e-5)
+
+
+@pytest.mark.parametrize("open_", [3, 4, 6])
+def test_masked_candidates_leave_the_others_as_if_alone(open_: int) -> None:
+    # with three open, the candidates that were never picked are all masked
+    logits, slate = np.array([0.5, -1.0, 2.0, 0.0, 1.0, -2.0], np.float32), np.array([2, 0, 1])
+    mask = jnp.arange(M) < open_
+    got = slate_log_prob(jnp.where(mask, jnp.asarray(logits), -jnp.inf), jnp.asarray(slate))
+    np.testing.assert_allclose(got, sequential(logits[:open_], slate), rtol=1e-5)
+    gradient = gradient_of(jnp.asarray(logits), mask, jnp.asarray(slate))
+    np.testing.assert_allclose(gradient[:open_], sequential_gradient(logits[:open_], slate), atol=1e-5)
+    np.testing.assert_array_equal(gradient[open_:], np.zeros(M - open_))
+
+
+def test_slates_of_everything_are_rankings() -> None:
+    logits = np.array([3.0, -1.0, 0.5], np.float32)
+    slates = np.array(list(itertools.permutations(range(3))))
+    got = many_log_probs(jnp.asarray(logits), jnp.asarray(slates))
+    np.testing.assert_allclose(got, [sequential(logits, s) for s in slates], rtol=1e-5, atol=1e-6)
+    for slate in slates:
+        gradient = gradient_of(jnp.asarray(logits), jnp.ones(3, bool), jnp.asarray(slate))
+        np.testing.assert_allclose(gradient, sequential_gradient(logits, slate), atol=1e-5)
+
+
+def test_single_items_are_softmax_choices() -> None:
+    logits = jnp.array([1.0, -2.0, 0.3, 30.0])
+    got = many_log_probs(logits, jnp.arange(4)[:, None])
+    np.testing.assert_allclose(got, jax.nn.log_softmax(logits), rtol=1e-6)
+
+
+def test_leading_axes_are_a_batch() -> None:
+    logits = jax.random.normal(jax.random.key(0), (2, 5, M))
+    slates = sample_slate(jax.random.key(1), logits, K)
+    assert slates.shape == (2, 5, K) and slates.dtype == jnp.int32
+    got = slate_log_prob(logits, slates)
+    assert got.shape == (2, 5)
+    np.testing.assert_allclose(got[1, 3], slate_log_prob(logits[1, 3], slates[1, 3]), rtol=1e-6)
+
+
+def test_sampling_follows_the_probabilities() -> None:
+    weights, draws = np.array([1.0, 2.0, 3.0, 4.0]), 20_000
+    slates = np.array(list(itertools.permutations(range(4), 2)))
+    p = np.array([weights[i] / 10 * weights[j] / (10 - weights[i]) for i, j in slates])
+    logits = jnp.log(jnp.asarray(weights, jnp.float32))
+    drawn = np.asarray(sample_many(jax.random.split(jax.random.key(7), draws), logits, 2))
+    seen = np.array([(drawn == s).all(1).sum() for s in slates])
+    assert seen.sum() == draws
+    assert (np.abs(seen - draws * p) < 4 * np.sqrt(draws * p * (1 - p))).all()
+    chi_square = ((seen - draws * p) ** 2 / (draws * p)).sum()
+    assert chi_square < 11 + 4 * np.sqrt(2 * 11)  # 12 slates, 11 degrees of freedom
+
+
+def test_masked_candidates_are_never_drawn_while_others_are_left() -> None:
+    logits = jnp.array([-20.0, -jnp.inf, 20.0, -jnp.inf, 0.0, -jnp.inf])
+    drawn = sample_many(jax.random.split(jax.random.key(0), 5_000), logits, K)
+    assert set(np.unique(np.asarray(drawn))) == {0, 2, 4}
+
+
+def test_the_top_slate_is_best_first_and_the_most_probable() -> None:
+    logits = jnp.array([0.1, 2.0, -1.0, 3.0, 0.5, -jnp.inf])
+    assert top_slate(logits, K).tolist() == [3, 1, 4]
+    assert SLATES[many_log_probs(logits, jnp.asarray(SLATES)).argmax()].tolist() == [3, 1, 4]
+
+
+numbers = st.one_of(st.floats(-50, 50, width=32), st.just(-np.inf))
+
+
+@given(values=st.lists(numbers, min_size=8, max_size=8), seed=st.integers(0, 2**31 - 1))
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_a_slate_never_repeats_an_item_and_never_takes_a_masked_one_early(values: list[float], seed: int) -> None:
+    logits = jnp.asarray(values, jnp.float32)
+    slate = np.asarray(sample_many(jax.random.key(seed)[None], logits, 5)[0])
+    assert len(set(slate.tolist())) == 5 and slate.min() >= 0 and slate.max() < 8
+    is_open = np.isfinite(np.asarray(values)[slate])
+    assert is_open.sum() == min(5, np.isfinite(values).sum())
+    assert (np.diff(is_open.astype(int)) <= 0).all()
+    if is_open.all():
+        got = np.asarray(slate_log_prob(logits, jnp.asarray(slate)))
+        np.testing.assert_allclose(got, sequential(np.asarray(values), slate), rtol=1e-4, atol=1e-5)

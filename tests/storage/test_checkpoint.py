@@ -1,0 +1,200 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import struct
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxrec.checks import InputError
+from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+
+DATA = PartitionSpec("data")
+
+
+class State(struct.PyTreeNode):
+    params: dict
+    opt_state: optax.OptState
+    users: jax.Array  # [S, 3]
+    half: jax.Array
+    key: jax.Array
+    keys: jax.Array  # [S]
+    step: jax.Array
+    nothing: None = None
+
+
+def make_state(seed: int, shards: int = 4) -> State:
+    key, key_params, key_users = jax.random.split(jax.random.key(seed), 3)
+    params = {"query": {"kernel": jax.random.normal(key_params, (5, 2)), "bias": jnp.arange(2.0)}}
+    return State(
+        params=params,
+        opt_state=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)).init(params),
+        users=jax.random.normal(key_users, (shards, 3)),
+        half=jax.random.normal(key, (3,), jnp.bfloat16),
+        key=key,
+        keys=jax.random.split(key, shards),
+        step=jnp.asarray(seed, jnp.int32),
+    )
+
+
+def on(devices: int, state: State) -> Any:
+    """Shardings over the first `devices` devices: users and keys split, the rest on each."""
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
+
+    def by_rule(path: tuple, _: Any) -> NamedSharding:
+        return NamedSharding(mesh, DATA if path[0].name in ("users", "keys") else PartitionSpec())
+
+    return jax.tree_util.tree_map_with_path(by_rule, state)
+
+
+def target(state: State, devices: int = 1) -> Any:
+    shape = jax.eval_shape(lambda: state)
+    return abstract_like(shape, on(devices, shape))
+
+
+def plain(x: jax.Array) -> np.ndarray:
+    return np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+
+
+def assert_same(got: State, want: State) -> None:
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(plain(a), plain(b))
+
+
+def saved(folder: Path, scores: dict[int, float], keep_latest: int = 2) -> Path:
+    with Checkpoints(folder, keep_latest) as checkpoints:
+        for step, score in scores.items():
+            checkpoints.save(step, make_state(step), score)
+    return folder
+
+
+def steps(folder: Path) -> list[int]:
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+def refuses(folder: Path, step: int, abstract: Any) -> str:
+    with Checkpoints(folder) as checkpoints, pytest.raises(InputError) as caught:
+        checkpoints.restore(step, abstract)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(folder / str(step)))
+    return str(caught.value)
+
+
+def test_a_state_comes_back_with_its_types_and_values(tmp_path: Path) -> None:
+    state = make_state(3)
+    with Checkpoints(tmp_path / "new" / "checkpoints") as checkpoints:
+        assert checkpoints.latest is None and checkpoints.best is None and checkpoints.best_score == -math.inf
+        checkpoints.save(3, state, 1.5)
+        got = checkpoints.restore(3, target(state))
+        assert (checkpoints.latest, checkpoints.best, checkpoints.best_score) == (3, 3, 1.5)
+    assert_same(got, state)
+    np.testing.assert_array_equal(jax.random.normal(got.key, (4,)), jax.random.normal(state.key, (4,)))
+
+
+def test_the_newest_and_the_best_are_kept_and_known_after_reopening(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 0.0, 2: 9.0, 3: 1.0, 4: 5.0, 5: 2.0, 6: 3.0})
+    assert steps(tmp_path) == [2, 5, 6]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert (checkpoints.latest, checkpoints.best, checkpoints.best_score) == (6, 2, 9.0)
+        assert_same(checkpoints.restore(2, target(make_state(0))), make_state(2))
+        checkpoints.save(7, make_state(7), 4.0)
+        assert (checkpoints.latest, checkpoints.best) == (7, 2)
+    assert steps(tmp_path) == [2, 6, 7]
+
+
+def test_a_new_best_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 5.0, 2: 0.0, 3: 9.0, 4: 0.0, 5: 0.0}, keep_latest=1)
+    assert steps(tmp_path) == [3, 5]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_never_the_best(tmp_path: Path, bad: float) -> None:
+    saved(tmp_path, {1: bad, 2: -1e6, 3: bad, 4: bad, 5: bad})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert (checkpoints.latest, checkpoints.best, checkpoints.best_score) == (5, 2, -1e6)
+
+
+def test_a_step_is_written_once(tmp_path: Path) -> None:
+    saved(tmp_path, {4: 1.0})
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (4, 3):
+            with pytest.raises(RuntimeError, match=f"checkpoint {step} was not written: .* holds step 4"):
+                checkpoints.save(step, make_state(0), 2.0)
+
+
+def test_another_shape_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 0.0})
+    wider = make_state(0).replace(params={"query": {"kernel": jnp.zeros((5, 9)), "bias": jnp.zeros(2)}})
+    message = refuses(tmp_path, 1, target(wider))
+    assert "(5, 2)" in message and "(5, 9)" in message and "resume with the recipe" in message
+
+
+def test_another_number_of_shards_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 0.0})
+    refuses(tmp_path, 1, target(make_state(0, shards=8)))
+
+
+def test_another_tree_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 0.0})
+    other = make_state(0).replace(params={"value": {"kernel": jnp.zeros((5, 2)), "bias": jnp.zeros(2)}})
+    assert "resume with the recipe" in refuses(tmp_path, 1, target(other))
+
+
+def cut_short(step: Path) -> None:
+    for path in step.rglob("d/*"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without_manifests(step: Path) -> None:
+    for path in step.rglob("manifest.ocdbt"):
+        path.unlink()
+
+
+def without_structure(step: Path) -> None:
+    for path in step.rglob("_METADATA"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_short, without_manifests, without_structure])
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_still_opens(tmp_path: Path, damage) -> None:
+    saved(tmp_path, {1: 0.0, 2: 1.0})
+    damage(tmp_path / "2")
+    message = refuses(tmp_path, 2, target(make_state(0)))
+    assert "delete this step to fall back to the one before" in message
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_same(checkpoints.restore(1, target(make_state(0))), make_state(1))
+
+
+def test_damaged_scores_are_one_line_when_the_folder_is_opened(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 0.0, 2: 1.0})
+    (tmp_path / "2" / "metrics" / "metrics").write_text('{"re')
+    with pytest.raises(InputError, match="damaged") as caught:
+        Checkpoints(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: ") and "\n" not in str(caught.value)
+
+
+def test_what_a_killed_save_left_behind_is_ignored(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 0.5})
+    (tmp_path / "2.orbax-checkpoint-tmp" / "default").mkdir(parents=True)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert (checkpoints.latest, checkpoints.best) == (1, 1)
+        checkpoints.save(2, make_state(2), 1.0)
+        assert_same(checkpoints.restore(2, target(make_state(0))), make_state(2))
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_a_state_of_four_devices_continues_on_any_number(tmp_path: Path, devices: int) -> None:
+    state = make_state(1, shards=8)
+    laid = jax.device_put(state, on(4, state))
+    assert len(laid.users.sharding.device_set) == 4
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, laid, 0.0)
+    with Checkpoints(tmp_path) as checkpoints:
+        got = checkpoints.restore(1, target(state, devices))
+    assert len(got.users.sharding.device_set) == len(got.keys.sharding.device_set) == devices
+    assert_same(got, state)

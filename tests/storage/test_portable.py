@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.storage.portable import VERSION, load_portable, read_description, save_portable
+
+ARRAYS = {
+    "params": {"query": {"kernel": jnp.arange(6, dtype=jnp.float32).reshape(2, 3)}, "bias": np.ones(3)},
+    "ids": jnp.array([3, 1, 2], jnp.int32),
+    "table": jnp.array([1.5, -2.25], jnp.bfloat16),
+    "count": jnp.asarray(4),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_portable(tmp_path / "policy", "policy", ARRAYS, {"names": ["liked"], "width": 3})
+    return tmp_path / "policy"
+
+
+def refuses(folder: Path, kind: str = "policy") -> str:
+    with pytest.raises(InputError) as caught:
+        load_portable(folder, kind)
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_arrays_and_description_come_back_as_they_were(folder: Path) -> None:
+    arrays, description = load_portable(folder, "policy")
+    assert description == {"kind": "policy", "version": VERSION, "names": ["liked"], "width": 3}
+    assert jax.tree.structure(arrays) == jax.tree.structure(ARRAYS)
+    for got, want in zip(jax.tree.leaves(arrays), jax.tree.leaves(ARRAYS), strict=True):
+        assert isinstance(got, np.ndarray) and got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+
+
+def test_the_arrays_open_without_jaxrec_and_without_a_target(folder: Path) -> None:
+    with ocp.StandardCheckpointer() as checkpointer:
+        arrays = checkpointer.restore(folder.absolute() / "arrays")
+    np.testing.assert_array_equal(arrays["params"]["query"]["kernel"], [[0, 1, 2], [3, 4, 5]])
+
+
+def test_saving_again_replaces_the_folder_and_leaves_nothing_beside_it(folder: Path) -> None:
+    save_portable(folder, "policy", {"x": jnp.zeros(2)}, {})
+    arrays, _ = load_portable(folder, "policy")
+    assert list(arrays) == ["x"] and [path.name for path in folder.parent.iterdir()] == ["policy"]
+
+
+def test_a_save_that_fails_leaves_the_old_folder(folder: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_portable(folder, "policy", {"x": jnp.zeros(2)}, {"score": float("nan")})
+    assert read_description(folder, "policy")["width"] == 3
+    assert [path.name for path in folder.parent.iterdir()] == ["policy"]
+
+
+def test_another_kind_is_refused(folder: Path) -> None:
+    assert "holds a policy, expected a simulator" in refuses(folder, "simulator")
+
+
+def test_another_version_is_refused(folder: Path) -> None:
+    path = folder / "description.json"
+    path.write_text(json.dumps({"kind": "policy", "version": VERSION + 1}))
+    assert f"version {VERSION + 1} of the format, expected {VERSION}" in refuses(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"kind": "policy"}', "[1]", "3", "null", '{"kind":\n "policy",\n oops}'])
+def test_a_damaged_description_is_refused(folder: Path, text: str) -> None:
+    (folder / "description.json").write_text(text)
+    assert "description.json: damaged" in refuses(folder)
+
+
+def test_a_folder_without_a_description_and_no_folder_are_refused(folder: Path) -> None:
+    (folder / "description.json").unlink()
+    assert "no saved policy here (description.json is missing)" in refuses(folder)
+    assert "no saved policy here" in refuses(folder / "nowhere")
+
+
+@pytest.mark.parametrize("damage", ["missing", "no manifest", "cut short"])
+def test_damaged_arrays_are_refused(folder: Path, damage: str) -> None:
+    arrays = folder / "arrays"
+    if damage == "missing":
+        arrays.rename(folder / "elsewhere")
+    elif damage == "no manifest":
+        (arrays / "manifest.ocdbt").unlink()
+    else:
+        for path in arrays.rglob("d/*"):
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "arrays: unreadable" in refuses(folder)

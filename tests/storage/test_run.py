@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.storage.run import RunFolder
+
+
+def rows(run: RunFolder) -> list[dict]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "runs" / "demo", "seed: 0\n")
+
+
+def test_a_new_run_holds_its_config_and_opens_again(run: RunFolder) -> None:
+    assert run.config.read_text() == "seed: 0\n"
+    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+    assert RunFolder.open(str(run.path)).path == run.path
+
+
+def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
+    assert RunFolder.create(tmp_path, "").config.is_file()
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(run: RunFolder) -> None:
+    with pytest.raises(InputError, match=r"demo: already exists; add --resume .* --run") as caught:
+        RunFolder.create(run.path, "seed: 1\n")
+    assert "\n" not in str(caught.value) and run.config.read_text() == "seed: 0\n"
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(InputError, match="taken: already exists"):
+        RunFolder.create(tmp_path / "taken", "")
+    with pytest.raises(InputError, match="inside: cannot be written") as caught:
+        RunFolder.create(tmp_path / "taken" / "inside", "")
+    assert "\n" not in str(caught.value) and (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_folder_without_a_config_is_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not a run folder \(config.yaml is missing\)"):
+        RunFolder.open(tmp_path)
+
+
+def test_metrics_are_appended_and_values_that_are_not_finite_become_null(run: RunFolder) -> None:
+    run.append_metrics([{"step": 1, "loss": 0.5}, {"step": 2, "loss": float("nan"), "return": float("-inf")}])
+    run.append_metrics([{"step": 3, "loss": 1}])
+    want = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None, "return": None}, {"step": 3, "loss": 1}]
+    assert rows(run) == want
+
+
+def test_timings_go_to_a_file_of_their_own(run: RunFolder) -> None:
+    run.append_timing({"step": 1, "seconds": 0.25})
+    assert run.timings.read_text() == '{"step": 1, "seconds": 0.25}\n' and not run.metrics.exists()
+
+
+def test_rows_behind_the_step_are_cut(run: RunFolder) -> None:
+    run.append_metrics({"step": step} for step in range(1, 6))
+    run.cut_back(3)
+    assert rows(run) == [{"step": 1}, {"step": 2}, {"step": 3}]
+    run.append_metrics([{"step": 4}])
+    assert rows(run)[-1] == {"step": 4}
+
+
+@pytest.mark.parametrize("half", ['{"step": 3, "lo', '{"step": 3}', "{"])
+def test_a_half_written_last_row_is_cut(run: RunFolder, half: str) -> None:
+    run.append_metrics([{"step": 1}, {"step": 2}])
+    with run.metrics.open("a") as file:
+        file.write(half)
+    run.cut_back(10)
+    assert run.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_cutting_back_to_the_beginning_or_without_metrics_is_fine(run: RunFolder) -> None:
+    run.cut_back(0)
+    assert not run.metrics.exists()
+    run.append_metrics([{"step": 1}])
+    run.cut_back(0)
+    assert run.metrics.read_text() == ""
