@@ -24,9 +24,9 @@ def check_shape(name: str, x: Any, want: tuple[int | None, ...]) -> None:
 def check_range(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
 ) -> None:
-    """Raise unless low <= value <= high (low < value with `open_low`); NaN never passes."""
+    """Raise unless low <= value <= high (low < value with `open_low`); NaN and infinities never pass."""
     above = value > low if open_low else value >= low
-    if not (above and value <= high):
+    if not (above and value <= high and math.isfinite(value)):
         left = f"above {low:g}" if open_low else f"at least {low:g}"
         wanted = left if high == math.inf else f"{left} and at most {high:g}"
         raise InputError(f"{name}: expected a value {wanted}, got {value}.")

@@ -81,6 +81,7 @@ class EnvSpec:
     user_size: int = 0  # U
     context_size: int = 0  # C
     history_length: int = 0  # H
+    auto_reset: bool = False  # a user who ended is replaced within the step
 
 
 class Env(NamedTuple):

@@ -11,7 +11,7 @@ data:
   generated: {{items: 60, users: 40, topics: 4, interactions: 20}}
   text: "{{title}}"
 encoder: {{model: {TINY_ENCODER}, max_length: 32, cache_dir: ""}}
-response: {{history_length: 6, width: 8, heads: 2, epochs: 1, batch_size: 16}}
+response: {{history_length: 6, width: 8, heads: 2, epochs: 1, batch_size: 16, members: 2}}
 env: {{name: logged, slate_size: 3, requests: 4}}
 learner:
   name: ppo

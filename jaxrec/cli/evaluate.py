@@ -1,12 +1,13 @@
 """`jaxrec evaluate`: the policy of a run against simple recommenders, in two simulators and on the held-out log."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+from jaxrec.checks import InputError
 from jaxrec.cli import experiment, runtime
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config, LoggedConfig
@@ -19,18 +20,18 @@ from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import RunFolder
-from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, item_knn
+from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS, item_knn
 from jaxrec.types import Array, Env, World
 
 
 def evaluate(run_path: str, overrides: list[str]) -> int:
     """Print the tables and write `evaluation.json` into the run."""
     run = RunFolder.open(run_path)
-    config = load_config(Config, run.config, overrides)
+    config = _load(run, overrides)
     saved = load_policy(run.path)
     runtime.prepare()
     print(f"judging {run.policy} (update {saved.step}) on {runtime.describe_devices()}")
-    key = jax.random.fold_in(jax.random.key(config.seed), 3)
+    key = experiment.stream(config, "judge")
     account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
     if isinstance(config.env, LoggedConfig):
         account |= _judge_logged(config, run, saved, key)
@@ -45,6 +46,21 @@ def evaluate(run_path: str, overrides: list[str]) -> int:
     return 0
 
 
+def _load(run: RunFolder, overrides: list[str]) -> Config:
+    """The run's config; what training saw cannot be changed afterwards, or judging would leak or lie."""
+    trained, config = load_config(Config, run.config), load_config(Config, run.config, overrides)
+    free = {name: getattr(config.evaluate, name) for name in ("users", "max_steps", "cutoffs")}
+    allowed = dataclasses.replace(trained, evaluate=dataclasses.replace(trained.evaluate, **free))
+    if allowed.data is not None and config.data is not None:
+        allowed = dataclasses.replace(allowed, data=dataclasses.replace(allowed.data, path=config.data.path))
+    if config != allowed:
+        raise InputError(
+            f"{run.config}: evaluate takes data.path, evaluate.users, evaluate.max_steps and evaluate.cutoffs; "
+            "anything else belongs to the training of another run."
+        )
+    return config
+
+
 def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array) -> dict[str, Any]:
     assert isinstance(config.env, LoggedConfig)
     corpus = experiment.read_corpus(config)
@@ -52,7 +68,7 @@ def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array
     worlds = [logged.load_simulator(run.simulators / name) for name in (experiment.TRAIN, experiment.JUDGE)]
     env = logged.make(config.env, worlds[0])
     facts = experiment.item_facts(env, corpus)
-    rivals = _logged_recommenders(config.env, env, saved, corpus, jax.random.fold_in(key, 1))
+    rivals = _logged_recommenders(config, env, saved, corpus)
     trained, judged = _simulate_all(config, env, worlds, rivals, key, facts)
 
     account: dict[str, Any] = {"simulators": {}}
@@ -64,24 +80,30 @@ def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array
     _print_shares(account)
 
     account["held_out"] = _held_out(config, saved, corpus)
-    title = f"held-out log ({config.data.split if config.data else ''}), whole catalogue"
+    split = experiment.log_config(config).split
+    title = f"held-out log ({split}), whole catalogue; the simple recommenders know all users' training rows"
     report.print_held_out(title, account["held_out"], config.evaluate.cutoffs)
     return account
 
 
 def _logged_recommenders(
-    config: LoggedConfig, env: Env, saved: SavedPolicy, corpus: experiment.Corpus, key: Array
+    config: Config, env: Env, saved: SavedPolicy, corpus: experiment.Corpus
 ) -> dict[str, Recommender]:
+    assert isinstance(config.env, LoggedConfig)
     size = env.spec.slate_size
     counts = jnp.asarray(corpus.counts, jnp.float32)
-    return {
+    rivals = {
         report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
         "random": recommenders.uniform(size),
         report.POPULAR: recommenders.ranking(counts, size),
-        "item_knn": recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size),
-        report.FIXED: recommenders.best_fixed(config, env, key),
-        report.GREEDY: recommenders.greedy(config, env.params),
+        report.FIXED: recommenders.best_fixed(config.env, env, experiment.stream(config, "best_fixed")),
+        report.GREEDY: recommenders.greedy(config.env, env.params),
     }
+    if env.spec.num_items > KNN_ITEMS:
+        print(f"  item_knn left out: its table of {env.spec.num_items:,} x {env.spec.num_items:,} items is too large")
+    else:
+        rivals["item_knn"] = recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size)
+    return rivals
 
 
 def _topic_recommenders(env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
@@ -124,6 +146,8 @@ def _held_out(config: Config, saved: SavedPolicy, corpus: experiment.Corpus) -> 
 
     account = {report.POLICY: judge(policy_scores, saved.spec.history_length)}
     for name, simple in SIMPLE_RECOMMENDERS.items():
+        if name.startswith("item_knn") and corpus.split.train.num_items > KNN_ITEMS:
+            continue
         fitted, score = jnp.asarray(simple.fit(corpus.split.train)), compiled(simple.score)
         account[name] = judge(partial(score, fitted))
     return account

@@ -1,8 +1,12 @@
 """From a recipe to what training and judging need: the log, the catalogue, the simulators."""
 
 import dataclasses
+import hashlib
+import json
+import zlib
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,7 +23,7 @@ from jaxrec.storage.files import write_json
 from jaxrec.supervised.response_fit import fit_response
 from jaxrec.supervised.simple import most_popular
 from jaxrec.supervised.validity import validity_report
-from jaxrec.types import Env, World
+from jaxrec.types import Array, Env, World
 
 TRAIN, JUDGE = "train", "judge"  # folders of the two simulators
 
@@ -71,12 +75,14 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path) -> World:
     What is already there is kept, so an interrupted run does not fit twice.
     """
     assert isinstance(config.env, LoggedConfig)
+    recommendable = corpus.counts >= log_config(config).min_item_ratings
+    logged.check_room(config.env.slate_size, config.response.history_length, int(recommendable.sum()))
+    _check_unchanged(folder / "log.json", corpus)
     vectors = embed_catalogue(config, corpus)
     if not (folder / "validity.json").is_file():
         report = validity_report(corpus.dataset.log, vectors, config.response, config.seed)
         write_json(folder / "validity.json", report)
         print_validity(report)
-    recommendable = corpus.counts >= log_config(config).min_item_ratings
     table = item_table(vectors, corpus.train)
     for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
         if (folder / name).is_dir():
@@ -85,6 +91,17 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path) -> World:
         members = [fit_response(log, vectors, config.response, s, label=f"fit {name} users")[0] for s in seeds]
         logged.save_simulator(folder / name, logged.make_world(members, log, table, recommendable))
     return logged.load_simulator(folder / TRAIN)
+
+
+def _check_unchanged(path: Path, corpus: Corpus) -> None:
+    """Item numbers mean something in one catalogue only: a run is not resumed on a log that has changed."""
+    log = corpus.dataset.log
+    ids = hashlib.sha256(json.dumps(corpus.dataset.catalogue.ids).encode()).hexdigest()
+    now = {"rows": len(log), "users": log.num_users, "items": ids, "feedback": list(log.feedback_names)}
+    if not path.is_file():
+        write_json(path, now)
+    elif json.loads(path.read_text(encoding="utf-8")) != now:
+        raise InputError(f"{path}: the log has changed since this run began; begin another run with --run.")
 
 
 def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
@@ -117,9 +134,22 @@ def print_validity(report: dict) -> None:
     """How far the fitted users can be believed."""
     for name, kind in report["feedback"].items():
         print(
-            f"  response model, '{name}' on the last {report['test_share']:.0%} of the log: AUC {kind['auc']:.4f}, "
-            f"calibration error {kind['ece']:.4f} (base rate {kind['base_rate']:.3f})"
+            f"  response model, '{name}' on the last {report['test_share']:.0%} of the log: "
+            f"AUC {_figure(kind['auc'])}, calibration error {_figure(kind['ece'])} "
+            f"(base rate {_figure(kind['base_rate'])}; "
+            f"AUC of the item's mean {_figure(kind['auc_item_mean'])}, of running means "
+            f"{_figure(kind['auc_running_means'])})"
         )
+
+
+def _figure(value: float | None) -> str:
+    """AUC is None where the test rows are all of one kind."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def stream(config: Config, name: str) -> Array:
+    """A key for one use; streams of different names share nothing."""
+    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))
 
 
 def check_same_catalogue(saved: SavedPolicy, corpus: Corpus) -> None:
@@ -135,6 +165,8 @@ def check_recipe(config: Config) -> None:
     """What would fail only after minutes of preparation fails here: devices, shards, the log, the rewards."""
     check_shards(make_mesh(config.train.devices), config.learner.shards)
     if isinstance(config.env, LoggedConfig):
+        if config.env.path:
+            raise InputError("env.path: `jaxrec train` fits its own simulators; remove it (make_env takes it).")
         make_reward(config.env.reward, tuple(log_config(config).feedback))
     elif config.data is not None:
         raise InputError(f"data: {config.env.name} reads no log; remove the section, or set env.name to logged.")

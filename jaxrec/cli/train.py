@@ -41,7 +41,7 @@ def train(config_path: str, overrides: list[str], run_path: str | None, resume: 
     outcome = reinforce(config, env, catalogue, run)
     write_text(run.config, to_yaml(config))  # a resumed run may have been told to go on for longer
     if outcome.interrupted:
-        print(f"stopped at update {outcome.step}; continue with: jaxrec train {config_path} --run {run.path} --resume")
+        print(f"stopped at update {outcome.step}; continue with: jaxrec train {run.config} --run {run.path} --resume")
         return 130
     print(
         f"done in {time.perf_counter() - started:.0f} s: best evaluated return {outcome.best_score:.3f}\n"
@@ -61,7 +61,7 @@ def open_run(config: Config, path: str, resume: bool) -> RunFolder:
     run = RunFolder.open(path)
     before = load_config(Config, run.config)
     if _experiment_of(before) != _experiment_of(config):
-        was, now = to_yaml(before).splitlines(), text.splitlines()
+        was, now = (to_yaml(_experiment_of(c)).splitlines() for c in (before, config))
         changed = next((f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(was, now, strict=False) if a != b), "")
         raise InputError(
             f"{run.config}: the run was made by another recipe ({changed}); "
@@ -79,7 +79,7 @@ def _experiment_of(config: Config) -> Config:
 
 def reinforce(config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder) -> Outcome:
     """Train the learner over `env`; the policy folder is rewritten with every new best."""
-    key_train, key_evaluate = jax.random.split(jax.random.key(config.seed))
+    key_evaluate = experiment.stream(config, "select")
     learner = make_learner(config.learner.name, auto_reset(env), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
     facts = experiment.item_facts(env, None)
@@ -109,7 +109,7 @@ def reinforce(config: Config, env: Env, catalogue: Catalogue | None, run: RunFol
         env.params,
         run,
         config.train,
-        key=key_train,
+        key=experiment.stream(config, "learn"),
         num_shards=config.learner.shards,
         steps_per_update=config.learner.num_users * config.learner.horizon,
         evaluate=evaluate,

@@ -133,6 +133,8 @@ class LoggedConfig:
     def __post_init__(self):
         check_range("env.slate_size", self.slate_size, 1)
         check_range("env.requests", self.requests, 1)
+        for name, weight in self.reward.items():
+            check_range(f"env.reward.{name}", weight)
 
 
 @section
@@ -176,10 +178,11 @@ class PolicyConfig:
     width: int = 64  # of item vectors, history states and queries
     hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
     item_residual: bool = False  # a learned vector and bias an item on top of its row
-    repeat: bool = False  # may show items that are in the history
 
     def __post_init__(self):
         check_range("learner.policy.width", self.width, 1)
+        if self.encoder == "transformer" and self.width % 4:
+            raise InputError(f"learner.policy.width: expected a multiple of 4 heads, got {self.width}.")
         for size in self.hidden:
             check_range("learner.policy.hidden", size, 1)
 
@@ -267,6 +270,7 @@ class EvaluateConfig:
         check_range("evaluate.users", self.users, 2)
         check_range("evaluate.max_steps", self.max_steps, 1)
         check_range("evaluate.judge_share", self.judge_share, 0.05, 0.95)
+        check_range("evaluate.cutoffs, how many", len(self.cutoffs), 1)
         for k in self.cutoffs:
             check_range("evaluate.cutoffs", k, 1)
 
@@ -287,3 +291,10 @@ class Config:
     learner: PpoConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    def __post_init__(self):
+        if 0 < self.learner.anneal_updates < self.train.updates:
+            raise InputError(
+                f"learner.anneal_updates: the learning rate would be 0 from update {self.learner.anneal_updates} of "
+                f"train.updates={self.train.updates} on; raise it to {self.train.updates}, or set it to 0."
+            )

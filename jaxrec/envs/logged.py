@@ -93,12 +93,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     names, window, num_items = members.feedback_names, members.history_length, world.item_table.shape[0]
     slate_size = config.slate_size
     shown = num_items if world.recommendable is None else world.recommendable.shape[0]
-    # The history is never shown again, so a slate must fit into what is left.
-    if slate_size + window > shown:
-        raise InputError(
-            f"env.slate_size: {slate_size} items beside a history of {window} do not fit into {shown} recommendable "
-            "items; lower env.slate_size, response.history_length or data.min_item_ratings."
-        )
+    check_room(slate_size, window, shown)
     reward_of = make_reward(config.reward, names)
 
     def observation(history: UserHistory) -> Observation:
@@ -153,6 +148,15 @@ def _scaled(uniform: Array, size: Array | int) -> Array:
     """A whole number below `size` from a number in [0, 1)."""
     size = jnp.asarray(size, jnp.int32)
     return jnp.minimum((uniform * size.astype(jnp.float32)).astype(jnp.int32), size - 1)
+
+
+def check_room(slate_size: int, history_length: int, recommendable: int) -> None:
+    """The history is never shown again: a slate must fit into what is left of the recommendable items."""
+    if slate_size + history_length > recommendable:
+        raise InputError(
+            f"env.slate_size: {slate_size} items beside a history of {history_length} do not fit into {recommendable} "
+            "recommendable items; lower env.slate_size, response.history_length or data.min_item_ratings."
+        )
 
 
 def item_rewards(state: LoggedState, params: World, config: LoggedConfig) -> Array:

@@ -10,10 +10,8 @@ from jaxrec.types import Array
 Reward = Callable[[Array], Array]
 
 
-def make_reward(reward: Mapping[str, float] | Reward, feedback: tuple[str, ...]) -> Reward:
-    """Give a function [K, F] -> []: the sum over the slate of weight times feedback, or the function passed in."""
-    if callable(reward):
-        return reward
+def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...]) -> Reward:
+    """Give a function [K, F] -> []: the sum over the slate of weight times feedback."""
     for name in reward:
         check_name("env.reward", name, feedback)
     weights = tuple(float(reward.get(name, 0.0)) for name in feedback)

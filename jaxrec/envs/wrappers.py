@@ -1,5 +1,7 @@
 """Wrappers: an Env in, an Env out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -24,4 +26,4 @@ def auto_reset(env: Env) -> Env:
 
         return choose(fresh, after), out.replace(obs=choose(first_obs, out.obs), final_obs=out.obs)
 
-    return env._replace(step=step)
+    return env._replace(step=step, spec=dataclasses.replace(env.spec, auto_reset=True))

@@ -9,6 +9,7 @@ from rich.table import Table
 from jaxrec.evaluate.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
+SHORT = {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
 
 
 def simulated_section(results: dict[str, Simulated]) -> dict[str, Any]:
@@ -50,9 +51,7 @@ def print_held_out(title: str, metrics: dict[str, dict[str, float]], cutoffs: tu
     With one target a user, recall is the hit rate and precision the hit rate over k: they are not printed.
     """
     single = all(row[f"hit_rate@{k}"] == row[f"recall@{k}"] for row in metrics.values() for k in cutoffs)
-    kinds = (
-        {"hit_rate": "HR", "ndcg": "N"} if single else {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
-    )
+    kinds = {"hit_rate": "HR", "ndcg": "N"} if single else SHORT
     names = {f"{kind}@{k}": f"{short}@{k}" for k in cutoffs for kind, short in kinds.items()}
     table = _table(title, tuple(names.values()))
     for recommender, row in metrics.items():

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.config.schema import TrainConfig
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
@@ -18,7 +20,7 @@ from jaxrec.storage.checkpoint import Checkpoints, abstract_like
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Array, Learner, Params, World
 
-SHARDED_FIELDS = ("users", "replay")  # of a learner's state: leaves [S, ...]
+SHARDED_FIELDS = ("users",)  # of a learner's state: leaves [S, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def train(
                 state, metrics = update_many(state, program.world)
                 rows = _rows(metrics, step)
                 seconds = time.perf_counter() - started
+                _check_finite(rows, checkpoints.latest)
                 step += config.updates_per_call
                 rate = steps_per_update * config.updates_per_call / seconds
                 due = step % config.checkpoint_every == 0 or step == config.updates
@@ -102,10 +105,11 @@ def train(
                 run.append_metrics(rows)
                 run.append_timing({"step": step, "seconds": round(seconds, 4), "user_steps_per_s": round(rate)})
                 if due:
-                    checkpoints.save(step, state, score)
+                    # The policy first: a kill in between repeats this step, and the policy is written again.
                     if score > best:
                         best = score
                         save_policy(state.params, step)
+                    checkpoints.save(step, state, score)
                 advance(1, f"{rate:,.0f} user steps/s, return {_current_return(rows):.2f}, evaluated {score:.2f}")
             if stop and step and step != checkpoints.latest:
                 checkpoints.save(step, state, float("nan"))
@@ -120,6 +124,17 @@ def _rows(metrics: dict[str, Array], step: int) -> list[dict[str, Any]]:
         {"step": step + n + 1, **{name: float(values[n]) for name, values in sorted(columns.items())}}
         for n in range(length)
     ]
+
+
+def _check_finite(rows: list[dict[str, Any]], latest: int | None) -> None:
+    """A diverged learner is stopped before it is judged or saved: the ranking of NaN scores looks like a policy."""
+    for row in rows:
+        if not math.isfinite(row.get("loss", 0.0)):
+            kept = "nothing was saved yet" if latest is None else f"checkpoint {latest} is the last good one"
+            raise InputError(
+                f"update {row['step']}: the loss is {row['loss']}, training diverged; {kept}. "
+                "Lower learner.learning_rate or learner.reward_scale in another run."
+            )
 
 
 def _current_return(rows: list[dict[str, Any]]) -> float:

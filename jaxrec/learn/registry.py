@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxrec.checks import check_name
+from jaxrec.checks import InputError, check_name
 from jaxrec.config.load import build_section
 from jaxrec.config.schema import LEARNER_CONFIGS
 from jaxrec.learn import ppo
@@ -19,6 +19,8 @@ def make_learner(name: str, env: Env, config: Any = None) -> Learner:
     Raises InputError for unknown names and fields.
     """
     check_name("make_learner", name, MAKERS)
+    if not env.spec.auto_reset:
+        raise InputError("make_learner: users who end must be replaced; pass jaxrec.auto_reset(env).")
     if config is None or isinstance(config, Mapping):
         config = build_section(LEARNER_CONFIGS[name], config or {}, "learner", f"make_learner({name!r})")
     return MAKERS[name](env, config)

@@ -21,7 +21,6 @@ class Users(struct.PyTreeNode):
     env_state: Any  # leaves [S, N, ...]
     obs: Observation  # [S, N, ...]
     episode_return: Array  # [S, N] reward so far in the running episode
-    episode_length: Array  # [S, N] int32
     last_return: Array  # [S, N] of the last finished episode, NaN before the first
 
 
@@ -52,7 +51,6 @@ def start_users(env: Env, key: Array, num_shards: int, per_shard: int, world: Wo
         env_state=env_state,
         obs=obs,
         episode_return=zeros,
-        episode_length=zeros.astype(jnp.int32),
         last_return=jnp.full_like(zeros, jnp.nan),
     )
 
@@ -95,7 +93,6 @@ def rollout(
             env_state=env_state,
             obs=out.obs,
             episode_return=jnp.where(done, 0.0, episode_return),
-            episode_length=jnp.where(done, 0, users.episode_length + 1),
             last_return=jnp.where(done, episode_return, users.last_return),
         )
         return users, transition

@@ -44,7 +44,6 @@ class SavedPolicy:
     params: Params
     world: World
     spec: EnvSpec
-    config: PolicyConfig
     feedback: dict[str, FeedbackKind]
     ids: tuple[str, ...]
     titles: tuple[str, ...]
@@ -58,15 +57,15 @@ class SavedPolicy:
     def recommend(self, history: Sequence[str] = (), k: int = 10) -> list[Recommendation]:
         """The k best items for a history of item ids, oldest first, as they stand in the log.
 
-        An item counts as liked; "318:2.5" gives a feedback value instead. Items of the history are not shown again
-        unless the policy was trained to. Raises InputError for ids that are not in the catalogue.
+        An item counts as liked; "318:2.5" gives a feedback value instead. Items of the history are not shown
+        again. Raises InputError for ids that are not in the catalogue.
         """
         if not self.spec.history_length:
             raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
         items, feedback = self.parse_history(history)
         obs = self._observation(items, feedback)
         logits = self.policy.apply(self.params, self.items, obs, self.world).logits
-        if len(items) and not self.config.repeat:  # the policy itself knows its window only
+        if len(items):  # the policy itself knows its window only
             logits = exclude_history(logits, Observation(history_items=jnp.asarray(items)), self.world)
         check_range("k", k, 1, logits.shape[-1])
         scores, positions = jax.lax.top_k(logits, k)
@@ -163,7 +162,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
     _check_params(folder, policy, params, world)
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
-    return SavedPolicy(policy, params, world, spec, config, feedback, ids, titles, description["step"])
+    return SavedPolicy(policy, params, world, spec, feedback, ids, titles, description["step"])
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:

@@ -34,9 +34,9 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config_yaml: str) -> "RunFolder":
-        """Begin a run; refuses a folder that already holds something."""
+        """Begin a run; refuses a folder that holds more than the config of a run that failed at once."""
         run = cls(path)
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {run.config.name}):
             raise InputError(f"{run.path}: already exists; add --resume to continue it, or name another with --run.")
         try:
             write_text(run.config, config_yaml)

@@ -152,7 +152,7 @@ def save_response(path: str | Path, response: Response) -> None:
 def load_response(path: str | Path) -> Response:
     """Read what `save_response` wrote; raises InputError where the folder is damaged or something else."""
     path = Path(path)
-    wanted = "expected a folder written by `jaxrec fit-simulator`; fit the simulator again."
+    wanted = "expected a response model as `jaxrec train` leaves it in RUN/simulators; train again."
     try:
         meta = json.loads((path / "response.json").read_text(encoding="utf-8"))
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:

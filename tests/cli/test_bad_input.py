@@ -97,6 +97,22 @@ BAD_INPUT = (
     BadInput("an empty recipe", "train BAD", ("recipe.yaml", "env is missing"), write("recipe.yaml", "")),
     BadInput("a recipe without a log", "train BAD", ("data", "log"), write("recipe.yaml", "env: {name: logged}")),
     BadInput("a recipe in another encoding", "train BAD", ("recipe.yaml", "cannot be read as text"), utf16),
+    BadInput("a simulator in a recipe", "train RECIPE env.path=x", ("env.path", "remove it")),
+    BadInput(
+        "a rate that reaches zero early",
+        "train RECIPE learner.anneal_updates=4",
+        ("learner.anneal_updates", "raise it"),
+    ),
+    BadInput("no cutoffs", "train RECIPE evaluate.cutoffs=[]", ("evaluate.cutoffs", "at least 1")),
+    BadInput("an infinite rate", "train RECIPE learner.learning_rate=.inf", ("learner.learning_rate", "above 0")),
+    BadInput(
+        "items that nobody rated enough",
+        "train RECIPE data.min_item_ratings=1000",
+        ("0 recommendable items", "data.min_item_ratings"),
+    ),
+    BadInput(
+        "training that diverges", "train RECIPE learner.learning_rate=1e38", ("the loss is", "learner.learning_rate")
+    ),
     # logs and models, through the command line
     BadInput("a log without its column", "train CSV data.columns.user=uid", ("log.csv", "'uid'", "user")),
     BadInput("a log with a header only", "train CSV", ("log.csv",), write("log.csv", "user,item,time,liked\n")),
@@ -152,8 +168,9 @@ BAD_INPUT = (
         edit_json("policy/items.json", ids=["1"], titles=["a"]),
     ),
     BadInput("a missing simulator", "evaluate RUN", ("simulators", "simulator"), remove("simulators/judge")),
-    BadInput("a damaged simulator", "evaluate RUN", ("simulators",), cut("simulators/train/response")),
-    BadInput("another log than the policy's", "evaluate RUN data.generated.items=50", ("data.path", "50 items", "60")),
+    BadInput("a damaged simulator", "evaluate RUN", ("simulators",), cut("simulators/train/response_0")),
+    BadInput("judging by another log", "evaluate RUN data.generated.items=50", ("evaluate takes data.path",)),
+    BadInput("judging by other users", "evaluate RUN evaluate.judge_share=0.2", ("evaluate takes data.path",)),
     BadInput("an item that is not in the log", "recommend RUN --history 0", ("'0'", "catalogue")),
     BadInput("a slate of nothing", "recommend RUN -k 0", ("k:", "at least 1")),
 )

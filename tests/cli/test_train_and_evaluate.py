@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,9 @@ def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
     )
     assert load_config(Config, tiny_run / "config.yaml") == load_config(Config, recipe)
     assert [row["step"] for row in rows(tiny_run)] == list(range(1, 9))
-    assert {"train", "judge", "validity.json"} == {path.name for path in (tiny_run / "simulators").iterdir()}
+    assert {"train", "judge", "validity.json", "log.json"} == {
+        path.name for path in (tiny_run / "simulators").iterdir()
+    }
 
 
 def test_a_run_is_reproduced_from_its_config_alone(tiny_run: Path, tmp_path: Path) -> None:
@@ -72,6 +75,21 @@ def test_resume_may_train_longer_but_not_differently(
     assert "'gamma: 0.99' became 'gamma: 0.5'" in capsys.readouterr().err
     assert main(["train", config, "--run", str(run), "--resume"]) == 0
     assert (run / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
+
+
+def test_a_corrected_first_command_may_use_the_same_run_folder(recipe: Path, tmp_path: Path) -> None:
+    run = ["--run", str(tmp_path / "run")]
+    assert main(["train", str(recipe), *run, "encoder.model=nowhere"]) == 2
+    assert main(["train", str(recipe), *run, "train.updates=2", "train.checkpoint_every=2"]) in (0, 2)
+
+
+def test_a_run_is_not_resumed_on_a_log_that_changed(tiny_run: Path, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    log = json.loads((run / "simulators" / "log.json").read_text())
+    (run / "simulators" / "log.json").write_text(json.dumps(log | {"rows": log["rows"] + 1}))
+    assert main(["train", str(run / "config.yaml"), "--run", str(run), "--resume"]) == 2
+    assert "the log has changed since this run began" in capsys.readouterr().err
 
 
 def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(

@@ -130,7 +130,7 @@ WRONG = {
     "flag for a whole number": ("seed: true", "seed: expected a whole number, got True"),
     "text for a number": ("learner: {gamma: high}", "learner.gamma: expected a number, got 'high'"),
     "flag for a number": ("learner: {gamma: true}", "learner.gamma: expected a number, got True"),
-    "number for a flag": ("learner: {policy: {repeat: 1}}", "learner.policy.repeat: expected true or false, got 1"),
+    "number for a flag": ("learner: {policy: {item_residual: 1}}", "item_residual: expected true or false, got 1"),
     "flag for text": ("encoder: {model: true}", "encoder.model: expected text, got True"),
     "nothing for a number": ("seed:", "seed: expected a whole number, got None"),
     "value for a section": ("train: 3", "train: expected a section of keys, got 3"),

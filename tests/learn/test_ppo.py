@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxrec.checks import InputError
 from jaxrec.config.schema import PolicyConfig, PpoConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.learn import make_learner, ppo
@@ -88,6 +89,11 @@ def test_reward_scale_changes_values_but_not_reports() -> None:
     _, metrics = train(env, 2, reward_scale=0.01)
     assert float(metrics["reward"][-1]) == pytest.approx(1.0)
     assert float(metrics["episode_return"][-1]) == pytest.approx(4.0)
+
+
+def test_an_environment_that_does_not_replace_users_is_refused() -> None:
+    with pytest.raises(InputError, match="auto_reset"):
+        make_learner("ppo", taste_probe())
 
 
 def test_minibatches_are_a_permutation_of_every_shard() -> None:

@@ -1,0 +1,75 @@
+"""How many user steps a second does a compiled PPO update make, learning included?
+
+    python benchmarks/ppo_updates.py [--users 512] [--horizon 128] [--calls 7]
+
+Interest evolution with the network and minibatches of configs/ppo_interest_evolution.yaml. Every call runs two updates
+(rollout, advantages, two epochs of eight minibatches) and is waited for. One JSON line: device, versions, compile
+seconds, median and spread over the calls; benchmarks/README.md has the table.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
+from jaxrec.envs import auto_reset, make_env
+from jaxrec.learn import make_learner
+from jaxrec.learn.loop import compile_learner
+
+RECIPE = Path(__file__).parents[1] / "configs" / "ppo_interest_evolution.yaml"
+UPDATES_PER_CALL = 2
+
+
+def main() -> None:
+    """Measure and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=512)
+    parser.add_argument("--horizon", type=int, default=128)
+    parser.add_argument("--calls", type=int, default=7)
+    options = parser.parse_args()
+    overrides = [
+        f"learner.num_users={options.users}",
+        f"learner.horizon={options.horizon}",
+        f"train.updates_per_call={UPDATES_PER_CALL}",
+    ]
+    config = load_config(Config, RECIPE, overrides)
+    env = make_env("interest_evolution")
+    learner = make_learner("ppo", auto_reset(env), config.learner)
+    program = compile_learner(learner, env.params, config.train, config.learner.shards)
+    state = program.init(jax.random.key(0), program.world)
+    started = time.perf_counter()
+    state, metrics = program.update_many(state, program.world)
+    jax.block_until_ready(metrics)
+    first = time.perf_counter() - started
+    seconds = []
+    for _ in range(options.calls):
+        started = time.perf_counter()
+        state, metrics = program.update_many(state, program.world)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - started)
+    steps = config.learner.num_users * config.learner.horizon * UPDATES_PER_CALL
+    rates = sorted(steps / s for s in seconds)
+    row = {
+        "benchmark": "ppo_updates",
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "users": options.users,
+        "horizon": options.horizon,
+        "user_steps_per_s": round(statistics.median(rates)),
+        "lowest": round(rates[0]),
+        "highest": round(rates[-1]),
+        "compile_s": round(first - statistics.median(seconds), 1),
+        "calls": options.calls,
+        "versions": {name: version(name) for name in ("jax", "flax", "optax")},
+    }
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
