@@ -29,13 +29,6 @@ def test_the_type_of_the_feedback_is_kept() -> None:
     assert make_reward({"click": 1.0}, KINDS)(FEEDBACK.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
-def test_a_function_is_taken_as_it_is() -> None:
-    def best(feedback: jax.Array) -> jax.Array:
-        return feedback.max()
-
-    assert make_reward(best, KINDS) is best
-
-
 def test_an_unknown_kind_of_feedback_is_named() -> None:
     with pytest.raises(InputError, match=r"^env\.reward: no 'watch_tme'; did you mean 'watch_time'\? \(known: click"):
         make_reward({"watch_tme": 1.0}, KINDS)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,7 +105,9 @@ def test_each_of_many_users_is_replaced_alone() -> None:
 
 def test_reset_spec_and_parameters_are_those_of_the_wrapped_environment() -> None:
     env = counting_env()
-    assert auto_reset(env)._replace(step=env.step) == env
+    wrapped = auto_reset(env)
+    assert wrapped.reset is env.reset and wrapped.params is env.params
+    assert wrapped.spec == dataclasses.replace(env.spec, auto_reset=True)
 
 
 def test_a_new_user_has_a_budget_of_their_own() -> None:

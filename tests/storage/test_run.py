@@ -26,7 +26,12 @@ def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
     assert RunFolder.create(tmp_path, "").config.is_file()
 
 
+def test_a_run_that_failed_at_once_may_be_begun_again(run: RunFolder) -> None:
+    assert RunFolder.create(run.path, "seed: 1\n").config.read_text() == "seed: 1\n"
+
+
 def test_a_folder_that_holds_something_is_not_overwritten(run: RunFolder) -> None:
+    run.append_timing({"step": 0})
     with pytest.raises(InputError, match=r"demo: already exists; add --resume .* --run") as caught:
         RunFolder.create(run.path, "seed: 1\n")
     assert "\n" not in str(caught.value) and run.config.read_text() == "seed: 0\n"
