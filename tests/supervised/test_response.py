@@ -177,16 +177,16 @@ def test_context_is_worked_by_hand() -> None:
     np.testing.assert_allclose(got, [np.log(3) / 3 - 0.5, want_mean, recent], rtol=1e-5)
 
 
-def test_five_lucky_ratings_count_as_five_among_fifteen() -> None:
+def test_five_lucky_ratings_count_as_five_among_thirty_five() -> None:
     log, _, _ = synthetic()
     rows = np.flatnonzero(log.item == 0)[:5]
     few = log.take(np.concatenate([rows, np.flatnonzero(log.item > 1)]).astype(int))  # item 1 has no rows
     few.feedback[:5, 0] = 1.0
     statistics, trust = item_fields(few, np.array([0.5, 0.2], np.float32), ResponseConfig())
-    # (5 + 10 * .5) / (5 + 10) = 2/3, a logit of log 2 above that of .5; an unseen item is the crowd.
-    np.testing.assert_allclose(statistics[0, :2], [np.log(6) / 3 - 0.5, np.log(2)], rtol=1e-5)
-    np.testing.assert_allclose(statistics[1], [-0.5, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(trust[:2], [5 / 205, 0], rtol=1e-5)
+    # (5 + 30 * .5) / (5 + 30) = 4/7, a logit of log(4/3) above that of .5; an unseen item is the crowd.
+    np.testing.assert_allclose(statistics[0, 0], np.log(4 / 3), rtol=1e-5)
+    np.testing.assert_allclose(statistics[1], [0, 0], atol=1e-6)
+    np.testing.assert_allclose(trust[:2], [5 / 1005, 0], rtol=1e-5)
 
 
 def test_saved_and_loaded_answers_are_equal(fitted, tmp_path) -> None:
