@@ -77,6 +77,7 @@ class EnvSpec:
     slate_size: int  # K
     num_items: int  # I
     feedback: tuple[str, ...]  # names of the F feedback kinds
+    reward_weights: tuple[float, ...] = ()  # [F] what one item's feedback is worth; the rest of a reward is the slate's
     num_candidates: int | None = None  # M; None: the whole catalogue, and an action is an item id
     user_size: int = 0  # U
     context_size: int = 0  # C
@@ -98,7 +99,10 @@ class Env(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """Pure functions; `state` holds everything that the next update reads except the world parameters."""
+    """Pure functions; `state` holds everything that the next update reads except the world parameters.
 
-    init: Callable[[Array, World], Any]
+    `init(key, world, params=None)`: with `params` learning starts from them instead of fresh ones.
+    """
+
+    init: Callable[..., Any]
     update: Callable[[Any, World], tuple[Any, Metrics]]

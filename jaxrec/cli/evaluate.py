@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, runtime
 from jaxrec.config.load import load_config
-from jaxrec.config.schema import Config, LoggedConfig
+from jaxrec.config.schema import Config
+from jaxrec.config.users import LoggedConfig
 from jaxrec.envs import interest_evolution, logged
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.held_out import held_out_metrics

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import Config, DataConfig, InterestEvolutionConfig, LoggedConfig
+from jaxrec.config.data import DataConfig
+from jaxrec.config.schema import Config
+from jaxrec.config.users import InterestEvolutionConfig, LoggedConfig
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.encoder import embed_texts, load_encoder
 from jaxrec.envs import interest_evolution, logged

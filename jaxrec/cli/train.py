@@ -9,7 +9,8 @@ import jax
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, runtime
 from jaxrec.config.load import load_config, to_yaml
-from jaxrec.config.schema import Config, EvaluateConfig, LoggedConfig
+from jaxrec.config.schema import Config, EvaluateConfig
+from jaxrec.config.users import LoggedConfig
 from jaxrec.data import Catalogue
 from jaxrec.envs import auto_reset
 from jaxrec.evaluate.recommenders import learned

@@ -70,6 +70,7 @@ def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: s
     for key in values:
         if key not in fields:
             raise InputError(f"{source}: {where or 'the recipe'} has no field {key!r}{suggest(key, fields)}.")
+    values = {key: _with_default_variant(value, fields[key].default) for key, value in values.items()}
     given = {key: _convert(value, hints[key], _dotted(where, key), source) for key, value in values.items()}
     missing = [
         name
@@ -117,6 +118,14 @@ def _override(values: dict[str, Any], override: str) -> None:
             raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
         values = inner
     values[key] = value
+
+
+def _with_default_variant(value: Any, default: Any) -> Any:
+    """A section of several variants that does not say which one is the default's."""
+    variant = getattr(default, "name", None)
+    if variant is None or not isinstance(value, Mapping) or "name" in value:
+        return value
+    return {"name": variant, **value}
 
 
 def _dotted(where: str, key: str) -> str:

@@ -1,12 +1,12 @@
 """Logs and item texts: reading, cleaning with an account, splitting, and a generated stand-in."""
 
-from jaxrec.config.schema import DataConfig
+from jaxrec.config.data import DataConfig
 from jaxrec.data.generated import read_generated
 from jaxrec.data.log import Catalogue, Dataset, Log, Split
-from jaxrec.data.readers import read_csv, read_movielens
+from jaxrec.data.readers import read_files, read_movielens
 from jaxrec.data.split import global_time, leave_one_out, make_split, split_users
 
-READERS = {"movielens": read_movielens, "csv": read_csv, "generated": read_generated}
+READERS = {"movielens": read_movielens, "files": read_files, "generated": read_generated}
 
 
 def load_dataset(config: DataConfig, seed: int) -> Dataset:

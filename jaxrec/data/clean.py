@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import DataConfig
+from jaxrec.config.data import DataConfig
 from jaxrec.data.log import counted
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from jaxrec.checks import InputError, suggest
-from jaxrec.config.schema import DataConfig, FeedbackKind, GeneratedLog
+from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
 from jaxrec.data.clean import RawLog
 from jaxrec.data.item_text import ItemTable, check_template
 from jaxrec.data.log import Dataset, counted

@@ -24,6 +24,9 @@ class Log:
     feedback_names: tuple[str, ...]
     num_users: int
     num_items: int
+    context: np.ndarray | None = None  # [R, C] float32, what was known of the visit and the user beside the history
+    context_names: tuple[str, ...] = ()  # of the C columns
+    review: np.ndarray | None = None  # [R] str objects, what the user wrote about the item; empty where nothing
 
     def __len__(self) -> int:
         return len(self.user)
@@ -35,13 +38,18 @@ class Log:
 
     def take(self, rows: np.ndarray) -> "Log":
         """Keep rows by boolean mask or increasing indices; user and item numbers stay as they are."""
-        return dataclasses.replace(
-            self,
-            user=self.user[rows],
-            item=self.item[rows],
-            time=self.time[rows],
-            feedback=self.feedback[rows],
-        )
+        columns = {name: getattr(self, name) for name in ROW_COLUMNS}
+        return dataclasses.replace(self, **{name: x if x is None else x[rows] for name, x in columns.items()})
+
+    def merge(self, other: "Log") -> "Log":
+        """Rows of both logs of the same users and items, by (user, time); equal times: `self` first."""
+        order = np.lexsort((np.r_[self.time, other.time], np.r_[self.user, other.user]))
+        columns = {name: (getattr(self, name), getattr(other, name)) for name in ROW_COLUMNS}
+        both = {name: None if a is None or b is None else np.concatenate([a, b]) for name, (a, b) in columns.items()}
+        return dataclasses.replace(self, **both).take(order)
+
+
+ROW_COLUMNS = ("user", "item", "time", "feedback", "context", "review")  # of a Log, [R, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Dataset:
     log: Log
     catalogue: Catalogue
     account: tuple[str, ...]
+    users: tuple[str, ...] = ()  # pseudonyms in the order of the users' numbers; the raw ids end at the reader
 
 
 @dataclasses.dataclass(frozen=True)

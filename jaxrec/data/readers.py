@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import Columns, DataConfig
+from jaxrec.config.data import Columns, DataConfig
 from jaxrec.data.clean import RawLog, clean
 from jaxrec.data.item_text import ItemTable, build_catalogue, check_template, columns_of
 from jaxrec.data.log import Dataset, Log, counted
@@ -28,7 +28,7 @@ MOVIELENS_COLUMNS = Columns(user="userId", item="movieId", time="timestamp", ite
 NO_GENRES = "(no genres listed)"
 
 
-def read_csv(config: DataConfig, seed: int) -> Dataset:
+def read_files(config: DataConfig, seed: int) -> Dataset:
     """Read a CSV log and, where `data.item_file` names one, its item table; `seed` is not used."""
     del seed
     folder = data_folder(config.path)

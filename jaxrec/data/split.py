@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxrec.checks import InputError, check_range
-from jaxrec.config.schema import DataConfig
+from jaxrec.config.data import DataConfig
 from jaxrec.data.log import Log, Split
 
 

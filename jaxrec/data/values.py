@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import FeedbackKind
+from jaxrec.config.data import FeedbackKind
 from jaxrec.data.table import compute
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"

@@ -11,7 +11,7 @@ from flax import struct
 from jax.scipy.special import ndtri
 
 from jaxrec.checks import check_shape
-from jaxrec.config.schema import InterestEvolutionConfig
+from jaxrec.config.users import InterestEvolutionConfig
 from jaxrec.envs.rewards import make_reward
 from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
 

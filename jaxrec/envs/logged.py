@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 
 from jaxrec.checks import InputError, check_shape
-from jaxrec.config.schema import LoggedConfig
+from jaxrec.config.users import LoggedConfig
 from jaxrec.data.log import Log
 from jaxrec.envs.rewards import make_reward
 from jaxrec.storage.files import atomic_path

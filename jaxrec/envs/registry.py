@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxrec.checks import check_name
 from jaxrec.config.load import build_section
-from jaxrec.config.schema import ENV_CONFIGS
+from jaxrec.config.users import ENV_CONFIGS
 from jaxrec.envs import interest_evolution, logged
 from jaxrec.types import Env
 

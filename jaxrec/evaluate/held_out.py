@@ -73,7 +73,7 @@ def _batches(split: Split, history_length: int | None) -> Iterator[Batch]:
 
     Windows and batches are padded to powers of two, so that few shapes are compiled.
     """
-    history = _history(split)
+    history = split.train.merge(split.validation)
     starts, test_starts = history.offsets, split.test.offsets
     users = np.flatnonzero(np.diff(test_starts))
     lengths = np.diff(starts)[users]
@@ -112,18 +112,3 @@ def _batch(history: Log, test: Log, users: np.ndarray, sizes: tuple[int, int, in
         chosen = test.item[test_starts[user] : test_starts[user + 1]]
         targets[row, : len(chosen)] = chosen
     return Batch(items, feedback, masked, targets, len(users))
-
-
-def _history(split: Split) -> Log:
-    """Training and validation rows as one log, by (user, time)."""
-    train, validation = split.train, split.validation
-    order = np.lexsort((np.r_[train.time, validation.time], np.r_[train.user, validation.user]))
-    return Log(
-        user=np.r_[train.user, validation.user][order],
-        item=np.r_[train.item, validation.item][order],
-        time=np.r_[train.time, validation.time][order],
-        feedback=np.r_[train.feedback, validation.feedback][order],
-        feedback_names=train.feedback_names,
-        num_users=train.num_users,
-        num_items=train.num_items,
-    )

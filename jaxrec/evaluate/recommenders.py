@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.config.schema import LoggedConfig
+from jaxrec.config.users import LoggedConfig
 from jaxrec.envs.logged import item_rewards
 from jaxrec.evaluate.simulate import Recommender
 from jaxrec.nets.policy import Items, Policy, exclude_history

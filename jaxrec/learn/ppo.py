@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrec.config.schema import PpoConfig
+from jaxrec.config.learners import PpoConfig
 from jaxrec.learn.rollout import Action, Users, rollout, split_shards, start_users
 from jaxrec.nets.policy import Policy, make_policy, to_items, to_positions
 from jaxrec.ops.losses import categorical_entropy, clipped_policy_loss, slate_entropy, value_loss

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxrec.checks import InputError, check_name
+from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.load import build_section
-from jaxrec.config.schema import LEARNER_CONFIGS
 from jaxrec.learn import ppo
 from jaxrec.types import Env, Learner
 

@@ -15,7 +15,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import PolicyConfig
+from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.history import make_history_encoder
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError, check_range, suggest
+from jaxrec.config.data import FeedbackKind
+from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import build_section, to_dict
-from jaxrec.config.schema import FeedbackKind, PolicyConfig
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
 from jaxrec.storage.files import atomic_path, write_json
 from jaxrec.storage.portable import load_portable, read_description, save_portable

@@ -1,6 +1,5 @@
 """Fitting the response model to a log: causal windows of all users, then calibration on held-out rows."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 import optax
 
 from jaxrec.checks import InputError, check_shape
-from jaxrec.config.schema import ResponseConfig
+from jaxrec.config.users import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.nets.response import ItemEncoder, ResponseHead, UserEncoder
 from jaxrec.sharding.compile import compiled
@@ -34,20 +33,19 @@ PRIOR = 0.2
 
 
 def fit_response(
-    train: Log,
+    log: Log,
     item_table: np.ndarray | None,
     config: ResponseConfig,
     seed: int,
-    validation: Log | None = None,
     label: str = "fit response model",
 ) -> tuple[Response, dict]:
-    """Fit to `train`, calibrate on `validation` or on the latest rows; item_table [I, E] is the text field.
+    """Fit to `log`, calibrated on its latest rows; item_table [I, E] is the text field.
 
     The report has the mean loss of every epoch and, for every kind of feedback, AUC and calibration error on
-    the calibration rows. In the end items take their statistics from all rows of both logs. Raises InputError
+    the calibration rows. In the end items take their statistics from all rows. Raises InputError
     where a kind of feedback has one value only, since there is nothing to tell apart.
     """
-    log, held = _held_out(train, validation, config.holdout)
+    held = _latest(log, config.holdout)
     fitted_log = log.take(~held)
     _check(fitted_log, item_table)
     base = np.clip(fitted_log.feedback.mean(0), 0.01, 0.99)
@@ -223,18 +221,11 @@ def logits_of_rows(response: Response, log: Log, rows: np.ndarray) -> np.ndarray
     return np.concatenate(out)[: len(rows)].astype(np.float64) if out else np.zeros((0, len(response.base)))
 
 
-def _held_out(train: Log, validation: Log | None, share: float) -> tuple[Log, np.ndarray]:
-    """One log in order, and its rows [R] bool that calibrate: validation, or the latest `share` of train."""
-    if validation is None:
-        latest_last = np.argsort(train.time, kind="stable")
-        held = np.zeros(len(train), bool)
-        held[latest_last[len(train) - max(1, round(len(train) * share)) :]] = True
-        return train, held
-    names = ("user", "item", "time", "feedback")
-    both = {name: np.concatenate([getattr(train, name), getattr(validation, name)]) for name in names}
-    order = np.lexsort((both["time"], both["user"]))
-    log = dataclasses.replace(train, **{name: values[order] for name, values in both.items()})
-    return log, order >= len(train)
+def _latest(log: Log, share: float) -> np.ndarray:
+    """Rows [R] bool that calibrate: the latest `share`, at least one."""
+    held = np.zeros(len(log), bool)
+    held[np.argsort(log.time, kind="stable")[len(log) - max(1, round(len(log) * share)) :]] = True
+    return held
 
 
 def _check(log: Log, item_table: np.ndarray | None) -> None:

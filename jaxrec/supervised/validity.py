@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxrec.checks import check_range
-from jaxrec.config.schema import ResponseConfig
+from jaxrec.config.users import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, sigmoid
 from jaxrec.supervised.histories import running_totals

@@ -16,7 +16,7 @@ from tests.recipes import TINY_ENCODER
 
 LOG = "user,item,time,liked\n" + "".join(f"u{u},i{i},{u + i},{(u + i) % 2}\n" for u in range(6) for i in range(30))
 CSV = """\
-data: {source: csv, path: DATA, feedback: {liked: {column: liked}}, item_file: "", text: "{title}"}
+data: {source: files, path: DATA, feedback: {liked: {column: liked}}, item_file: "", text: "{title}"}
 encoder: {model: ENCODER, max_length: 32, cache_dir: ""}
 response: {history_length: 4, width: 8, heads: 2, epochs: 1}
 env: {name: logged, slate_size: 2, requests: 2}
@@ -81,7 +81,7 @@ BAD_INPUT = (
     BadInput("a value out of range", "train RECIPE learner.gamma=1.5", ("learner.gamma", "at most 1", "1.5")),
     BadInput("not a number", "train RECIPE learner.learning_rate=.nan", ("learner.learning_rate", "above 0")),
     BadInput("an unknown environment", "train RECIPE env.name=loged", ("env.name", "did you mean 'logged'")),
-    BadInput("an unknown learner", "train RECIPE learner.name=pppo", ("learner.name", "expected ppo")),
+    BadInput("an unknown learner", "train RECIPE learner.name=pppo", ("learner.name", "did you mean 'ppo'")),
     BadInput("an unknown reward", "train RECIPE env.reward.likd=1", ("env.reward", "'likd'", "did you mean 'liked'")),
     BadInput("updates that do not fit calls", "train RECIPE train.updates=5", ("train.updates", "multiple", "2")),
     BadInput("minibatches that do not divide", "train RECIPE learner.minibatches=3", ("learner.minibatches", "divide")),

@@ -5,17 +5,11 @@ import pytest
 import yaml
 
 from jaxrec.checks import InputError
+from jaxrec.config.data import FeedbackKind
+from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.load import build_section, load_config, to_dict, to_yaml
-from jaxrec.config.schema import (
-    Config,
-    EvaluateConfig,
-    FeedbackKind,
-    InterestEvolutionConfig,
-    LoggedConfig,
-    PolicyConfig,
-    PpoConfig,
-    TrainConfig,
-)
+from jaxrec.config.schema import Config, EvaluateConfig, TrainConfig
+from jaxrec.config.users import InterestEvolutionConfig, LoggedConfig
 
 ENV = "env: {name: interest_evolution}\n"
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -77,6 +71,11 @@ def test_the_name_chooses_the_variant_of_a_section(recipe) -> None:
     assert isinstance(recipe(ENV).env, InterestEvolutionConfig)
 
 
+def test_a_section_that_does_not_name_its_variant_is_the_default_one(recipe) -> None:
+    assert isinstance(recipe(ENV + "learner: {name: dqn}\n").learner, DqnConfig)
+    assert recipe(ENV + "learner: {clip: 0.3}\n").learner == PpoConfig(clip=0.3)
+
+
 def test_overrides_replace_values_and_create_sections(recipe) -> None:
     config = recipe(
         ENV + "train: {updates: 20}\n",
@@ -84,14 +83,14 @@ def test_overrides_replace_values_and_create_sections(recipe) -> None:
         "train.checkpoint_every=10",
         "learner.policy.hidden=[16, 16]",
         "learner.learning_rate=3e-4",
-        "data.source=csv",
+        "data.source=files",
         "data.path=a=b.csv",
         "env.slate_size=2",
         "env.slate_size=4",
     )
     assert (config.train.updates, config.train.checkpoint_every) == (40, 10)
     assert config.learner.policy.hidden == (16, 16) and config.learner.learning_rate == 3e-4
-    assert config.data is not None and (config.data.source, config.data.path) == ("csv", "a=b.csv")
+    assert config.data is not None and (config.data.source, config.data.path) == ("files", "a=b.csv")
     assert isinstance(config.env, InterestEvolutionConfig) and config.env.slate_size == 4  # the last one counts
 
 
@@ -139,7 +138,7 @@ WRONG = {
     "out of range": ("learner: {gamma: 1.5}", "learner.gamma: expected a value at least 0 and at most 1, got 1.5"),
     "not a number": ("learner: {clip: .nan}", "learner.clip: expected a value above 0, got nan"),
     "unknown choice": ("encoder: {dtype: float16}", "encoder.dtype: expected float32 | bfloat16, got 'float16'"),
-    "unknown learner": ("learner: {name: pppo}", "learner.name: expected ppo, got 'pppo'; did you mean 'ppo'?"),
+    "unknown learner": ("learner: {name: pppo}", "learner.name: no 'pppo'; did you mean 'ppo'?"),
     "key given twice": ("seed: 1\nseed: 2", "line 3: key 'seed' is given twice"),
     "key given twice inside": ("train:\n  updates: 1\n  updates: 2", "line 4: key 'updates' is given twice"),
     "bad indentation": ("train:\n  updates: 1\n devices: 1", "line 4: not valid YAML"),

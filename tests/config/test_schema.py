@@ -4,21 +4,10 @@ import sys
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import (
-    ENV_CONFIGS,
-    LEARNER_CONFIGS,
-    DataConfig,
-    EncoderConfig,
-    EvaluateConfig,
-    FeedbackKind,
-    GeneratedLog,
-    InterestEvolutionConfig,
-    LoggedConfig,
-    PolicyConfig,
-    PpoConfig,
-    ResponseConfig,
-    TrainConfig,
-)
+from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
+from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig, PpoConfig
+from jaxrec.config.schema import EncoderConfig, EvaluateConfig, TrainConfig
+from jaxrec.config.users import ENV_CONFIGS, InterestEvolutionConfig, LoggedConfig, ResponseConfig
 
 
 @pytest.mark.parametrize(("users", "shards"), [(256, 64), (512, 64), (96, 32), (48, 16), (20, 4), (7, 1)])
@@ -53,8 +42,8 @@ def test_a_given_number_of_shards_counts() -> None:
         (lambda: DataConfig(feedback={}), "data.feedback: expected at least one kind of feedback, got none"),
         (lambda: DataConfig(test_share=1.0), "data.test_share: expected a value at least 0.01 and at most 0.9"),
         (
-            lambda: DataConfig(source="csv", feedback={"liked": FeedbackKind(at_least=4)}),
-            "data.feedback.liked.at_least: a threshold without a column; set data.feedback.liked.column",
+            lambda: DataConfig(source="files", feedback={"liked": FeedbackKind(at_least=4)}),
+            "data.feedback.liked.at_least: set without a column; set data.feedback.liked.column",
         ),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import Columns, DataConfig, FeedbackKind
+from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import load_dataset
 
 LOG = "user,item,time,stars\nu,a,1,5\nu,b,2,1\n"
@@ -162,7 +162,7 @@ def test_bad_input_ends_in_one_line_with_file_and_remedy(case: BadInput, tmp_pat
             (tmp_path / name).mkdir()
         else:
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    settings = {"source": "csv", "path": str(tmp_path), "feedback": STARS, **case.settings}
+    settings = {"source": "files", "path": str(tmp_path), "feedback": STARS, **case.settings}
     with pytest.raises(InputError) as caught:
         load_dataset(DataConfig(**settings), 0)
     message = str(caught.value)
@@ -173,4 +173,4 @@ def test_bad_input_ends_in_one_line_with_file_and_remedy(case: BadInput, tmp_pat
 
 def test_a_threshold_without_a_column_is_refused_with_the_recipe() -> None:
     with pytest.raises(InputError, match=r"data.feedback.liked.at_least.*set data.feedback.liked.column"):
-        DataConfig(source="csv", feedback={"liked": FeedbackKind(at_least=4)})
+        DataConfig(source="files", feedback={"liked": FeedbackKind(at_least=4)})

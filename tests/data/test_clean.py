@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import DataConfig
+from jaxrec.config.data import DataConfig
 from jaxrec.data.clean import RawLog, clean
 
 

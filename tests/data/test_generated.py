@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import DataConfig, FeedbackKind, GeneratedLog
+from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
 from jaxrec.data import load_dataset
 from jaxrec.data.generated import draw_tastes
 from jaxrec.data.topics import TOPICS

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import Columns, DataConfig, FeedbackKind
+from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import load_dataset
 
 LOG = """user,item,time,stars
@@ -26,7 +26,7 @@ STARS = {"liked": FeedbackKind(column="stars", at_least=4)}
 def shop(tmp_path):
     (tmp_path / "log.csv").write_text(LOG)
     (tmp_path / "items.csv").write_text(ITEMS)
-    return DataConfig(source="csv", path=str(tmp_path), feedback=STARS, text="{title}, {kind}")
+    return DataConfig(source="files", path=str(tmp_path), feedback=STARS, text="{title}, {kind}")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_columns_are_found_by_the_names_of_the_recipe(tmp_path):
     (tmp_path / "items.csv").write_text("sku\nx\ny\n")
     columns = Columns(user="who", item="what", time="when", item_id="sku", title="")
     clicked = {"click": FeedbackKind(column="clicked"), "seen": FeedbackKind()}
-    config = DataConfig(source="csv", path=str(tmp_path), log_file="events.csv", columns=columns, feedback=clicked)
+    config = DataConfig(source="files", path=str(tmp_path), log_file="events.csv", columns=columns, feedback=clicked)
     data = load_dataset(config, 0)
     np.testing.assert_array_equal(data.log.item, [1, 0])
     np.testing.assert_array_equal(data.log.feedback, [[0, 1], [1, 1]])

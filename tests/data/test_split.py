@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import DataConfig
+from jaxrec.config.data import DataConfig
 from jaxrec.data import Log, Split, global_time, leave_one_out, make_split, split_users
 
 

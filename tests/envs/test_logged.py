@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import LoggedConfig, ResponseConfig
+from jaxrec.config.users import LoggedConfig, ResponseConfig
 from jaxrec.data import Log
 from jaxrec.envs import auto_reset, logged, make_env
 from jaxrec.supervised.response import UserHistory, all_probabilities, user_state

@@ -2,7 +2,7 @@ import jax
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import ENV_CONFIGS
+from jaxrec.config.users import ENV_CONFIGS
 from jaxrec.envs import list_envs, make_env
 
 

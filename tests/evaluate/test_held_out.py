@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import DataConfig, GeneratedLog
+from jaxrec.config.data import DataConfig, GeneratedLog
 from jaxrec.data import Log, Split, global_time, leave_one_out, load_dataset
 from jaxrec.evaluate import held_out
 from jaxrec.evaluate.held_out import held_out_metrics

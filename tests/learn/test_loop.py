@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import PolicyConfig, PpoConfig, TrainConfig
+from jaxrec.config.learners import PolicyConfig, PpoConfig
+from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.learn import make_learner
 from jaxrec.learn.loop import compile_learner, train

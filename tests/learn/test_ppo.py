@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import PolicyConfig, PpoConfig
+from jaxrec.config.learners import PolicyConfig, PpoConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.learn import make_learner, ppo
 from jaxrec.nets.policy import make_policy

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import PolicyConfig
+from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.policy import Policy, example_observation, exclude_history, make_policy, to_items, to_positions
 from jaxrec.types import PADDING, EnvSpec, Observation, Params, World
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import ResponseConfig
+from jaxrec.config.users import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.fit import Schedule, fit
@@ -233,12 +233,11 @@ def test_feedback_that_never_varies_is_refused() -> None:
         fit_response(log, text[1:], CONFIG, seed=0)
 
 
-def test_a_validation_log_calibrates_and_text_is_optional() -> None:
+def test_the_latest_rows_calibrate_and_text_is_optional() -> None:
     log, _, _ = synthetic()
-    last = np.arange(len(log)) % ROWS == ROWS - 1
-    config = dataclasses.replace(CONFIG, epochs=1)
-    response, report = fit_response(log.take(~last), None, config, 0, validation=log.take(last))
-    assert report["calibration_rows"] == USERS
+    config = dataclasses.replace(CONFIG, epochs=1, holdout=0.1)
+    response, report = fit_response(log, None, config, 0)
+    assert report["calibration_rows"] == round(len(log) / 10)
     assert bool(jnp.isfinite(catalogue(response, empty_history(response))).all())
 
 

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from jaxrec.config.schema import ResponseConfig
+from jaxrec.config.users import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, sigmoid
 from jaxrec.supervised.histories import other_users_totals, running_totals

@@ -1,0 +1,108 @@
+"""Sections about the log: where it comes from, what its columns mean, how it is cleaned and split."""
+
+import dataclasses
+from typing import Literal
+
+from jaxrec.checks import InputError, check_range
+from jaxrec.config.section import section
+
+
+@section
+class FeedbackKind:
+    """How one kind of feedback, 0 or 1, is read from a row of the log."""
+
+    column: str | None = None  # None: the row is the feedback, always 1 (generated: its column `liked`)
+    over: str | None = None  # divide by this column first: watched time over duration is a watch ratio
+    at_least: float | None = None  # 1 from this value on; without a threshold the column already is 0 or 1
+    at_most: float | None = None  # 1 up to this value: rating at most 2 is a dislike
+
+
+@section
+class Columns:
+    """Column names of a log, its item table and its user table."""
+
+    user: str = "user"
+    item: str = "item"
+    time: str = "time"  # a number, or an ISO date
+    review: str = ""  # what the user wrote about the item; empty: none
+    item_id: str = "item"  # in the item table
+    title: str = "title"  # in the item table
+    user_id: str = "user"  # in the user table
+
+
+@section
+class GeneratedLog:
+    """Size and taste structure of the generated catalogue; topics are text, likes follow latent interests."""
+
+    items: int = 600
+    users: int = 800
+    topics: int = 12
+    topics_liked: int = 2  # of each user
+    interactions: int = 60  # mean a user
+
+    def __post_init__(self):
+        for name, low in {
+            "items": 20,
+            "users": 20,
+            "topics": 2,
+            "topics_liked": 1,
+            "interactions": 5,
+        }.items():
+            check_range(f"data.generated.{name}", getattr(self, name), low)
+        check_range("data.generated.topics", self.topics, self.topics_liked, 24)
+
+
+@section
+class TfdsLog:
+    """A data set of TensorFlow Datasets; `data.columns` and `data.feedback` name its features."""
+
+    name: str = "movielens/latest-small-ratings"  # NAME/CONFIG, NAME/CONFIG:VERSION, or a prepared folder
+    split: str = "train"
+    item_name: str = ""  # the data set with item texts; empty: items without texts but their ids
+    data_dir: str = ""  # where prepared data sets lie; empty: TFDS's own default
+
+
+@section
+class DataConfig:
+    """Where the log comes from and how it is cleaned and split."""
+
+    source: Literal["movielens", "files", "tfds", "generated"] = "generated"
+    path: str = ""  # folder of the log; files below are relative to it
+    log_file: str = "log.csv"  # source files: csv, parquet or jsonl, may be compressed; log-*.csv reads several
+    item_file: str = "items.csv"  # source files; empty: items without texts but their ids
+    user_file: str = ""  # source files: a table of users, whose columns `context` may name
+    tfds: TfdsLog = TfdsLog()
+    columns: Columns = Columns()
+    generated: GeneratedLog = GeneratedLog()
+    feedback: dict[str, FeedbackKind] = dataclasses.field(default_factory=lambda: {"liked": FeedbackKind()})
+    context: tuple[str, ...] = ()  # what is known of a visit: hour, weekday, columns of the log or user table
+    context_values: int = 16  # most frequent values of a context column that are told apart
+    text: str = "{title}"  # item text: any column of the item table; {genres}, {tags} of movielens; {reviews}
+    max_tags: int = 8  # most frequent user-written tags in {tags}
+    max_reviews: int = 5  # earliest training reviews of an item in {reviews}
+    own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, beside the context; 0: none
+    user_key_file: str = "~/.config/jaxrec/user.key"  # user ids become hashes with this key; JAXREC_USER_KEY wins
+    min_user_rows: int = 1  # k-core: repeated until both hold
+    min_item_rows: int = 1
+    min_item_ratings: int = 1  # training rows an item needs to be recommendable
+    allow_bad_rows: float = 0.0  # share of unreadable rows that may be dropped; above it the run stops
+    split: Literal["leave_one_out", "global_time"] = "leave_one_out"
+    test_share: float = 0.2  # of the rows, global_time only
+
+    def __post_init__(self):
+        if not self.feedback:
+            raise InputError("data.feedback: expected at least one kind of feedback, got none.")
+        for name, kind in self.feedback.items():
+            for option in ("at_least", "at_most", "over"):
+                if getattr(kind, option) is not None and kind.column is None and self.source != "generated":
+                    raise InputError(
+                        f"data.feedback.{name}.{option}: set without a column; set data.feedback.{name}.column."
+                    )
+        if self.own_texts and not self.columns.review:
+            raise InputError("data.own_texts: users' own texts are their reviews; set data.columns.review.")
+        for name in ("max_tags", "own_texts"):
+            check_range(f"data.{name}", getattr(self, name), 0)
+        for name in ("min_user_rows", "min_item_rows", "min_item_ratings", "max_reviews", "context_values"):
+            check_range(f"data.{name}", getattr(self, name), 1)
+        check_range("data.allow_bad_rows", self.allow_bad_rows, 0, 1)
+        check_range("data.test_share", self.test_share, 0.01, 0.9)

@@ -1,0 +1,136 @@
+"""Sections about learning: the policy's network and the algorithms."""
+
+from typing import Literal
+
+from jaxrec.checks import InputError, check_range
+from jaxrec.config.section import section
+
+
+@section
+class PolicyConfig:
+    """Network of a slate policy: history encoder, then two towers."""
+
+    encoder: Literal["gru", "transformer", "mean"] = "gru"  # over the history, where the environment has one
+    width: int = 64  # of item vectors, history states and queries
+    hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
+    item_residual: bool = False  # a learned vector and bias an item on top of its row
+
+    def __post_init__(self):
+        check_range("learner.policy.width", self.width, 1)
+        if self.encoder == "transformer" and self.width % 4:
+            raise InputError(f"learner.policy.width: expected a multiple of 4 heads, got {self.width}.")
+        for size in self.hidden:
+            check_range("learner.policy.hidden", size, 1)
+
+
+@section
+class LearnerConfig:
+    """What every learner has: the network, the simulated users, the step size."""
+
+    policy: PolicyConfig = PolicyConfig()
+    num_users: int = 256  # simulated at once
+    num_shards: int = 0  # logical shards, which results depend on; 0: at most 64, a power of two dividing num_users
+    horizon: int = 10  # steps of each user an update
+    learning_rate: float = 1e-3
+    anneal_updates: int = 0  # the learning rate falls linearly to zero over so many updates; 0: constant
+    gamma: float = 0.99
+    max_grad_norm: float = 0.5
+    reward_scale: float = 1.0  # rewards are multiplied by it before anything is learned, never in reports
+
+    def __post_init__(self):
+        for name in ("num_users", "horizon"):
+            check_range(f"learner.{name}", getattr(self, name), 1)
+        check_range("learner.gamma", self.gamma, 0, 1)
+        for name in ("learning_rate", "max_grad_norm", "reward_scale"):
+            check_range(f"learner.{name}", getattr(self, name), 0, open_low=True)
+        for name in ("anneal_updates", "num_shards"):
+            check_range(f"learner.{name}", getattr(self, name), 0)
+        if self.num_users % self.shards:
+            raise InputError(
+                f"learner.num_shards: {self.shards} shards do not divide learner.num_users={self.num_users}."
+            )
+
+    @property
+    def shards(self) -> int:
+        """Logical shards; derived when num_shards is 0."""
+        return self.num_shards or next(s for s in (64, 32, 16, 8, 4, 2, 1) if self.num_users % s == 0)
+
+    @property
+    def users_per_shard(self) -> int:
+        """N; derived, never stored."""
+        return self.num_users // self.shards
+
+
+@section
+class PpoConfig(LearnerConfig):
+    """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates."""
+
+    name: Literal["ppo"] = "ppo"
+    epochs: int = 4  # passes over the transitions of an update
+    minibatches: int = 4  # an epoch
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    value_clip: float | None = None
+    value_coef: float = 0.5
+    entropy_coef: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("epochs", "minibatches"):
+            check_range(f"learner.{name}", getattr(self, name), 1)
+        check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
+        check_range("learner.clip", self.clip, 0, open_low=True)
+        for name in ("entropy_coef", "value_coef"):
+            check_range(f"learner.{name}", getattr(self, name), 0)
+        if (self.users_per_shard * self.horizon) % self.minibatches:
+            raise InputError(
+                f"learner.minibatches: {self.minibatches} do not divide the {self.users_per_shard} users "
+                f"x {self.horizon} steps of a shard; change learner.horizon, learner.num_users or learner.num_shards."
+            )
+
+
+@section
+class DqnConfig(LearnerConfig):
+    """Deep Q-learning (double, arXiv 1509.06461) over slates of independent items, with replay on the device."""
+
+    name: Literal["dqn"] = "dqn"
+    max_grad_norm: float = 10.0
+    replay_size: int = 100_000  # transitions of all users that are kept; the oldest go first
+    learning_starts: int = 5_000  # transitions before the first gradient step
+    batch_size: int = 512  # transitions a gradient step, of all shards
+    gradient_steps: int = 8  # an update
+    n_step: int = 1  # rewards summed before bootstrapping
+    double: bool = True  # the network being learned chooses the next slate, the target network values it
+    target_rate: float = 0.005  # Polyak: target <- rate x network + (1 - rate) x target; 1 copies
+    target_period: int = 1  # gradient steps between two such moves
+    huber: float = 1.0  # error from which the loss grows linearly, in scaled rewards
+    epsilon_start: float = 1.0  # chance that a place of the slate is filled at random
+    epsilon_end: float = 0.05
+    epsilon_updates: int = 100  # updates over which it falls linearly
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("gradient_steps", "n_step", "target_period", "epsilon_updates"):
+            check_range(f"learner.{name}", getattr(self, name), 1)
+        check_range("learner.target_rate", self.target_rate, 0, 1, open_low=True)
+        check_range("learner.huber", self.huber, 0, open_low=True)
+        for name in ("epsilon_start", "epsilon_end"):
+            check_range(f"learner.{name}", getattr(self, name), 0, 1)
+        check_range("learner.batch_size", self.batch_size, 1)
+        if self.batch_size % self.shards:
+            raise InputError(f"learner.batch_size: {self.shards} shards do not divide {self.batch_size} transitions.")
+        least = max(self.n_step + 1, self.horizon)
+        if self.replay_steps < least:
+            raise InputError(
+                f"learner.replay_size: {self.replay_size} transitions of {self.num_users} users are "
+                f"{self.replay_steps} steps of each, wanted at least {least} (learner.horizon, learner.n_step + 1)."
+            )
+        check_range("learner.learning_starts", self.learning_starts, 0, self.replay_steps * self.num_users)
+
+    @property
+    def replay_steps(self) -> int:
+        """Steps of every user that the replay holds; derived, never stored."""
+        return self.replay_size // self.num_users
+
+
+LEARNER_CONFIGS = {"ppo": PpoConfig, "dqn": DqnConfig}
