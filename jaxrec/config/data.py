@@ -1,6 +1,7 @@
 """Sections about the log: where it comes from, what its columns mean, how it is cleaned and split."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from jaxrec.checks import InputError, check_range
@@ -15,6 +16,14 @@ class FeedbackKind:
     over: str | None = None  # divide by this column first: watched time over duration is a watch ratio
     at_least: float | None = None  # 1 from this value on; without a threshold the column already is 0 or 1
     at_most: float | None = None  # 1 up to this value: rating at most 2 is a dislike
+
+    @property
+    def band(self) -> tuple[float, float] | None:
+        """Lowest and highest number that count as 1; None where numbers already are 0 or 1."""
+        if self.at_least is None and self.at_most is None:
+            return None
+        low = -math.inf if self.at_least is None else self.at_least
+        return low, math.inf if self.at_most is None else self.at_most
 
 
 @section
@@ -98,6 +107,11 @@ class DataConfig:
                     raise InputError(
                         f"data.feedback.{name}.{option}: set without a column; set data.feedback.{name}.column."
                     )
+            if kind.band and kind.band[0] > kind.band[1]:
+                raise InputError(
+                    f"data.feedback.{name}.at_most: {kind.at_most:g} is below at_least={kind.at_least:g}, so it "
+                    "would always be 0; together they are a band."
+                )
         if self.own_texts and not self.columns.review:
             raise InputError("data.own_texts: users' own texts are their reviews; set data.columns.review.")
         for name in ("max_tags", "own_texts"):

@@ -5,8 +5,9 @@ from jaxrec.data.generated import read_generated
 from jaxrec.data.log import Catalogue, Dataset, Log, Split
 from jaxrec.data.readers import read_files, read_movielens
 from jaxrec.data.split import global_time, leave_one_out, make_split, split_users
+from jaxrec.data.tfds import read_tfds
 
-READERS = {"movielens": read_movielens, "files": read_files, "generated": read_generated}
+READERS = {"movielens": read_movielens, "files": read_files, "tfds": read_tfds, "generated": read_generated}
 
 
 def load_dataset(config: DataConfig, seed: int) -> Dataset:

@@ -7,30 +7,17 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
-from jaxrec.data.log import counted
+from jaxrec.data.log import Log, counted
 
 
 @dataclasses.dataclass(frozen=True)
 class RawLog:
-    """Rows as a reader leaves them, in the order of the file; user ids are already numbers."""
+    """What a reader leaves: rows, and whom and what their numbers stand for."""
 
-    user: np.ndarray  # [R] int64, numbered by first appearance
-    item: np.ndarray  # [R] int64, rows of item_ids
-    time: np.ndarray  # [R] int64
-    feedback: np.ndarray  # [R, F] float32
-    feedback_names: tuple[str, ...]
-    item_ids: tuple[str, ...]  # by first appearance
+    log: Log  # in the order of the file until it is cleaned
+    users: tuple[str, ...]  # pseudonyms, in the order of the log's user numbers: by first appearance
+    item_ids: tuple[str, ...]  # in the order of the log's item numbers: by first appearance
     account: tuple[str, ...]  # what the reader read and dropped
-
-    def take(self, rows: np.ndarray) -> "RawLog":
-        """Keep rows, in the order given."""
-        return dataclasses.replace(
-            self,
-            user=self.user[rows],
-            item=self.item[rows],
-            time=self.time[rows],
-            feedback=self.feedback[rows],
-        )
 
 
 def clean(raw: RawLog, config: DataConfig) -> RawLog:
@@ -38,21 +25,20 @@ def clean(raw: RawLog, config: DataConfig) -> RawLog:
 
     Raises InputError when the k-core is empty.
     """
-    account = list(raw.account)
-    kept = raw.take(_last_of_each((*raw.feedback.T, raw.time, raw.item, raw.user)))
-    if len(kept.user) < len(raw.user):
-        account.append(f"dropped {counted(len(raw.user) - len(kept.user), 'exact repetition')} of a row")
+    log, account = raw.log, list(raw.account)
+    kept = log.take(_last_of_each((*log.feedback.T, log.time, log.item, log.user)))
+    if len(kept) < len(log):
+        account.append(f"dropped {counted(len(log) - len(kept), 'exact repetition')} of a row")
     ordered = kept.take(np.lexsort((kept.time, kept.user)))
     single = ordered.take(_last_of_each((ordered.item, ordered.user)))
-    if len(single.user) < len(ordered.user):
-        dropped = counted(len(ordered.user) - len(single.user), "earlier row")
+    if len(single) < len(ordered):
+        dropped = counted(len(ordered) - len(single), "earlier row")
         account.append(f"dropped {dropped} of (user, item) pairs that repeat; the last one stays")
     core, lines = _k_core(single, config.min_user_rows, config.min_item_rows)
     account += lines
     users, items = len(np.unique(core.user)), len(np.unique(core.item))
-    kept_rows = f"{counted(len(core.user), 'row')} of {counted(users, 'user')} and {counted(items, 'item')}"
-    account.append(f"kept {kept_rows}")
-    return dataclasses.replace(core, account=tuple(account))
+    account.append(f"kept {counted(len(core), 'row')} of {counted(users, 'user')} and {counted(items, 'item')}")
+    return dataclasses.replace(raw, log=core, account=tuple(account))
 
 
 def _last_of_each(keys: Sequence[np.ndarray]) -> np.ndarray:
@@ -63,22 +49,22 @@ def _last_of_each(keys: Sequence[np.ndarray]) -> np.ndarray:
     return np.sort(order[last])
 
 
-def _k_core(raw: RawLog, min_user_rows: int, min_item_rows: int) -> tuple[RawLog, list[str]]:
+def _k_core(log: Log, min_user_rows: int, min_item_rows: int) -> tuple[Log, list[str]]:
     """Drop users and items with too few rows until none is left."""
-    core, rounds = raw, 0
-    while len(core.user):
+    core, rounds = log, 0
+    while len(core):
         enough = np.bincount(core.user)[core.user] >= min_user_rows
         enough &= np.bincount(core.item)[core.item] >= min_item_rows
         if enough.all():
             break
         core, rounds = core.take(np.flatnonzero(enough)), rounds + 1
-    if not len(core.user):
+    if not len(core):
         raise InputError(
-            f"data: the k-core of {counted(len(raw.user), 'row')} is empty "
+            f"data: the k-core of {counted(len(log), 'row')} is empty "
             f"(data.min_user_rows={min_user_rows}, data.min_item_rows={min_item_rows}); lower them."
         )
     if not rounds:
         return core, []
-    dropped = counted(len(raw.user) - len(core.user), "row")
+    dropped = counted(len(log) - len(core), "row")
     line = f"dropped {dropped} outside the k-core in {counted(rounds, 'round')}"
     return core, [f"{line} (users of at least {min_user_rows} rows, items of at least {min_item_rows})"]

@@ -7,8 +7,9 @@ import numpy as np
 from jaxrec.checks import InputError, suggest
 from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
 from jaxrec.data.clean import RawLog
+from jaxrec.data.context import context_columns, visit_context
 from jaxrec.data.item_text import ItemTable, check_template
-from jaxrec.data.log import Dataset, counted
+from jaxrec.data.log import Dataset, Log, counted
 from jaxrec.data.readers import assemble
 from jaxrec.data.topics import DESCRIPTIONS, TITLES, TOPICS
 from jaxrec.data.values import binary_feedback
@@ -36,8 +37,11 @@ class Tastes:
 def read_generated(config: DataConfig, seed: int) -> Dataset:
     """The generated log; the same sizes and seed give the same data set. Item columns: title, description.
 
-    Feedback kinds read the column `liked`, also where they name no column.
+    Feedback kinds read the column `liked`, also where they name no column. Users are nobody: their number, as text,
+    is their pseudonym.
     """
+    for setting, column in context_columns(config, config.columns).items():
+        raise InputError(f"{setting}: no column {column!r} in the generated log; take it out (known: hour, weekday).")
     items_key, tastes_key, log_key = np.random.SeedSequence(seed).spawn(3)
     sizes = config.generated
     tastes = draw_tastes(sizes, np.random.default_rng(tastes_key))
@@ -46,15 +50,20 @@ def read_generated(config: DataConfig, seed: int) -> Dataset:
     rows = _draw_rows(sizes, tastes, np.random.default_rng(log_key))
     kinds = {name: _kind(name, kind) for name, kind in config.feedback.items()}
     kept = np.ones(len(rows["liked"]), bool)
-    raw = RawLog(
+    context, context_names = visit_context(config, rows["time"], {})
+    log = Log(
         user=rows["user"],
         item=rows["item"],
         time=rows["time"],
         feedback=binary_feedback(kinds, {FEEDBACK: rows["liked"]}, kept, lambda row: f"generated row {row}"),
         feedback_names=tuple(kinds),
-        item_ids=items.ids,
-        account=(f"generated {counted(len(kept), 'row')} (seed {seed})",),
+        num_users=sizes.users,
+        num_items=len(items.ids),
+        context=context,
+        context_names=context_names,
     )
+    users = tuple(str(n) for n in range(sizes.users))
+    raw = RawLog(log, users, items.ids, (f"generated {counted(len(kept), 'row')} (seed {seed})",))
     return assemble(raw, items, config, [])
 
 
@@ -108,4 +117,6 @@ def _kind(name: str, kind: FeedbackKind) -> FeedbackKind:
             f"data.feedback.{name}.column: no column {kind.column!r} in the generated log"
             f"{suggest(str(kind.column), [FEEDBACK])}; its one column of feedback is {FEEDBACK!r}."
         )
+    if kind.over is not None:
+        raise InputError(f"data.feedback.{name}.over: {FEEDBACK!r} of the generated log is 0 or 1; take `over` out.")
     return dataclasses.replace(kind, column=FEEDBACK)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from jaxrec.checks import InputError, suggest
 from jaxrec.data.log import Catalogue, counted
 
+REVIEWS = "reviews"  # what a template calls the reviews of an item, where the log has them
+
 
 @dataclasses.dataclass(frozen=True)
 class ItemTable:
@@ -47,12 +49,12 @@ def check_template(template: str, known: Sequence[str], where: str) -> None:
 
 
 def build_catalogue(
-    ids_in_log: Sequence[str], items: ItemTable, template: str
+    ids_in_log: Sequence[str], items: ItemTable, template: str, reviews: Mapping[str, str]
 ) -> tuple[Catalogue, list[int], list[str]]:
     """Catalogue of the items that are in the log, the row of each in it, and lines of account.
 
     The order is that of the item table; items missing from it follow by first appearance in the log, with
-    their id as title and text. The title of an item without one is its id.
+    their id as title and, where `reviews` has none of them, as text. The title of an item without one is its id.
     """
     row_of: dict[str, int] = {}
     for row, item in enumerate(items.ids):
@@ -62,7 +64,8 @@ def build_catalogue(
     ids = [items.ids[row] for row in known] + missing
     titles = [items.columns["title"][row] or items.ids[row] for row in known] + missing
     parts = placeholders(template)
-    texts = [_render(parts, items, row, title) for row, title in zip(known, titles, strict=False)] + missing
+    rows: list[int | None] = [*known, *(None for _ in missing)]
+    texts = [_render(parts, items, *entry) for entry in zip(rows, titles, map(reviews.get, ids), strict=True)]
     place = {item: n for n, item in enumerate(ids)}
     account = []
     if len(row_of) < len(items.ids):
@@ -77,9 +80,13 @@ def build_catalogue(
     return Catalogue(tuple(ids), tuple(titles), tuple(texts)), [place[item] for item in ids_in_log], account
 
 
-def _render(parts: Sequence[tuple[str, str | None]], items: ItemTable, row: int, title: str) -> str:
-    text = ""
-    for literal, field in parts:
-        cell = "" if field is None else title if field == "title" else items.columns[field][row]
-        text += literal + cell
+def _render(
+    parts: Sequence[tuple[str, str | None]], items: ItemTable, row: int | None, title: str, reviews: str | None
+) -> str:
+    """The template filled in; items without a row in the table and without reviews read as their title."""
+    if row is None and not reviews:
+        return title
+    cells = {} if row is None else {name: column[row] for name, column in items.columns.items()}
+    cells |= {"title": title} if reviews is None else {"title": title, REVIEWS: reviews}
+    text = "".join(literal + ("" if field is None else cells.get(field, "")) for literal, field in parts)
     return " ".join(text.split())

@@ -14,7 +14,7 @@ def counted(count: int, noun: str) -> str:
 class Log:
     """Interactions sorted by (user, time, order of the file); R rows. Users and items are small integers.
 
-    Raw user ids end at the reader: nothing behind it can write them anywhere.
+    Raw user ids end where they are read (pseudonyms.py): nothing behind that can write them anywhere.
     """
 
     user: np.ndarray  # [R] int32, non-decreasing
@@ -37,7 +37,7 @@ class Log:
         return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
 
     def take(self, rows: np.ndarray) -> "Log":
-        """Keep rows by boolean mask or increasing indices; user and item numbers stay as they are."""
+        """Keep rows by boolean mask or indices; user and item numbers stay as they are."""
         columns = {name: getattr(self, name) for name in ROW_COLUMNS}
         return dataclasses.replace(self, **{name: x if x is None else x[rows] for name, x in columns.items()})
 

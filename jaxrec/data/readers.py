@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,14 @@ import pyarrow as pa
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
 from jaxrec.data.clean import RawLog, clean
-from jaxrec.data.item_text import ItemTable, build_catalogue, check_template, columns_of
-from jaxrec.data.log import Dataset, Log, counted
+from jaxrec.data.context import NO_USERS, UserTable, context_columns, read_users, visit_context
+from jaxrec.data.item_text import REVIEWS, ItemTable, build_catalogue, check_template, columns_of
+from jaxrec.data.log import Dataset, Log
+from jaxrec.data.pseudonyms import pseudonymise, user_key
+from jaxrec.data.reviews import item_reviews
 from jaxrec.data.table import (
     Fault,
+    Table,
     check_columns,
     compute,
     data_folder,
@@ -22,24 +27,24 @@ from jaxrec.data.table import (
     read_table,
     where_in,
 )
-from jaxrec.data.values import binary_feedback, numbers, times
+from jaxrec.data.values import binary_feedback, feedback_numbers, times
 
 MOVIELENS_COLUMNS = Columns(user="userId", item="movieId", time="timestamp", item_id="movieId", title="title")
 NO_GENRES = "(no genres listed)"
 
 
 def read_files(config: DataConfig, seed: int) -> Dataset:
-    """Read a CSV log and, where `data.item_file` names one, its item table; `seed` is not used."""
+    """Read a log in files and, where `data.item_file` names one, its item table; `seed` is not used."""
     del seed
     folder = data_folder(config.path)
-    raw = read_log(folder / config.log_file, config.columns, config, "data.log_file")
+    users, user_lines = read_users(folder / config.user_file, config) if config.user_file else (NO_USERS, [])
+    raw = read_log(folder / config.log_file, config.columns, config, "data.log_file", users)
     if config.item_file:
         setting = "data.item_file (empty where there is no item table)"
-        items, lines = read_items(folder / config.item_file, config.columns, config, setting)
+        items, lines = read_items(folder / config.item_file, config.columns, config, setting, derived_columns(config))
     else:
-        items, lines = ItemTable(name="no item table", ids=(), columns={"title": ()}), []
-        check_template(config.text, ["title"], "a log without an item table")
-    return assemble(raw, items, config, lines)
+        items, lines = no_items(config), []
+    return assemble(raw, items, config, user_lines + lines)
 
 
 def read_movielens(config: DataConfig, seed: int) -> Dataset:
@@ -66,50 +71,102 @@ def read_movielens(config: DataConfig, seed: int) -> Dataset:
 def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: list[str]) -> Dataset:
     """Clean the rows, order the catalogue and number users and items: what every reader ends with."""
     rows = clean(raw, config)
-    users, user = np.unique(rows.user, return_inverse=True)
-    present, item = np.unique(rows.item, return_inverse=True)
-    catalogue, place, account = build_catalogue([rows.item_ids[i] for i in present], items, config.text)
-    log = Log(
-        user=user.astype(np.int32),
-        item=np.asarray(place, np.int32)[item],
-        time=rows.time,
-        feedback=rows.feedback,
-        feedback_names=rows.feedback_names,
-        num_users=len(users),
-        num_items=len(catalogue),
-    )
-    return Dataset(log, catalogue, (*rows.account, *item_account, *account))
+    users, user = np.unique(rows.log.user, return_inverse=True)
+    present, item = np.unique(rows.log.item, return_inverse=True)
+    ids = [rows.item_ids[i] for i in present]
+    sizes = {"num_users": len(users), "num_items": len(ids)}
+    log = dataclasses.replace(rows.log, user=user.astype(np.int32), item=item.astype(np.int32), **sizes)
+    reviews = {}
+    if log.review is not None and REVIEWS in columns_of(config.text):
+        reviews = dict(zip(ids, item_reviews(log, config), strict=True))
+    catalogue, place, account = build_catalogue(ids, items, config.text, reviews)
+    log = dataclasses.replace(log, item=np.asarray(place, np.int32)[item])
+    return Dataset(log, catalogue, (*rows.account, *item_account, *account), tuple(rows.users[u] for u in users))
 
 
-def read_log(path: Path, columns: Columns, config: DataConfig, setting: str) -> RawLog:
-    """Rows of a CSV log: unreadable ones are counted or stop the run, ids become numbers."""
-    kinds = {name: kind for name, kind in config.feedback.items() if kind.column is not None}
-    wanted = {f"data.columns.{key}": getattr(columns, key) for key in ("user", "item", "time")}
-    wanted |= {f"data.feedback.{name}.column": str(kind.column) for name, kind in kinds.items()}
+def read_log(path: Path, columns: Columns, config: DataConfig, setting: str, users: UserTable = NO_USERS) -> RawLog:
+    """Rows of a log in files: unreadable ones are counted or stop the run, ids become numbers."""
+    wanted = log_columns(columns, config, users)
     check_columns(path, header(path, setting), wanted)
-    table = read_table(path, wanted.values())
+    return log_rows(read_table(path, wanted.values()), columns, config, users)
+
+
+def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USERS) -> dict[str, str]:
+    """Columns that a log must have, by the setting that asks for each; `users` has some of the context."""
+    wanted = {f"data.columns.{key}": getattr(columns, key) for key in ("user", "item", "time")}
+    for name, kind in config.feedback.items():
+        for option in ("column", "over"):
+            if getattr(kind, option) is not None:
+                wanted[f"data.feedback.{name}.{option}"] = getattr(kind, option)
+    if columns.review:
+        wanted["data.columns.review"] = columns.review
+    return wanted | {k: name for k, name in context_columns(config, columns).items() if name not in users.cells}
+
+
+def log_rows(table: Table, columns: Columns, config: DataConfig, users: UserTable = NO_USERS) -> RawLog:
+    """Readable rows of a table that has `log_columns`; the others are counted or stop the run.
+
+    Raw user ids end here: behind this stand pseudonyms and, in the rows, numbers by first appearance.
+    """
     time, bad_time = times(table.cells[columns.time])
-    values = {str(kind.column): numbers(table.cells[str(kind.column)]) for kind in kinds.values()}
+    kinds = config.feedback.values()
+    values = {c: feedback_numbers(table.cells[c]) for kind in kinds for c in (kind.column, kind.over) if c}
+    divisors = dict.fromkeys(kind.over for kind in kinds if kind.over)
     faults = [
         *(Fault(f"a missing or broken {c}", c, _no_id(table.cells[c])) for c in (columns.user, columns.item)),
         Fault(f"no number or ISO date as {columns.time}", columns.time, bad_time),
         *(Fault(f"no finite number as {c}", c, np.isnan(v)) for c, v in values.items()),
+        *(Fault(f"0 as {c}, which divides", c, values[c] == 0) for c in divisors),
     ]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows)
     feedback = binary_feedback(config.feedback, values, keep, lambda row: where_in(table, row))
     if not keep.any():
-        raise InputError(f"{path}: no readable row is left; mend the rows (columns: {', '.join(wanted.values())}).")
-    user, _ = _numbered(table.cells[columns.user], keep)
-    item, item_ids = _numbered(table.cells[columns.item], keep)
-    account = (f"{path.name}: read {counted(len(table) + table.malformed, 'row')}", *lines)
-    return RawLog(user, item, time[keep], feedback[keep], tuple(config.feedback), tuple(item_ids), account)
+        raise InputError(f"{table.path}: no readable row is left; mend the rows (columns: {', '.join(table.cells)}).")
+    kept = {name: cells.filter(pa.array(keep)) for name, cells in table.cells.items()}
+    user, user_ids = _numbered(kept[columns.user])
+    item, item_ids = _numbered(kept[columns.item])
+    key = user_key(config)
+    pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
+    context, context_names = visit_context(config, time[keep], kept | users.of_rows(pseudonyms, user))
+    log = Log(
+        user=user,
+        item=item,
+        time=time[keep],
+        feedback=feedback[keep],
+        feedback_names=tuple(config.feedback),
+        num_users=len(pseudonyms),
+        num_items=len(item_ids),
+        context=context,
+        context_names=context_names,
+        review=np.array(kept[columns.review].to_pylist(), object) if columns.review else None,
+    )
+    account = (table.read("row"), *lines, key.account)
+    return RawLog(log, pseudonyms, tuple(item_ids), account)
 
 
 def read_items(
     path: Path, columns: Columns, config: DataConfig, setting: str, derived: tuple[str, ...] = ()
 ) -> tuple[ItemTable, list[str]]:
-    """The item table of a CSV file: ids, titles and the columns `data.text` names, apart from `derived`."""
-    names = header(path, setting)
+    """The item table of a file: ids, titles and the columns `data.text` names, apart from `derived`."""
+    wanted = item_columns(path, header(path, setting), columns, config, derived)
+    return item_rows(read_table(path, wanted), columns, config)
+
+
+def no_items(config: DataConfig) -> ItemTable:
+    """What stands in for an item table where there is none; raise InputError if `data.text` needs one."""
+    check_template(config.text, ["title", *derived_columns(config)], "a log without an item table")
+    return ItemTable(name="no item table", ids=(), columns={"title": ()})
+
+
+def derived_columns(config: DataConfig) -> tuple[str, ...]:
+    """Columns that `data.text` may name and no item table has: they are made from the log."""
+    return (REVIEWS,) if config.columns.review else ()
+
+
+def item_columns(
+    path: Path, names: Sequence[str], columns: Columns, config: DataConfig, derived: Sequence[str]
+) -> list[str]:
+    """Columns to read of an item table that has `names`; raise InputError if `data.text` names another one."""
     wanted = {"data.columns.item_id": columns.item_id}
     if columns.title:
         wanted["data.columns.title"] = columns.title
@@ -117,15 +174,19 @@ def read_items(
     known = list(dict.fromkeys(["title", *names, *derived]))
     check_template(config.text, known, str(path))
     extra = [name for name in columns_of(config.text) if name in names and name != "title"]
-    table = read_table(path, [*wanted.values(), *extra])
+    return [*wanted.values(), *extra]
+
+
+def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemTable, list[str]]:
+    """Readable rows of a table that has `item_columns`, and lines of account for all."""
     column = columns.item_id
     fault = Fault(f"a missing or broken {column}", column, _no_id(table.cells[column]))
     keep, dropped = drop_faulty(table, [fault], config.allow_bad_rows)
     texts = {name: cells.filter(pa.array(keep)).to_pylist() for name, cells in table.cells.items()}
     ids = texts[column]
     titles = texts[columns.title] if columns.title else [""] * len(ids)
-    account = [f"{path.name}: read {counted(len(table) + table.malformed, 'item')}", *dropped]
-    return ItemTable(path.name, tuple(ids), {**texts, "title": titles}), account
+    account = [table.read("item"), *dropped]
+    return ItemTable(table.path.name, tuple(ids), {**texts, "title": titles}), account
 
 
 def _tags(path: Path, config: DataConfig) -> tuple[dict[str, str], list[str]]:
@@ -151,6 +212,6 @@ def _no_id(cells: pa.Array) -> np.ndarray:
     return empty | compute.match_substring(cells, "\n").to_numpy(zero_copy_only=False)
 
 
-def _numbered(cells: pa.Array, keep: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    encoded = cells.filter(pa.array(keep)).dictionary_encode()
+def _numbered(cells: pa.Array) -> tuple[np.ndarray, list[str]]:
+    encoded = cells.dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()

@@ -8,11 +8,14 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
-from jaxrec.data.table import compute
+from jaxrec.data.cells import compute
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+WHOLE = r"^[+-]?\d+$"
 MILLIONTHS = 1_000_000
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+IN_UTC = r"(Z|\+00:00)$"
+USUAL_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|\+00:00)?)?$"
 LARGEST_TIME = 9.2e18  # of int64
 
 
@@ -22,6 +25,16 @@ def numbers(cells: pa.Array) -> np.ndarray:
     text = compute.utf8_ltrim(compute.if_else(is_number, cells, None), "+")
     values = compute.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def feedback_numbers(cells: pa.Array) -> np.ndarray:
+    """The same for a column of feedback, which may hold true (1) and false (0) as well."""
+    values = numbers(cells)
+    if np.isnan(values).any():
+        words = compute.utf8_lower(cells)
+        for word, value in (("true", 1.0), ("false", 0.0)):
+            values[compute.equal(words, word).to_numpy(zero_copy_only=False)] = value
+    return values
 
 
 def times(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -41,9 +54,10 @@ def times(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     bad |= ~(np.abs(values) < LARGEST_TIME)
     exact = np.rint(np.where(bad, 0.0, values)).astype(np.int64)
     # float64 drops the last digits of nanoseconds, which order the rows.
-    for row in np.flatnonzero(np.abs(exact) >= 2**53):
-        text = cells[int(row)].as_py()
-        exact[row] = int(text) if text.lstrip("+-").isdigit() else exact[row]
+    long = np.abs(exact) >= 2**53
+    if long.any():
+        long &= compute.match_substring_regex(cells, WHOLE).to_numpy(zero_copy_only=False)
+        exact[long] = compute.cast(compute.utf8_ltrim(cells.filter(pa.array(long)), "+"), pa.int64()).to_numpy()
     return exact, bad
 
 
@@ -55,6 +69,8 @@ def binary_feedback(
 ) -> np.ndarray:
     """Feedback [R, F] float32 of 0 and 1 from numeric columns [R]; a kind without a column is 1 everywhere.
 
+    A kind's number is its column, divided by its column `over`; both thresholds together make a band.
+
     Raises InputError, with `where` naming the row, when a kept value is neither 0 nor 1 and the kind has no
     threshold.
     """
@@ -62,15 +78,18 @@ def binary_feedback(
     for f, (name, kind) in enumerate(kinds.items()):
         if kind.column is None:
             continue
-        column = values[kind.column]
-        if kind.at_least is not None:
-            feedback[:, f] = column >= kind.at_least
+        column, what = values[kind.column], kind.column
+        if kind.over is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):  # in rows that are not kept
+                column, what = column / values[kind.over], f"{kind.column} / {kind.over}"
+        if kind.band is not None:
+            feedback[:, f] = (column >= kind.band[0]) & (column <= kind.band[1])
             continue
         other = np.flatnonzero(keep & (column != 0) & (column != 1))
         if len(other):
             raise InputError(
-                f"{where(other[0])}: {kind.column} is {column[other[0]]:g}, wanted 0 or 1; set "
-                f"data.feedback.{name}.at_least to the value from which it counts as 1."
+                f"{where(other[0])}: {what} is {column[other[0]]:g}, wanted 0 or 1; set "
+                f"data.feedback.{name}.at_least to the value from which it counts as 1 (or at_most)."
             )
         feedback[:, f] = column
     return feedback
@@ -78,11 +97,26 @@ def binary_feedback(
 
 def _dates(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     encoded = cells.dictionary_encode()
-    parsed = [_microseconds(text) for text in encoded.dictionary.to_pylist()]
-    bad = np.array([value is None for value in parsed])
-    values = np.array([0 if value is None else value for value in parsed], np.int64)
+    texts = encoded.dictionary
+    try:
+        parsed = compute.cast(_usual_dates(texts), pa.timestamp("us"))
+    except pa.ArrowInvalid:  # there is no such day
+        parsed = pa.nulls(len(texts), pa.timestamp("us"))
+    values = compute.fill_null(parsed.cast(pa.int64()), 0).to_numpy().copy()
+    bad = parsed.is_null().to_numpy(zero_copy_only=False).copy()
+    for row in np.flatnonzero(bad):
+        value = _microseconds(texts[int(row)].as_py())
+        if value is not None:
+            values[row], bad[row] = value, False
     rows = encoded.indices.to_numpy()
     return values[rows], bad[rows]
+
+
+def _usual_dates(texts: pa.Array) -> pa.Array:
+    """Those without a zone, or in UTC, which pyarrow reads twenty times as fast as Python; null elsewhere."""
+    return compute.if_else(
+        compute.match_substring_regex(texts, USUAL_DATE), compute.replace_substring_regex(texts, IN_UTC, ""), None
+    )
 
 
 def _microseconds(text: str) -> int | None:

@@ -1,18 +1,24 @@
 """Everything a person can get wrong in a log: one line that names the file and the remedy."""
 
 import dataclasses
+import gzip
+import io
+import lzma
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.data import Columns, DataConfig, FeedbackKind
+from jaxrec.config.data import Columns, DataConfig, FeedbackKind, TfdsLog
 from jaxrec.data import load_dataset
 
 LOG = "user,item,time,stars\nu,a,1,5\nu,b,2,1\n"
 ITEMS = "item,title\na,Apple\nb,Bread\n"
+JSON = '{"user": "u", "item": "a", "time": 1, "stars": 5}\n'
 RATINGS = "userId,movieId,rating,timestamp\n1,3,4.0,5\n"
 STARS = {"liked": FeedbackKind(column="stars", at_least=4)}
 MOVIELENS = {"source": "movielens", "feedback": {"liked": FeedbackKind()}}
@@ -26,8 +32,15 @@ class BadInput:
     wants: tuple[str, ...]
     log: str | bytes | None = LOG
     items: str | bytes | None = ITEMS
-    others: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    others: Mapping[str, str | bytes] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def parquet_bytes(**columns: Any) -> bytes:
+    """A Parquet file."""
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pa.table(columns), file)
+    return file.getvalue()
 
 
 BAD_INPUT = (
@@ -145,6 +158,183 @@ BAD_INPUT = (
         ("data.min_user_rows=9", "empty", "lower"),
         settings={"min_user_rows": 9},
     ),
+    BadInput(
+        "an unknown ending",
+        ("log.txt", "ends in '.txt'", ".csv, .tsv, .parquet, .jsonl", ".gz", "rename the file"),
+        others={"log.txt": LOG},
+        settings={"log_file": "log.txt"},
+    ),
+    BadInput(
+        "a pattern that matches nothing",
+        ("log-*.parquet", "no file is named like this", "data.log_file"),
+        settings={"log_file": "log-*.parquet"},
+    ),
+    BadInput(
+        "files of one pattern with different columns",
+        ("log-2.csv", "no column 'item', which log-1.csv has", "log-*.csv", "columns: user, thing, time, stars"),
+        others={"log-1.csv": LOG, "log-2.csv": LOG.replace("item", "thing")},
+        settings={"log_file": "log-*.csv"},
+    ),
+    BadInput(
+        "a broken line in the second of two files",
+        ("log-*.csv", "1 of 5 rows", "log-2.csv line 4", "data.allow_bad_rows=0.2"),
+        others={"log-1.csv": LOG, "log-2.csv": LOG + "u,c\n"},
+        settings={"log_file": "log-*.csv"},
+    ),
+    BadInput(
+        "a truncated gzip file",
+        ("log.csv.gz", "cannot be read", "mend the file"),
+        others={"log.csv.gz": gzip.compress(LOG.encode() * 99)[:-30]},
+        settings={"log_file": "log.csv.gz"},
+    ),
+    BadInput(
+        "a truncated xz file",
+        ("log.jsonl.xz", "cannot be read", "mend the file"),
+        others={"log.jsonl.xz": lzma.compress(JSON.encode())[:-20]},
+        settings={"log_file": "log.jsonl.xz"},
+    ),
+    BadInput(
+        "text that is called a gzip file",
+        ("log.csv.gz", "cannot be read", "mend the file"),
+        others={"log.csv.gz": LOG},
+        settings={"log_file": "log.csv.gz"},
+    ),
+    BadInput(
+        "text that is called Parquet",
+        ("log.parquet", "no Parquet file", "name the file as what it is"),
+        others={"log.parquet": LOG},
+        settings={"log_file": "log.parquet"},
+    ),
+    BadInput(
+        "a broken line of JSON",
+        ("log.jsonl", "1 of 3 rows", "1 row without a JSON object (line 2)", "data.allow_bad_rows=0.3334"),
+        others={"log.jsonl": JSON + '{"user": "u", "item"\n' + JSON},
+        settings={"log_file": "log.jsonl"},
+    ),
+    BadInput(
+        "no JSON at all",
+        ("log.jsonl", "no JSON object in its first 3 lines", "one object a line"),
+        others={"log.jsonl": LOG},
+        settings={"log_file": "log.jsonl"},
+    ),
+    BadInput(
+        "JSON that is not UTF-8",
+        ("log.jsonl line 2", "UTF-8"),
+        others={"log.jsonl": JSON.encode() + b'{"user": "\xfc"}'},
+        settings={"log_file": "log.jsonl"},
+    ),
+    BadInput(
+        "a missing rating in JSON",
+        ("log.jsonl", "no finite number as stars", "line 3: ''"),
+        others={"log.jsonl": "\n" + JSON + '{"user": "u", "item": 2, "time": 2, "stars": null}'},
+        settings={"log_file": "log.jsonl"},
+    ),
+    BadInput(
+        "an empty object among JSON lines",
+        ("log.jsonl", "1 row without a JSON object (line 1)"),
+        others={"log.jsonl": "{}\n" + JSON},
+        settings={"log_file": "log.jsonl"},
+    ),
+    BadInput(
+        "half a character in JSON",
+        ("log.jsonl", "'user' holds half of an escaped character"),
+        others={"log.jsonl": JSON.replace('"u"', '"\\ud800"')},
+        settings={"log_file": "log.jsonl"},
+    ),
+    BadInput(
+        "times beyond all calendars in Parquet",
+        ("log.parquet", "column 'time' holds timestamp[ms] that cannot be read"),
+        others={
+            "log.parquet": parquet_bytes(
+                user=["u"], item=["a"], time=pa.array([2**60], pa.int64()).cast(pa.timestamp("ms")), stars=[5]
+            )
+        },
+        settings={"log_file": "log.parquet"},
+    ),
+    BadInput(
+        "lists in a column of JSON",
+        ("log.jsonl", "'item' holds lists", "one value a row"),
+        others={"log.jsonl": JSON.replace('"a"', '["a", "b"]')},
+        settings={"log_file": "log.jsonl"},
+    ),
+    BadInput(
+        "lists in a column of Parquet",
+        ("log.parquet", "column 'item' holds list", "one value a row"),
+        others={"log.parquet": parquet_bytes(user=["u"], item=[["a", "b"]], time=[1], stars=[5])},
+        settings={"log_file": "log.parquet"},
+    ),
+    BadInput(
+        "an id of NaN in Parquet",
+        ("log.parquet", "missing or broken user", "row 2: ''"),
+        others={"log.parquet": parquet_bytes(user=[1.0, float("nan")], item=["a", "b"], time=[1, 2], stars=[5, 4])},
+        settings={"log_file": "log.parquet"},
+    ),
+    BadInput(
+        "a duration of 0",
+        ("log.csv", "1 row with 0 as time, which divides", "line 2: '0'"),
+        log=LOG.replace("a,1", "a,0"),
+        settings={"feedback": {"seen": FeedbackKind(column="stars", over="time", at_least=1)}},
+    ),
+    BadInput(
+        "a duration that is not there",
+        ("log.csv", "no column 'length'", "data.feedback.seen.over"),
+        settings={"feedback": {"seen": FeedbackKind(column="stars", over="length", at_least=1)}},
+    ),
+    BadInput(
+        "a TFDS data set that is not prepared",
+        ("data.tfds.name", "'movielens/latest-small-ratings' is not prepared", "jaxrec[tfds-prepare]", "tfds build"),
+        settings={"source": "tfds", "tfds": TfdsLog(data_dir="nowhere")},
+    ),
+    BadInput(
+        "a context column that is nowhere",
+        ("log.csv", "no column 'star'", "data.context[1]", "did you mean 'stars'"),
+        log=LOG.replace("1,5", "1600000000,5").replace("2,1", "1600000000,1"),
+        settings={"context": ("hour", "star")},
+    ),
+    BadInput(
+        "a context that is the feedback",
+        ("data.context[0]", "'stars' is no context", "data.feedback.liked"),
+        settings={"context": ("stars",)},
+    ),
+    BadInput("a context of user ids", ("data.context[0]", "'user' is no context"), settings={"context": ("user",)}),
+    BadInput(
+        "hours of a counter",
+        ("data.context", "times in seconds", "1.5, the middle one", "Take them out"),
+        settings={"context": ("hour",)},
+    ),
+    BadInput(
+        "a context column without a value",
+        ("data.context", "column 'age' is empty in every row"),
+        log="user,item,time,stars,age\nu,a,1,5,\nu,b,2,1,\n",
+        settings={"context": ("age",)},
+    ),
+    BadInput(
+        "a missing table of users",
+        ("users.csv", "no such file", "data.user_file"),
+        settings={"user_file": "users.csv", "context": ("age",)},
+    ),
+    BadInput(
+        "a table of users without their ids",
+        ("users.csv", "no column 'user'", "data.columns.user_id", "age"),
+        others={"users.csv": "uid,age\nu,3\n"},
+        settings={"user_file": "users.csv", "context": ("age",)},
+    ),
+    BadInput(
+        "a context column in neither table",
+        ("log.csv", "no column 'town'", "data.context[0]"),
+        others={"users.csv": "user,age\nu,3\n"},
+        settings={"user_file": "users.csv", "context": ("town",)},
+    ),
+    BadInput(
+        "a review column that is nowhere",
+        ("log.csv", "no column 'words'", "data.columns.review"),
+        settings={"columns": Columns(review="words")},
+    ),
+    BadInput(
+        "reviews in texts of a log without reviews",
+        ("items.csv", "no column 'reviews'", "columns: title, item"),
+        settings={"text": "{title} {reviews}"},
+    ),
     BadInput("a MovieLens folder without ratings", ("ratings.csv", "no such file", "data.path"), settings=MOVIELENS),
     BadInput(
         "MovieLens tags that are not there",
@@ -169,6 +359,11 @@ def test_bad_input_ends_in_one_line_with_file_and_remedy(case: BadInput, tmp_pat
     assert "\n" not in message
     for want in case.wants:
         assert want in message, message
+
+
+def test_a_band_that_holds_nothing_is_refused_with_the_recipe() -> None:
+    with pytest.raises(InputError, match=r"data.feedback.x.at_most: 2 is below at_least=4"):
+        DataConfig(feedback={"x": FeedbackKind(column="liked", at_least=4, at_most=2)})
 
 
 def test_a_threshold_without_a_column_is_refused_with_the_recipe() -> None:

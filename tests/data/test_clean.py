@@ -8,15 +8,18 @@ from hypothesis import strategies as st
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 from jaxrec.data.clean import RawLog, clean
+from jaxrec.data.log import Log
 
 
 def raw(rows: list[tuple[int, int, int, float]]) -> RawLog:
     user, item, time, liked = (np.array(column) for column in zip(*rows, strict=True))
-    ids = tuple("abcdefghij"[: item.max() + 1])
-    return RawLog(user, item, time, liked.astype(np.float32)[:, None], ("liked",), ids, ("read",))
+    users, items = tuple("uvwxyz"[: user.max() + 1]), tuple("abcdefghij"[: item.max() + 1])
+    log = Log(user, item, time, liked.astype(np.float32)[:, None], ("liked",), len(users), len(items))
+    return RawLog(log, users, items, ("read",))
 
 
-def rows_of(log: RawLog) -> list[tuple[int, int, int, float]]:
+def rows_of(got: RawLog) -> list[tuple[int, int, int, float]]:
+    log = got.log
     columns = (log.user, log.item, log.time, log.feedback[:, 0])
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -36,6 +39,16 @@ def test_exact_repetitions_and_repeated_pairs_are_counted_apart_and_the_last_in_
         "dropped 1 earlier row of (user, item) pairs that repeat; the last one stays",
         "kept 2 rows of 1 user and 2 items",
     )
+
+
+def test_context_and_reviews_stay_with_their_rows() -> None:
+    made = raw([(0, 1, 9, 0), (0, 2, 3, 1), (0, 1, 4, 0)])
+    context, review = np.array([[9.0], [3.0], [4.0]], np.float32), np.array(["nine", "three", "four"], object)
+    log = dataclasses.replace(made.log, context=context, context_names=("time",), review=review)
+    got = clean(dataclasses.replace(made, log=log), DataConfig()).log
+    assert got.context is not None and got.review is not None
+    assert got.context[:, 0].tolist() == got.time.tolist() == [3, 9]
+    assert got.review.tolist() == ["three", "nine"]
 
 
 def test_of_a_pair_at_one_time_the_last_in_the_file_stays() -> None:
@@ -73,5 +86,5 @@ def test_what_is_left_holds_the_bounds_and_is_sorted_and_single(rows, users, ite
     assert set(kept) <= set(rows)
     assert len({row[:2] for row in kept}) == len(kept)
     assert [(u, t) for u, _, t, _ in kept] == sorted((u, t) for u, _, t, _ in kept)
-    assert np.unique(got.user, return_counts=True)[1].min() >= users
-    assert np.unique(got.item, return_counts=True)[1].min() >= items
+    assert np.unique(got.log.user, return_counts=True)[1].min() >= users
+    assert np.unique(got.log.item, return_counts=True)[1].min() >= items

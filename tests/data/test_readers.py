@@ -7,6 +7,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import load_dataset
+from jaxrec.data.pseudonyms import pseudonymise
 
 LOG = """user,item,time,stars
 anna,b,30,5
@@ -60,6 +61,7 @@ def test_items_missing_from_the_item_table_show_their_id_and_are_counted(shop):
     assert data.catalogue.texts == ("Apple, fruit", "Bread, baked", "c")
     assert data.account == (
         "log.csv: read 4 rows",
+        "user ids: hashed with the key in JAXREC_USER_KEY",
         "kept 4 rows of 2 users and 3 items",
         "items.csv: read 3 items",
         "items.csv: 1 item of the log missing here; their id is title and text",
@@ -89,12 +91,13 @@ def test_rows_that_cannot_be_read_are_dropped_up_to_the_allowed_share_and_named_
     bad = 'ben,,40,3\n\nben,c,soon,3\nben,c,50\nben,"c\nd",60,nan\nben,c,70,inf\n'
     (Path(shop.path) / "log.csv").write_text(LOG + bad)
     data = load_dataset(dataclasses.replace(shop, allow_bad_rows=0.6), 0)
-    assert data.account[:6] == (
+    assert data.account[:7] == (
         "log.csv: read 9 rows",
         "log.csv: dropped 1 row with the wrong number of cells (line 9)",
         "log.csv: dropped 2 rows with a missing or broken item (line 6, line 10)",
         "log.csv: dropped 1 row with no number or ISO date as time (line 8)",
         "log.csv: dropped 1 row with no finite number as stars (line 12)",
+        "user ids: hashed with the key in JAXREC_USER_KEY",
         "kept 4 rows of 2 users and 3 items",
     )
     assert len(data.log) == 4
@@ -108,6 +111,20 @@ def test_no_raw_user_id_leaves_the_reader_not_even_in_the_account(shop):
     assert any("broken user (line 6)" in line for line in data.account)
     for name in ("anna", "ben", "secret"):
         assert name not in repr(data)
+
+
+def test_another_key_gives_other_pseudonyms_and_the_same_log(shop, monkeypatch):
+    text = (Path(shop.path) / "log.csv").read_text()
+    (Path(shop.path) / "log.csv").write_text(text.replace("anna,b", "solo,z,5,1\nanna,b", 1))
+    shop, read = dataclasses.replace(shop, min_user_rows=1, min_item_rows=2), []
+    for key in ("k" * 32, "l" * 32):
+        monkeypatch.setenv("JAXREC_USER_KEY", key)
+        read.append(load_dataset(shop, 0))
+        # solo, who came first, and b and c of anna are outside the core; anna and ben keep their order
+        assert read[-1].users == pseudonymise(["anna", "ben"], key.encode())
+    np.testing.assert_array_equal(read[0].log.user, read[1].log.user)
+    np.testing.assert_array_equal(read[0].log.item, read[1].log.item)
+    assert read[0].catalogue == read[1].catalogue and read[0].account == read[1].account
 
 
 def test_a_repeated_item_id_counts_once(shop):

@@ -1,0 +1,96 @@
+"""What one file of a table holds, as cells of text, whatever types the file had."""
+
+import dataclasses
+import io
+import lzma
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute
+
+from jaxrec.checks import InputError
+
+compute: Any = pyarrow.compute  # its functions are made at import, where type checkers do not see them
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": None}  # as pyarrow calls it; None: it cannot
+
+
+class Places(NamedTuple):
+    """Where the rows of a file stand in it, counted from 1."""
+
+    good: Sequence[int]  # of the well-formed rows, as far as they are known
+    malformed: Sequence[int] = ()
+    unit: str = "line"  # 'row' where the file has no lines
+
+    def of(self, row: int) -> str:
+        """'line N' of a well-formed row."""
+        return f"{self.unit} {self.good[row]}" if row < len(self.good) else f"a later {self.unit}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Columns of one file, R well-formed rows."""
+
+    path: Path
+    cells: Mapping[str, pa.Array]  # [R] text; empty where the file has nothing
+    places: Callable[[], Places]  # may walk through the file once more: for messages only
+    malformed: int = 0  # rows beside the R
+    fault: str = ""  # what is wrong with those: 'with the wrong number of cells'
+
+    def __len__(self) -> int:
+        return len(next(iter(self.cells.values())))
+
+
+def open_bytes(path: Path) -> Any:
+    """Open a file for reading bytes; a compressed one (COMPRESSED) is unpacked on the way."""
+    suffix = path.suffix.lower()
+    return lzma.open(path) if suffix == ".xz" else pa.input_stream(str(path), compression=COMPRESSED.get(suffix))
+
+
+def first_line(error: Exception) -> str:
+    """What a library says of an error, short enough for a line of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+
+
+def check_utf8(path: Path) -> None:
+    """Raise InputError with the first line that is not UTF-8 text."""
+    with open_bytes(path) as raw, io.BufferedReader(raw) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                raise InputError(f"{path} line {number}: not UTF-8 text; save the file as UTF-8.") from None
+
+
+def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str) -> pa.Array:
+    """Cells [R] of any plain type as text [R]; null and NaN are empty, like a cell with nothing in it.
+
+    Whole numbers lose their '.0', so that an id reads alike as integer and as float; times are ISO dates in
+    UTC. Raises InputError for nested values, with `where` naming the file.
+    """
+    cells: Any = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.dictionary_decode()
+    kind = cells.type
+    if pa.types.is_nested(kind):
+        raise InputError(f"{where}: column {name!r} holds {kind}; wanted one value a row, so flatten it.")
+    if pa.types.is_floating(kind):
+        cells = _floats_as_text(compute.cast(cells, pa.float64()) if kind.bit_width < 32 else cells)
+    try:
+        if pa.types.is_timestamp(kind):  # digits beyond microseconds are cut, as they are in text
+            in_utc = cells.cast(pa.timestamp("us", kind.tz and "UTC"), safe=kind.unit != "ns")
+            cells = in_utc.cast(pa.timestamp("us"))
+        return compute.fill_null(compute.cast(cells, pa.string()), "")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        wanted = (
+            "UTF-8 text" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else "numbers, text or times"
+        )
+        raise InputError(f"{where}: column {name!r} holds {kind} that cannot be read; wanted {wanted}.") from None
+
+
+def _floats_as_text(cells: pa.Array) -> pa.Array:
+    whole = compute.and_(compute.equal(cells, compute.floor(cells)), compute.less(compute.abs(cells), 2.0**53))
+    integers = compute.cast(compute.if_else(whole, cells, None), pa.int64())
+    others = compute.if_else(compute.or_(whole, compute.is_nan(cells)), None, cells)
+    return compute.coalesce(compute.cast(integers, pa.string()), compute.cast(others, pa.string()))

@@ -1,0 +1,139 @@
+"""What is known of a visit beside the history: the clock, and columns of the log or of a table of users."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import Columns, DataConfig
+from jaxrec.data.log import Log, counted
+from jaxrec.data.pseudonyms import pseudonymise, user_key
+from jaxrec.data.table import check_columns, compute, drop_faulty, header, read_table
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+DAY_S, FIRST_DAY = 86_400, 3  # 1970-01-01 was a Thursday
+PER_SECOND = (1, 10**3, 10**6, 10**9)  # units of time: seconds to nanoseconds
+SECONDS = 1e8, 1e10  # since 1970, from 1973 to 2286: where the units do not overlap
+
+
+@dataclasses.dataclass(frozen=True)
+class UserTable:
+    """Columns of the table of users that `data.context` names."""
+
+    row: Mapping[str, int]  # of a pseudonym
+    cells: Mapping[str, pa.Array]  # text, one cell a user
+
+    def of_rows(self, pseudonyms: Sequence[str], user: np.ndarray) -> dict[str, pa.Array]:
+        """Columns of R rows of a log, null where the table lacks the user; `user` [R] are places in `pseudonyms`."""
+        place = pa.array([self.row.get(pseudonym) for pseudonym in pseudonyms], pa.int64()).take(pa.array(user))
+        return {name: cells.take(place) for name, cells in self.cells.items()}
+
+
+NO_USERS = UserTable({}, {})
+
+
+def context_columns(config: DataConfig, columns: Columns) -> dict[str, str]:
+    """Columns that `data.context` names, the clock apart, by the setting that asks for each.
+
+    Raises InputError for those that are no context: ids, times, texts and the feedback that is to be predicted.
+    """
+    taken = {"data.columns": (columns.user, columns.item, columns.time, columns.review, columns.user_id)}
+    taken |= {f"data.feedback.{name}": (kind.column,) for name, kind in config.feedback.items() if kind.column}
+    named = {f"data.context[{n}]": column for n, column in enumerate(config.context) if column not in CLOCK}
+    for setting, column in named.items():
+        for use, others in taken.items():
+            if column in others:
+                raise InputError(f"{setting}: column {column!r} is no context, {use} reads it; take it out.")
+    return named
+
+
+def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
+    """The table of users: those of its columns that `data.context` names, and lines of account."""
+    names, columns = header(path, "data.user_file"), config.columns
+    check_columns(path, names, {"data.columns.user_id": columns.user_id})
+    wanted = [column for column in context_columns(config, columns).values() if column in names]
+    table = read_table(path, [columns.user_id, *wanted])
+    pseudonyms = pseudonymise(table.cells[columns.user_id].to_pylist(), user_key(config).secret)
+    row: dict[str, int] = {}
+    for number, pseudonym in enumerate(pseudonyms):
+        row.setdefault(pseudonym, number)
+    _, dropped = drop_faulty(table, [], config.allow_bad_rows)
+    lines = [f"{path.name}: read {counted(len(table) + table.malformed, 'user')}", *dropped]
+    if len(row) < len(table):
+        lines.append(f"{path.name}: {counted(len(table) - len(row), 'repeated id')}, the first row of each counts")
+    return UserTable(row, {column: table.cells[column] for column in wanted}), lines
+
+
+def visit_context(
+    config: DataConfig, time: np.ndarray, cells: Mapping[str, pa.Array]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Context [R, C] float32 of R rows and the names of its columns, as `data.context` says; None without any.
+
+    `time` [R] has the units of the file, `cells` [R] are the text columns named beside the clock.
+    """
+    if not config.context:
+        return None, ()
+    blocks, names = [], []
+    for name in config.context:
+        block, labels = CLOCK[name](time) if name in CLOCK else _frequent(name, cells[name], config.context_values)
+        blocks.append(block)
+        names += labels
+    return np.concatenate(blocks, axis=1).astype(np.float32), tuple(names)
+
+
+def in_columns(log: Log, names: Sequence[str]) -> Log:
+    """The log with its context in the columns `names` of an earlier one: those it lacks are 0, new ones go.
+
+    What is frequent changes with the rows, but a policy goes on reading the columns it was trained with. Raises
+    InputError where they are made of other things than those of `log`.
+    """
+    before, now = ({name.partition("=")[0] for name in of} for of in (names, log.context_names))
+    if before != now:
+        told = " and ".join(", ".join(sorted(of)) or "nothing" for of in (before, now))
+        raise InputError(f"data.context: the earlier run and this recipe differ ({told}); keep what that run had.")
+    if log.context is None:
+        return log
+    columns = dict(zip(log.context_names, log.context.T, strict=True))
+    context = np.stack([columns.get(name, np.zeros(len(log), np.float32)) for name in names], axis=1)
+    return dataclasses.replace(log, context=context, context_names=tuple(names))
+
+
+def seconds(time: np.ndarray) -> np.ndarray:
+    """Times [R] in seconds since 1970, float64; their unit is read from the size of the middle one.
+
+    About 1e9 are seconds, 1e12 milliseconds, 1e15 microseconds (dates), 1e18 nanoseconds.
+    """
+    middle = float(np.median(time))
+    for unit in PER_SECOND:
+        if SECONDS[0] <= middle / unit < SECONDS[1]:
+            return time / unit
+    raise InputError(
+        f"data.context: hour and weekday need dates, or times in seconds (about 1e9), milliseconds, microseconds or "
+        f"nanoseconds since 1970; {middle:.6g}, the middle one, is none of these. Take them out."
+    )
+
+
+def _hour(time: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    angle = 2 * np.pi * (seconds(time) % DAY_S) / DAY_S
+    return np.stack([np.sin(angle), np.cos(angle)], axis=1), ["hour_sin", "hour_cos"]
+
+
+def _weekday(time: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    day = (seconds(time) // DAY_S).astype(np.int64) + FIRST_DAY
+    return np.eye(7)[day % 7], [f"weekday={name}" for name in DAYS]
+
+
+def _frequent(name: str, cells: pa.Array, most: int) -> tuple[np.ndarray, list[str]]:
+    """One-hot [R, at most `most`] of the most frequent values; others and missing ones are zeros."""
+    found = {str(pair["values"]): pair["counts"] for pair in compute.value_counts(cells).to_pylist() if pair["values"]}
+    if not found:
+        raise InputError(f"data.context: column {name!r} is empty in every row; take it out.")
+    values = sorted(found, key=lambda value: (-found[value], value))[:most]
+    place = compute.index_in(cells, pa.array(values)).fill_null(len(values)).to_numpy(zero_copy_only=False)
+    return np.eye(len(values) + 1)[place, :-1], [f"{name}={value}" for value in values]
+
+
+CLOCK = {"hour": _hour, "weekday": _weekday}  # UTC

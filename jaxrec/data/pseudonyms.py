@@ -1,0 +1,90 @@
+"""Private ids: a user id becomes a keyed hash where it is read, and the key stays outside every run.
+
+HMAC-SHA256 (RFC 2104), 128 bits in hex. Whoever has a pseudonym but not the key cannot find the id again, not even by
+hashing all ids there are; whoever has the key finds a user's rows with `jaxrec recommend RUN --user ID`.
+"""
+
+import contextlib
+import hmac
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import DataConfig
+
+VARIABLE = "JAXREC_USER_KEY"
+KEY_BYTES, KEY_CHARACTERS = 32, 32  # of a key made here (written in hex); at least, of any key
+PSEUDONYM_BYTES = 16  # two of a billion users meet with chance 2e-21
+REMEDY = f"set data.user_key_file to another file, or the environment variable {VARIABLE}"
+
+
+class UserKey(NamedTuple):
+    """The secret, and for the account where it came from."""
+
+    secret: bytes
+    account: str
+
+
+def pseudonymise(ids: Iterable[str], secret: bytes) -> tuple[str, ...]:
+    """Pseudonyms of ids, in their order; pass each id once, since a log repeats few ids in many rows."""
+    return tuple(hmac.digest(secret, user.encode(), "sha256")[:PSEUDONYM_BYTES].hex() for user in ids)
+
+
+def user_key(config: DataConfig) -> UserKey:
+    """The key from JAXREC_USER_KEY, else from `data.user_key_file`, which is made where it does not exist.
+
+    Raises InputError for keys that are short or cannot be read or made.
+    """
+    given = os.environ.get(VARIABLE)
+    if given is not None:
+        return UserKey(_checked(given.encode(), VARIABLE), f"user ids: hashed with the key in {VARIABLE}")
+    path = _path(config)
+    try:
+        if not path.exists():
+            _make(path)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: no key of user ids ({error.strerror}); {REMEDY}.") from None
+    return UserKey(_checked(secret, str(path)), f"user ids: hashed with the key in {path}")
+
+
+def check_key_outside(config: DataConfig, folder: Path) -> None:
+    """Raise InputError if the key would lie in `folder`: who gets the run must not get the key with it."""
+    if config.source == "generated" or VARIABLE in os.environ:
+        return
+    path = _path(config).resolve()
+    if path.is_relative_to(folder.resolve()):
+        raise InputError(f"data.user_key_file: {path} lies in {folder}, which may be passed on; {REMEDY}.")
+
+
+def _path(config: DataConfig) -> Path:
+    if not config.user_key_file:
+        raise InputError(f"data.user_key_file: it is empty; {REMEDY}.")
+    return Path(config.user_key_file).expanduser()
+
+
+def _make(path: Path) -> None:
+    """Write a random key that only its owner reads, unless another process was faster."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)  # unlike a rename it never replaces a key that is already in use
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checked(secret: bytes, where: str) -> bytes:
+    """A key without the blanks around it, so that the variable and the file may hold the same text."""
+    secret = secret.strip()
+    if len(secret) < KEY_CHARACTERS:
+        raise InputError(
+            f"{where}: a key of user ids needs at least {KEY_CHARACTERS} characters, got {len(secret)}; "
+            "give a longer one, or remove it to have one made."
+        )
+    return secret

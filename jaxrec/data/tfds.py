@@ -1,0 +1,199 @@
+"""Logs from TensorFlow Datasets: any prepared data set whose features the recipe names, read without TensorFlow.
+
+A data set is prepared once, by TFDS, as array_record files. Its builder shuffled the rows, so they are put in the order
+of time. Decoded columns are cached as Parquet, with pseudonyms in place of user ids.
+"""
+
+import hashlib
+import hmac
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import DataConfig
+from jaxrec.data.cells import Part, Places, as_text, compute, first_line
+from jaxrec.data.log import Dataset
+from jaxrec.data.pseudonyms import pseudonymise, user_key
+from jaxrec.data.readers import assemble, derived_columns, item_columns, item_rows, log_columns, log_rows, no_items
+from jaxrec.data.table import Table, check_columns, make_table
+from jaxrec.data.values import times
+from jaxrec.progress import track
+from jaxrec.storage.files import atomic_path
+
+CACHE = Path("~/.cache/jaxrec/tfds")  # beside the compiled programs
+CACHE_VERSION = "1"  # raise it when cells are made differently
+CHUNK = 2**14  # rows decoded at a time
+REMEDY = 'pip install "jaxrec[tfds-prepare]", then tfds build {} --file_format=array_record'
+
+
+class Prepared(NamedTuple):
+    """A data set as TFDS prepared it."""
+
+    path: Path  # its full name, as messages show it
+    builder: Any
+    split: str
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """Features of a row by name."""
+        return dict(self.builder.info.features.items())
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells this data set from any other, and from itself after it was prepared again."""
+        files = sorted(file for file in Path(self.builder.data_path).iterdir() if file.is_file())
+        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return [self.builder.info.full_name, self.split, stats]
+
+
+def read_tfds(config: DataConfig, seed: int) -> Dataset:
+    """Read the data set `data.tfds` names and, with `item_name`, its item texts; `seed` is not used.
+
+    Rows are ordered by time. A label is its word, except in a feedback column, where it is its number; a
+    list of them in the item table becomes 'word, word'.
+    """
+    del seed
+    source = find_prepared(config.tfds.name, config, "data.tfds.name")
+    wanted = log_columns(config.columns, config)
+    check_columns(source.path, list(source.features), wanted)
+    raw = log_rows(_log_table(source, list(wanted.values()), config), config.columns, config)
+    if not config.tfds.item_name:
+        return assemble(raw, no_items(config), config, [])
+    source = find_prepared(config.tfds.item_name, config, "data.tfds.item_name")
+    columns = item_columns(source.path, list(source.features), config.columns, config, derived_columns(config))
+    items, lines = item_rows(_item_table(source, columns), config.columns, config)
+    return assemble(raw, items, config, lines)
+
+
+def find_prepared(name: str, config: DataConfig, setting: str) -> Prepared:
+    """The data set `setting` names, as prepared on this machine; InputError says how to prepare it."""
+    import tensorflow_datasets as tfds  # 0.3 s and 100 modules, for those who use it
+
+    folder, data_dir = Path(name).expanduser(), str(Path(config.tfds.data_dir).expanduser())
+    where = f" --data_dir={data_dir}" if config.tfds.data_dir else ""
+    remedy = REMEDY.format(name) + where
+    try:
+        if (folder / "dataset_info.json").is_file():
+            builder = tfds.builder_from_directory(folder)
+        else:
+            builder = tfds.builder(name, data_dir=data_dir if where else None)
+    except (ValueError, KeyError, ImportError, OSError, AssertionError) as error:
+        said = first_line(error)
+        raise InputError(f"{setting}: {name!r} is not prepared on this machine ({said}); {remedy}.") from None
+    if not builder.info.splits:
+        looked = Path(builder.data_path)
+        raise InputError(f"{setting}: {name!r} is not prepared on this machine (nothing in {looked}); {remedy}.")
+    kind = builder.info.file_format.value if builder.info.file_format else "an unknown format"
+    if kind != "array_record":
+        raise InputError(f"{setting}: {name!r} is prepared as {kind}, wanted array_record; prepare it again: {remedy}.")
+    try:
+        rows = builder.info.splits[config.tfds.split].num_examples  # also of slices such as train[:10%]
+    except (ValueError, KeyError, AssertionError):
+        known = ", ".join(builder.info.splits)
+        raise InputError(f"data.tfds.split: no split {config.tfds.split!r} in {name!r} (known: {known}).") from None
+    if not rows:
+        raise InputError(f"data.tfds.split: {config.tfds.split!r} of {name!r} has no rows; choose another split.")
+    return Prepared(Path(builder.info.full_name.replace("/", "-")), builder, config.tfds.split)
+
+
+def _log_table(source: Prepared, wanted: Sequence[str], config: DataConfig) -> Table:
+    key = user_key(config).secret
+    columns = config.columns
+    numeric = {name for kind in config.feedback.values() for name in (kind.column, kind.over)}
+
+    def read() -> dict[str, pa.Array]:
+        cells = _decoded(source, wanted, numeric)
+        order = pa.array(np.argsort(times(cells[columns.time])[0], kind="stable"))
+        cells[columns.user] = _pseudonyms(cells[columns.user], key)
+        return {name: column.take(order) for name, column in cells.items()}
+
+    fingerprint = hmac.digest(key, b"jaxrec cache of TFDS rows", "sha256").hex()
+    cells = _cached(source, [*wanted, columns.user, columns.time, *sorted(filter(None, numeric)), fingerprint], read)
+    return _table(source, cells, pseudonymous=True)
+
+
+def _item_table(source: Prepared, wanted: Sequence[str]) -> Table:
+    return _table(source, _cached(source, wanted, lambda: _decoded(source, wanted, set(), lists=True)))
+
+
+def _table(source: Prepared, cells: Mapping[str, pa.Array], pseudonymous: bool = False) -> Table:
+    rows = len(next(iter(cells.values())))
+    part = Part(source.path, cells, lambda: Places(range(1, rows + 1), unit="row"))
+    return make_table(source.path, [part], pseudonymous)
+
+
+def _decoded(
+    source: Prepared, wanted: Sequence[str], numeric: set[str | None], lists: bool = False
+) -> dict[str, pa.Array]:
+    """Cells [R] of the wanted features as text, in the order TFDS has them."""
+    import tensorflow_datasets as tfds
+
+    features: dict[str, Any] = {name: source.features[name] for name in dict.fromkeys(wanted)}
+    convert = {name: _converter(feature, name, source, name in numeric, lists) for name, feature in features.items()}
+    # Bytes, decoded by the wanted features only: twice as fast as rows of all features.
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    records = source.builder.as_data_source(split=source.split, deserialize_method=raw)
+    decoder, chunks = tfds.features.FeaturesDict(features), {name: [] for name in features}
+    with track(f"reading {source.path}", len(records)) as advance:
+        for start in range(0, len(records), CHUNK):
+            stop = min(start + CHUNK, len(records))
+            rows: list[Any] = [
+                decoder.deserialize_example_np(record) for record in records.__getitems__(list(range(start, stop)))
+            ]
+            for name, cells in chunks.items():
+                cells.append(convert[name]([row[name] for row in rows]))
+            advance(len(rows))
+    return {name: pa.concat_arrays(cells) for name, cells in chunks.items()}
+
+
+def _converter(
+    feature: Any, name: str, source: Prepared, numeric: bool, lists: bool
+) -> Callable[[list[Any]], pa.Array]:
+    """How decoded values of one feature become cells; InputError for features with several values a row."""
+    import tensorflow_datasets as tfds
+
+    kinds: Any = tfds.features
+    if lists and isinstance(feature, kinds.Sequence) and feature.feature.shape == ():
+        inner = _converter(feature.feature, name, source, numeric, lists=False)
+        return lambda rows: pa.array([", ".join(inner(list(row)).to_pylist()) for row in rows], pa.string())
+    if isinstance(feature, kinds.FeaturesDict | kinds.Sequence) or feature.shape != ():
+        raise InputError(f"{source.path}: feature {name!r} holds {feature}; wanted one value a row, name another one.")
+    if isinstance(feature, kinds.ClassLabel) and not numeric:
+        return lambda rows: pa.array([feature.names[row] if row >= 0 else "" for row in rows], pa.string())
+    if isinstance(feature, kinds.Text):
+        return lambda rows: as_text(pa.array(rows, pa.binary()), name, str(source.path))
+    return lambda rows: as_text(pa.array(np.array(rows, feature.np_dtype)), name, str(source.path))
+
+
+def _pseudonyms(cells: pa.Array, key: bytes) -> pa.Array:
+    """User ids [R] as pseudonyms; empty cells stay empty, and are found missing later."""
+    encoded = compute.utf8_trim_whitespace(cells).dictionary_encode()
+    ids = encoded.dictionary.to_pylist()
+    hidden = [pseudonym if user else "" for user, pseudonym in zip(ids, pseudonymise(ids, key), strict=True)]
+    return pa.array(hidden, pa.string()).take(encoded.indices)
+
+
+def _cached(
+    source: Prepared, settings: Sequence[str], read: Callable[[], dict[str, pa.Array]]
+) -> Mapping[str, pa.Array]:
+    """Columns as they were read before by the same settings from the same files; else read and keep them."""
+    digest = hashlib.sha256(json.dumps([CACHE_VERSION, source.identity, list(settings)]).encode()).hexdigest()
+    path = CACHE.expanduser() / f"{source.path}-{digest[:24]}.parquet"
+    try:
+        table = parquet.ParquetFile(path, page_checksum_verification=True).read()
+        return {name: table.column(name).combine_chunks() for name in table.column_names}
+    except (OSError, pa.ArrowException):  # missing or damaged
+        cells = read()
+    try:
+        with atomic_path(path) as temporary:
+            parquet.write_table(pa.table(cells), temporary, compression="zstd", write_page_checksum=True)
+    except OSError as error:  # the rows are good: a full disk must not lose them
+        warnings.warn(f"{path}: rows were not cached ({error.strerror}).", stacklevel=2)
+    return cells
