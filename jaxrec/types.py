@@ -28,6 +28,7 @@ class World(struct.PyTreeNode):
 
     item_table: Array  # [I, E] one row an item: text embedding and other features
     recommendable: Array | None = None  # [R] int32, increasing: items a policy may show; None: all of them
+    usual_context: Array | None = None  # [C] mean of the log: what policies assume where a visit's context is unknown
     users: Any = None  # what one user model reads beside the table; its type is in that model's file
 
 

@@ -1,9 +1,15 @@
 """Users whose optimal value is known by hand: what a learner cannot solve here it solves nowhere."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrec.config.learners import PolicyConfig
+from jaxrec.envs import auto_reset
+from jaxrec.learn import make_learner
+from jaxrec.nets.policy import PolicyOutput, make_policy
 from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
 
 
@@ -44,8 +50,11 @@ def taste_probe(num_items: int = 2) -> Env:
     return Env(reset, step, World(item_table=jnp.eye(num_items)), _spec("taste_probe", num_items))
 
 
-def delay_probe() -> Env:
-    """Two steps: item 1 now costs 0.2 and pays 1 in the second step; item 0 pays 0.1 now. Best return 0.8."""
+def delay_probe(seen: bool = False) -> Env:
+    """Two steps: item 1 now costs 0.2 and pays 1 in the second step; item 0 pays 0.1 now. Best return 0.8.
+
+    Whether 1 is on its way is in the second observation only where it is `seen`; else one-step bootstrapping is blind.
+    """
 
     def reset(key: Array, params: World) -> tuple[ProbeState, Observation]:
         state = ProbeState(jnp.array([1.0, 0.0]), jnp.asarray(0), jnp.asarray(0.0))
@@ -57,7 +66,8 @@ def delay_probe() -> Env:
         now = jnp.where(invest, -0.2, 0.1)
         reward = jnp.where(first, now, state.credit)
         credit = jnp.where(first & invest, 1.0, 0.0)
-        after = ProbeState(jnp.array([0.0, 1.0]), state.step + 1, credit)
+        user = jnp.stack([credit if seen else jnp.asarray(0.0), jnp.asarray(1.0)])
+        after = ProbeState(user, state.step + 1, credit)
         return after, _output(after, 2, reward, after.step >= 2, jnp.asarray(False))
 
     return Env(reset, step, World(item_table=jnp.eye(2)), _spec("delay_probe", 2))
@@ -75,3 +85,52 @@ def endless_probe(length: int = 4) -> Env:
         return after, _output(after, 2, jnp.asarray(1.0), jnp.asarray(False), after.step >= length)
 
     return Env(reset, step, World(item_table=jnp.eye(2)), _spec("endless_probe", 2))
+
+
+def pair_probe() -> Env:
+    """Two steps, slates of two of three items. First: items pay 1, 0.5, 0, and any slate 0.2 more; then 0.2, 0.4, 0.9.
+
+    The last two items are the best second slate, mean 0.65; at a discount of 1/2 each item of the first slate is worth
+    what it pays, half of the 0.2, and 0.325: 1.425, 0.925, 0.425.
+    """
+    pay = jnp.array([[1.0, 0.5, 0.0], [0.2, 0.4, 0.9]])
+
+    def reset(key: Array, params: World) -> tuple[ProbeState, Observation]:
+        state = ProbeState(jnp.array([1.0, 0.0]), jnp.asarray(0), jnp.asarray(0.0))
+        return state, observe(state, 3)
+
+    def step(key: Array, state: ProbeState, action: Array, params: World) -> tuple[ProbeState, StepOutput]:
+        own = pay[state.step][action]
+        bonus = jnp.where(state.step == 0, 0.2, 0.0)
+        after = ProbeState(jnp.array([0.0, 1.0]), state.step + 1, state.credit)
+        obs, no = observe(after, 3), jnp.asarray(False)
+        return after, StepOutput(obs, own.sum() + bonus, after.step >= 2, no, own[:, None], obs)
+
+    spec = EnvSpec(
+        name="pair_probe",
+        slate_size=2,
+        num_items=3,
+        feedback=("pay",),
+        reward_weights=(1.0,),
+        num_candidates=3,
+        user_size=2,
+    )
+    return Env(reset, step, World(item_table=jnp.eye(3)), spec)
+
+
+def learn(name: str, env: Env, options: dict[str, Any], updates: int, seed: int = 0) -> tuple[Any, dict[str, Array]]:
+    """Train the learner called `name` in one compiled call -> state, metrics [updates]."""
+    learner = make_learner(name, auto_reset(env), options)
+    quickly = {"xla_backend_optimization_level": 0}  # halves the seconds of compiling, of which tests are made
+    state = jax.jit(learner.init, compiler_options=quickly)(jax.random.key(seed), env.params)
+    many = jax.jit(
+        lambda s, w: jax.lax.scan(lambda s, _: learner.update(s, w), s, None, length=updates), compiler_options=quickly
+    )
+    return many(state, env.params)
+
+
+def outputs(env: Env, params: Any, config: PolicyConfig, users: int = 32) -> tuple[PolicyOutput, Observation]:
+    """What a policy says of new users."""
+    policy = make_policy(env.spec, config)
+    _, obs = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(9), users), env.params)
+    return policy.apply(params, policy.items(params, env.params), obs, env.params), obs

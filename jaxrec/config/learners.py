@@ -100,6 +100,7 @@ class DqnConfig(LearnerConfig):
     batch_size: int = 512  # transitions a gradient step, of all shards
     gradient_steps: int = 8  # an update
     n_step: int = 1  # rewards summed before bootstrapping
+    credit: Literal["item", "slate"] = "item"  # a shown item earns its own feedback, or an equal share of the slate's
     double: bool = True  # the network being learned chooses the next slate, the target network values it
     target_rate: float = 0.005  # Polyak: target <- rate x network + (1 - rate) x target; 1 copies
     target_period: int = 1  # gradient steps between two such moves
@@ -119,18 +120,19 @@ class DqnConfig(LearnerConfig):
         check_range("learner.batch_size", self.batch_size, 1)
         if self.batch_size % self.shards:
             raise InputError(f"learner.batch_size: {self.shards} shards do not divide {self.batch_size} transitions.")
-        least = max(self.n_step + 1, self.horizon)
-        if self.replay_steps < least:
+        if self.replay_steps <= self.n_step:
+            least = (self.n_step // self.horizon + 1) * self.horizon * self.num_users
             raise InputError(
-                f"learner.replay_size: {self.replay_size} transitions of {self.num_users} users are "
-                f"{self.replay_steps} steps of each, wanted at least {least} (learner.horizon, learner.n_step + 1)."
+                f"learner.replay_size: {self.replay_size} transitions hold {self.replay_steps} steps of "
+                f"{self.num_users} users in whole updates of {self.horizon}, learner.n_step={self.n_step} needs more; "
+                f"raise it to {least}."
             )
         check_range("learner.learning_starts", self.learning_starts, 0, self.replay_steps * self.num_users)
 
     @property
     def replay_steps(self) -> int:
-        """Steps of every user that the replay holds; derived, never stored."""
-        return self.replay_size // self.num_users
+        """Steps of every user that the replay holds, whole updates; derived, never stored."""
+        return self.replay_size // self.num_users // self.horizon * self.horizon
 
 
 LEARNER_CONFIGS = {"ppo": PpoConfig, "dqn": DqnConfig}

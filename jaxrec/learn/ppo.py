@@ -12,6 +12,7 @@ import optax
 from flax import struct
 
 from jaxrec.config.learners import PpoConfig
+from jaxrec.learn.optimize import annealed_rate, descend, make_optimizer
 from jaxrec.learn.rollout import Action, Users, rollout, split_shards, start_users
 from jaxrec.nets.policy import Policy, make_policy, to_items, to_positions
 from jaxrec.ops.losses import categorical_entropy, clipped_policy_loss, slate_entropy, value_loss
@@ -52,14 +53,14 @@ class Batch(struct.PyTreeNode):
 def make(env: Env, config: PpoConfig) -> Learner:
     """Build PPO over an auto-resetting environment."""
     policy = make_policy(env.spec, config.policy)
-    optimizer = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_adam(eps=1e-5))
+    optimizer = make_optimizer(config)
 
-    def init(key: Array, world: World) -> PpoState:
+    def init(key: Array, world: World, params: Params | None = None) -> PpoState:
         key_policy, key_users = jax.random.split(key)
-        params = policy.init(key_policy, world)
+        start: Params = policy.init(key_policy, world) if params is None else params
         return PpoState(
-            params=params,
-            opt_state=optimizer.init(params),
+            params=jax.tree.map(jnp.copy, start),  # the state is donated, the caller's parameters are not
+            opt_state=optimizer.init(start),
             learning_rate=jnp.asarray(config.learning_rate),
             users=start_users(env, key_users, config.shards, config.num_users // config.shards, world),
             step=jnp.asarray(0, jnp.int32),
@@ -69,17 +70,12 @@ def make(env: Env, config: PpoConfig) -> Learner:
         users, transitions, next_value = _collect(env, policy, config, state, world)
         batch = _to_batch(transitions, next_value, config)
         key, key_epochs = split_shards(users.key, 2)
-        rate = state.learning_rate
-        if config.anneal_updates:
-            rate = rate * jnp.maximum(1.0 - state.step.astype(jnp.float32) / config.anneal_updates, 0.0)
+        rate = annealed_rate(config, state.learning_rate, state.step)
 
         def minibatch_step(carry: tuple[Params, Any], minibatch: Batch):
             params, opt_state = carry
             grad, metrics = jax.grad(ppo_loss, has_aux=True)(params, policy, minibatch, world, config)
-            with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
-                updates, opt_state = optimizer.update(grad, opt_state, params)
-            params = optax.apply_updates(params, jax.tree.map(lambda u: -rate * u, updates))
-            return (params, opt_state), metrics | {"grad_norm": optax.tree.norm(grad)}
+            return descend(optimizer, grad, params, opt_state, rate), metrics | {"grad_norm": optax.tree.norm(grad)}
 
         def epoch(carry: tuple[Params, Any], epoch_key: Array):
             return jax.lax.scan(minibatch_step, carry, _shuffle(epoch_key, batch, config.minibatches))

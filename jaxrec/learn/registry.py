@@ -6,10 +6,10 @@ from typing import Any
 from jaxrec.checks import InputError, check_name
 from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.load import build_section
-from jaxrec.learn import ppo
+from jaxrec.learn import dqn, ppo
 from jaxrec.types import Env, Learner
 
-MAKERS = {"ppo": ppo.make}
+MAKERS = {"dqn": dqn.make, "ppo": ppo.make}
 
 
 def make_learner(name: str, env: Env, config: Any = None) -> Learner:

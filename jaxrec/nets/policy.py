@@ -160,9 +160,8 @@ def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
     return flat.reshape(*lead, scores.shape[-1])
 
 
-def catalogue_scores(policy: Policy, params: Params, items: Items, history: tuple[Array, Array], world: World) -> Array:
-    """Scores of every item, -inf where it may not be shown; history [B, H], [B, H, F] -> [B, I]."""
-    obs = Observation(history_items=history[0], history_feedback=history[1])
+def catalogue_scores(policy: Policy, params: Params, items: Items, obs: Observation, world: World) -> Array:
+    """Scores of every item for observations [B, ...] without candidates, -inf where it may not be shown: [B, I]."""
     logits = policy.apply(params, items, obs, world).logits
     if world.recommendable is None:
         return logits

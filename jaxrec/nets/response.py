@@ -3,9 +3,10 @@
     logit_b(i) = <A_b(z), E(i)> / sqrt(d) + item_b(i) + user_b(z)
 
 E(i) sums layer-normed projections of the item's fields (text vector, statistics) and a learned vector of its
-id; z reads the window of latest items through a causal Transformer and a feedback-weighted mean, and totals of
-the whole past. What belongs to one id arrives multiplied by `trust`, count / (count + strength), so rare items
-live by their text. The class of KuaiSim's response model (arXiv 2309.12645), with the sigmoid applied once.
+id; z reads the window of latest items through a causal Transformer and a feedback-weighted mean, totals of the
+whole past, and the context of the visit. What belongs to one id arrives multiplied by `trust`, count / (count +
+strength), so rare items live by their text. The class of KuaiSim's response model (arXiv 2309.12645), with the sigmoid
+applied once.
 """
 
 import jax.numpy as jnp
@@ -47,14 +48,14 @@ class UserEncoder(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, rows: Array, feedback: Array, mask: Array, context: Array, *, last: bool = False) -> Array:
-        """Rows [..., H, d], feedback [..., H, F], mask [..., H], context [..., H, C] (last: [..., C])."""
+    def __call__(self, rows: Array, feedback: Array, mask: Array, features: Array, *, last: bool = False) -> Array:
+        """Rows [..., H, d], feedback [..., H, F], mask [..., H], features [..., H, D] (last: [..., D])."""
         history = make_history_encoder("transformer", self.width, self.layers, self.heads, self.dropout)
         if last:
             read = history(rows, feedback, mask, last=True)
         else:
             read = history(rows[..., :-1, :], feedback[..., :-1, :], mask[..., :-1])
-        mixed = nn.Dense(self.width, name="history")(read) + nn.Dense(self.width, name="context")(context)
+        mixed = nn.Dense(self.width, name="history")(read) + nn.Dense(self.width, name="features")(features)
         taste = nn.Dense(self.width, name="taste")(taste_profile(rows, feedback, mask, last))
         return nn.gelu(nn.LayerNorm(name="norm")(mixed)) + taste
 

@@ -51,3 +51,23 @@ def categorical_entropy(logits: Array) -> Array:
     log_p = jax.nn.log_softmax(logits)
     p = jnp.exp(log_p)
     return -jnp.where(p > 0, p * jnp.where(p > 0, log_p, 0.0), 0.0).sum(-1).mean()
+
+
+def td_loss(q: Array, target: Array, weight: Array, huber: float) -> tuple[Array, Metrics]:
+    """Huber loss of action values against fixed targets; [..., K], [..., K], [...] -> ([], metrics).
+
+    Half the squared error up to `huber`, linear beyond (the clipped error of Mnih et al., Nature 518, 2015); the mean
+    is over the values with `weight`, metrics too.
+    """
+    weight = jnp.broadcast_to(weight[..., None], q.shape)
+    total = jnp.maximum(weight.sum(), 1.0)
+    error = jnp.abs(q - jax.lax.stop_gradient(target))
+    near = jnp.minimum(error, huber)
+    loss = (weight * (0.5 * jnp.square(near) + huber * (error - near))).sum() / total
+    metrics = {
+        "loss": loss,
+        "td_error": (weight * error).sum() / total,
+        "q_mean": (weight * q).sum() / total,
+        "target_mean": (weight * target).sum() / total,
+    }
+    return loss, metrics

@@ -2,8 +2,17 @@
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from jaxrec.types import Array
+
+
+class NStep(struct.PyTreeNode):
+    """Rewards of a window, and how to go on behind them."""
+
+    reward: Array  # [...] discounted sum
+    discount: Array  # [...] of the value of the observation `length` steps on; 0 where the user left
+    length: Array  # [...] int32, rewards summed
 
 
 def gae(
@@ -33,3 +42,20 @@ def gae(
 
     _, advantage = jax.lax.scan(backward, jnp.zeros_like(delta[0]), (delta, carry_on), reverse=True)
     return advantage
+
+
+def n_step(reward: Array, terminated: Array, truncated: Array, gamma: float) -> NStep:
+    """Sum rewards up to the end of a window or of the episode; [..., n] each, time last -> leaves [...].
+
+    A termination ends the sum with its own reward and nothing follows. A truncated step's successor was replaced by
+    another user, so the sum stops *before* it and goes on from the value of that step's own observation; a window
+    that begins with one has length 0 and teaches nothing.
+    """
+    cut = truncated & ~terminated
+    ended = jnp.cumsum(cut, axis=-1) + jnp.cumsum(terminated, axis=-1) - terminated.astype(jnp.int32)
+    inside = ended == 0  # [..., n], true up to the termination itself
+    powers = jnp.broadcast_to(gamma ** jnp.arange(reward.shape[-1], dtype=jnp.float32), reward.shape)
+    length = inside.sum(-1, dtype=jnp.int32)
+    left = (inside & terminated).any(-1)
+    discount = jnp.where(left, 0.0, gamma ** length.astype(jnp.float32))
+    return NStep(jnp.where(inside, powers * reward, 0.0).sum(-1), discount, length)

@@ -32,10 +32,21 @@ def slate_log_prob(logits: Array, slate: Array) -> Array:
         tail = jax.lax.cumlogsumexp(picked, axis=picked.ndim - 1, reverse=True)
         return (picked - tail).sum(-1)
     # The maximum of the unpicked is taken out by hand: jax's logsumexp has NaN gradients where all are -inf.
-    never = jnp.put_along_axis(logits, slate, -jnp.inf, axis=-1, inplace=False)
+    never = without(logits, slate)
     peak = jax.lax.stop_gradient(never.max(-1, keepdims=True))
     peak = jnp.where(jnp.isfinite(peak), peak, 0.0)
     mass = jnp.exp(never - peak).sum(-1, keepdims=True)
     rest = jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)) + peak, -jnp.inf)  # [..., 1]
     tail = jax.lax.cumlogsumexp(jnp.concatenate([picked, rest], -1), axis=picked.ndim - 1, reverse=True)
     return (picked - tail[..., :-1]).sum(-1)
+
+
+def without(scores: Array, slate: Array) -> Array:
+    """Set the items of a slate to -inf; [..., M], [..., K] -> [..., M].
+
+    K comparisons that fuse into one pass: a scatter would gather the users of all devices first.
+    """
+    place = jnp.arange(scores.shape[-1], dtype=slate.dtype)
+    for k in range(slate.shape[-1]):
+        scores = jnp.where(slate[..., k, None] == jnp.expand_dims(place, range(slate.ndim - 1)), -jnp.inf, scores)
+    return scores

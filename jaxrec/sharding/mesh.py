@@ -42,12 +42,14 @@ def check_shards(mesh: Mesh, num_shards: int) -> None:
 def state_shardings(mesh: Mesh, state: Any, sharded_fields: tuple[str, ...], num_shards: int) -> Any:
     """Shardings of a learner's state: fields named in `sharded_fields` have [S, ...] leaves, the rest is replicated.
 
-    `state` may be abstract (`jax.eval_shape`). Raises InputError where the devices do not divide the shards.
+    A scalar of such a field (a counter) is replicated too. `state` may be abstract (`jax.eval_shape`). Raises
+    InputError where the devices do not divide the shards.
     """
     check_shards(mesh, num_shards)
     laid = NamedSharding(mesh, PartitionSpec(DATA))
 
-    def by_rule(path: tuple, _: Any) -> NamedSharding:
-        return laid if getattr(path[0], "name", None) in sharded_fields else replicated(mesh)
+    def by_rule(path: tuple, leaf: Any) -> NamedSharding:
+        named = getattr(path[0], "name", None) in sharded_fields
+        return laid if named and leaf.ndim else replicated(mesh)
 
     return jax.tree_util.tree_map_with_path(by_rule, state)

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig, PpoConfig
+from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.learn import make_learner
@@ -19,12 +20,25 @@ from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 
 CONFIG = PpoConfig(num_users=32, num_shards=8, horizon=8, minibatches=2, epochs=2, policy=PolicyConfig(width=8))
+CONFIGS = {
+    "ppo": CONFIG,
+    "dqn": DqnConfig(
+        num_users=32,
+        num_shards=8,
+        horizon=8,
+        replay_size=2048,
+        learning_starts=512,
+        batch_size=64,
+        gradient_steps=2,
+        policy=PolicyConfig(width=8),
+    ),
+}
 SCHEDULE = {"updates": 12, "updates_per_call": 2, "checkpoint_every": 4, "evaluate_users": 8}
 
 
-def start(run: RunFolder, evaluate=None, **options):
+def start(run: RunFolder, evaluate=None, name: str = "ppo", **options):
     env = make_env("interest_evolution")
-    learner = make_learner("ppo", auto_reset(env), CONFIG)
+    learner = make_learner(name, auto_reset(env), CONFIGS[name])
     saved = []
     outcome = train(
         learner,
@@ -44,9 +58,10 @@ def new_run(path: Path) -> RunFolder:
     return RunFolder.create(path, "seed: 0\n")
 
 
-def final_state(run: RunFolder, step: int = 12):
+def final_state(run: RunFolder, step: int = 12, name: str = "ppo"):
     env = make_env("interest_evolution")
-    program = compile_learner(make_learner("ppo", auto_reset(env), CONFIG), env.params, TrainConfig(devices=1), 8)
+    learner = make_learner(name, auto_reset(env), CONFIGS[name])
+    program = compile_learner(learner, env.params, TrainConfig(devices=1), 8)
     with Checkpoints(run.checkpoints) as checkpoints:
         return checkpoints.restore(step, program.abstract)
 
@@ -111,11 +126,69 @@ def test_metrics_written_after_the_last_checkpoint_are_cut_back(uninterrupted: R
     assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
 
 
+def test_a_run_with_a_replay_resumes_bit_for_bit(tmp_path: Path) -> None:
+    whole, parts = new_run(tmp_path / "whole"), new_run(tmp_path / "parts")
+    start(whole, name="dqn")
+    start(parts, name="dqn", updates=8)  # the ring of 64 steps is full
+    start(parts, name="dqn")
+    assert parts.metrics.read_bytes() == whole.metrics.read_bytes()
+    chex.assert_trees_all_equal(plain(final_state(parts, name="dqn")), plain(final_state(whole, name="dqn")))
+
+
+def test_a_replay_left_out_of_checkpoints_is_refilled_before_learning_goes_on(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    start(run, name="dqn", updates=8, save_replay=False)
+    start(run, name="dqn", save_replay=False)
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [row["replay_size"] for row in rows[6:]] == [1792, 2048, 256, 512, 768, 1024]
+    assert [row["loss"] > 0 for row in rows[6:]] == [True, True, False, True, True, True]
+    with pytest.raises(InputError, match="does not fit"):
+        final_state(run, name="dqn")  # the whole state is not there
+
+
 def test_a_finished_run_resumes_to_nothing(uninterrupted: RunFolder) -> None:
     before = uninterrupted.metrics.read_bytes()
     outcome, saved = start(uninterrupted)
     assert (outcome.step, outcome.interrupted, saved) == (12, False, [])
     assert uninterrupted.metrics.read_bytes() == before
+
+
+def test_a_run_that_ended_between_checkpoints_and_went_on_equals_one_that_was_long_at_once(
+    uninterrupted: RunFolder, tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    start(run, updates=6)
+    assert "evaluation_return" in json.loads(run.metrics.read_text().splitlines()[-1])
+    start(run)
+    assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
+    chex.assert_trees_all_equal(plain(final_state(run)), plain(final_state(uninterrupted)))
+
+
+def test_tensorboard_shows_what_metrics_hold_after_a_kill_and_a_resume(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    append = run.append_timing
+
+    def die(row) -> None:
+        append(row)
+        if row["step"] == 6:
+            raise MemoryError
+
+    run.append_timing = die  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        start(run)
+    start(RunFolder.open(run.path))
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    events = EventAccumulator(str(run.path), size_guidance={"scalars": 0}).Reload()
+    for name in ("loss", "reward", "evaluation_return"):
+        want = [(row["step"], row[name]) for row in rows if name in row]
+        assert [(event.step, event.value) for event in events.Scalars(f"train/{name}")] == want
+    assert [event.step for event in events.Scalars("train/user_steps_per_s")] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_run_without_tensorboard_has_no_event_files(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    start(run, updates=2, tensorboard=False)
+    assert not list(run.path.glob("events*"))
 
 
 def test_latest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
@@ -129,9 +202,10 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
     assert [row["evaluation_return"] for row in rows if "evaluation_return" in row] == [9.0, 1.0, None, 3.0, 2.0]
 
 
-def test_one_device_equals_two_four_and_eight() -> None:
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_one_device_equals_two_four_and_eight(name: str) -> None:
     env = make_env("interest_evolution")
-    learner = make_learner("ppo", auto_reset(env), CONFIG)
+    learner = make_learner(name, auto_reset(env), CONFIGS[name])
     results = []
     for devices in (1, 2, 4, 8):
         program = compile_learner(learner, env.params, TrainConfig(devices=devices), CONFIG.shards)

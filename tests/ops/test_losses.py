@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.ops.losses import categorical_entropy, clipped_policy_loss, slate_entropy, value_loss
+from jaxrec.ops.losses import categorical_entropy, clipped_policy_loss, slate_entropy, td_loss, value_loss
 from jaxrec.ops.slates import slate_log_prob
 
 # Four candidates with weights 1, 2, 3, 4, slates of two: P(i, j) = w_i / 10 * w_j / (10 - w_i). Every probability is a
@@ -120,3 +120,21 @@ def test_value_loss_by_hand() -> None:
     # clipped to within .5 of the old value: 1, 1.5 and 0; the larger error counts
     np.testing.assert_allclose(value_loss(value, old, target, 0.5), (1 + 2.5**2 + 1) / 6)
     np.testing.assert_allclose(jax.grad(value_loss)(value, old, target, None), (value - target) / 3, rtol=1e-6)
+
+
+def test_td_loss_by_hand() -> None:
+    q = jnp.array([[1.0, 4.0], [100.0, jnp.pi]])
+    target = jnp.array([[1.5, 1.0], [0.0, 0.0]])
+    weight = jnp.array([1.0, 0.0])
+    loss, metrics = td_loss(q, target, weight, huber=1.0)
+    # errors .5 and 3: .5 * .25 = .125; .5 * 1 + 1 * (3 - 1) = 2.5; the second slate counts nothing
+    np.testing.assert_allclose(loss, (0.125 + 2.5) / 2)
+    np.testing.assert_allclose([metrics["td_error"], metrics["q_mean"], metrics["target_mean"]], [1.75, 2.5, 1.25])
+    gradient = jax.grad(lambda q, t: td_loss(q, t, weight, 1.0)[0], argnums=(0, 1))(q, target)
+    np.testing.assert_allclose(gradient[0], [[-0.25, 0.5], [0.0, 0.0]])  # error / 2, cut at 1 / 2
+    assert not gradient[1].any()
+
+
+def test_td_loss_without_any_weight_is_zero() -> None:
+    loss, metrics = td_loss(jnp.ones((2, 3)), jnp.zeros((2, 3)), jnp.zeros(2), huber=1.0)
+    assert loss == 0.0 and metrics["td_error"] == 0.0

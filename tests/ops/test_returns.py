@@ -1,8 +1,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxrec.ops.returns import gae
+from jaxrec.ops.returns import gae, n_step
 
 # [T = 3, B = 3]: no end; termination after step 1; truncation after step 1, the final observation being worth 10
 REWARD = jnp.repeat(jnp.array([[1.0], [2.0], [4.0]]), 3, axis=1)
@@ -51,3 +52,35 @@ def test_one_user_and_many_axes_agree() -> None:
     assert got.shape == (3, 4, 2, 3)
     np.testing.assert_allclose(got[:, 3, 1], want, rtol=1e-6)
     np.testing.assert_allclose(gae(*(x[:, 2] for x in PIECES), gamma=0.5, lam=0.5), want[:, 2])
+
+
+# Windows of three steps with rewards 1, 2, 4 and gamma = 1/2
+WINDOW = jnp.array([1.0, 2.0, 4.0])
+NO = [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("terminated", "truncated", "reward", "discount", "length"),
+    [
+        (NO, NO, 1 + 1 + 1, 1 / 8, 3),
+        ([True, False, False], NO, 1, 0, 1),
+        ([False, True, False], NO, 1 + 1, 0, 2),
+        ([False, False, True], NO, 3, 0, 3),
+        (NO, [True, False, False], 0, 1, 0),  # nothing is known of what followed
+        (NO, [False, True, False], 1, 1 / 2, 1),  # the value of the second step's own observation
+        (NO, [False, False, True], 2, 1 / 4, 2),
+        ([False, True, False], [False, False, True], 2, 0, 2),  # the cut belongs to another user
+        ([False, False, True], [False, True, False], 1, 1 / 2, 1),  # so does the termination
+        ([False, True, False], [False, True, False], 2, 0, 2),  # who left needs no bootstrap
+    ],
+)
+def test_n_step_sums_by_hand(terminated, truncated, reward: float, discount: float, length: int) -> None:
+    got = n_step(WINDOW, jnp.array(terminated), jnp.array(truncated), 0.5)
+    np.testing.assert_allclose([got.reward, got.discount, got.length], [reward, discount, length])
+
+
+def test_one_step_windows_are_ordinary_transitions() -> None:
+    ended = jnp.array([[False], [True], [False]])
+    got = n_step(WINDOW[:, None], ended, ended[::-1] & False, 0.9)
+    np.testing.assert_allclose(got.reward, WINDOW)
+    np.testing.assert_allclose(got.discount, [0.9, 0.0, 0.9], rtol=1e-6)

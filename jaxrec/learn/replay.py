@@ -1,0 +1,98 @@
+"""Replay on the device: a ring over time of all simulated users, one observation a step.
+
+What followed a step is the row after it, so nothing is stored twice, and a window of n steps costs no more than one.
+Leaves are [S, T, N, ...]: logical shards, steps, users of one shard; every shard draws from its own users, so data
+never leaves its device. Add first, then sample the new state: in a donated program the ring is written in place.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.ops.returns import n_step
+from jaxrec.types import Array, Observation
+
+
+class Experience(struct.PyTreeNode):
+    """One step as the ring keeps it; ids, not vectors."""
+
+    obs: Observation
+    slate: Array  # [..., K] int32
+    item_reward: Array  # [..., K] what each shown item is credited with; their sum is the slate's reward
+    terminated: Array  # [...] bool
+    truncated: Array  # [...] bool
+
+
+class Replay(struct.PyTreeNode):
+    """The ring; the oldest row is the next to be overwritten."""
+
+    rows: Experience  # leaves [S, T, N, ...]
+    added: Array  # [] int32, steps of every user ever added
+
+    @property
+    def capacity(self) -> int:
+        """T, steps of every user that fit."""
+        return self.rows.terminated.shape[1]
+
+    @property
+    def size(self) -> Array:
+        """[] int32, steps of every user that are there."""
+        return jnp.minimum(self.added, self.capacity)
+
+
+class Sample(struct.PyTreeNode):
+    """Windows of n steps as a loss reads them, leaves [S, B, ...]."""
+
+    obs: Observation
+    slate: Array  # [S, B, K]
+    item_reward: Array  # [S, B, K] of the first step, plus an equal share of the discounted rewards after it
+    next_obs: Observation  # where the window ended
+    discount: Array  # [S, B] of the value of next_obs; 0 where the user left
+    weight: Array  # [S, B] 0 where the first step was truncated: what followed it was another user
+
+
+def empty(example: Experience, capacity: int) -> Replay:
+    """A ring without steps, for rows like `example`, leaves [S, N, ...]."""
+    rows = jax.tree.map(lambda x: jnp.zeros((x.shape[0], capacity, *x.shape[1:]), x.dtype), example)
+    return Replay(rows, jnp.asarray(0, jnp.int32))
+
+
+def add(replay: Replay, new: Experience) -> Replay:
+    """Write `new`, leaves [S, n, N, ...], over the oldest rows; n must divide the capacity, so nothing wraps."""
+    count = new.terminated.shape[1]
+    if replay.capacity % count:
+        raise ValueError(f"replay: expected a capacity that is a multiple of {count} steps, got {replay.capacity}.")
+    head = replay.added % replay.capacity
+    rows = jax.tree.map(lambda ring, x: jax.lax.dynamic_update_slice_in_dim(ring, x, head, 1), replay.rows, new)
+    return Replay(rows, replay.added + count)
+
+
+def sample(key: Array, replay: Replay, count: int, steps: int, gamma: float) -> Sample:
+    """Draw `count` windows of `steps` steps a shard, uniformly and with replacement; key [S], leaves [S, count, ...].
+
+    A window begins where all its steps and the observation after it are in the ring; there must be one:
+    `replay.size > steps`.
+    """
+    oldest = replay.added - replay.size
+    users = replay.rows.terminated.shape[2]
+
+    def one_shard(shard_key: Array, rows: Experience) -> Sample:
+        limits = jnp.stack([replay.size - steps, jnp.asarray(users, jnp.int32)])[:, None]
+        start, user = jax.random.randint(shard_key, (2, count), 0, limits)
+        window = (oldest + start[:, None] + jnp.arange(steps)[None]) % replay.capacity  # [count, steps]
+        across = jnp.broadcast_to(user[:, None], window.shape)
+        reward = rows.item_reward[window, across].sum(-1)
+        summed = n_step(reward, rows.terminated[window, across], rows.truncated[window, across], gamma)
+        end = (window[:, 0] + summed.length) % replay.capacity
+        item_reward = rows.item_reward[window[:, 0], user]
+        later = (summed.reward - reward[:, 0]) / item_reward.shape[-1]
+        return Sample(
+            obs=jax.tree.map(lambda x: x[window[:, 0], user], rows.obs),
+            slate=rows.slate[window[:, 0], user],
+            item_reward=item_reward + later[:, None],
+            next_obs=jax.tree.map(lambda x: x[end, user], rows.obs),
+            discount=summed.discount,
+            weight=(summed.length > 0).astype(jnp.float32),
+        )
+
+    return jax.vmap(one_shard)(key, replay.rows)
