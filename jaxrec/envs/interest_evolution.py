@@ -99,7 +99,7 @@ def make(config: InterestEvolutionConfig) -> Env:
         obs = observe(after)
         return after, StepOutput(
             obs=obs,
-            reward=reward_of(feedback),
+            reward=reward_of(feedback, budget <= 0.0),
             terminated=budget <= 0.0,
             truncated=jnp.asarray(False),
             feedback=feedback,
@@ -111,6 +111,7 @@ def make(config: InterestEvolutionConfig) -> Env:
         slate_size=slate_size,
         num_items=TOPICS,
         feedback=FEEDBACK,
+        reward_weights=tuple(config.reward.get(name, 0.0) for name in FEEDBACK),
         num_candidates=num_candidates,
         user_size=TOPICS,
     )

@@ -1,83 +1,45 @@
-"""Users fitted to a log, request level: every request shows a slate of the catalogue, every shown item is answered.
+"""Users fitted to a log, whole sessions: requests show slates of the catalogue until the user leaves.
 
 The KuaiSim class of simulators (arXiv 2309.12645) with the response model of `jaxrec.supervised.response`.
 Observation: `history_items` [H] and `history_feedback` [H, F]: the items that were *rated*, which in a log of ratings
-means every shown item, liked or not; `candidates` is None, an action is K item ids. Feedback of item i: one Bernoulli
-draw a kind from the fitted probability, the mean of an ensemble. A new user is a random user of the log at a random
-position, with that user's real earlier items as history. After `requests` slates the episode is truncated; nobody
-leaves.
+means every shown item, liked or not; `context` [C] where the log has one; `candidates` is None, an action is K item
+ids. Feedback of item i: one Bernoulli draw a kind from the fitted probability, the mean of an ensemble, lowered by how
+alike the slate's items are. A new user is a random user of the log at a random position, with that user's real earlier
+items as history and that position's context during the whole visit. The visit ends when the user leaves (termination,
+`jaxrec.envs.leave`) or after `requests` slates (truncation).
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from jaxrec.checks import InputError, check_shape
 from jaxrec.config.users import LoggedConfig
-from jaxrec.data.log import Log
-from jaxrec.envs.rewards import make_reward
-from jaxrec.storage.files import atomic_path
-from jaxrec.storage.portable import load_portable, save_portable
+from jaxrec.envs.leave import make_leave
+from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.envs.simulator import LoggedUsers, load_simulator
 from jaxrec.supervised.response import (
     Response,
     UserHistory,
     all_probabilities,
-    load_response,
     observe,
     probabilities,
-    save_response,
     user_state,
 )
 from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, StepOutput, World
-
-KIND = "simulator"
-
-
-class LoggedUsers(struct.PyTreeNode):
-    """What the user model reads: the fitted response and the log whose positions new users start from."""
-
-    members: Response  # an ensemble, leaves [members, ...]; users follow its mean probability
-    items: Array  # [L] int32, rows of the log sorted by user and time
-    feedback: Array  # [L, F]
-    totals: Array  # [L, F] feedback that the row's user gave before the row
-    begin: Array  # [U] int32, first row of every user with rows
-    length: Array  # [U] int32, rows of every user
 
 
 class LoggedState(struct.PyTreeNode):
     """One user between two requests."""
 
     history: UserHistory
+    # The history as the visit began, where `drift` is below 1. Not the state z read from it: oracles read it with other
+    # response models, and auto-reset would read a new user's z at every step anyway.
+    first: UserHistory | None
+    leave: Any  # of the leave model
     request: Array  # [] int32, slates shown so far
-
-
-def make_world(
-    members: Sequence[Response], log: Log, item_table: np.ndarray, recommendable: np.ndarray | None = None
-) -> World:
-    """World parameters of users who start from positions of `log`; `item_table` [I, E] is what policies read.
-
-    `members` are response models of one shape, fitted with different seeds; `recommendable` is [I] bool.
-    """
-    if not len(log):
-        raise InputError("simulator: the log has no rows to start users from.")
-    first, length = log.offsets[:-1], np.diff(log.offsets)
-    begin = first[log.user]  # [L]
-    before = np.concatenate([np.zeros((1, log.feedback.shape[1])), np.cumsum(log.feedback, 0, dtype=np.float64)])
-    users = LoggedUsers(
-        members=_stack(members),
-        items=jnp.asarray(log.item, jnp.int32),
-        feedback=jnp.asarray(log.feedback, jnp.float32),
-        totals=jnp.asarray(before[np.arange(len(log))] - before[begin], jnp.float32),
-        begin=jnp.asarray(first[length > 0], jnp.int32),
-        length=jnp.asarray(length[length > 0], jnp.int32),
-    )
-    shown = None if recommendable is None else jnp.asarray(np.flatnonzero(recommendable), jnp.int32)
-    return World(item_table=jnp.asarray(item_table), recommendable=shown, users=users)
 
 
 def make(config: LoggedConfig, world: World | None = None) -> Env:
@@ -94,60 +56,122 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     slate_size = config.slate_size
     shown = num_items if world.recommendable is None else world.recommendable.shape[0]
     check_room(slate_size, window, shown)
-    reward_of = make_reward(config.reward, names)
-
-    def observation(history: UserHistory) -> Observation:
-        return Observation(history_items=history.items, history_feedback=history.feedback)
+    check_users(config, names, members.base.shape[0])
+    reward_of, leave = make_reward(config.reward, names), make_leave(config.leave, config.reward, names)
 
     def reset(key: Array, params: World) -> tuple[LoggedState, Observation]:
-        users: LoggedUsers = params.users
         # A user, then a position of theirs: drawing rows instead would let a handful of heavy raters be the crowd.
-        draw = jax.random.uniform(key, (2,))
+        draw, users = jax.random.uniform(key, (2,)), params.users
         user = _scaled(draw[0], users.begin.shape[0])
-        begin = users.begin[user]
-        position = begin + _scaled(draw[1], users.length[user])
-        rows = position - window + jnp.arange(window)
-        valid, rows = rows >= begin, jnp.maximum(rows, 0)
-        history = UserHistory(
-            items=jnp.where(valid, users.items[rows], PADDING),
-            feedback=jnp.where(valid[:, None], users.feedback[rows], 0.0),
-            count=(position - begin).astype(jnp.float32),
-            totals=users.totals[position],
-        )
-        return LoggedState(history, jnp.asarray(0, jnp.int32)), observation(history)
+        state = begin_visit(config, params, user, _scaled(draw[1], users.length[user]))
+        return state, _observation(state.history)
 
     def step(key: Array, state: LoggedState, action: Array, params: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = _mean(params, lambda model: probabilities(model, user_state(model, state.history), action))  # [K, F]
+        p = answer_probabilities(state, params, config, action)  # [K, F]
+        if config.slate_interaction:
+            alike = mean_cosine(params.users.text(params.item_table[action]))
+            p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
         feedback = (jax.random.uniform(key, p.shape) < p).astype(jnp.float32)
-        after = LoggedState(observe(state.history, action, feedback), state.request + 1)
-        obs = observation(after.history)
+        mood, left = leave.after(state.leave, feedback)
+        after = LoggedState(observe(state.history, action, feedback), state.first, mood, state.request + 1)
+        obs = _observation(after.history)
         return after, StepOutput(
             obs=obs,
-            reward=reward_of(feedback),
-            terminated=jnp.asarray(False),
-            truncated=after.request >= config.requests,
+            reward=reward_of(feedback, left),
+            terminated=left,
+            truncated=(after.request >= config.requests) & ~left,
             feedback=feedback,
             final_obs=obs,
         )
 
-    spec = EnvSpec(name="logged", slate_size=slate_size, num_items=num_items, feedback=names, history_length=window)
+    spec = EnvSpec(
+        name="logged",
+        slate_size=slate_size,
+        num_items=num_items,
+        feedback=names,
+        reward_weights=feedback_weights(config.reward, names),
+        context_size=members.context_size,
+        history_length=window,
+    )
     return Env(reset, step, world, spec)
 
 
-def _mean(params: World, answer: Callable[[Response], Array]) -> Array:
-    """Mean over the members of the ensemble of what each answers."""
-    return jax.vmap(answer)(params.users.members).mean(0)
-
-
-def _stack(members: Sequence[Response]) -> Response:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+def begin_visit(config: LoggedConfig, params: World, user: Array, place: Array) -> LoggedState:
+    """Place a user, [] int32, in front of their row number `place`, [] int32 from 0, of the simulator's log."""
+    users: LoggedUsers = params.users
+    window = users.members.history_length
+    begin = users.begin[user]
+    position = begin + place
+    rows = position - window + jnp.arange(window)
+    valid, rows = rows >= begin, jnp.maximum(rows, 0)
+    history = UserHistory(
+        items=jnp.where(valid, users.items[rows], PADDING),
+        feedback=jnp.where(valid[:, None], users.feedback[rows], 0.0),
+        count=place.astype(jnp.float32),
+        totals=users.totals[position],
+        context=None if users.context is None else users.context[position],
+    )
+    leave = make_leave(config.leave, config.reward, users.members.feedback_names)
+    return LoggedState(history, history if config.drift < 1 else None, leave.start(), jnp.asarray(0, jnp.int32))
 
 
 def _scaled(uniform: Array, size: Array | int) -> Array:
     """A whole number below `size` from a number in [0, 1)."""
     size = jnp.asarray(size, jnp.int32)
     return jnp.minimum((uniform * size.astype(jnp.float32)).astype(jnp.int32), size - 1)
+
+
+def _observation(history: UserHistory) -> Observation:
+    return Observation(context=history.context, history_items=history.items, history_feedback=history.feedback)
+
+
+def answer_probabilities(state: LoggedState, params: World, config: LoggedConfig, items: Array | None = None) -> Array:
+    """P(feedback) of single items, before the slate's interaction: [..., K, F] of `items` [..., K], or [..., I, F].
+
+    Of each member of the ensemble: drift p(history now) + (1 - drift) p(history when the visit began); then the mean
+    over the members less `pessimism` standard deviations, at least 0.
+    """
+
+    def answer(model: Response, history: UserHistory) -> Array:
+        z = user_state(model, history)
+        return all_probabilities(model, z) if items is None else probabilities(model, z, items)
+
+    def member(model: Response) -> Array:
+        if state.first is None:
+            return answer(model, state.history)
+        if config.drift == 0:
+            return answer(model, state.first)
+        return config.drift * answer(model, state.history) + (1 - config.drift) * answer(model, state.first)
+
+    p = jax.vmap(member)(params.users.members)
+    if not config.pessimism:
+        return p.mean(0)
+    return jnp.maximum(p.mean(0) - config.pessimism * p.std(0), 0.0)
+
+
+def mean_cosine(rows: Array) -> Array:
+    """Mean cosine similarity of each row to the other rows: [K, E] -> [K]; 0 for a single row."""
+    if rows.shape[0] < 2:
+        return jnp.zeros(rows.shape[0])
+    rows = rows.astype(jnp.float32)
+    rows = rows / jnp.maximum(jnp.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
+    cosines = rows @ rows.T
+    return (cosines.sum(1) - jnp.diagonal(cosines)) / (rows.shape[0] - 1)
+
+
+def item_rewards(state: LoggedState, params: World, config: LoggedConfig) -> Array:
+    """Expected feedback reward of showing each item alone next to users [B]: [B, I]. What only an oracle knows."""
+    p = answer_probabilities(state, params, config)  # [B, I, F]
+    return p @ jnp.asarray(feedback_weights(config.reward, params.users.members.feedback_names))
+
+
+def check_users(config: LoggedConfig, feedback: tuple[str, ...], members: int) -> None:
+    """Raise InputError for rewards, leave models and pessimism that kinds of `feedback` and `members` cannot give."""
+    make_leave(config.leave, config.reward, feedback)
+    make_reward(config.reward, feedback)
+    if config.pessimism and members < 2:
+        raise InputError("env.pessimism: one fit has no spread to be careful about; set response.members to 2 or more.")
 
 
 def check_room(slate_size: int, history_length: int, recommendable: int) -> None:
@@ -157,43 +181,3 @@ def check_room(slate_size: int, history_length: int, recommendable: int) -> None
             f"env.slate_size: {slate_size} items beside a history of {history_length} do not fit into {recommendable} "
             "recommendable items; lower env.slate_size, response.history_length or data.min_item_ratings."
         )
-
-
-def item_rewards(state: LoggedState, params: World, config: LoggedConfig) -> Array:
-    """Expected reward of showing each item next to users [B]: [B, I]. What only an oracle knows."""
-    p = _mean(params, lambda model: all_probabilities(model, user_state(model, state.history)))  # [B, I, F]
-    weights = jnp.asarray([config.reward.get(name, 0.0) for name in params.users.members.feedback_names])
-    return p @ weights
-
-
-def save_simulator(folder: Path, world: World) -> None:
-    """Write a fitted simulator, whole or not at all."""
-    users: LoggedUsers = world.users
-    arrays: dict[str, Any] = {
-        "item_table": world.item_table,
-        "items": users.items,
-        "feedback": users.feedback,
-        "totals": users.totals,
-        "begin": users.begin,
-        "length": users.length,
-    }
-    if world.recommendable is not None:
-        arrays["recommendable"] = world.recommendable
-    with atomic_path(Path(folder).absolute()) as temporary:
-        save_portable(temporary, KIND, arrays, {"members": users.members.base.shape[0]})
-        for n in range(users.members.base.shape[0]):
-            save_response(temporary / f"response_{n}", jax.tree.map(lambda x, n=n: x[n], users.members))
-
-
-def load_simulator(folder: str | Path) -> World:
-    """Open a folder written by `save_simulator`; raises InputError where there is none or it is damaged."""
-    arrays, description = load_portable(Path(folder), KIND)
-    try:
-        members = _stack([load_response(Path(folder) / f"response_{n}") for n in range(description["members"])])
-        arrays = {name: jnp.asarray(value) for name, value in arrays.items()}
-        users = LoggedUsers(members, *(arrays[name] for name in ("items", "feedback", "totals", "begin", "length")))
-        return World(item_table=arrays["item_table"], recommendable=arrays.get("recommendable"), users=users)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder}: damaged simulator ({error}); fit it again with `jaxrec train`.") from None

@@ -1,22 +1,44 @@
-"""Rewards by name: a weighted sum of what the users gave back."""
+"""Rewards by name: a weighted sum of what the users gave back, and of what became of the visit."""
 
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 
-from jaxrec.checks import check_name
+from jaxrec.checks import InputError, check_name
 from jaxrec.types import Array
 
-Reward = Callable[[Array], Array]
+Reward = Callable[..., Array]  # (feedback [K, F], left [] bool) -> []
+
+# What a request is worth beyond its feedback, by name: (left [] bool) -> [].
+OUTCOMES: dict[str, Callable[[Array], Array]] = {
+    "depth": jnp.ones_like,  # every request that was answered
+    "leave": lambda left: left,  # the user leaves; weigh it below 0
+}
 
 
 def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...]) -> Reward:
-    """Give a function [K, F] -> []: the sum over the slate of weight times feedback."""
-    for name in reward:
-        check_name("env.reward", name, feedback)
-    weights = tuple(float(reward.get(name, 0.0)) for name in feedback)
+    """Give a function of feedback [K, F] and whether the user leaves -> [].
 
-    def weighted(values: Array) -> Array:
-        return (values * jnp.asarray(weights, values.dtype)[None, :]).sum()
+    The sum over the slate of weight times feedback (immediate), plus weight times outcome (long term). Raises
+    InputError for names that are neither, and for kinds of feedback that are called like an outcome.
+    """
+    for name in feedback:
+        if name in OUTCOMES:
+            raise InputError(f"data.feedback.{name}: an outcome of rewards has this name; give the feedback another.")
+    for name in reward:
+        check_name("env.reward", name, (*feedback, *OUTCOMES))
+    weights = feedback_weights(reward, feedback)
+    outcomes = {name: float(weight) for name, weight in reward.items() if name in OUTCOMES}
+
+    def weighted(values: Array, left: Array | bool = False) -> Array:
+        total = (values * jnp.asarray(weights, values.dtype)[None, :]).sum()
+        for name, weight in outcomes.items():
+            total += weight * OUTCOMES[name](jnp.asarray(left)).astype(values.dtype)
+        return total
 
     return weighted
+
+
+def feedback_weights(reward: Mapping[str, float], feedback: tuple[str, ...]) -> tuple[float, ...]:
+    """What one item's feedback of each kind is worth, [F]; outcomes are no item's."""
+    return tuple(float(reward[name]) if name in reward else 0.0 for name in feedback)

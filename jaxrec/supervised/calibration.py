@@ -1,5 +1,7 @@
 """Judging and mending predicted probabilities: AUC, expected calibration error, Platt scaling."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 
@@ -17,11 +19,26 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     return float((rank[ones].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    """Mean over equal-width bins, weighted by their rows, of |mean label - mean probability|; [R], [R]."""
+class Reliability(NamedTuple):
+    """Predicted beside observed, in bins of equal width between 0 and 1; NaN where a bin is empty."""
+
+    rows: np.ndarray  # [bins] int64
+    predicted: np.ndarray  # [bins] mean probability of the bin's rows
+    observed: np.ndarray  # [bins] mean label of the bin's rows
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability:
+    """Sort rows into bins by their probability; [R], [R]."""
     which = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gap = np.bincount(which, labels, bins) - np.bincount(which, probabilities, bins)
-    return float(np.abs(gap).sum() / len(labels))
+    rows = np.bincount(which, minlength=bins)
+    count = np.where(rows > 0, rows, np.nan)
+    return Reliability(rows, np.bincount(which, probabilities, bins) / count, np.bincount(which, labels, bins) / count)
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Mean over bins, weighted by their rows, of |mean label - mean probability|; [R], [R]."""
+    rows, predicted, observed = reliability(labels, probabilities, bins)
+    return float(np.nansum(rows * np.abs(observed - predicted)) / len(labels))
 
 
 def platt(labels: np.ndarray, logits: np.ndarray, ridge: float) -> tuple[float, float]:

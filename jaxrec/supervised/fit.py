@@ -1,6 +1,7 @@
 """One small fitting loop: minibatches, AdamW, a warm-up and a cosine, many steps in one compiled call."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from jaxrec.types import Array, Params
 
 STEPS_PER_CALL = 16
 Loss = Callable[[Params, Any, Any, Array], Array]  # (params, data, batch, key) -> []
+Carry = tuple[Params, optax.OptState]
 
 
 class Schedule(NamedTuple):
@@ -52,19 +54,7 @@ def fit(
         optax.scale_by_adam(),
         optax.add_decayed_weights(schedule.weight_decay, lambda tree: jax.tree.map(lambda x: x.ndim > 1, tree)),
     )
-
-    def step(carry: tuple[Params, optax.OptState], inputs: tuple[Any, Array, Array], data: Any):
-        (params, opt_state), (batch, rate, key_step) = carry, inputs
-        value, gradient = jax.value_and_grad(loss)(params, data, batch, key_step)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
-            updates, opt_state = optimiser.update(gradient, opt_state, params)
-        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
-        return (params, opt_state), value
-
-    def several(carry: Any, data: Any, batch: Any, rates: Array, keys: Array):
-        return jax.lax.scan(lambda c, x: step(c, x, data), carry, (batch, rates, keys))
-
-    run = compiled(several, donate=0)
+    run = compiled(partial(_several, loss, optimiser), donate=0)
     carry = (jax.tree.map(jnp.array, params), optimiser.init(params))  # a copy: the caller keeps `params`
     losses = np.zeros(schedule.epochs)
     with track(label, schedule.epochs) as advance:
@@ -85,3 +75,19 @@ def fit(
             losses[epoch] = np.concatenate(values).mean()
             advance(1, f"loss {losses[epoch]:.4f}")
     return carry[0], losses
+
+
+def _several(
+    loss: Loss, optimiser: optax.GradientTransformation, carry: Carry, data: Any, batch: Any, rates: Array, keys: Array
+) -> tuple[Carry, Array]:
+    """One step a batch, leaves [N, ...], at rates [N] with keys [N] -> losses [N]."""
+
+    def step(carry: Carry, inputs: tuple[Any, Array, Array]) -> tuple[Carry, Array]:
+        (params, opt_state), (batch, rate, key) = carry, inputs
+        value, gradient = jax.value_and_grad(loss)(params, data, batch, key)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
+            updates, opt_state = optimiser.update(gradient, opt_state, params)
+        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
+        return (params, opt_state), value
+
+    return jax.lax.scan(step, carry, (batch, rates, keys))

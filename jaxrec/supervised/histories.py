@@ -4,26 +4,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.data.windows import latest_rows
 from jaxrec.supervised.response import UserHistory
-from jaxrec.types import PADDING
 
 
-def user_histories(log: Log, users: np.ndarray, ends: np.ndarray, length: int) -> UserHistory:
+def user_histories(
+    log: Log, users: np.ndarray, ends: np.ndarray, length: int, context: np.ndarray | None = None
+) -> UserHistory:
     """Histories of users [B] before row `ends` [B] of the log: leaves [B, ...], windows of H = `length`.
 
-    `ends` between offsets[user] (nothing known) and offsets[user + 1] (everything known).
+    `ends` between offsets[user] (nothing known) and offsets[user + 1] (everything known); `context` [B, C] is that
+    of the visits which these histories lead to.
     """
     starts = log.offsets[users]
-    rows = ends[:, None] + np.arange(-length, 0)
-    inside = rows >= starts[:, None]
-    rows = np.where(inside, rows, 0)
+    items, feedback = latest_rows((log.item, log.feedback), starts, ends, length)
     sums = np.concatenate([np.zeros((1, log.feedback.shape[1])), np.cumsum(log.feedback, 0, np.float64)])
     return UserHistory(
-        items=jnp.asarray(np.where(inside, log.item[rows], PADDING), jnp.int32),
-        feedback=jnp.asarray(log.feedback[rows] * inside[..., None], jnp.float32),
+        items=jnp.asarray(items),
+        feedback=jnp.asarray(feedback),
         count=jnp.asarray(ends - starts, jnp.float32),
         totals=jnp.asarray(sums[ends] - sums[starts], jnp.float32),
+        context=None if context is None else jnp.asarray(context, jnp.float32),
     )
+
+
+def row_histories(log: Log, rows: np.ndarray, length: int) -> UserHistory:
+    """Histories before rows [B] of the log, with the context of these rows: what each row is predicted from."""
+    return user_histories(log, log.user[rows], rows, length, None if log.context is None else log.context[rows])
 
 
 def running_totals(log: Log, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,11 +22,11 @@ from jaxrec.nets.response import ResponseHead, UserEncoder
 from jaxrec.storage.files import atomic_path, write_json
 from jaxrec.types import PADDING, Array, Params
 
-FORMAT = "jaxrec.response.1"
+FORMAT = "jaxrec.response.2"
 
 
 class Response(struct.PyTreeNode):
-    """Encoded items, the user networks and the calibration; arrays, and two static fields."""
+    """Encoded items, the user networks and the calibration; arrays, and static fields."""
 
     params: Params  # {"user": ..., "head": ...}
     items: Array  # [I, d] encodings
@@ -36,6 +36,7 @@ class Response(struct.PyTreeNode):
     shift: Array  # [F]
     config: ResponseConfig = struct.field(pytree_node=False)
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False)
+    context_size: int = struct.field(pytree_node=False, default=0)  # C
 
     @property
     def history_length(self) -> int:
@@ -44,12 +45,13 @@ class Response(struct.PyTreeNode):
 
 
 class UserHistory(struct.PyTreeNode):
-    """The latest items one by one, and totals of everything before now."""
+    """The latest items one by one, totals of everything before now, and the context of the visit."""
 
     items: Array  # [..., H] int32, newest last, PADDING where empty
     feedback: Array  # [..., H, F], 0 where empty
     count: Array  # [...] float32, items so far
     totals: Array  # [..., F], feedback so far
+    context: Array | None = None  # [..., C] of the visit; None where the log has none
 
 
 def empty_history(response: Response) -> UserHistory:
@@ -60,13 +62,14 @@ def empty_history(response: Response) -> UserHistory:
         feedback=jnp.zeros((length, kinds)),
         count=jnp.zeros(()),
         totals=jnp.zeros(kinds),
+        context=jnp.zeros(response.context_size) if response.context_size else None,
     )
 
 
 def observe(history: UserHistory, items: Array, feedback: Array) -> UserHistory:
     """Push a shown slate [..., K] and its feedback [..., K, F] behind the newest item, in slate order."""
     length = history.items.shape[-1]
-    return UserHistory(
+    return history.replace(
         items=jnp.concatenate([history.items, items], axis=-1)[..., -length:],
         feedback=jnp.concatenate([history.feedback, feedback], axis=-2)[..., -length:, :],
         count=history.count + items.shape[-1],
@@ -79,9 +82,9 @@ def user_state(response: Response, history: UserHistory) -> Array:
     config, mask = response.config, history.items >= 0
     encoder = UserEncoder(config.width, config.layers, config.heads)
     rows = response.items[jnp.maximum(history.items, 0)]
-    context = user_context(history, response.base, config.recent)
+    features = user_features(history, response.base, config.recent)
     user = {"params": response.params["user"]}
-    return jnp.asarray(encoder.apply(user, rows, history.feedback, mask, context, last=True))
+    return jnp.asarray(encoder.apply(user, rows, history.feedback, mask, features, last=True))
 
 
 def probabilities(response: Response, z: Array, items: Array) -> Array:
@@ -108,11 +111,11 @@ def calibrated(response: Response, logits: Array) -> Array:
     return jax.nn.sigmoid(logits * scale + shift)
 
 
-def user_context(history: UserHistory, base: Array, recent: tuple[float, ...]) -> Array:
-    """What is known of users apart from single items: [...] -> [..., C], C = 1 + F (1 + len(recent)).
+def user_features(history: UserHistory, base: Array, recent: tuple[float, ...]) -> Array:
+    """What is known of users apart from single items: [...] -> [..., D], D = 1 + F (1 + len(recent)) + C.
 
     The number of items so far, their mean feedback drawn to `base`, and exponential running means over the
-    window (rate `recent`, newest item heaviest), all about 0 for a user of whom nothing is known.
+    window (rate `recent`, newest item heaviest), all about 0 for a user of whom nothing is known; then the context.
     """
     lead = history.count.ndim
     base = jnp.expand_dims(base, tuple(range(lead)))
@@ -120,7 +123,8 @@ def user_context(history: UserHistory, base: Array, recent: tuple[float, ...]) -
     steps_ago = jnp.arange(history.items.shape[-1])[::-1].astype(jnp.float32)
     off_base = (history.feedback - base[..., None, :]) * (history.items >= 0)[..., None].astype(jnp.float32)
     running = [4.0 * jnp.einsum("h,...hf->...f", rate * (1.0 - rate) ** steps_ago, off_base) for rate in recent]
-    return jnp.concatenate([log_count(history.count)[..., None], mean, *running], axis=-1)
+    context = [] if history.context is None else [history.context]
+    return jnp.concatenate([log_count(history.count)[..., None], mean, *running, *context], axis=-1)
 
 
 def log_count(count: Array) -> Array:
@@ -142,6 +146,7 @@ def save_response(path: str | Path, response: Response) -> None:
         "format": FORMAT,
         "config": vars(response.config),
         "feedback": list(response.feedback_names),
+        "context_size": response.context_size,
     }
     with atomic_path(Path(path)) as folder:
         folder.mkdir()
@@ -160,7 +165,8 @@ def load_response(path: str | Path) -> Response:
         config = ResponseConfig(**meta["config"] | {"recent": tuple(meta["config"]["recent"])})
         flat = safetensors.numpy.load_file(path / "arrays.safetensors")
         tree = tree_paths.unflatten_dict({k: jnp.asarray(v) for k, v in flat.items()}, sep="/")
-        response = Response(**tree, config=config, feedback_names=tuple(meta["feedback"]))
+        static = {"feedback_names": tuple(meta["feedback"]), "context_size": meta["context_size"]}
+        response = Response(**tree, config=config, **static)
         jax.eval_shape(lambda r: all_probabilities(r, user_state(r, empty_history(r))), response)
     except InputError:
         raise

@@ -15,13 +15,13 @@ from jaxrec.nets.response import ItemEncoder, ResponseHead, UserEncoder
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, sigmoid
 from jaxrec.supervised.fit import Schedule, fit
-from jaxrec.supervised.histories import other_users_totals, user_histories
+from jaxrec.supervised.histories import other_users_totals, row_histories
 from jaxrec.supervised.response import (
     Response,
     UserHistory,
     raw_logits,
     shrunk_logit,
-    user_context,
+    user_features,
     user_state,
 )
 from jaxrec.types import Array, Params
@@ -98,11 +98,11 @@ class _Networks(NamedTuple):
     def init(self, key: Array, data: dict, batch: dict) -> Params:
         """Parameters {"item", "user", "head"} for one batch of `window_batches`."""
         key_item, key_user, key_head = jax.random.split(key, 3)
-        ids, statistics, context = batch["item"], batch["statistics"], batch["context"]
+        ids, statistics, features = batch["item"], batch["statistics"], batch["features"]
         text, trust = self._text(data, ids), data["trust"][ids]
         (encoding, logit), item = self.item.init_with_output(key_item, ids, text, statistics, trust)
         feedback, mask = batch["feedback"], batch["mask"]
-        z, user = self.user.init_with_output(key_user, encoding, feedback, mask, context)
+        z, user = self.user.init_with_output(key_user, encoding, feedback, mask, features)
         head = self.head.init(key_head, z, encoding[..., None, :], logit[..., None, :])
         return {"item": item["params"], "user": user["params"], "head": head["params"]}
 
@@ -114,8 +114,8 @@ class _Networks(NamedTuple):
         encoded: Any = self.item.apply(item, ids, text, batch["statistics"], trust, rngs=rngs)
         encoding, logit = encoded
         user: Any = {"params": params["user"]}
-        feedback, mask, context = batch["feedback"], batch["mask"], batch["context"]
-        z = self.user.apply(user, encoding, feedback, mask, context, rngs=rngs)
+        feedback, mask, features = batch["feedback"], batch["mask"], batch["features"]
+        z = self.user.apply(user, encoding, feedback, mask, features, rngs=rngs)
         head: Any = {"params": params["head"]}
         logits = self.head.apply(head, z, encoding[..., None, :], logit[..., None, :])
         return jnp.asarray(logits)[..., 0, :]
@@ -131,7 +131,7 @@ def window_batches(
     """Cut users' rows into windows of L = history_length: epoch -> arrays [N, B, L, ...], shuffled anew.
 
     Windows of long users begin elsewhere in every epoch; N is the same in all, so a few windows may be left out
-    or empty. Each row brings its user's context before it and its item's statistics among other users, so no
+    or empty. Each row brings its user's features before it and its item's statistics among other users, so no
     row is told its own answer.
     """
     length, offsets = config.history_length, log.offsets
@@ -142,7 +142,7 @@ def window_batches(
         "item": log.item,
         "feedback": log.feedback,
         "statistics": item_statistics(count, totals, base, config),
-        "context": _contexts(log, base, config),
+        "features": _features(log, base, config),
     }
     sizes = sizes[sizes > 0]
     expected = np.where(sizes > length, (sizes + length - 1) / length, 1).sum()  # windows, mean over shifts
@@ -164,13 +164,13 @@ def window_batches(
     return batches
 
 
-def _contexts(log: Log, base: np.ndarray, config: ResponseConfig) -> np.ndarray:
-    """Context of the user before each row: [R, C]; in blocks, since a window a row is large."""
+def _features(log: Log, base: np.ndarray, config: ResponseConfig) -> np.ndarray:
+    """Features of the user before each row: [R, D]; in blocks, since a window a row is large."""
     blocks = []
     for start in range(0, len(log), 32 * ROWS_PER_CALL):
         rows = np.arange(start, min(start + 32 * ROWS_PER_CALL, len(log)))
-        history = user_histories(log, log.user[rows], rows, config.history_length)
-        blocks.append(np.asarray(user_context(history, jnp.asarray(base), config.recent)))
+        history = row_histories(log, rows, config.history_length)
+        blocks.append(np.asarray(user_features(history, jnp.asarray(base), config.recent)))
     return np.concatenate(blocks)
 
 
@@ -202,7 +202,8 @@ def assemble(
     items, item_logits = encode({"params": params["item"]}, ids, data.get("text"), statistics, trust)
     users = {"user": params["user"], "head": params["head"]}
     ones, zeros = jnp.ones(len(base)), jnp.zeros(len(base))
-    return Response(users, items, item_logits, jnp.asarray(base), ones, zeros, config, log.feedback_names)
+    context_size = 0 if log.context is None else log.context.shape[1]
+    return Response(users, items, item_logits, jnp.asarray(base), ones, zeros, config, log.feedback_names, context_size)
 
 
 def logits_of_rows(response: Response, log: Log, rows: np.ndarray) -> np.ndarray:
@@ -216,7 +217,7 @@ def logits_of_rows(response: Response, log: Log, rows: np.ndarray) -> np.ndarray
     run, out = compiled(answer), []
     for start in range(0, len(rows), ROWS_PER_CALL):
         part = np.resize(rows[start : start + ROWS_PER_CALL], ROWS_PER_CALL)  # one shape, one program
-        history = user_histories(log, log.user[part], part, response.config.history_length)
+        history = row_histories(log, part, response.config.history_length)
         out.append(np.asarray(run(response, history, log.item[part])))
     return np.concatenate(out)[: len(rows)].astype(np.float64) if out else np.zeros((0, len(response.base)))
 

@@ -1,42 +1,69 @@
 """How well a fitted response model predicts what users did next, beside predictors anyone can compute."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from jaxrec.checks import check_range
 from jaxrec.config.users import ResponseConfig
 from jaxrec.data.log import Log
-from jaxrec.supervised.calibration import auc, expected_calibration_error, sigmoid
+from jaxrec.supervised.calibration import auc, expected_calibration_error, reliability, sigmoid
 from jaxrec.supervised.histories import running_totals
 from jaxrec.supervised.response import Response
 from jaxrec.supervised.response_fit import fit_response, logits_of_rows
 
+RARE = 5  # training rows below which an item is rare
+
+
+class Validity(NamedTuple):
+    """A response model that knows the earlier rows of a log, judged on the later ones."""
+
+    response: Response
+    test: np.ndarray  # [R] bool, the rows it has not seen
+    report: dict[str, Any]  # plain data
+
 
 def validity_report(
-    log: Log, item_table: np.ndarray | None, config: ResponseConfig, seed: int, test_share: float = 0.2
-) -> dict:
+    log: Log,
+    item_table: np.ndarray | None,
+    config: ResponseConfig,
+    seed: int,
+    test_share: float = 0.2,
+    *,
+    compare_text: bool = False,
+) -> Validity:
     """Fit on the earliest rows, judge on the latest `test_share` of all rows in time.
 
     A test row is predicted from all earlier rows of its user, test rows included, and from items as the
     training rows left them. Gives, for every kind of feedback, the AUC and calibration error of the model and
-    the AUC of the comparisons (`comparison_scores`).
+    the AUC of the comparisons (`comparison_scores`), and the AUC on rare items apart. `compare_text` fits once more
+    without `item_table` and judges that on the rare items too.
     """
     check_range("test_share", test_share, 0.01, 0.9)
     test = np.zeros(len(log), bool)
     test[np.argsort(log.time, kind="stable")[round(len(log) * (1 - test_share)) :]] = True
-    response, fitted = fit_response(log.take(~test), item_table, config, seed)
-    return {
+    train = log.take(~test)
+    response, fitted = fit_response(train, item_table, config, seed, label="fit for the validity report")
+    rare = {"auc": rare_item_auc(response, log, test)}
+    if compare_text and item_table is not None:
+        textless, _ = fit_response(train, None, config, seed, label="fit the same without texts")
+        rare["auc_without_text"] = rare_item_auc(textless, log, test)
+    report = {
         "test_share": test_share,
+        "train_rows": len(train),
         "test_rows": int(test.sum()),
         "feedback": judge(response, log, test),
+        "rare_items": {"fewer_training_rows_than": RARE, "test_rows": len(rare_rows(log, test)), **rare},
         "fit": fitted,
     }
+    return Validity(response, test, report)
 
 
-def judge(response: Response, log: Log, test: np.ndarray) -> dict[str, dict[str, float | None]]:
+def judge(response: Response, log: Log, test: np.ndarray) -> dict[str, dict[str, Any]]:
     """Figures of the rows `test` [R] bool of a log, by name of the feedback; see `validity_report`."""
     rows = np.flatnonzero(test)
-    p = sigmoid(logits_of_rows(response, log, rows) * np.asarray(response.scale) + np.asarray(response.shift))
-    report = {}
+    p = _predicted(response, log, rows)
+    report: dict[str, dict[str, Any]] = {}
     for b, name in enumerate(log.feedback_names):
         labels = log.feedback[rows, b]
         report[name] = {
@@ -47,7 +74,32 @@ def judge(response: Response, log: Log, test: np.ndarray) -> dict[str, dict[str,
         }
         for score, values in comparison_scores(log, test, b).items():
             report[name][f"auc_{score}"] = auc(labels, values[rows])
+        bins = reliability(labels, p[:, b])._asdict()
+        report[name]["reliability"] = {what: _plain(values) for what, values in bins.items()}
     return report
+
+
+def rare_rows(log: Log, test: np.ndarray) -> np.ndarray:
+    """Test rows on items with fewer than `RARE` training rows."""
+    count = np.bincount(log.item[~test], minlength=log.num_items)
+    return np.flatnonzero(test & (count[log.item] < RARE))
+
+
+def rare_item_auc(response: Response, log: Log, test: np.ndarray) -> dict[str, float | None]:
+    """AUC on `rare_rows`, by name of the feedback."""
+    rows = rare_rows(log, test)
+    p = _predicted(response, log, rows)
+    return {name: auc(log.feedback[rows, b], p[:, b]) for b, name in enumerate(log.feedback_names)}
+
+
+def _predicted(response: Response, log: Log, rows: np.ndarray) -> np.ndarray:
+    """Calibrated probabilities [B, F] of rows [B]."""
+    return sigmoid(logits_of_rows(response, log, rows) * np.asarray(response.scale) + np.asarray(response.shift))
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    """Numbers as JSON has them: NaN becomes None."""
+    return [None if np.isnan(value) else value for value in values.tolist()]
 
 
 def comparison_scores(log: Log, test: np.ndarray, kind: int, strength: float = 5.0) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from jaxrec.config.users import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.fit import Schedule, fit
-from jaxrec.supervised.histories import user_histories
+from jaxrec.supervised.histories import row_histories, user_histories
 from jaxrec.supervised.response import (
     UserHistory,
     all_probabilities,
@@ -19,7 +19,7 @@ from jaxrec.supervised.response import (
     observe,
     probabilities,
     save_response,
-    user_context,
+    user_features,
     user_state,
 )
 from jaxrec.supervised.response_fit import fit_response, item_fields, logits_of_rows, window_batches
@@ -48,6 +48,20 @@ def synthetic() -> tuple[Log, np.ndarray, np.ndarray]:
         num_items=ITEMS,
     )
     return log, text, truth
+
+
+def evenings(log: Log) -> Log:
+    """The same rows with feedback that only their context [day, evening] tells."""
+    rng = np.random.default_rng(1)
+    evening = rng.random(len(log)) < 0.5
+    answer = rng.random(len(log)) < np.where(evening, 0.8, 0.2)
+    return dataclasses.replace(
+        log,
+        feedback=answer[:, None].astype(np.float32),
+        feedback_names=("evening",),
+        context=np.stack([~evening, evening], axis=1).astype(np.float32),
+        context_names=("day", "evening"),
+    )
 
 
 catalogue = jax.jit(lambda response, history: all_probabilities(response, user_state(response, history)))
@@ -86,7 +100,7 @@ def test_the_same_seed_fits_bit_for_bit_and_another_does_not(fitted) -> None:
 def test_probabilities_of_items_are_rows_of_the_whole_catalogue(fitted) -> None:
     log, _, _ = synthetic()
     response = fitted[0]
-    history = user_histories(log, np.array([0, 3]), np.array([5, 240]), 20)
+    history = row_histories(log, np.array([5, 239]), 20)
     z, everything = jax.jit(user_state)(response, history), catalogue(response, history)
     assert everything.shape == (2, ITEMS, 2)
     some = probabilities(response, z, jnp.array([[4, 1], [0, 39]]))
@@ -114,7 +128,7 @@ def test_training_rows_are_not_told_their_own_answer() -> None:
     flipped[ROWS - 1] = 1 - flipped[ROWS - 1]  # the last row of the first user
     before = window_batches(log, base, CONFIG, 0)(0)
     after = window_batches(dataclasses.replace(log, feedback=flipped), base, CONFIG, 0)(0)
-    np.testing.assert_array_equal(before["context"], after["context"])
+    np.testing.assert_array_equal(before["features"], after["features"])
     own = (before["feedback"] != after["feedback"]).any((-2, -1))  # the window of that row
     assert own.sum() == 1
     np.testing.assert_array_equal(before["statistics"][own], after["statistics"][own])
@@ -136,6 +150,18 @@ def test_windows_hold_every_row_once_in_order() -> None:
         seen.append(rows[~np.isnan(rows)])
         assert len(np.unique(seen[-1])) == len(seen[-1]) > 0.95 * len(log)
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_the_context_of_a_visit_is_read_and_saved(tmp_path) -> None:
+    log, text, _ = synthetic()
+    response, report = fit_response(evenings(log), text, dataclasses.replace(CONFIG, epochs=4), seed=0)
+    assert report["calibration"]["evening"]["auc"] == pytest.approx(0.8, abs=0.04)  # what knowing the hour gives
+    nobody = empty_history(response)
+    assert nobody.context is not None
+    day, evening = (catalogue(response, nobody.replace(context=jnp.eye(2)[n])).mean() for n in (0, 1))
+    assert (float(day), float(evening)) == (pytest.approx(0.2, abs=0.05), pytest.approx(0.8, abs=0.05))
+    save_response(tmp_path / "model", response)
+    assert load_response(tmp_path / "model").context_size == 2
 
 
 def test_observe_pushes_the_slate_and_adds_it_up() -> None:
@@ -163,18 +189,19 @@ def test_histories_of_a_log_equal_what_observing_it_gives(fitted) -> None:
         jax.tree.map(lambda got, one: np.testing.assert_allclose(got, one[0]), history, want)
 
 
-def test_context_is_worked_by_hand() -> None:
+def test_features_are_worked_by_hand_and_end_with_the_context() -> None:
     history = UserHistory(
         items=jnp.array([-1, 5, 6]),
         feedback=jnp.array([[0.0], [1.0], [0.0]]),
         count=jnp.array(2.0),
         totals=jnp.array([1.0]),
+        context=jnp.array([7.0, -8.0]),
     )
-    got = user_context(history, jnp.array([0.4]), (0.5,))
+    got = user_features(history, jnp.array([0.4]), (0.5,))
     mean = (1 + 3 * 0.4) / (2 + 3)
     want_mean = np.log(mean / (1 - mean)) - np.log(0.4 / 0.6)
     recent = 4 * 0.5 * (-0.4 + 0.5 * 0.6)  # newest first: 0 - .4, then 1 - .4 at half the weight
-    np.testing.assert_allclose(got, [np.log(3) / 3 - 0.5, want_mean, recent], rtol=1e-5)
+    np.testing.assert_allclose(got, [np.log(3) / 3 - 0.5, want_mean, recent, 7, -8], rtol=1e-5)
 
 
 def test_five_lucky_ratings_count_as_five_among_thirty_five() -> None:

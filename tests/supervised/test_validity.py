@@ -1,13 +1,14 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
 from jaxrec.config.users import ResponseConfig
 from jaxrec.data.log import Log
-from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, sigmoid
+from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, reliability, sigmoid
 from jaxrec.supervised.histories import other_users_totals, running_totals
-from jaxrec.supervised.validity import comparison_scores, validity_report
+from jaxrec.supervised.validity import comparison_scores, rare_rows, validity_report
 
 
 def small_log() -> Log:
@@ -45,6 +46,11 @@ def test_calibration_error_weighs_the_gap_of_each_bin_by_its_rows() -> None:
     # Two bins. Low: p .1 .3, labels 0 1: |.5 - .2| = .3 of 2 rows. High: p .9 1, labels 1 1: |1 - .95| = .05.
     p, labels = np.array([0.1, 0.3, 0.9, 1.0]), np.array([0, 1, 1, 1])
     assert expected_calibration_error(labels, p, bins=2) == pytest.approx(0.5 * 0.3 + 0.5 * 0.05)
+    rows, predicted, observed = reliability(labels, p, bins=3)  # the middle one is empty, and so leaves the error alone
+    np.testing.assert_array_equal(rows, [2, 0, 2])
+    np.testing.assert_allclose(predicted, [0.2, np.nan, 0.95])
+    np.testing.assert_allclose(observed, [0.5, np.nan, 1.0])
+    assert expected_calibration_error(labels, p, bins=3) == pytest.approx(0.5 * 0.3 + 0.5 * 0.05)
 
 
 def test_platt_finds_the_scale_and_shift_that_made_the_labels() -> None:
@@ -93,6 +99,44 @@ def test_comparisons_take_items_from_training_rows_and_running_means_from_everyt
     np.testing.assert_allclose(scores["running_means"][2], (1 + 1) / 4 + (1 + 1) / 3)
 
 
+def test_rare_items_are_counted_in_the_training_rows() -> None:
+    item = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2], np.int32)
+    test = np.array([0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1], bool)
+    log = dataclasses.replace(
+        small_log(),
+        user=np.zeros(12, np.int32),
+        item=item,
+        time=np.arange(12),
+        feedback=np.ones((12, 1), np.float32),
+    )
+    np.testing.assert_array_equal(rare_rows(log, test), [10, 11])  # 5, 4 and 0 training rows
+
+
+def test_the_report_tells_the_model_with_texts_from_the_one_without() -> None:
+    rng = np.random.default_rng(0)
+    item = np.concatenate([rng.permutation(200)[:15] for _ in range(80)]).astype(np.int32)
+    vectors = np.where(np.arange(200)[:, None] % 2, 1.0, -1.0) * np.ones((200, 4))
+    log = Log(
+        user=np.repeat(np.arange(80), 15).astype(np.int32),
+        item=item,
+        time=np.tile(np.arange(15), 80),
+        feedback=(rng.random((1200, 1)) < np.where(item % 2, 0.9, 0.1)[:, None]).astype(np.float32),
+        feedback_names=("liked",),
+        num_users=80,
+        num_items=200,
+    )
+    config = ResponseConfig(history_length=4, width=8, heads=2, epochs=6, batch_size=32)
+    validity = validity_report(log, vectors, config, seed=0, compare_text=True)
+    np.testing.assert_array_equal(validity.test, log.time >= 12)  # the last three of every user's fifteen rows
+    rare, liked = validity.report["rare_items"], validity.report["feedback"]["liked"]
+    assert (validity.report["train_rows"], validity.report["test_rows"]) == (960, 240)
+    assert 80 < rare["test_rows"] < 200  # items have 4.8 training rows on average
+    assert rare["auc"]["liked"] > 0.8  # .9 is the best there is: odd items are liked by 90%
+    assert rare["auc"]["liked"] > rare["auc_without_text"]["liked"]
+    assert sum(liked["reliability"]["rows"]) == 240
+    assert len(liked["reliability"]["predicted"]) == 15
+
+
 @pytest.mark.slow
 def test_the_model_beats_running_means_on_real_ratings(real_data) -> None:
     with (real_data / "ml-latest-small" / "ratings.csv").open(encoding="utf-8") as lines:
@@ -109,7 +153,7 @@ def test_the_model_beats_running_means_on_real_ratings(real_data) -> None:
         num_users=len(users),
         num_items=len(items),
     )
-    report = validity_report(log, None, ResponseConfig(epochs=4), seed=0)  # half of the default's time
+    report = validity_report(log, None, ResponseConfig(epochs=4), seed=0).report  # half of the default's time
     liked = report["feedback"]["liked"]
     assert report["test_rows"] == 20167
     assert liked["auc_item_mean"] == pytest.approx(0.660, abs=0.001)

@@ -1,0 +1,120 @@
+"""A fitted simulator: what logged users read, made from a log, saved and loaded.
+
+FOLDER/arrays/, description.json   positions of the log, the item table (`jaxrec.storage.portable`)
+FOLDER/response_N/                 the members of the fitted ensemble
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrec.checks import InputError, check_range
+from jaxrec.data.log import Log
+from jaxrec.storage.files import atomic_path
+from jaxrec.storage.portable import load_portable, save_portable
+from jaxrec.supervised.response import Response, load_response, save_response
+from jaxrec.types import Array, World
+
+KIND = "simulator"
+LAYOUT = 2  # of the arrays and the description
+POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
+
+
+class LoggedUsers(struct.PyTreeNode):
+    """What the user model reads: the fitted response and the log whose positions new users start from."""
+
+    members: Response  # an ensemble, leaves [members, ...]; users follow its mean probability
+    items: Array  # [L] int32, rows of the log sorted by user and time
+    feedback: Array  # [L, F]
+    totals: Array  # [L, F] feedback that the row's user gave before the row
+    begin: Array  # [U] int32, first row of every user with rows
+    length: Array  # [U] int32, rows of every user
+    context: Array | None = None  # [L, C]
+    text_size: int = struct.field(pytree_node=False, default=0)  # leading columns of the item table: text vectors
+
+    def text(self, item_table: Array) -> Array:
+        """Text part of rows of the item table: [..., E] -> [..., text_size]."""
+        return item_table[..., : self.text_size]
+
+
+def make_world(
+    members: Sequence[Response],
+    log: Log,
+    item_table: np.ndarray,
+    text_size: int,
+    recommendable: np.ndarray | None = None,
+) -> World:
+    """World parameters of users who start from positions of `log`; `item_table` [I, E] is what policies read.
+
+    `members` are response models of one shape, fitted with different seeds; the first `text_size` columns of the
+    table are text vectors; `recommendable` is [I] bool.
+    """
+    if not len(log):
+        raise InputError("simulator: the log has no rows to start users from.")
+    check_range("text_size", text_size, 1, item_table.shape[1])
+    first, length = log.offsets[:-1], np.diff(log.offsets)
+    begin = first[log.user]  # [L]
+    before = np.concatenate([np.zeros((1, log.feedback.shape[1])), np.cumsum(log.feedback, 0, dtype=np.float64)])
+    users = LoggedUsers(
+        members=_stack(members),
+        items=jnp.asarray(log.item, jnp.int32),
+        feedback=jnp.asarray(log.feedback, jnp.float32),
+        totals=jnp.asarray(before[np.arange(len(log))] - before[begin], jnp.float32),
+        begin=jnp.asarray(first[length > 0], jnp.int32),
+        length=jnp.asarray(length[length > 0], jnp.int32),
+        context=None if log.context is None else jnp.asarray(log.context, jnp.float32),
+        text_size=text_size,
+    )
+    shown = None if recommendable is None else jnp.asarray(np.flatnonzero(recommendable), jnp.int32)
+    return _world(item_table, shown, users)
+
+
+def save_simulator(folder: Path, world: World) -> None:
+    """Write a fitted simulator, whole or not at all."""
+    users: LoggedUsers = world.users
+    arrays: dict[str, Any] = {"item_table": world.item_table} | {name: getattr(users, name) for name in POSITIONS}
+    optional = {"recommendable": world.recommendable, "context": users.context}
+    arrays |= {name: value for name, value in optional.items() if value is not None}
+    members = users.members.base.shape[0]
+    with atomic_path(Path(folder).absolute()) as temporary:
+        save_portable(temporary, KIND, arrays, {"layout": LAYOUT, "members": members, "text_size": users.text_size})
+        for n in range(members):
+            save_response(temporary / f"response_{n}", jax.tree.map(lambda x, n=n: x[n], users.members))
+
+
+def load_simulator(folder: str | Path) -> World:
+    """Open what `save_simulator` or `jaxrec fit-simulator` wrote; raises InputError where it is missing or damaged."""
+    folder = Path(folder)
+    if (folder / "train").is_dir():  # of `jaxrec fit-simulator`, which holds the judge too
+        folder = folder / "train"
+    arrays, description = load_portable(folder, KIND)
+    if description.get("layout") != LAYOUT:
+        raise InputError(f"{folder}: a simulator of another version of jaxrec; fit it again with `jaxrec train`.")
+    try:
+        members = _stack([load_response(folder / f"response_{n}") for n in range(description["members"])])
+        arrays = {name: jnp.asarray(value) for name, value in arrays.items()}
+        users = LoggedUsers(
+            members,
+            *(arrays[name] for name in POSITIONS),
+            context=arrays.get("context"),
+            text_size=description["text_size"],
+        )
+        return _world(arrays["item_table"], arrays.get("recommendable"), users)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder}: damaged simulator ({error}); fit it again with `jaxrec train`.") from None
+
+
+def _world(item_table: Array | np.ndarray, recommendable: Array | None, users: LoggedUsers) -> World:
+    usual = None if users.context is None else users.context.mean(0)
+    return World(jnp.asarray(item_table), recommendable=recommendable, users=users, usual_context=usual)
+
+
+def _stack(members: Sequence[Response]) -> Response:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
