@@ -12,6 +12,13 @@ example:
   jaxrec train configs/demo.yaml --run runs/demo
   jaxrec train configs/ppo_ml_latest_small.yaml data.path=ml-latest-small train.updates=300
   jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
+  jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
+"""
+FIT_SIMULATOR_EXAMPLE = """\
+example:
+  jaxrec fit-simulator configs/demo.yaml
+  jaxrec fit-simulator configs/ppo_ml_latest_small.yaml data.path=ml-latest-small -o simulators/small
+  jaxrec train configs/ppo_ml_latest_small.yaml data.path=ml-latest-small env.path=simulators/small
 """
 EVALUATE_EXAMPLE = """\
 example:
@@ -22,6 +29,13 @@ RECOMMEND_EXAMPLE = """\
 example:
   jaxrec recommend runs/demo --history 318,296 -k 10
   jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; without one an item counts as liked)
+  jaxrec recommend runs/shop --user alice@example.org   (her history, looked up in the log of the recipe)
+"""
+INSPECT_EXAMPLE = """\
+example:
+  jaxrec inspect runs/demo
+  jaxrec inspect runs/demo --json
+  jaxrec inspect runs/demo/policy
 """
 
 
@@ -66,7 +80,24 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/demo.yaml")
     _overrides(train)
     train.add_argument("--run", metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
-    train.add_argument("--resume", action="store_true", help="continue the run from its newest checkpoint")
+    train.add_argument("--resume", action="store_true", help="go on after a stop, from the run's newest checkpoint")
+    train.add_argument(
+        "--continue",
+        dest="continue_from",
+        metavar="RUN",
+        help="start from the policy of a finished run, with a later log (data.path=FOLDER)",
+    )
+
+    fit = _command(
+        commands,
+        "fit-simulator",
+        "fit simulated users to a log and report how far to believe them",
+        FIT_SIMULATOR_EXAMPLE,
+        _fit_simulator,
+    )
+    fit.add_argument("config", metavar="CONFIG", help="recipe with a data section, for instance configs/demo.yaml")
+    _overrides(fit)
+    fit.add_argument("-o", dest="output", metavar="DIR", help="folder (default: a name of its own in simulators/)")
 
     evaluate = _command(
         commands, "evaluate", "judge a run's policy against simple recommenders", EVALUATE_EXAMPLE, _evaluate
@@ -74,7 +105,9 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", metavar="RUN", help="run folder")
     _overrides(evaluate)
 
-    recommend = _command(commands, "recommend", "recommend a slate for a history", RECOMMEND_EXAMPLE, _recommend)
+    recommend = _command(
+        commands, "recommend", "recommend a slate for a history or a user", RECOMMEND_EXAMPLE, _recommend
+    )
     recommend.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
     recommend.add_argument(
         "--history",
@@ -82,8 +115,14 @@ def make_parser() -> argparse.ArgumentParser:
         default="",
         help="item ids as in the log, oldest first; ID:VALUE gives a rating",
     )
+    recommend.add_argument("--user", metavar="ID", help="user id as in the log, instead of a history")
+    recommend.add_argument("--data", metavar="FOLDER", help="where --user looks (default: data.path of the recipe)")
     recommend.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
     recommend.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    inspect = _command(commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, _inspect)
+    inspect.add_argument("path", metavar="RUN", help="run, policy or simulator folder, at any moment of its making")
+    inspect.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 
 
@@ -108,7 +147,14 @@ def _overrides(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     from jaxrec.cli.train import train
 
-    return train(options.config, options.overrides, options.run, options.resume)
+    before = [] if options.continue_from is None else [f"train.continue_from={options.continue_from}"]
+    return train(options.config, [*options.overrides, *before], options.run, options.resume)
+
+
+def _fit_simulator(options: argparse.Namespace) -> int:
+    from jaxrec.cli.fit_simulator import fit_simulator
+
+    return fit_simulator(options.config, options.overrides, options.output)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -120,4 +166,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _recommend(options: argparse.Namespace) -> int:
     from jaxrec.cli.recommend import recommend
 
-    return recommend(options.run, options.history, options.k, options.json)
+    known = {"history": options.history, "user": options.user, "data": options.data}
+    return recommend(options.run, options.k, options.json, **known)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from jaxrec.cli.inspect import inspect
+
+    return inspect(options.path, options.json)

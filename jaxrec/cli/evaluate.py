@@ -9,20 +9,23 @@ import jax.numpy as jnp
 
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, runtime
+from jaxrec.cli.simulators import context_before
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.config.users import LoggedConfig
-from jaxrec.envs import interest_evolution, logged
+from jaxrec.envs import interest_evolution
+from jaxrec.envs.simulator import load_simulator
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.held_out import held_out_metrics
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.serve.carry import Deployed, deployed_in
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS, item_knn
-from jaxrec.types import Array, Env, World
+from jaxrec.types import Array, Env, Observation, World
 
 
 def evaluate(run_path: str, overrides: list[str]) -> int:
@@ -64,12 +67,14 @@ def _load(run: RunFolder, overrides: list[str]) -> Config:
 
 def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array) -> dict[str, Any]:
     assert isinstance(config.env, LoggedConfig)
-    corpus = experiment.read_corpus(config)
+    corpus = experiment.read_corpus(config, context_before(run.simulators))
     experiment.check_same_catalogue(saved, corpus)
-    worlds = [logged.load_simulator(run.simulators / name) for name in (experiment.TRAIN, experiment.JUDGE)]
-    env = logged.make(config.env, worlds[0])
+    config = dataclasses.replace(config, env=dataclasses.replace(config.env, pessimism=0.0))  # caution is for training
+    worlds = [load_simulator(run.simulators / name) for name in (experiment.TRAIN, experiment.JUDGE)]
+    env = experiment.make_environment(config, worlds[0])
     facts = experiment.item_facts(env, corpus)
-    rivals = _logged_recommenders(config, env, saved, corpus)
+    policies = judged_policies(run, saved, env.params)
+    rivals = _logged_recommenders(config, env, policies, corpus)
     trained, judged = _simulate_all(config, env, worlds, rivals, key, facts)
 
     account: dict[str, Any] = {"simulators": {}}
@@ -80,21 +85,30 @@ def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array
     account["lift_kept"] = report.lift_kept(trained, judged)
     _print_shares(account)
 
-    account["held_out"] = _held_out(config, saved, corpus)
+    account["held_out"] = held_out(config, policies, env.params, corpus, saved.spec.history_length)
+    account["held_out"] |= _held_out_simple(config, corpus)
     split = experiment.log_config(config).split
     title = f"held-out log ({split}), whole catalogue; the simple recommenders know all users' training rows"
     report.print_held_out(title, account["held_out"], config.evaluate.cutoffs)
     return account
 
 
+def judged_policies(run: RunFolder, saved: SavedPolicy, world: World) -> dict[str, Deployed]:
+    """The policy of the run and, where it continued another, the one it started from."""
+    policies = {report.POLICY: Deployed(saved.policy, saved.params, saved.items)}
+    if run.policy_before.is_dir():
+        policies[report.BEFORE] = deployed_in(load_policy(run.policy_before), saved.ids, world)
+    return policies
+
+
 def _logged_recommenders(
-    config: Config, env: Env, saved: SavedPolicy, corpus: experiment.Corpus
+    config: Config, env: Env, policies: dict[str, Deployed], corpus: experiment.Corpus
 ) -> dict[str, Recommender]:
     assert isinstance(config.env, LoggedConfig)
     size = env.spec.slate_size
     counts = jnp.asarray(corpus.counts, jnp.float32)
-    rivals = {
-        report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
+    learned = {name: recommenders.learned(p.policy, size, (p.params, p.items)) for name, p in policies.items()}
+    rivals = learned | {
         "random": recommenders.uniform(size),
         report.POPULAR: recommenders.ranking(counts, size),
         report.FIXED: recommenders.best_fixed(config.env, env, experiment.stream(config, "best_fixed")),
@@ -135,22 +149,34 @@ def _simulate_all(
     return results
 
 
-def _held_out(config: Config, saved: SavedPolicy, corpus: experiment.Corpus) -> dict[str, dict[str, float]]:
-    """Ranking of what users chose next; the simple recommenders know the whole training part of the log."""
-    program = compiled(partial(catalogue_scores, saved.policy))
+def held_out(
+    config: Config, policies: dict[str, Deployed], world: World, corpus: experiment.Corpus, history_length: int
+) -> dict[str, dict[str, float]]:
+    """How policies rank what users of the log chose next."""
 
-    def policy_scores(items: Array, feedback: Array) -> Array:
-        return program(saved.params, saved.items, (items, feedback), saved.world)
+    def judge(deployed: Deployed) -> dict[str, float]:
+        program = compiled(partial(catalogue_scores, deployed.policy))
 
-    def judge(score: Callable[[Array, Array], Array], history_length: int | None = None) -> dict[str, float]:
-        return held_out_metrics(score, corpus.split, config.evaluate.cutoffs, history_length)
+        def scores(obs: Observation) -> Array:
+            return program(deployed.params, deployed.items, obs, world)
 
-    account = {report.POLICY: judge(policy_scores, saved.spec.history_length)}
+        return held_out_metrics(scores, corpus.split, config.evaluate.cutoffs, history_length)
+
+    return {name: judge(deployed) for name, deployed in policies.items()}
+
+
+def _held_out_simple(config: Config, corpus: experiment.Corpus) -> dict[str, dict[str, float]]:
+    """The same of simple recommenders, which know the whole training part of the log."""
+    account = {}
     for name, simple in SIMPLE_RECOMMENDERS.items():
         if name.startswith("item_knn") and corpus.split.train.num_items > KNN_ITEMS:
             continue
         fitted, score = jnp.asarray(simple.fit(corpus.split.train)), compiled(simple.score)
-        account[name] = judge(partial(score, fitted))
+
+        def scores(obs: Observation, fitted: Array = fitted, score: Callable[..., Array] = score) -> Array:
+            return score(fitted, obs.history_items, obs.history_feedback)
+
+        account[name] = held_out_metrics(scores, corpus.split, config.evaluate.cutoffs)
     return account
 
 

@@ -1,10 +1,11 @@
 """From a recipe to what training and judging need: the log, the catalogue, the simulators."""
 
 import dataclasses
-import hashlib
-import json
 import zlib
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,19 +16,26 @@ from jaxrec.config.data import DataConfig
 from jaxrec.config.schema import Config
 from jaxrec.config.users import InterestEvolutionConfig, LoggedConfig
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
+from jaxrec.data.context import in_columns
 from jaxrec.encoder import embed_texts, load_encoder
 from jaxrec.envs import interest_evolution, logged
-from jaxrec.envs.rewards import make_reward
+from jaxrec.envs.simulator import LoggedUsers
 from jaxrec.evaluate.simulate import ItemFacts
 from jaxrec.serve import SavedPolicy
 from jaxrec.sharding.mesh import check_shards, make_mesh
-from jaxrec.storage.files import write_json
-from jaxrec.supervised.response_fit import fit_response
+from jaxrec.supervised.own_texts import TextBasis, add_own_texts
 from jaxrec.supervised.simple import most_popular
-from jaxrec.supervised.validity import validity_report
 from jaxrec.types import Array, Env, World
 
 TRAIN, JUDGE = "train", "judge"  # folders of the two simulators
+OWN_TEXTS, LOG = "own_texts", "log.json"  # beside them
+
+
+class ContextColumns(NamedTuple):
+    """What the context of an earlier reading was made of, which a policy goes on reading."""
+
+    names: tuple[str, ...]  # those of `data.context`
+    own_texts: TextBasis | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,7 @@ class Corpus:
     split: Split
     train: Log  # rows of the users that the training simulator and the baselines know
     judge: Log  # rows of the other users
+    own_texts: TextBasis | None = None  # of the context columns that tell what users wrote
 
     @property
     def counts(self) -> np.ndarray:
@@ -45,22 +54,28 @@ class Corpus:
         return most_popular(self.train)
 
 
-def read_corpus(config: Config) -> Corpus:
-    """Read, clean and split the log of the recipe; prints the account of cleaning."""
+def read_corpus(config: Config, before: ContextColumns | None = None) -> Corpus:
+    """Read, clean and split the log of the recipe, with the context columns of `before`; prints the account."""
     data = log_config(config)
     dataset = load_dataset(data, config.seed)
     for line in dataset.account:
         print(f"  {line}")
-    split = make_split(data, dataset.log)
+    log, basis = dataset.log, None
+    if before is not None:
+        log, basis = in_columns(log, before.names), before.own_texts
+    split = make_split(data, log)
+    if data.own_texts:
+        log, basis = add_own_texts(log, split.train, partial(embed, config), data.own_texts, basis)
+        split = make_split(data, log)
+    dataset = dataclasses.replace(dataset, log=log)
     judge, train = split_users(split.train, config.evaluate.judge_share, config.seed)
-    return Corpus(dataset=dataset, split=split, train=train, judge=judge)
+    return Corpus(dataset=dataset, split=split, train=train, judge=judge, own_texts=basis)
 
 
-def embed_catalogue(config: Config, corpus: Corpus) -> np.ndarray:
-    """Text vectors [I, E] of the catalogue, from the cache where they are known."""
+def embed(config: Config, texts: Sequence[str]) -> np.ndarray:
+    """Vectors [N, E] of texts by the recipe's encoder, from the cache where they are known."""
     encoder = load_encoder(config.encoder.model, max_length=config.encoder.max_length, dtype=config.encoder.dtype)
     cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
-    texts = corpus.dataset.catalogue.texts
     return embed_texts(encoder, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
 
 
@@ -69,41 +84,6 @@ def make_environment(config: Config, world: World | None) -> Env:
     if isinstance(config.env, InterestEvolutionConfig):
         return interest_evolution.make(config.env)
     return logged.make(config.env, world)
-
-
-def fit_simulators(config: Config, corpus: Corpus, folder: Path) -> World:
-    """Fit the training simulator and the judge, print how valid such fits are, and save all three in `folder`.
-
-    What is already there is kept, so an interrupted run does not fit twice.
-    """
-    assert isinstance(config.env, LoggedConfig)
-    recommendable = corpus.counts >= log_config(config).min_item_ratings
-    logged.check_room(config.env.slate_size, config.response.history_length, int(recommendable.sum()))
-    _check_unchanged(folder / "log.json", corpus)
-    vectors = embed_catalogue(config, corpus)
-    if not (folder / "validity.json").is_file():
-        report = validity_report(corpus.dataset.log, vectors, config.response, config.seed)
-        write_json(folder / "validity.json", report)
-        print_validity(report)
-    table = item_table(vectors, corpus.train)
-    for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
-        if (folder / name).is_dir():
-            continue
-        seeds = [seed + 2 * n for n in range(config.response.members)]  # the two simulators share none
-        members = [fit_response(log, vectors, config.response, s, label=f"fit {name} users")[0] for s in seeds]
-        logged.save_simulator(folder / name, logged.make_world(members, log, table, recommendable))
-    return logged.load_simulator(folder / TRAIN)
-
-
-def _check_unchanged(path: Path, corpus: Corpus) -> None:
-    """Item numbers mean something in one catalogue only: a run is not resumed on a log that has changed."""
-    log = corpus.dataset.log
-    ids = hashlib.sha256(json.dumps(corpus.dataset.catalogue.ids).encode()).hexdigest()
-    now = {"rows": len(log), "users": log.num_users, "items": ids, "feedback": list(log.feedback_names)}
-    if not path.is_file():
-        write_json(path, now)
-    elif json.loads(path.read_text(encoding="utf-8")) != now:
-        raise InputError(f"{path}: the log has changed since this run began; begin another run with --run.")
 
 
 def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
@@ -123,30 +103,11 @@ def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
 
 def item_facts(env: Env, corpus: Corpus | None) -> ItemFacts:
     """Rows and surprise for diversity and novelty; without a log every item is equally novel."""
-    table = np.asarray(env.params.item_table, np.float32)
-    if corpus is None:
-        rows, counts = table, np.ones(len(table))
-    else:
-        rows, counts = table[:, : -1 - len(env.spec.feedback)], corpus.counts + 1.0  # the text part
+    table, users = env.params.item_table, env.params.users
+    rows = np.asarray(users.text(table) if isinstance(users, LoggedUsers) else table, np.float32)
+    counts = np.ones(len(rows)) if corpus is None else corpus.counts + 1.0
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
     return ItemFacts(rows=jnp.asarray(rows), surprise=jnp.asarray(-np.log2(counts / counts.sum()), jnp.float32))
-
-
-def print_validity(report: dict) -> None:
-    """How far the fitted users can be believed."""
-    for name, kind in report["feedback"].items():
-        print(
-            f"  response model, '{name}' on the last {report['test_share']:.0%} of the log: "
-            f"AUC {_figure(kind['auc'])}, calibration error {_figure(kind['ece'])} "
-            f"(base rate {_figure(kind['base_rate'])}; "
-            f"AUC of the item's mean {_figure(kind['auc_item_mean'])}, of running means "
-            f"{_figure(kind['auc_running_means'])})"
-        )
-
-
-def _figure(value: float | None) -> str:
-    """AUC is None where the test rows are all of one kind."""
-    return "-" if value is None else f"{value:.4f}"
 
 
 def stream(config: Config, name: str) -> Array:
@@ -166,10 +127,10 @@ def check_same_catalogue(saved: SavedPolicy, corpus: Corpus) -> None:
 def check_recipe(config: Config) -> None:
     """What would fail only after minutes of preparation fails here: devices, shards, the log, the rewards."""
     check_shards(make_mesh(config.train.devices), config.learner.shards)
+    if config.train.continue_from and not isinstance(config.env, LoggedConfig):
+        raise InputError(f"train.continue_from: {config.env.name} has no log that could grow; use --resume.")
     if isinstance(config.env, LoggedConfig):
-        if config.env.path:
-            raise InputError("env.path: `jaxrec train` fits its own simulators; remove it (make_env takes it).")
-        make_reward(config.env.reward, tuple(log_config(config).feedback))
+        logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
     elif config.data is not None:
         raise InputError(f"data: {config.env.name} reads no log; remove the section, or set env.name to logged.")
 

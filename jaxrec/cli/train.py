@@ -7,11 +7,13 @@ from pathlib import Path
 import jax
 
 from jaxrec.checks import InputError
-from jaxrec.cli import experiment, runtime
+from jaxrec.cli import continued, experiment, runtime
+from jaxrec.cli.simulators import context_before, prepare_simulators
 from jaxrec.config.load import load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.config.users import LoggedConfig
 from jaxrec.data import Catalogue
+from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset
 from jaxrec.evaluate.recommenders import learned
 from jaxrec.evaluate.simulate import make_simulation
@@ -20,6 +22,7 @@ from jaxrec.learn.loop import Outcome
 from jaxrec.learn.loop import train as run_loop
 from jaxrec.nets.policy import make_policy
 from jaxrec.serve import save_policy
+from jaxrec.storage.events import check_tensorboard
 from jaxrec.storage.files import write_text
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, Params
@@ -29,21 +32,32 @@ def train(config_path: str, overrides: list[str], run_path: str | None, resume: 
     """Train to the end of the recipe or to a signal; 0 done, 130 interrupted."""
     config = load_config(Config, config_path, overrides)
     experiment.check_recipe(config)
-    run = open_run(config, run_path or f"runs/{Path(config_path).stem}", resume)
+    check_tensorboard(config.train.tensorboard)
+    run_path = run_path or f"runs/{Path(config_path).stem}"
+    if config.data is not None:
+        check_key_outside(config.data, Path(run_path))
+    run = open_run(config, run_path, resume)
     started = time.perf_counter()
     runtime.prepare()
     print(f"run {run.path} on {runtime.describe_devices()}")
-    catalogue, world = None, None
+    before = continued.policy_before(config, run)
+    corpus, catalogue, world, initial = None, None, None, None
     if isinstance(config.env, LoggedConfig):
-        corpus = experiment.read_corpus(config)
-        catalogue, world = corpus.dataset.catalogue, experiment.fit_simulators(config, corpus, run.simulators)
+        named = [Path(config.env.path)] if config.env.path else []
+        named += [RunFolder(config.train.continue_from).simulators] if config.train.continue_from else []
+        corpus = experiment.read_corpus(config, context_before(run.simulators, *named))
+        catalogue, world = corpus.dataset.catalogue, prepare_simulators(config, corpus, run.simulators)
     env = experiment.make_environment(config, world)
+    if before is not None and catalogue is not None:
+        initial = continued.starting_params(config, before, env, catalogue.ids)
     print(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    outcome = reinforce(config, env, catalogue, run)
+    outcome = reinforce(config, env, catalogue, run, initial)
     write_text(run.config, to_yaml(config))  # a resumed run may have been told to go on for longer
     if outcome.interrupted:
         print(f"stopped at update {outcome.step}; continue with: jaxrec train {run.config} --run {run.path} --resume")
         return 130
+    if before is not None and corpus is not None:
+        continued.print_old_against_new(config, run, env, corpus)
     print(
         f"done in {time.perf_counter() - started:.0f} s: best evaluated return {outcome.best_score:.3f}\n"
         f"  policy       {run.policy}\n"
@@ -74,12 +88,14 @@ def open_run(config: Config, path: str, resume: bool) -> RunFolder:
 def _experiment_of(config: Config) -> Config:
     """The config without what may change between stop and resume: how long, on how many devices, how judged."""
     anew = {"updates": config.train.updates_per_call, "checkpoint_every": config.train.updates_per_call}
-    train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1)
+    train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1, tensorboard=True)
     return dataclasses.replace(config, train=train, evaluate=EvaluateConfig(judge_share=config.evaluate.judge_share))
 
 
-def reinforce(config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder) -> Outcome:
-    """Train the learner over `env`; the policy folder is rewritten with every new best."""
+def reinforce(
+    config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder, initial: Params | None = None
+) -> Outcome:
+    """Train the learner over `env`, from `initial`; the policy folder is rewritten with every new best."""
     key_evaluate = experiment.stream(config, "select")
     learner = make_learner(config.learner.name, auto_reset(env), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
@@ -111,6 +127,7 @@ def reinforce(config: Config, env: Env, catalogue: Catalogue | None, run: RunFol
         run,
         config.train,
         key=experiment.stream(config, "learn"),
+        initial=initial,
         num_shards=config.learner.shards,
         steps_per_update=config.learner.num_users * config.learner.horizon,
         evaluate=evaluate,

@@ -1,28 +1,28 @@
 """How well a recommender ranks what users chose next: over the whole catalogue, no sampled negatives."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.data.log import Log, Split
+from jaxrec.data.windows import latest_rows
 from jaxrec.ops.ranking import METRICS, mid_rank
 from jaxrec.sharding.compile import compiled
-from jaxrec.types import PADDING, Array
+from jaxrec.types import PADDING, Array, Observation
 
 BATCH_SCORES = 2**22  # scores held at a time, users times items
 SHORTEST_WINDOW = 8
 
-Score = Callable[[Any, Any], Array]  # history_items [B, L] int32, history_feedback [B, L, F] -> [B, I]
+Score = Callable[[Observation], Array]  # history_items, history_feedback and context of [B] users -> [B, I]
 
 
 class Batch(NamedTuple):
     """Test users with histories of similar length; rows beyond the last user are padding."""
 
-    items: np.ndarray  # [B, L] int32, right-aligned, newest last
-    feedback: np.ndarray  # [B, L, F]
+    obs: Observation  # history_items [B, L] int32, history_feedback [B, L, F], context [B, C] or None
     masked: np.ndarray  # [B, I] bool, items of the whole history
     targets: np.ndarray  # [B, n] int32
     users: int  # rows that are users
@@ -33,9 +33,10 @@ def held_out_metrics(
 ) -> dict[str, float]:
     """Mean over test users of hit rate, recall, precision and NDCG at each of `ks`, and their number 'users'.
 
-    `score(history_items [B, L] int32, history_feedback [B, L, F]) -> [B, I]` is any recommender; it is called
-    with few different shapes, and is best compiled by the caller. The history is a user's training and
-    validation rows, of which `score` sees the latest `history_length`; all its items are masked, seen or not.
+    `score(obs) -> [B, I]` is any recommender of observations with history_items [B, L] int32, history_feedback
+    [B, L, F] and, where the log has one, context [B, C]; it is called with few different shapes, and is best
+    compiled by the caller. The history is a user's training and validation rows, of which `score` sees the latest
+    `history_length`; all its items are masked, seen or not. The context is that of the user's first test row.
     Ranks are over the whole catalogue, ties by mid-rank. A target that is in the history counts as a miss; a
     user without history is judged like the others.
     """
@@ -49,8 +50,8 @@ def held_out_metrics(
     # Of targets that tie, half stand in front of their mid-rank: at most 2k ranks of a user are below k.
     width = 2 * max(ks)
     for batch in _batches(split, history_length):
-        scores = score(batch.items, batch.feedback)
-        check_shape("score(history_items, history_feedback)", scores, batch.masked.shape)
+        scores = score(batch.obs)
+        check_shape("score(obs)", scores, batch.masked.shape)
         best = np.sort(rank(scores, batch.targets, batch.masked), axis=-1)[: batch.users, :width]
         ranks.append(np.pad(best, ((0, 0), (0, width - best.shape[1])), constant_values=np.inf))
         num_targets.append((batch.targets != PADDING).sum(axis=-1)[: batch.users].astype(np.int32))
@@ -97,18 +98,19 @@ def _next_power(n: np.ndarray | int) -> np.ndarray:
 def _batch(history: Log, test: Log, users: np.ndarray, sizes: tuple[int, int, int]) -> Batch:
     """Arrays of `users`; `sizes` are B, L and n."""
     size, window, longest = sizes
-    items = np.full((size, window), PADDING, np.int32)
-    feedback = np.zeros((size, window, history.feedback.shape[1]), np.float32)
     masked = np.zeros((size, history.num_items), bool)
     targets = np.full((size, longest), PADDING, np.int32)
     starts, test_starts = history.offsets, test.offsets
     for row, user in enumerate(users):
-        rows = slice(starts[user], starts[user + 1])
-        seen, values = history.item[rows], history.feedback[rows]
-        masked[row, seen] = True
-        cut = min(window, len(seen))
-        if cut:
-            items[row, -cut:], feedback[row, -cut:] = seen[-cut:], values[-cut:]
+        masked[row, history.item[starts[user] : starts[user + 1]]] = True
         chosen = test.item[test_starts[user] : test_starts[user + 1]]
         targets[row, : len(chosen)] = chosen
-    return Batch(items, feedback, masked, targets, len(users))
+    padded = np.resize(users, size)  # beyond the last user they begin again
+    columns = (history.item, history.feedback)
+    items, feedback = latest_rows(columns, starts[padded], starts[padded + 1], window)
+    obs = Observation(
+        context=None if test.context is None else jnp.asarray(test.context[test_starts[padded]]),
+        history_items=jnp.asarray(items),
+        history_feedback=jnp.asarray(feedback),
+    )
+    return Batch(obs, masked, targets, len(users))

@@ -9,6 +9,7 @@ from rich.table import Table
 from jaxrec.evaluate.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
+BEFORE = "policy_before"  # that a continued run started from
 SHORT = {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
 
 

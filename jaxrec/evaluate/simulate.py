@@ -7,6 +7,7 @@ alone, never on what was recommended.
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,10 +17,12 @@ from flax import struct
 
 from jaxrec.nets.policy import to_items
 from jaxrec.sharding.compile import compiled
-from jaxrec.types import Array, Env, Observation, World
+from jaxrec.types import Array, Env, Observation, StepOutput, World
 
 BATCH = 256  # users simulated at once; batches follow each other on the device
 Z95 = 1.959964
+
+Choose = Callable[[Any, Array, Any, Observation, World], Array]
 
 
 class Recommender(NamedTuple):
@@ -29,7 +32,7 @@ class Recommender(NamedTuple):
     positions among the scores (`jaxrec.nets.policy.to_items` translates).
     """
 
-    choose: Callable[[Any, Array, Any, Observation, World], Array]
+    choose: Choose
     arrays: Any = None
 
 
@@ -91,55 +94,7 @@ class _Tally(struct.PyTreeNode):
 
 def make_simulation(env: Env, recommender: Recommender, max_steps: int) -> Callable[..., Simulated]:
     """Compile once; the result is `run(world, facts, key, users, arrays=None) -> Simulated`."""
-    slate_size = env.spec.slate_size
-
-    def step(tally: _Tally, keys: Array, key_choose: Array, arrays: Any, world: World, facts: ItemFacts) -> _Tally:
-        slate = recommender.choose(
-            arrays, jax.random.fold_in(key_choose, tally.step), tally.env_state, tally.obs, world
-        )
-        slate = to_items(slate, tally.obs, world)
-        step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, tally.step)
-        env_state, out = jax.vmap(env.step, in_axes=(0, 0, 0, None))(step_keys, tally.env_state, slate, world)
-        items = slate
-        if tally.obs.candidates is not None:
-            items = jnp.take_along_axis(tally.obs.candidates, slate, axis=-1)
-        counted = jnp.broadcast_to(tally.active[:, None], items.shape).astype(jnp.float32)
-        return _Tally(
-            step=tally.step + 1,
-            env_state=env_state,
-            obs=out.obs,
-            active=tally.active & ~(out.terminated | out.truncated),
-            returns=tally.returns + jnp.where(tally.active, out.reward, 0.0),
-            lengths=tally.lengths + tally.active.astype(jnp.int32),
-            shown=tally.shown.at[items].add(counted),
-            diversity=tally.diversity + jnp.where(tally.active, slate_diversity(facts.rows[items]), 0.0).sum(),
-            surprise=tally.surprise + (counted * facts.surprise[items]).sum(),
-        )
-
-    def batch(keys: Array, active: Array, arrays: Any, world: World, facts: ItemFacts) -> _Tally:
-        parts = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
-        key_choose = parts[0, 2]  # one a batch; folding into keys[0] would repeat the first user's own key
-        env_state, obs = jax.vmap(env.reset, in_axes=(0, None))(parts[:, 0], world)
-        size = keys.shape[0]
-        tally = _Tally(
-            step=jnp.asarray(0, jnp.int32),
-            env_state=env_state,
-            obs=obs,
-            active=active,  # false where the last batch is padded
-            returns=jnp.zeros(size),
-            lengths=jnp.zeros(size, jnp.int32),
-            shown=jnp.zeros(env.spec.num_items),
-            diversity=jnp.asarray(0.0),
-            surprise=jnp.asarray(0.0),
-        )
-        tally = jax.lax.while_loop(
-            lambda t: t.active.any() & (t.step < max_steps),
-            lambda t: step(t, parts[:, 1], key_choose, arrays, world, facts),
-            tally,
-        )
-        return tally.replace(env_state=None, obs=None)
-
-    program = compiled(batch)
+    program = compiled(partial(_batch, env, recommender.choose, max_steps))
 
     def run(world: World, facts: ItemFacts, key: Array, users: int, arrays: Any = None) -> Simulated:
         arrays = recommender.arrays if arrays is None else arrays
@@ -150,21 +105,75 @@ def make_simulation(env: Env, recommender: Recommender, max_steps: int) -> Calla
             jax.device_get(program(keys[first : first + size], real[first : first + size], arrays, world, facts))
             for first in range(0, len(keys), size)
         ]
-        lengths = np.concatenate([t.lengths for t in tallies])
-        shown = np.sum([t.shown for t in tallies], axis=0)
-        slates = max(int(lengths.sum()), 1)
-        recommendable = env.spec.num_items if world.recommendable is None else world.recommendable.shape[0]
-        diversity = sum(float(t.diversity) for t in tallies) / slates if slate_size > 1 else math.nan
-        return Simulated(
-            returns=np.concatenate([t.returns for t in tallies])[:users],
-            lengths=lengths[:users],
-            slate_size=slate_size,
-            coverage=float((shown > 0).sum() / recommendable),
-            diversity=diversity,
-            novelty=sum(float(t.surprise) for t in tallies) / (slates * slate_size),
-        )
+        return _simulated(tallies, users, env, world)
 
     return run
+
+
+def _batch(
+    env: Env, choose: Choose, max_steps: int, keys: Array, active: Array, arrays: Any, world: World, facts: ItemFacts
+) -> _Tally:
+    """Users with keys [B] from reset until all have left; `active` [B] is false where the last batch is padded."""
+    parts = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
+    key_choose = parts[0, 2]  # one a batch; folding into keys[0] would repeat the first user's own key
+    env_state, obs = jax.vmap(env.reset, in_axes=(0, None))(parts[:, 0], world)
+    size = keys.shape[0]
+    tally = _Tally(
+        step=jnp.asarray(0, jnp.int32),
+        env_state=env_state,
+        obs=obs,
+        active=active,
+        returns=jnp.zeros(size),
+        lengths=jnp.zeros(size, jnp.int32),
+        shown=jnp.zeros(env.spec.num_items),
+        diversity=jnp.asarray(0.0),
+        surprise=jnp.asarray(0.0),
+    )
+
+    def body(tally: _Tally) -> _Tally:
+        key = jax.random.fold_in(key_choose, tally.step)
+        slate = to_items(choose(arrays, key, tally.env_state, tally.obs, world), tally.obs, world)
+        step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(parts[:, 1], tally.step)
+        env_state, out = jax.vmap(env.step, in_axes=(0, 0, 0, None))(step_keys, tally.env_state, slate, world)
+        return _count(tally, slate, env_state, out, facts)
+
+    tally = jax.lax.while_loop(lambda t: t.active.any() & (t.step < max_steps), body, tally)
+    return tally.replace(env_state=None, obs=None)
+
+
+def _count(tally: _Tally, slate: Array, env_state: Any, out: StepOutput, facts: ItemFacts) -> _Tally:
+    """The tally after a step in which `slate` [B, K] was shown; who has left counts nothing."""
+    items = slate
+    if tally.obs.candidates is not None:
+        items = jnp.take_along_axis(tally.obs.candidates, slate, axis=-1)
+    counted = jnp.broadcast_to(tally.active[:, None], items.shape).astype(jnp.float32)
+    return _Tally(
+        step=tally.step + 1,
+        env_state=env_state,
+        obs=out.obs,
+        active=tally.active & ~(out.terminated | out.truncated),
+        returns=tally.returns + jnp.where(tally.active, out.reward, 0.0),
+        lengths=tally.lengths + tally.active.astype(jnp.int32),
+        shown=tally.shown.at[items].add(counted),
+        diversity=tally.diversity + jnp.where(tally.active, slate_diversity(facts.rows[items]), 0.0).sum(),
+        surprise=tally.surprise + (counted * facts.surprise[items]).sum(),
+    )
+
+
+def _simulated(tallies: list[_Tally], users: int, env: Env, world: World) -> Simulated:
+    """All batches together, on the host."""
+    lengths = np.concatenate([t.lengths for t in tallies])
+    shown = np.sum([t.shown for t in tallies], axis=0)
+    slates, slate_size = max(int(lengths.sum()), 1), env.spec.slate_size
+    recommendable = env.spec.num_items if world.recommendable is None else world.recommendable.shape[0]
+    return Simulated(
+        returns=np.concatenate([t.returns for t in tallies])[:users],
+        lengths=lengths[:users],
+        slate_size=slate_size,
+        coverage=float((shown > 0).sum() / recommendable),
+        diversity=sum(float(t.diversity) for t in tallies) / slates if slate_size > 1 else math.nan,
+        novelty=sum(float(t.surprise) for t in tallies) / (slates * slate_size),
+    )
 
 
 def slate_diversity(rows: Array) -> Array:

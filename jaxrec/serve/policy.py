@@ -1,6 +1,6 @@
 """The `policy/` folder: written by training, opened by `load_policy`, readable by any JAX program.
 
-policy/arrays/           params (nested dict), item_table [I, E], recommendable [R]
+policy/arrays/           params (nested dict), item_table [I, E], recommendable [R], usual_context [C]
 policy/description.json  environment sizes, network, feedback kinds, step
 policy/items.json        {"ids": [...], "titles": [...]}, in the order of the table's rows
 """
@@ -16,14 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.checks import InputError, check_range, suggest
+from jaxrec.checks import InputError, check_range, check_shape, suggest
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import build_section, to_dict
+from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
 from jaxrec.storage.files import atomic_path, write_json
 from jaxrec.storage.portable import load_portable, read_description, save_portable
-from jaxrec.types import PADDING, EnvSpec, Observation, Params, World
+from jaxrec.types import EnvSpec, Observation, Params, World
 
 KIND = "policy"
 
@@ -41,7 +42,7 @@ class Recommendation:
 class SavedPolicy:
     """A trained policy with everything it reads."""
 
-    policy: Policy
+    network: PolicyConfig
     params: Params
     world: World
     spec: EnvSpec
@@ -51,20 +52,33 @@ class SavedPolicy:
     step: int
 
     @functools.cached_property
+    def policy(self) -> Policy:
+        """The network as pure functions."""
+        return make_policy(self.spec, self.network)
+
+    @functools.cached_property
     def items(self) -> Items:
         """The item tower's output for the whole table."""
         return self.policy.items(self.params, self.world)
 
-    def recommend(self, history: Sequence[str] = (), k: int = 10) -> list[Recommendation]:
+    def recommend(
+        self, history: Sequence[str] = (), k: int = 10, context: np.ndarray | None = None
+    ) -> list[Recommendation]:
         """The k best items for a history of item ids, oldest first, as they stand in the log.
 
         An item counts as liked; "318:2.5" gives a feedback value instead. Items of the history are not shown
-        again. Raises InputError for ids that are not in the catalogue.
+        again. `context` [C] is that of the visit; without it the mean context of the training log is taken. Raises
+        InputError for ids that are not in the catalogue.
         """
+        return self.recommend_rows(*self.parse_history(history), k, context)
+
+    def recommend_rows(
+        self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
+    ) -> list[Recommendation]:
+        """The same for a history of item rows [N] int32 with feedback [N, F]."""
         if not self.spec.history_length:
             raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
-        items, feedback = self.parse_history(history)
-        obs = self._observation(items, feedback)
+        obs = self._observation(items, feedback, context)
         logits = self.policy.apply(self.params, self.items, obs, self.world).logits
         if len(items):  # the policy itself knows its window only
             logits = exclude_history(logits, Observation(history_items=jnp.asarray(items)), self.world)
@@ -91,14 +105,14 @@ class SavedPolicy:
         shape = (len(items), len(self.feedback))
         return np.asarray(items, np.int32), np.asarray(feedback, np.float32).reshape(shape)
 
-    def _observation(self, items: np.ndarray, feedback: np.ndarray) -> Observation:
-        length = self.spec.history_length
-        window = np.full(length, PADDING, np.int32)
-        values = np.zeros((length, feedback.shape[-1]), np.float32)
-        newest = min(len(items), length)
-        if newest:
-            window[-newest:], values[-newest:] = items[-newest:], feedback[-newest:]
-        return Observation(history_items=jnp.asarray(window), history_feedback=jnp.asarray(values))
+    def _observation(self, items: np.ndarray, feedback: np.ndarray, context: np.ndarray | None) -> Observation:
+        ends = np.array([len(items)])
+        window, values = latest_rows((items, feedback), np.zeros_like(ends), ends, self.spec.history_length)
+        visit = self.world.usual_context
+        if context is not None:
+            check_shape("context", context, (self.spec.context_size,))
+            visit = jnp.asarray(context, jnp.float32)
+        return Observation(context=visit, history_items=jnp.asarray(window[0]), history_feedback=jnp.asarray(values[0]))
 
 
 def save_policy(
@@ -114,8 +128,8 @@ def save_policy(
 ) -> None:
     """Write the folder whole or not at all; `items` are ids and titles."""
     arrays: dict[str, Any] = {"params": params, "item_table": world.item_table}
-    if world.recommendable is not None:
-        arrays["recommendable"] = world.recommendable
+    optional = {"recommendable": world.recommendable, "usual_context": world.usual_context}
+    arrays |= {name: value for name, value in optional.items() if value is not None}
     description = {
         "spec": to_dict(spec),
         "network": to_dict(config),
@@ -148,10 +162,8 @@ def load_policy(path: str | Path) -> SavedPolicy:
         feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
         items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
         ids, titles = tuple(items["ids"]), tuple(items["titles"])
-        world = World(
-            item_table=jnp.asarray(arrays["item_table"]),
-            recommendable=jnp.asarray(arrays["recommendable"]) if "recommendable" in arrays else None,
-        )
+        names = {"item_table", "recommendable", "usual_context"} & arrays.keys()
+        world = World(**{name: jnp.asarray(arrays[name]) for name in names})
         params = jax.tree.map(jnp.asarray, arrays["params"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
@@ -159,11 +171,10 @@ def load_policy(path: str | Path) -> SavedPolicy:
         raise InputError(
             f"{folder}: damaged policy ({type(error).__name__}: {error}); train or copy it again."
         ) from None
-    policy = make_policy(spec, config)
-    _check_params(folder, policy, params, world)
+    _check_params(folder, make_policy(spec, config), params, world)
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
-    return SavedPolicy(policy, params, world, spec, feedback, ids, titles, description["step"])
+    return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"])
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:
@@ -187,8 +198,8 @@ def _feedback_value(kind: FeedbackKind, name: str, value: str | None) -> float:
         number = float(value)
     except ValueError:
         raise InputError(f"history: expected ID or ID:NUMBER, got the value {value!r}.") from None
-    if kind.at_least is not None:
-        return float(number >= kind.at_least)
+    if kind.band is not None:
+        return float(kind.band[0] <= number <= kind.band[1])
     if number not in (0.0, 1.0):
         raise InputError(f"history: {name} is 0 or 1, got {value!r}.")
     return number

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxrec.checks import InputError
+from jaxrec.storage.stored import stored_arrays
 
 METRIC = "return"
 
@@ -83,23 +84,30 @@ class Checkpoints:
         """Read step `step` into the shapes, types and shardings of `abstract` (ShapeDtypeStructs)."""
         where = self._folder / str(step)
         try:
-            state = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            self._manager.wait_until_finished()
+            _check_same_arrays(where, abstract)
+            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        except InputError:
+            raise
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged and differing trees
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"{where}: does not fit this run's learner or is damaged ({reason}); "
                 "resume with the recipe it was written by, or delete this step to fall back to the one before."
             ) from None
-        _check_same_shapes(where, state, abstract)
-        return state
 
 
-def _check_same_shapes(where: Path, state: Any, abstract: Any) -> None:
-    """Orbax pads or cuts arrays of another shape in some modes; a resumed run must refuse them."""
-    for (path, got), want in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(abstract), strict=True):
-        if got.shape != want.shape or got.dtype != want.dtype:
+def _check_same_arrays(where: Path, abstract: Any) -> None:
+    """Orbax casts arrays of another type, and in some modes pads or cuts those of another shape: refuse them here."""
+    saved = stored_arrays(where / "default")
+    for path, want in jax.tree_util.tree_leaves_with_path(abstract):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if jax.numpy.issubdtype(want.dtype, jax.dtypes.prng_key):
+            want = jax.eval_shape(jax.random.key_data, want)
+        got = saved.get(name)
+        if got is not None and (got.shape, got.dtype) != (want.shape, want.dtype):
             raise InputError(
-                f"{where}: {jax.tree_util.keystr(path)} has shape {got.shape} {got.dtype}, this run's learner "
+                f"{where}: {name} has shape {got.shape} {got.dtype}, this run's learner "
                 f"wants {want.shape} {want.dtype}; resume with the recipe that wrote it."
             )
 

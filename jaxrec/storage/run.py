@@ -3,8 +3,10 @@
 config.yaml     the recipe as resolved; a run is reproducible from it alone
 metrics.jsonl   a row an update, numbers of the learner only: an interrupted and resumed run writes the same bytes
 timings.jsonl   a row a compiled call, clocks only
+events.*        both for TensorBoard, unless train.tensorboard is false
 checkpoints/    whole learner states
 policy/         what another JAX program needs
+policy_before/  the policy of the run that this one continues, where it continues one
 simulators/     the fitted users that trained and that judge
 """
 
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import write_text
+from jaxrec.storage.files import remove_unfinished, write_text
 
 
 class RunFolder:
@@ -29,6 +31,7 @@ class RunFolder:
         self.timings = self.path / "timings.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.policy = self.path / "policy"
+        self.policy_before = self.path / "policy_before"
         self.simulators = self.path / "simulators"
         self.evaluation = self.path / "evaluation.json"
 
@@ -60,14 +63,20 @@ class RunFolder:
         """Add one row to timings.jsonl."""
         _append(self.timings, [row])
 
-    def cut_back(self, step: int) -> None:
-        """Drop rows behind `step` from metrics.jsonl, and a last row that was cut off by a crash."""
+    def cut_back(self, step: int, *, forget: str = "") -> None:
+        """Drop rows behind `step` from metrics.jsonl, a last row that was cut off by a crash, and of row `step` the
+        value `forget`; remove what a killed process left half-written.
+        """
+        remove_unfinished(self.path)
         if not self.metrics.is_file():
             return
         kept = []
         for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-            if not line.endswith("\n") or json.loads(line)["step"] > step:
+            if not line.endswith("\n") or (row := json.loads(line))["step"] > step:
                 break
+            if row["step"] == step and forget in row:
+                del row[forget]
+                line = _line(row)
             kept.append(line)
         write_text(self.metrics, "".join(kept))
 
@@ -76,4 +85,8 @@ def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("a", encoding="utf-8") as file:
         for row in rows:
             clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-            file.write(json.dumps(clean, allow_nan=False) + "\n")
+            file.write(_line(clean))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"

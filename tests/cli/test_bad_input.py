@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from jaxrec.cli import main
+from jaxrec.data.pseudonyms import VARIABLE
 from tests.recipes import TINY_ENCODER
 
 LOG = "user,item,time,liked\n" + "".join(f"u{u},i{i},{u + i},{(u + i) % 2}\n" for u in range(6) for i in range(30))
 CSV = """\
-data: {source: files, path: DATA, feedback: {liked: {column: liked}}, item_file: "", text: "{title}"}
+data:
+  {source: files, path: DATA, item_file: "", user_key_file: DATA/user.key, feedback: {liked: {column: liked}}}
 encoder: {model: ENCODER, max_length: 32, cache_dir: ""}
 response: {history_length: 4, width: 8, heads: 2, epochs: 1}
 env: {name: logged, slate_size: 2, requests: 2}
@@ -97,7 +99,33 @@ BAD_INPUT = (
     BadInput("an empty recipe", "train BAD", ("recipe.yaml", "env is missing"), write("recipe.yaml", "")),
     BadInput("a recipe without a log", "train BAD", ("data", "log"), write("recipe.yaml", "env: {name: logged}")),
     BadInput("a recipe in another encoding", "train BAD", ("recipe.yaml", "cannot be read as text"), utf16),
-    BadInput("a simulator in a recipe", "train RECIPE env.path=x", ("env.path", "remove it")),
+    BadInput("a simulator that is nowhere", "train RECIPE env.path=x", ("env.path", "no finished simulators", "fit-")),
+    BadInput(
+        "a simulator of another log",
+        "train RECIPE env.path=RUN/simulators data.generated.items=50",
+        ("env.path", "fitted to another log"),
+    ),
+    BadInput(
+        "a damaged validity report",
+        "train RECIPE env.path=RUN/simulators",
+        ("validity.json", "damaged", "fit again"),
+        write("simulators/validity.json", "{}"),
+    ),
+    BadInput(
+        "fitting users without a log",
+        "fit-simulator BAD",
+        ("env.name", "interest_evolution reads no log"),
+        write("recipe.yaml", "env: {name: interest_evolution}"),
+    ),
+    BadInput("fitting what is fitted", "fit-simulator RECIPE env.path=x", ("env.path", "remove it")),
+    BadInput("a simulator in a file", "fit-simulator RECIPE -o RUN/config.yaml", ("config.yaml is a file",)),
+    BadInput("a simulator in a run", "fit-simulator RECIPE -o RUN", ("simulator.json is missing", "-o")),
+    BadInput(
+        "a damaged simulator.json",
+        "fit-simulator RECIPE -o RUN",
+        ("simulator.json", "damaged"),
+        write("simulator.json", "{"),
+    ),
     BadInput(
         "a rate that reaches zero early",
         "train RECIPE learner.anneal_updates=4",
@@ -118,6 +146,24 @@ BAD_INPUT = (
     BadInput("a log with a header only", "train CSV", ("log.csv",), write("log.csv", "user,item,time,liked\n")),
     BadInput(
         "feedback that never differs", "train CSV data.feedback.liked.at_least=-1", ("data.feedback.liked", "one value")
+    ),
+    BadInput("a context that is no column", "train CSV data.context=[itm]", ("log.csv", "'itm'", "data.context[0]")),
+    BadInput("a context that is predicted", "train CSV data.context=[hour,liked]", ("data.context[1]", "'liked'")),
+    BadInput("hours of a counter", "train CSV data.context=[hour]", ("data.context", "seconds", "Take them out")),
+    BadInput("a context of generated users", "train RECIPE data.context=[age]", ("data.context[0]", "'age'", "hour")),
+    BadInput("texts of users who write none", "train CSV data.own_texts=2", ("data.own_texts", "data.columns.review")),
+    BadInput("reviews in no column", "train CSV data.columns.review=words", ("log.csv", "'words'", "columns.review")),
+    BadInput(
+        "more components than reviews",
+        "train CSV data.own_texts=40 data.columns.review=item",
+        ("data.own_texts", "28 training reviews", "lower it"),
+    ),
+    BadInput("a short key", "train CSV", ("user.key", "at least 32 characters", "5"), write("user.key", "short")),
+    BadInput("a folder as key", "train CSV", ("user.key", "JAXREC_USER_KEY"), lambda f: (f / "user.key").mkdir()),
+    BadInput(
+        "a key inside the run",
+        "train CSV --run DATA/new data.user_key_file=DATA/new/user.key",
+        ("data.user_key_file", "lies in", "passed on"),
     ),
     BadInput("a model that is nowhere", "train RECIPE encoder.model=no/such-model", ("no/such-model",)),
     BadInput(
@@ -142,6 +188,14 @@ BAD_INPUT = (
         ("checkpoints", "damaged", "delete"),
         cut("checkpoints/8/default"),
     ),
+    BadInput("a folder of nothing", "inspect nowhere", ("nowhere", "neither a run nor a policy or simulators")),
+    BadInput(
+        "a run to inspect with damaged scores",
+        "inspect RUN",
+        ("metrics", "damaged"),
+        write("checkpoints/8/metrics/metrics", "{"),
+    ),
+    BadInput("a policy to inspect without arrays", "inspect RUN", ("policy", "arrays"), remove("policy/arrays")),
     BadInput("a run that is no folder", "evaluate nowhere", ("nowhere", "not a run folder")),
     BadInput("a run without a policy", "evaluate RUN", ("no policy yet", "--resume"), remove("policy")),
     BadInput(
@@ -172,14 +226,24 @@ BAD_INPUT = (
     BadInput("judging by another log", "evaluate RUN data.generated.items=50", ("evaluate takes data.path",)),
     BadInput("judging by other users", "evaluate RUN evaluate.judge_share=0.2", ("evaluate takes data.path",)),
     BadInput("an item that is not in the log", "recommend RUN --history 0", ("'0'", "catalogue")),
+    BadInput("a user who is not in the log", "recommend RUN --user 4000", ("--user: no such user", "--data")),
+    BadInput("a user and a history", "recommend RUN --user 4 --history 1", ("--user and --history", "one of the two")),
+    BadInput("a log to look nobody up in", "recommend RUN --data DATA", ("--data", "add --user")),
+    BadInput("a user of a bare policy", "recommend RUN/policy --user 4", ("not a run folder", "config.yaml")),
     BadInput("a slate of nothing", "recommend RUN -k 0", ("k:", "at least 1")),
 )
 
 
 @pytest.mark.parametrize("case", BAD_INPUT, ids=lambda case: case.name)
 def test_bad_input_ends_in_one_line_and_leaves_nothing_half_written(
-    case: BadInput, tiny_run: Path, recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+    case: BadInput,
+    tiny_run: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv(VARIABLE)  # the recipe of CSV logs names a file
     run, data, new = tmp_path / "run", tmp_path / "data", tmp_path / "new"
     data.mkdir()
     (data / "log.csv").write_text(LOG)

@@ -9,7 +9,10 @@ import pytest
 
 import jaxrec
 from jaxrec.checks import InputError
-from jaxrec.cli import main
+from jaxrec.cli import experiment, main
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
+from jaxrec.data import load_dataset
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -64,6 +67,22 @@ def test_only_the_newest_items_of_a_long_history_are_read_and_none_is_shown_agai
 def test_histories_that_cannot_be_read_are_refused(tiny_run: Path, history: list[str], k: int, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         jaxrec.load_policy(tiny_run).recommend(history, k)
+
+
+def test_a_user_of_the_generated_log_is_known_by_number(tiny_run: Path, capsys: pytest.CaptureFixture) -> None:
+    data = load_dataset(experiment.log_config(load_config(Config, tiny_run / "config.yaml")), 3)
+    rows = data.log.take(data.log.user == 17)
+    history = [
+        f"{data.catalogue.ids[item]}:{liked:g}" for item, liked in zip(rows.item, rows.feedback[:, 0], strict=True)
+    ]
+    assert len(history) > 6  # longer than the window
+    capsys.readouterr()
+    assert main(["recommend", str(tiny_run), "--user", "17", "-k", "4", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    want = jaxrec.load_policy(tiny_run).recommend(history, 4)
+    assert [item["id"] for item in printed] == [item.id for item in want]
+    assert printed[0]["score"] == want[0].score
+    assert not {entry.split(":")[0] for entry in history} & {item.id for item in want}
 
 
 def test_fifteen_lines_of_plain_jax_give_the_same_scores(tiny_run: Path) -> None:

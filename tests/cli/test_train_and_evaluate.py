@@ -22,12 +22,11 @@ def rows(run: Path) -> list[dict]:
 
 def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
     names = {path.name for path in tiny_run.iterdir()}
-    assert names == {"config.yaml", "metrics.jsonl", "timings.jsonl", "checkpoints", "policy", "simulators"} | (
-        names & {"evaluation.json"}
-    )
+    files = {"config.yaml", "metrics.jsonl", "timings.jsonl", "events.out.tfevents.000000000000"}
+    assert names == files | {"checkpoints", "policy", "simulators"} | (names & {"evaluation.json"})
     assert load_config(Config, tiny_run / "config.yaml") == load_config(Config, recipe)
     assert [row["step"] for row in rows(tiny_run)] == list(range(1, 9))
-    assert {"train", "judge", "validity.json", "log.json"} == {
+    assert {"train", "judge", "validity.json", "validity.html", "log.json"} == {
         path.name for path in (tiny_run / "simulators").iterdir()
     }
 
@@ -149,7 +148,7 @@ def test_help_answers_without_importing_anything_heavy() -> None:
     assert "train" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "recommend"])
+@pytest.mark.parametrize("command", ["train", "fit-simulator", "evaluate", "recommend", "inspect"])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def log_of(rows: list[tuple[int, int]], num_users: int, num_items: int) -> Log:
 
 
 def fixed(values: list[float]):
-    return lambda items, feedback: jnp.broadcast_to(jnp.array(values), (len(items), len(values)))
+    return lambda obs: jnp.broadcast_to(jnp.array(values), (len(obs.history_items), len(values)))
 
 
 def test_metrics_of_several_targets_by_hand() -> None:
@@ -45,7 +47,7 @@ def test_many_targets_agree_with_sorting_by_hand() -> None:
     data = load_dataset(DataConfig(generated=SMALL), 1)
     split = global_time(data.log, 0.3)
     counts = most_popular(split.train)
-    got = held_out_metrics(lambda items, _: score_popular(jnp.asarray(counts), items), split, ks=(20,))
+    got = held_out_metrics(lambda obs: score_popular(jnp.asarray(counts), obs.history_items), split, ks=(20,))
     recall, ndcg = [], []
     for user in np.unique(split.test.user):
         seen = {i for part in (split.train, split.validation) for i in part.item[part.user == user].tolist()}
@@ -65,17 +67,31 @@ def test_the_window_is_right_aligned_and_cut_but_the_whole_history_is_masked() -
     rows = [(0, item) for item in (4, 2, 0, 3, 1)] + [(1, 3), (1, 4), (1, 0)]
     seen = {}
 
-    def score(items, feedback):
-        for row, (window, values) in enumerate(zip(items, feedback, strict=True)):
+    def score(obs):
+        for row, (window, values) in enumerate(zip(obs.history_items, obs.history_feedback, strict=True)):
             if (window >= 0).any():
                 seen[row] = (window.tolist(), values[:, 1].tolist())
-        return jnp.broadcast_to(jnp.array([5.0, 1.0, 4.0, 3.0, 2.0]), (len(items), 5))
+        return jnp.broadcast_to(jnp.array([5.0, 1.0, 4.0, 3.0, 2.0]), (len(obs.history_items), 5))
 
     got = held_out_metrics(score, leave_one_out(log_of(rows, 2, 5)), ks=(1,), history_length=3)
     assert seen[0] == ([2, 0, 3], [2.0, 0.0, 3.0])
     assert seen[1] == ([-1, 3, 4], [0.0, 3.0, 4.0])
     # user 0: only item 1 is open, although the window lacks 4; user 1: item 0 scores highest
     assert got["hit_rate@1"] == 1.0
+
+
+def test_the_context_is_that_of_the_first_row_to_predict() -> None:
+    log = log_of([(0, 0), (0, 1), (0, 2), (0, 3), (1, 4), (1, 5)], 2, 6)
+    log = dataclasses.replace(log, context=np.arange(6, dtype=np.float32)[:, None], context_names=("row",))
+    rows = {"train": [0, 1, 4], "validation": [], "test": [2, 3, 5]}
+    seen = []
+
+    def score(obs):
+        seen.extend(np.asarray(obs.context).tolist())
+        return jnp.zeros((len(obs.history_items), 6))
+
+    held_out_metrics(score, Split(**{name: log.take(np.array(r, int)) for name, r in rows.items()}), ks=(1,))
+    assert seen == [[2.0], [5.0]]
 
 
 def test_a_target_in_the_history_is_a_miss() -> None:
@@ -96,16 +112,16 @@ def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     split = leave_one_out(data.log)
     counts = jnp.asarray(most_popular(split.train))
     score = compiled(score_popular)
-    whole = held_out_metrics(lambda items, _: score(counts, items), split)
+    whole = held_out_metrics(lambda obs: score(counts, obs.history_items), split)
     monkeypatch.setattr(held_out, "BATCH_SCORES", 8 * split.train.num_items)
-    parts = held_out_metrics(lambda items, _: score(counts, items), split)
+    parts = held_out_metrics(lambda obs: score(counts, obs.history_items), split)
     assert whole == pytest.approx(parts, rel=1e-6)
     assert whole["users"] == 120
 
 
 def test_scores_of_the_wrong_shape_and_splits_without_tests_are_refused() -> None:
     split = leave_one_out(log_of([(0, 0), (0, 1), (0, 2)], 1, 4))
-    with pytest.raises(InputError, match=r"score.*expected shape \(1, 4\), got \(1, 3\)"):
+    with pytest.raises(InputError, match=r"score\(obs\): expected shape \(1, 4\), got \(1, 3\)"):
         held_out_metrics(fixed([1.0, 2.0, 3.0]), split)
     with pytest.raises(InputError, match="no test rows"):
         held_out_metrics(fixed([1.0] * 4), leave_one_out(log_of([(0, 0)], 1, 4)))
@@ -124,7 +140,7 @@ def test_simple_recommenders_reproduce_the_reference_on_movielens(real_data) -> 
     for name, (recall, ndcg) in reference.items():
         recommender = SIMPLE_RECOMMENDERS[name]
         fitted, score = jnp.asarray(recommender.fit(split.train)), compiled(recommender.score)
-        got = held_out_metrics(lambda *history, f=fitted, s=score: s(f, *history), split, ks=(10,))
+        got = held_out_metrics(lambda o, f=fitted, s=score: s(f, o.history_items, o.history_feedback), split, ks=(10,))
         assert got["users"] == 610
         assert got["recall@10"] == got["hit_rate@10"] == pytest.approx(recall, rel=0.02)
         assert got["ndcg@10"] == pytest.approx(ndcg, rel=0.02)

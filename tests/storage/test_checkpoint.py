@@ -134,6 +134,15 @@ def test_another_shape_is_refused_with_both_shapes(tmp_path: Path) -> None:
     assert "(5, 2)" in message and "(5, 9)" in message and "resume with the recipe" in message
 
 
+@pytest.mark.parametrize("field", ["half", "users", "step"])
+def test_another_type_is_refused_not_cast(tmp_path: Path, field: str) -> None:
+    saved(tmp_path, {1: 0.0})
+    state = make_state(0)
+    other = {"half": jnp.float32, "users": jnp.bfloat16, "step": jnp.uint32}[field]
+    message = refuses(tmp_path, 1, target(state.replace(**{field: getattr(state, field).astype(other)})))
+    assert f"{field} has shape" in message and jnp.dtype(other).name in message
+
+
 def test_another_number_of_shards_is_refused(tmp_path: Path) -> None:
     saved(tmp_path, {1: 0.0})
     refuses(tmp_path, 1, target(make_state(0, shards=8)))

@@ -1,9 +1,12 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from jaxrec.storage.files import atomic_path, write_json, write_text
+from jaxrec.storage.files import atomic_path, remove_unfinished, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -51,6 +54,40 @@ def test_a_folder_replaces_a_folder_whole(tmp_path: Path) -> None:
             temporary.mkdir()
             (temporary / name).touch()
     assert names(path) == ["new"] and names(tmp_path) == ["policy"]
+
+
+def test_a_replacement_that_fails_brings_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "policy"
+    path.mkdir()
+    (path / "old").touch()
+
+    def refuse(self: Path, target: Path) -> None:
+        assert not path.exists()  # the old folder is aside: this is the moment between the two renames
+        raise OSError("disk gone")
+
+    with pytest.raises(OSError, match="disk gone"), atomic_path(path) as temporary:
+        temporary.mkdir()
+        monkeypatch.setattr(Path, "replace", refuse)
+    assert names(path) == ["old"] and names(tmp_path) == ["policy"]
+
+
+def test_a_writer_that_wrote_nothing_keeps_the_old_folder(tmp_path: Path) -> None:
+    path = tmp_path / "policy"
+    path.mkdir()
+    with pytest.raises(FileNotFoundError), atomic_path(path):
+        pass
+    assert names(tmp_path) == ["policy"]
+
+
+def test_what_killed_processes_left_behind_is_removed_and_what_living_ones_write_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getpid()):
+        (tmp_path / f".policy.{process}.tmp").mkdir()
+        (tmp_path / f".policy.old.{process}.tmp").mkdir()
+        (tmp_path / f".note.json.{process}.tmp").touch()
+    remove_unfinished(tmp_path)
+    assert names(tmp_path) == sorted(f".{name}.{os.getpid()}.tmp" for name in ("policy", "policy.old", "note.json"))
 
 
 def test_json_is_plain_readable_and_strict(tmp_path: Path) -> None:

@@ -86,3 +86,9 @@ def test_cutting_back_to_the_beginning_or_without_metrics_is_fine(run: RunFolder
     run.append_metrics([{"step": 1}])
     run.cut_back(0)
     assert run.metrics.read_text() == ""
+
+
+def test_a_value_of_the_row_to_go_on_from_may_be_forgotten(run: RunFolder) -> None:
+    run.append_metrics([{"step": 1, "loss": 0.1, "score": 1.0}, {"step": 2, "loss": 1e-7, "score": None}])
+    run.cut_back(2, forget="score")
+    assert run.metrics.read_text() == '{"step": 1, "loss": 0.1, "score": 1.0}\n{"step": 2, "loss": 1e-07}\n'

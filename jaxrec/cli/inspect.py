@@ -1,0 +1,240 @@
+"""`jaxrec inspect`: what a folder holds, how far it got and what comes next. Reads no arrays and imports no JAX."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxrec.checks import InputError
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
+from jaxrec.config.users import LoggedConfig
+from jaxrec.storage.run import RunFolder
+from jaxrec.storage.stored import Stored, stored_arrays
+
+COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
+UNJUDGED = -1e30  # how a checkpoint says that it has no return, see `jaxrec.storage.checkpoint`
+
+
+def inspect(path: str, as_json: bool) -> int:
+    """Print the account of a run, a policy or simulators."""
+    account = describe(Path(path))
+    if as_json:
+        print(json.dumps(account, ensure_ascii=False, allow_nan=False))
+    else:
+        from jaxrec.cli.inspect_view import print_account
+
+        print_account(account)
+    return 0
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The account as plain data; raises InputError for folders of another kind and for damaged ones."""
+    for name, describe_kind in KINDS:
+        if (folder / name).is_file():
+            try:
+                return describe_kind(folder)
+            except InputError:
+                raise
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise InputError(f"{folder}: damaged ({reason}); restore it or make it again.") from None
+    raise InputError(
+        f"{folder}: neither a run nor a policy or simulators; give a folder that `jaxrec train` or "
+        "`jaxrec fit-simulator` wrote."
+    )
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """A run at any moment: not begun, half done, killed, finished, judged."""
+    run = RunFolder.open(folder)
+    config = load_config(Config, run.config)
+    metrics, timings = _rows(run.metrics), _rows(run.timings)
+    account = {
+        "kind": "run",
+        "path": str(folder),
+        "updates": {"measured": metrics[-1]["step"] if metrics else 0, "asked": config.train.updates},
+        "recipe": _recipe(config),
+        "simulators": describe_simulators(run.simulators) if run.simulators.is_dir() else None,
+        "policy": _describe_saved(run.policy) if run.policy.is_dir() else None,
+        "checkpoints": _checkpoints(run.checkpoints),
+        "last_metrics": metrics[-1] if metrics else None,
+        "last_timing": next((row for row in reversed(timings) if "seconds" in row), None),
+        "seconds_in_updates": round(sum(row.get("seconds", 0.0) for row in timings), 1),
+        "compile_seconds": next((row[COMPILE] for row in reversed(timings) if COMPILE in row), None),
+        "evaluation": _evaluation(_read(run.evaluation)) if run.evaluation.is_file() else None,
+        "bytes_on_disk": _bytes(folder),
+    }
+    account["missing"], account["next"] = _what_is_left(run, config, account)
+    return account
+
+
+def describe_simulators(folder: Path) -> dict[str, Any]:
+    """The simulators of a run, or a folder of `jaxrec fit-simulator`; what is not fitted yet is missing."""
+    log = _read(folder / "log.json") if (folder / "log.json").is_file() else {}
+    report = _read(folder / "validity.json") if (folder / "validity.json").is_file() else {}
+    return {
+        "kind": "simulators",
+        "path": str(folder),
+        "log": {name: log[name] for name in ("rows", "users", "feedback") if name in log},
+        "validity": {
+            name: {measure: kind[measure] for measure in ("auc", "ece", "base_rate")}
+            for name, kind in report.get("feedback", {}).items()
+        },
+        "fitted": {name: _describe_saved(folder / name) for name in ("train", "judge") if (folder / name).is_dir()},
+        "bytes_on_disk": _bytes(folder),
+    }
+
+
+def _describe_saved(folder: Path) -> dict[str, Any]:
+    """A folder of arrays with a description: a policy or one simulator."""
+    description = _read(folder / "description.json")
+    arrays = stored_arrays(folder / "arrays")
+    table = arrays["item_table"]
+    account = {
+        "kind": description["kind"],
+        "path": str(folder),
+        "version": description["version"],
+        "items": table.shape[0],
+        "recommendable": arrays["recommendable"].size if "recommendable" in arrays else table.shape[0],
+        "item_table": _array(table) | {"bytes": table.nbytes},
+        "bytes_on_disk": _bytes(folder),
+    }
+    if description["kind"] == "policy":
+        params = {name.removeprefix("params."): x for name, x in arrays.items() if name.startswith("params.")}
+        spec = description["spec"]
+        account |= {name: spec[name] for name in ("slate_size", "history_length", "feedback")}
+        account |= {
+            "step": description["step"],
+            "env": spec["name"],
+            "network": description["network"],
+            "parameters": sum(x.size for x in params.values()),
+            "arrays": {name: _array(x) for name, x in params.items()},
+        }
+    else:
+        account |= {"members": description["members"], "users": arrays["begin"].size if "begin" in arrays else None}
+    return account
+
+
+def _recipe(config: Config) -> dict[str, Any]:
+    """The choices that tell runs apart."""
+    env, learner = config.env, config.learner
+    recipe = {"seed": config.seed, "env": env.name, "slate_size": env.slate_size, "reward": dict(env.reward)}
+    if isinstance(env, LoggedConfig):
+        recipe |= {"requests": env.requests, "encoder": config.encoder.model}
+    if config.data is not None:
+        recipe |= {"source": config.data.source, "data": config.data.path}
+    return recipe | {
+        "learner": learner.name,
+        "users": learner.num_users,
+        "horizon": learner.horizon,
+        "learning_rate": learner.learning_rate,
+        "gamma": learner.gamma,
+        "network": learner.policy.encoder,
+        "width": learner.policy.width,
+    }
+
+
+def _checkpoints(folder: Path) -> list[dict[str, Any]]:
+    """Whole states, oldest first; the best one is the earliest of the highest return."""
+    steps = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    found = []
+    for step in steps:
+        score = _read(folder / str(step) / "metrics" / "metrics")["return"]
+        arrays = stored_arrays(folder / str(step) / "default")
+        parts: dict[str, int] = {}
+        for name, x in arrays.items():
+            part = name.split(".")[0]
+            parts[part] = parts.get(part, 0) + x.nbytes
+        found.append(
+            {
+                "step": step,
+                "return": score if score > UNJUDGED else None,
+                "bytes_on_disk": _bytes(folder / str(step)),
+                "bytes_in_memory": parts,
+                "replay": _replay(arrays),
+            }
+        )
+    scores = [row["return"] for row in found if row["return"] is not None]
+    best = next((row for row in found if scores and row["return"] == max(scores)), None)
+    return [row | {"best": row is best} for row in found]
+
+
+def _replay(arrays: dict[str, Stored]) -> dict[str, int] | None:
+    """Transitions that the replay in a state has room for."""
+    rows = arrays.get("replay.rows.terminated")
+    return None if rows is None else {"transitions": rows.size}
+
+
+def _evaluation(account: dict[str, Any]) -> dict[str, Any]:
+    simulators = {
+        name: {who: {key: row[key] for key in ("return", "return_95")} for who, row in section["recommenders"].items()}
+        for name, section in account["simulators"].items()
+    }
+    train = account["simulators"]["train"]
+    return {
+        "step": account["step"],
+        "users": account["users"],
+        "simulators": simulators,
+        "gap_closed": train.get("gap_closed"),
+        "lift_kept": account.get("lift_kept"),
+        "held_out": account.get("held_out", {}).get("policy"),
+    }
+
+
+def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tuple[list[str], str]:
+    """What a finished run has and this one lacks, and the command that goes on."""
+    missing = []
+    simulators, policy, evaluation = account["simulators"], account["policy"], account["evaluation"]
+    fitted = [] if simulators is None else simulators["fitted"]
+    if isinstance(config.env, LoggedConfig):
+        missing += [f"the {name} simulator" for name in ("train", "judge") if name not in fitted]
+    steps = [row["step"] for row in account["checkpoints"]]
+    done = steps[-1] if steps else 0
+    if done < config.train.updates:
+        missing.append(f"updates {done + 1} to {config.train.updates}")
+    if policy is None:
+        missing.append("a policy")
+    if missing:
+        return missing, f"jaxrec train {run.config} --run {run.path} --resume"
+    assert policy is not None
+    if evaluation is None or evaluation["step"] != policy["step"]:
+        return ["an evaluation of this policy"], f"jaxrec evaluate {run.path}"
+    if not policy["history_length"]:
+        return [], ""
+    ids = _read(run.policy / "items.json")["ids"][:2]
+    return [], f"jaxrec recommend {run.path} --history {','.join(ids)}"
+
+
+def _array(x: Stored) -> dict[str, Any]:
+    return {"shape": list(x.shape), "dtype": x.dtype.name}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSONL file without a last one that is being written or was cut off."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; its folder is half copied or damaged, make it again.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore the file or make its folder again.") from None
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# The first file that is there says what a folder is.
+KINDS: tuple[tuple[str, Callable[[Path], dict[str, Any]]], ...] = (
+    ("simulator.json", describe_simulators),
+    ("config.yaml", describe_run),
+    ("description.json", _describe_saved),
+    ("log.json", describe_simulators),
+)

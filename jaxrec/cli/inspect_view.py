@@ -1,0 +1,175 @@
+"""The account of `jaxrec inspect` for reading: sections of labels and values, at most as wide as the terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+LABEL = 19  # columns, the indentation included
+Rows = list[tuple[str, str | list[str]]]  # label and value; the parts of a list stay whole at the end of a line
+
+
+def print_account(account: dict[str, Any]) -> None:
+    """One section after another; colours only on a terminal."""
+    console = Console(highlight=False)
+    titles = {
+        "run": "run of jaxrec train",
+        "policy": "policy for other programs",
+        "simulator": "simulated users",
+        "simulators": "simulated users to train in and to be judged by",
+    }
+    console.print(Text.assemble((account["path"], "bold"), f"  {titles[account['kind']]}"), soft_wrap=True)
+    for heading, rows in SECTIONS[account["kind"]](account):
+        console.print(Text(f"\n{heading}", style="bold cyan"))
+        for label, value in rows:
+            parts = value.split(" ") if isinstance(value, str) else [f"{part}," for part in value[:-1]] + value[-1:]
+            for n, line in enumerate(_lines(parts, console.width - LABEL)):
+                console.print(Text(f"  {'' if n else label}".ljust(LABEL) + line), soft_wrap=True)
+    if account.get("next"):
+        console.print(Text.assemble("\nnext: ", (account["next"], "bold")), soft_wrap=True)
+
+
+def _lines(parts: Sequence[str], width: int) -> list[str]:
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 1 + len(part) > width:
+            lines.append(part)
+        else:
+            lines[-1] += f" {part}"
+    return lines
+
+
+def _run(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    yield "progress", list(_progress(account))
+    yield "recipe", _recipe(account["recipe"])
+    if account["simulators"]:
+        yield "simulators", _simulators(account["simulators"])
+    if account["policy"]:
+        yield f"policy of update {account['policy']['step']}", _policy(account["policy"])
+    if account["checkpoints"]:
+        yield "checkpoints", [(str(row["step"]), _checkpoint(row)) for row in account["checkpoints"]]
+    if account["evaluation"]:
+        yield f"evaluation of update {account['evaluation']['step']}", list(_evaluation(account["evaluation"]))
+
+
+def _progress(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
+    steps = [row["step"] for row in account["checkpoints"]]
+    updates = account["updates"]
+    yield "updates", f"{updates['measured']} of {updates['asked']}, saved up to {steps[-1] if steps else 0}"
+    if account["missing"]:
+        yield "missing", account["missing"]
+    if timing := account["last_timing"]:
+        spent = [f"{account['seconds_in_updates']:,.0f} s in updates", f"{account['compile_seconds']:.0f} s compiling"]
+        yield "speed", [f"{timing['user_steps_per_s']:,} user steps/s", *spent]
+    if metrics := account["last_metrics"]:
+        values = [f"{name} {_number(value)}" for name, value in metrics.items() if name != "step"]
+        yield f"update {metrics['step']}", values
+    yield "on disk", _size(account["bytes_on_disk"])
+
+
+def _recipe(recipe: dict[str, Any]) -> Rows:
+    reward = " + ".join(f"{weight:g} x {name}" for name, weight in recipe["reward"].items())
+    visit = f"{recipe['requests']} slates" if "requests" in recipe else "slates"
+    steps = f"{recipe['users']} users x {recipe['horizon']} steps an update"
+    rates = [f"learning rate {recipe['learning_rate']:g}", f"gamma {recipe['gamma']:g}"]
+    rows: Rows = [
+        ("seed", str(recipe["seed"])),
+        ("users", f"{recipe['env']}, {visit} of {recipe['slate_size']}"),
+        ("reward", reward),
+        ("learner", [recipe["learner"], steps, *rates]),
+        ("network", f"{recipe['network']}, width {recipe['width']}"),
+    ]
+    if "encoder" in recipe:
+        rows.append(("text encoder", recipe["encoder"]))
+    if "source" in recipe:
+        rows.append(("log", f"{recipe['source']} {recipe['data']}".strip()))
+    return rows
+
+
+def _simulators(account: dict[str, Any]) -> Rows:
+    rows: Rows = []
+    if log := account["log"]:
+        rows.append(("log", f"{log['rows']:,} rows of {log['users']:,} users; feedback {', '.join(log['feedback'])}"))
+    for name, kind in account["validity"].items():
+        rows.append((f"fit of {name!r}", [f"{measure} {_number(value)}" for measure, value in kind.items()]))
+    for name in ("train", "judge"):
+        one = account["fitted"].get(name)
+        rows.append((name, "not fitted yet" if one is None else _members(one)))
+    return [*rows, ("on disk", _size(account["bytes_on_disk"]))]
+
+
+def _members(account: dict[str, Any]) -> str:
+    users = "" if account["users"] is None else f", {account['users']:,} users"
+    return f"mean of {account['members']} fits{users}, {account['items']:,} items"
+
+
+def _simulator(account: dict[str, Any]) -> Rows:
+    return [("users", _members(account)), *_items(account)]
+
+
+def _policy(account: dict[str, Any]) -> Rows:
+    hidden = " ".join(str(size) for size in account["network"]["hidden"])
+    network = f"{account['network']['encoder']}, width {account['network']['width']}, hidden {hidden}"
+    reads = f"a history of {account['history_length']} items" if account["history_length"] else "the user's interests"
+    rows: Rows = [
+        ("slates", f"of {account['slate_size']}, from {reads}"),
+        ("network", network),
+        *_items(account),
+        ("parameters", f"{account['parameters']:,} numbers in {len(account['arrays'])} arrays"),
+    ]
+    widest = max(len(name) for name in account["arrays"])
+    return [*rows, *(("", [f"{name:<{widest}}  {_shape(x)}"]) for name, x in account["arrays"].items())]
+
+
+def _items(account: dict[str, Any]) -> Rows:
+    table = account["item_table"]
+    return [
+        ("items", f"{account['items']:,}, of which {account['recommendable']:,} may be recommended"),
+        ("item table", f"{_shape(table)}, {_size(table['bytes'])}"),
+        ("on disk", _size(account["bytes_on_disk"])),
+    ]
+
+
+def _checkpoint(row: dict[str, Any]) -> list[str]:
+    score = "not judged" if row["return"] is None else f"return {row['return']:.3f}"
+    parts = [f"{name} {_size(size)}" for name, size in row["bytes_in_memory"].items() if size >= 1024]
+    room = [f"replay of {row['replay']['transitions']:,} transitions"] if row["replay"] else []
+    return [score + (" (best)" if row["best"] else ""), f"{_size(row['bytes_on_disk'])} on disk", *parts, *room]
+
+
+def _evaluation(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
+    for simulator, recommenders in account["simulators"].items():
+        best_first = sorted(recommenders.items(), key=lambda row: -row[1]["return"])
+        yield f"in {simulator}", [f"{name} {row['return']:.2f} ± {row['return_95']:.2f}" for name, row in best_first]
+    if account["gap_closed"] is not None:
+        yield "gap closed", f"{account['gap_closed']:.1%} of that from best_fixed to greedy_response"
+    if account["lift_kept"] is not None:
+        yield "lift kept", f"{account['lift_kept']:.1%} over most_popular, by other users"
+    if account["held_out"]:
+        chosen = (row for row in account["held_out"].items() if row[0].startswith(("hit_rate", "ndcg")))
+        yield "held-out log", [f"{name} {value:.4f}" for name, value in chosen]
+
+
+def _shape(x: Mapping[str, Any]) -> str:
+    return f"{' x '.join(str(n) for n in x['shape']) or '1'} {x['dtype']}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024  # type: ignore[assignment]
+    return f"{count:.1f} GiB"
+
+
+SECTIONS = {
+    "run": _run,
+    "policy": lambda account: iter([(f"update {account['step']} in {account['env']}", _policy(account))]),
+    "simulator": lambda account: iter([("users and items", _simulator(account))]),
+    "simulators": lambda account: iter([("simulators", _simulators(account))]),
+}

@@ -1,0 +1,163 @@
+"""Simulated beside logged: fitted users are shown what the log's users chose, from positions of the log on.
+
+A visit begins at a row of the log with that user's real history, and shows the items of the rows that follow in slates
+of the environment. What is shown comes from the log, what comes back from the simulator: within a visit users live with
+their simulated answers, as they do in training.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.config.users import LoggedConfig
+from jaxrec.data.log import Log
+from jaxrec.envs import logged
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.histories import row_histories
+from jaxrec.supervised.response import UserHistory
+from jaxrec.types import Array, World
+
+SESSION_GAP_S = 30 * 60  # a longer pause begins another session of the log
+MOST_VISITS = 4096  # of longer logs so many are drawn
+BATCH = 256  # visits simulated at once
+
+
+class Replay(NamedTuple):
+    """Visits that begin at rows of a log, and what the simulator answered."""
+
+    rows: np.ndarray  # [V, n] rows of the log whose items were shown
+    own: np.ndarray  # [V, n] bool, rows of the visit's user; the others fill up where the log ends
+    feedback: np.ndarray  # [V, n, F] simulated
+    length: np.ndarray  # [V] items shown until the user left, at most n
+
+
+def simulated_beside_logged(
+    config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array
+) -> dict[str, Any]:
+    """Feedback rates and session lengths, simulated and logged, over rows `test` [R] bool, the latest of every user.
+
+    The users of `world` start from the rows of `log`; the response model should not have seen the test rows.
+    """
+    key_rates, key_lengths = jax.random.split(key)
+    return {
+        "feedback_rates": feedback_rates(config, world, log, test, key_rates),
+        "session_lengths": session_lengths(config, world, log, test, key_lengths),
+    }
+
+
+def feedback_rates(config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array) -> dict[str, Any]:
+    """Mean feedback of each user over the same rows, by name of the feedback: two distributions over users."""
+    rows = np.flatnonzero(test)
+    first = rows[np.searchsorted(log.user[rows], log.user[rows])]  # of the row's user
+    starts = rows[(rows - first) % (config.requests * config.slate_size) == 0]
+    played = replay(config, world, log, _drawn(starts), test, key)
+    user = log.user[played.rows[played.own]]
+    count = np.bincount(user, minlength=log.num_users)
+    known = count > 0
+    report = {}
+    for b, name in enumerate(log.feedback_names):
+        answers = log.feedback[played.rows, b], played.feedback[..., b]
+        means = [np.bincount(user, x[played.own], log.num_users)[known] / count[known] for x in answers]
+        report[name] = {"users": int(known.sum()), "rows": len(user)} | compared(*means)
+    return report
+
+
+def session_lengths(config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array) -> dict[str, Any]:
+    """Items of a visit: rows of the log without a longer pause, and items shown until simulated users leave.
+
+    Both begin at the same rows: where sessions of the log begin within the test rows.
+    """
+    ticks = ticks_per_second(log.time)
+    if ticks is None or not np.any(log.time % (SESSION_GAP_S * ticks)):
+        return {"left_out": "the log's times are no clock that is finer than half an hour"}
+    pause = np.diff(log.time, prepend=log.time[:1]) > SESSION_GAP_S * ticks
+    begins = np.flatnonzero(pause | (np.diff(log.user, prepend=-1) != 0))
+    rows = np.diff(begins, append=len(log))
+    inside = test[begins]
+    chosen = _drawn(np.arange(int(inside.sum())))
+    starts, lengths = begins[inside][chosen], rows[inside][chosen]
+    if not len(starts):
+        return {"left_out": "no session of the log begins within its test rows"}
+    cap = config.requests * config.slate_size
+    simulated = replay(config, world, log, starts, test, key).length
+    return {
+        "sessions": len(starts),
+        "most_items": cap,
+        "users_leave": config.leave is not None,
+        "logged_share_longer": float((lengths > cap).mean()),
+        "ks_cut_alike": ks_distance(np.minimum(lengths, cap), simulated),
+        **compared(lengths, simulated),
+    }
+
+
+def replay(config: LoggedConfig, world: World, log: Log, starts: np.ndarray, test: np.ndarray, key: Array) -> Replay:
+    """Visits from rows `starts` [V] on, of as many items as the environment allows.
+
+    Where a user's rows end, items of test rows drawn at random fill up. Nobody is made pessimistic.
+    """
+    env = logged.make(dataclasses.replace(config, pessimism=0.0), world)
+    shape = config.requests, config.slate_size
+    rows = starts[:, None] + np.arange(shape[0] * shape[1])
+    own = rows < log.offsets[log.user[starts] + 1][:, None]
+    rows = np.where(own, rows, np.random.default_rng(0).choice(np.flatnonzero(test), rows.shape))
+
+    def visit(key: Array, history: UserHistory, slates: Array, world: World) -> tuple[Array, Array]:
+        def request(carry: tuple, x: tuple) -> tuple:
+            state, here = carry
+            after, out = env.step(x[0], state, x[1], world)
+            return (after, here & ~out.terminated), (out.feedback, here)
+
+        keys = jax.random.split(key, 1 + shape[0])
+        state, _ = env.reset(keys[0], world)
+        state = state.replace(history=history, first=None if state.first is None else history)
+        _, (feedback, here) = jax.lax.scan(request, (state, jnp.asarray(True)), (keys[1:], slates))
+        return feedback.reshape(-1, feedback.shape[-1]), here.sum() * shape[1]
+
+    program, parts = compiled(jax.vmap(visit, in_axes=(0, 0, 0, None))), []
+    for n, begin in enumerate(range(0, len(starts), BATCH)):
+        batch = np.resize(np.arange(begin, min(begin + BATCH, len(starts))), BATCH)  # one shape, one program
+        history = row_histories(log, starts[batch], env.spec.history_length)
+        slates = log.item[rows[batch]].reshape(BATCH, *shape)
+        keys = jax.random.split(jax.random.fold_in(key, n), BATCH)
+        parts.append(jax.device_get(program(keys, history, slates, world)))
+    feedback, length = (np.concatenate(part)[: len(starts)] for part in zip(*parts, strict=True))
+    return Replay(rows, own, feedback, length)
+
+
+def compared(logged: np.ndarray, simulated: np.ndarray) -> dict[str, Any]:
+    """Means, percentiles and KS distance of two samples [N], [M].
+
+    `ks_by_chance` is what the distance of two samples of one distribution exceeds in one case of twenty.
+    """
+    percent = np.linspace(0, 1, 101)
+    return {
+        "logged_mean": float(logged.mean()),
+        "simulated_mean": float(simulated.mean()),
+        "ks": ks_distance(logged, simulated),
+        "ks_by_chance": float(1.358 * (1 / len(logged) + 1 / len(simulated)) ** 0.5),
+        "logged_percentiles": np.quantile(logged, percent, method="inverted_cdf").tolist(),
+        "simulated_percentiles": np.quantile(simulated, percent, method="inverted_cdf").tolist(),
+    }
+
+
+def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest gap between the distribution functions of two samples [N], [M] (Kolmogorov and Smirnov)."""
+    points = np.concatenate([a, b])
+    below = [np.searchsorted(np.sort(x), points, side="right") / len(x) for x in (a, b)]
+    return float(np.abs(below[0] - below[1]).max())
+
+
+def ticks_per_second(time: np.ndarray) -> int | None:
+    """1 for seconds since 1970, 1000 for milliseconds and so on; None where times [R] lie in no such range."""
+    middle = float(np.median(time))
+    return next((ticks for ticks in (1, 10**3, 10**6, 10**9) if 1e8 <= middle / ticks < 1e10), None)  # 1973 to 2286
+
+
+def _drawn(values: np.ndarray) -> np.ndarray:
+    """`MOST_VISITS` of the values in their order, or all of them."""
+    if len(values) <= MOST_VISITS:
+        return values
+    return np.sort(np.random.default_rng(0).choice(values, MOST_VISITS, replace=False))

@@ -1,0 +1,63 @@
+"""A saved policy in another catalogue: what it learned carries over by item id, new items come with their text."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxrec.nets.policy import Items, Policy, make_policy
+from jaxrec.serve.policy import SavedPolicy
+from jaxrec.types import Params, World
+
+RESIDUALS = ("residual_vectors", "residual_bias")  # parameters with a row an item
+
+
+class Deployed(NamedTuple):
+    """A policy ready to score the items of one catalogue."""
+
+    policy: Policy
+    params: Params
+    items: Items
+
+
+def deployed_in(saved: SavedPolicy, ids: tuple[str, ...], world: World) -> Deployed:
+    """The policy as it was deployed, in the rows of the catalogue `ids`, of which `world` has the table.
+
+    Items it knew keep the rows it was trained on; of new ones it reads the row of `world` in histories, and it never
+    recommends what was not recommendable to it.
+    """
+    old, known = _rows(saved.ids, ids)
+    table = np.array(world.item_table)
+    table[known] = np.asarray(saved.world.item_table)[old]
+    params = carried_params(saved, ids)
+    policy = make_policy(dataclasses.replace(saved.spec, num_items=len(ids)), saved.network)
+    items = policy.items(params, World(item_table=jnp.asarray(table)))
+    offered = np.ones(len(saved.ids), bool)
+    if saved.world.recommendable is not None:
+        offered[:] = False
+        offered[np.asarray(saved.world.recommendable)] = True
+    shown = np.zeros(len(ids), bool)
+    shown[known] = offered[old]
+    return Deployed(policy, params, items.replace(bias=jnp.where(jnp.asarray(shown), items.bias, -jnp.inf)))
+
+
+def carried_params(saved: SavedPolicy, ids: tuple[str, ...]) -> Params:
+    """Parameters for the catalogue `ids`: what belongs to one item follows its id and is zero for new items."""
+    old, known = _rows(saved.ids, ids)
+    flat: dict[tuple, Any] = flatten_dict(saved.params)  # type: ignore[assignment]
+    for path, value in flat.items():
+        if path[-1] in RESIDUALS:
+            moved = np.zeros((len(ids), *value.shape[1:]), value.dtype)
+            moved[known] = np.asarray(value)[old]
+            flat[path] = jnp.asarray(moved)
+    return unflatten_dict(flat)
+
+
+def _rows(old_ids: tuple[str, ...], ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the old catalogue and in the new one of the items that are in both."""
+    row = {item: n for n, item in enumerate(old_ids)}
+    pairs = [(row[item], n) for n, item in enumerate(ids) if item in row]
+    both = np.array(pairs, np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]

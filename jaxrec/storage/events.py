@@ -1,0 +1,74 @@
+"""Event files for TensorBoard: the numbers of metrics.jsonl under the same names, with `train/` before them.
+
+RUN/events.out.tfevents.STEP holds what was measured behind update STEP, where its process began. metrics.jsonl stays
+the record; events are for looking at.
+"""
+
+import contextlib
+import importlib.util
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxrec.checks import InputError
+
+PREFIX = "events.out.tfevents."
+WriteRows = Callable[[Iterable[Mapping[str, Any]]], None]  # rows with their `step`, as in metrics.jsonl
+
+
+def check_tensorboard(wanted: bool) -> None:
+    """Raise InputError where events are wanted and the package that writes them is not there."""
+    if wanted and importlib.util.find_spec("tensorboardX") is None:
+        raise InputError(
+            "train.tensorboard: event files need tensorboardX; install it with `pip install tensorboardX`, "
+            "or set train.tensorboard=false."
+        )
+
+
+@contextlib.contextmanager
+def event_file(folder: Path, step: int, wanted: bool = True) -> Iterator[WriteRows]:
+    """Yield what writes rows behind update `step` and, when it returns, has them on disk.
+
+    What an earlier process wrote behind `step` is repeated by a resumed run: readers are told to forget it. Values that
+    are not finite are left out.
+    """
+    check_tensorboard(wanted)
+    if not wanted:
+        yield lambda rows: None
+        return
+    # Records and messages, not `SummaryWriter`: its queue and thread lose what a kill finds in them.
+    from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
+    from tensorboardX.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
+    from tensorboardX.record_writer import RecordWriter
+
+    for path in folder.glob(f"{PREFIX}*"):
+        if path.name >= _name(step):
+            path.unlink()
+    with contextlib.closing(RecordWriter(str(folder / _name(step)))) as file:
+
+        def write(event: Any) -> None:
+            event.wall_time = time.time()
+            file.write(event.SerializeToString())
+
+        def write_rows(rows: Iterable[Mapping[str, Any]]) -> None:
+            for row in rows:
+                values = [
+                    Summary.Value(tag=f"train/{name}", simple_value=value)
+                    for name, value in row.items()
+                    if name != "step" and math.isfinite(value)
+                ]
+                write(Event(step=row["step"], summary=Summary(value=values)))
+            file.flush()
+
+        write(Event(file_version="brain.Event:2"))
+        if step:
+            write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+        file.flush()
+        yield write_rows
+
+
+def _name(step: int) -> str:
+    """Readers take files in the order of their names."""
+    return f"{PREFIX}{step:012d}"

@@ -1,0 +1,44 @@
+"""What an Orbax folder holds: names, shapes and types of its arrays, without JAX and without reading the arrays."""
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorstore  # registers bfloat16 and its like with numpy
+
+
+class Stored(NamedTuple):
+    """One array on disk."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """Numbers in it."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory; the disk holds it compressed."""
+        return self.size * self.dtype.itemsize
+
+
+def stored_arrays(folder: Path) -> dict[str, Stored]:
+    """Arrays by dotted name, such as `params.query.kernel`; random keys are uint32 [..., 2].
+
+    Raises OSError or ValueError where the folder is none of Orbax's or is damaged.
+    """
+    if not (folder / "manifest.ocdbt").is_file():  # TensorStore would find an empty store there
+        raise FileNotFoundError(f"{folder}: no arrays here (manifest.ocdbt is missing).")
+    where = {"driver": "ocdbt", "base": folder.absolute().as_uri() + "/"}
+    store = tensorstore.KvStore.open(where).result()
+    arrays = {}
+    for key in sorted(store.list().result()):
+        name, _, file = key.decode().rpartition("/")
+        if file == ".zarray":
+            header = json.loads(store.read(key).result().value)
+            arrays[name] = Stored(tuple(header["shape"]), np.dtype(header["dtype"]))
+    return arrays

@@ -1,0 +1,75 @@
+"""A finished run goes on with a log that has grown; the generated log with more items stands for it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from jaxrec.cli import main
+from jaxrec.serve import load_policy
+
+GROWN = ("data.generated.items=70", "learner.policy.item_residual=true")
+
+
+@pytest.fixture(scope="module")
+def old_run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("old") / "run"
+    assert main(["train", str(recipe), "--run", str(run), GROWN[1], "train.updates=4"]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def new_run(recipe: Path, old_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("new") / "run"
+    # So small a step that the parameters stay where they began.
+    words = ["train", str(recipe), "--continue", str(old_run), "--run", str(run), *GROWN]
+    assert main([*words, "train.updates=4", "learner.learning_rate=1e-12"]) == 0
+    return run
+
+
+def test_training_goes_on_from_the_old_parameters_and_new_items_can_be_recommended(
+    old_run: Path, new_run: Path
+) -> None:
+    old, new = load_policy(old_run), load_policy(new_run)
+    fresh = sorted(set(new.ids) - set(old.ids))
+    assert fresh and all(int(item) > 60 for item in fresh)
+    for name in ("query", "value", "history", "item_vectors"):
+        chex.assert_trees_all_close(new.params[name], old.params[name], atol=1e-8)
+    place = [new.ids.index(item) for item in old.ids if item in new.ids]
+    kept = [n for n, item in enumerate(old.ids) if item in new.ids]
+    np.testing.assert_allclose(
+        new.params["residual_bias"][np.array(place)], old.params["residual_bias"][np.array(kept)], atol=1e-8
+    )
+    assert set(fresh) & {item.id for item in new.recommend(k=len(new.ids) - 6)}
+    assert not set(fresh) & {item.id for item in old.recommend(k=len(old.ids) - 6)}
+
+
+def test_old_and_new_policy_are_judged_side_by_side(new_run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["evaluate", str(new_run)]) == 0
+    assert "policy_before" in capsys.readouterr().out
+    account = json.loads((new_run / "evaluation.json").read_text())
+    new, old = (account["held_out"][name] for name in ("policy", "policy_before"))
+    assert new.keys() == old.keys()
+    for simulator in account["simulators"].values():
+        assert {"policy", "policy_before"} <= simulator["recommenders"].keys()
+
+
+def test_a_continued_run_is_whole_without_the_old_one(
+    recipe: Path, old_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    moved, run = tmp_path / "old", tmp_path / "run"
+    shutil.copytree(old_run, moved)
+    words = ["train", str(recipe), "--continue", str(moved), "--run", str(run), *GROWN]
+    assert main([*words, "train.updates=4"]) == 0
+    assert "old and new policy" in capsys.readouterr().out
+    shutil.rmtree(moved)
+    assert main([*words, "train.updates=8", "--resume"]) == 0
+    straight = tmp_path / "straight"
+    assert main([*words, "train.updates=8", "--run", str(straight), "--continue", str(old_run)]) == 0
+    first, again = load_policy(run), load_policy(straight)
+    assert first.step == again.step
+    jax.tree.map(np.testing.assert_array_equal, first.params, again.params)

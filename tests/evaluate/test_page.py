@@ -1,0 +1,107 @@
+import html.parser
+import re
+
+import numpy as np
+import pytest
+
+from jaxrec.evaluate.page import findings, validity_page
+from jaxrec.evaluate.replayed import compared
+
+NAME = "liked <& more$>"
+
+
+def make_report() -> dict:
+    """A report of made-up samples in the layout of validity.json."""
+    rng = np.random.default_rng(0)
+    kind = {"base_rate": 0.46, "mean_probability": 0.47, "auc": 0.83, "ece": 0.02, "auc_running_means": 0.8}
+    kind |= {"auc_item_mean": 0.66, "auc_item_count": 0.59}
+    kind["reliability"] = {"rows": [3, 0, 5], "predicted": [0.2, None, 0.9], "observed": [0.3, None, 0.8]}
+    lengths = compared(rng.integers(1, 90, 400), rng.integers(40, 50, 400))
+    return {
+        "test_share": 0.2,
+        "test_rows": 12345,
+        "feedback": {NAME: kind},
+        "rare_items": {
+            "fewer_training_rows_than": 5,
+            "test_rows": 77,
+            "auc": {NAME: 0.71},
+            "auc_without_text": {NAME: None},
+        },
+        "feedback_rates": {NAME: {"users": 400, "rows": 4000} | compared(rng.random(400), rng.random(400) ** 1.1)},
+        "session_lengths": {
+            "sessions": 400,
+            "most_items": 50,
+            "users_leave": True,
+            "logged_share_longer": 0.4,
+            "ks_cut_alike": 0.3,
+        }
+        | lengths,
+    }
+
+
+class Page(html.parser.HTMLParser):
+    """Open tags, their attributes and the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return validity_page(make_report(), "the users of <b>", ["Seed 1 & 2."])
+
+
+def test_the_page_opens_with_the_verdict_and_closes_every_tag(page: str) -> None:
+    seen = Page()
+    seen.feed(page)
+    assert not seen.open
+    assert seen.tags.index("table") < seen.tags.index("svg")
+    assert seen.tags.count("svg") == 3
+    assert "How far to believe the users of <b>" in seen.text
+    assert f"Is '{NAME}' predicted better than by running means?AUC 0.8300above 0.8000yes" in seen.text
+    assert "0.7100" in seen.text  # rare items
+    assert "Seed 1 & 2." in seen.text
+
+
+def test_the_page_needs_nothing_else_and_repeats_no_id(page: str) -> None:
+    seen = Page()
+    seen.feed(page)
+    assert not {"script", "link", "img", "iframe", "object"} & set(seen.tags)
+    loads = [value for name, value in seen.attributes if name in ("src", "href", "xlink:href") and value]
+    assert all(value.startswith("#") for value in loads)
+    assert all(value.startswith("#") for value in re.findall(r"url\(([^)]*)\)", page))
+    ids = {value for name, value in seen.attributes if name == "id"}
+    assert {value[1:] for value in loads} <= ids
+    assert page == validity_page(make_report(), "the users of <b>", ["Seed 1 & 2."])
+
+
+def test_verdicts_say_yes_no_or_why_neither() -> None:
+    report = make_report()
+    assert [finding.answer for finding in findings(report)] == ["yes", "yes", "yes", "no"]
+    report["feedback"][NAME] |= {"auc": 0.79, "ece": 0.03}
+    report["feedback_rates"][NAME] |= {"ks": 0.2, "ks_by_chance": 0.21}
+    report["session_lengths"]["users_leave"] = False
+    assert [finding.answer for finding in findings(report)] == ["no", "no", "too few to tell", "no leave model"]
+    report["feedback"][NAME]["auc"] = None
+    report["session_lengths"] = {"left_out": "no clock"}
+    assert [finding.answer for finding in findings(report)] == ["one kind of rows", "no", "too few to tell"]
+    assert "Visit lengths are not compared: no clock." in validity_page(report, "x", [])

@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.config.data import FeedbackKind
+from jaxrec.config.learners import PolicyConfig
+from jaxrec.nets.policy import catalogue_scores, make_policy
+from jaxrec.serve.carry import carried_params, deployed_in
+from jaxrec.serve.policy import SavedPolicy
+from jaxrec.types import EnvSpec, Observation, World
+
+OLD, NEW = ("a", "b", "c", "d"), ("x", "c", "a", "b", "y")  # d is gone, x and y are new
+SPEC = EnvSpec(name="logged", slate_size=2, num_items=4, feedback=("liked",), history_length=3)
+
+
+@pytest.fixture
+def saved() -> SavedPolicy:
+    network = PolicyConfig(width=4, hidden=(4,), item_residual=True)
+    policy = make_policy(SPEC, network)
+    world = World(item_table=jnp.arange(12.0).reshape(4, 3) / 10, recommendable=jnp.array([0, 1, 3], jnp.int32))
+    params = policy.init(jax.random.key(0), world)
+    params["residual_vectors"] = jnp.arange(16.0).reshape(4, 4)
+    params["residual_bias"] = jnp.array([1.0, 2.0, 3.0, 4.0])
+    return SavedPolicy(network, params, world, SPEC, {"liked": FeedbackKind()}, OLD, OLD, 7)
+
+
+def test_what_belongs_to_an_item_follows_its_id_and_is_zero_for_new_items(saved: SavedPolicy) -> None:
+    params = carried_params(saved, NEW)
+    np.testing.assert_array_equal(params["residual_bias"], [0, 3, 1, 2, 0])
+    np.testing.assert_array_equal(params["residual_vectors"][1], saved.params["residual_vectors"][2])
+    np.testing.assert_array_equal(params["residual_vectors"][0], np.zeros(4))
+    np.testing.assert_array_equal(params["query"]["kernel"], saved.params["query"]["kernel"])
+
+
+def observed(item: int) -> Observation:
+    return Observation(history_items=jnp.array([[-1, -1, item]]), history_feedback=jnp.ones((1, 3, 1)))
+
+
+def test_the_old_policy_scores_old_items_as_before_and_never_shows_what_it_could_not(saved: SavedPolicy) -> None:
+    world = World(item_table=jnp.full((5, 3), 9.0))  # the newer log's rows: all recommendable
+    policy, params, items = deployed_in(saved, NEW, world)
+    history = observed(3)  # b in the new catalogue
+    got = catalogue_scores(policy, params, items, history, world)[0]
+    before = observed(1)
+    want = catalogue_scores(saved.policy, saved.params, saved.items, before, saved.world)[0]
+    assert float(got[2]) == pytest.approx(float(want[0]), rel=1e-5)  # a
+    assert np.isneginf(got[0])  # x, unknown to it
+    assert np.isneginf(got[1])  # c, which was not recommendable
+    assert np.isneginf(got[3])  # b, in the history

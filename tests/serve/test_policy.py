@@ -1,0 +1,135 @@
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import FeedbackKind
+from jaxrec.config.learners import PolicyConfig
+from jaxrec.nets.policy import make_policy
+from jaxrec.serve import SavedPolicy, load_policy, save_policy
+from jaxrec.types import EnvSpec, World
+
+IDS = ("a", "b", "c:1", "d", "e", "f")
+SPEC = EnvSpec(name="logged", slate_size=2, num_items=6, feedback=("liked",), history_length=3)
+CONFIG = PolicyConfig(encoder="mean", width=4, hidden=(4,))
+FEEDBACK = {"liked": FeedbackKind(column="rating", at_least=4.0)}
+
+
+def save(folder: Path, *, spec: EnvSpec = SPEC, shown: list[int] | None = None, step: int = 7) -> tuple[dict, World]:
+    table = jax.random.normal(jax.random.key(0), (6, 5))
+    world = World(item_table=table, recommendable=None if shown is None else jnp.array(shown, jnp.int32))
+    params = make_policy(spec, CONFIG).init(jax.random.key(step), world)
+    save_policy(
+        folder,
+        params=params,
+        world=world,
+        spec=spec,
+        config=CONFIG,
+        feedback=FEEDBACK,
+        items=(IDS, [f"Title of {name}" for name in IDS]),
+        step=step,
+    )
+    return params, world
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> SavedPolicy:
+    save(tmp_path / "policy")
+    return load_policy(tmp_path / "policy")
+
+
+def ids(slate: list) -> list[str]:
+    return [item.id for item in slate]
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    params, world = save(tmp_path / "policy", shown=[0, 2, 3, 5])
+    got = load_policy(tmp_path / "policy")
+    assert jax.tree.structure(got.params) == jax.tree.structure(params)
+    for mine, saved in zip(jax.tree.leaves(got.params), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(mine, saved)
+    np.testing.assert_array_equal(got.world.item_table, world.item_table)
+    np.testing.assert_array_equal(got.world.recommendable, [0, 2, 3, 5])
+    assert (got.spec, got.feedback, got.ids, got.step) == (SPEC, FEEDBACK, IDS, 7)
+    assert got.titles[1] == "Title of b"
+
+
+def test_a_run_folder_leads_to_its_policy(tmp_path: Path) -> None:
+    save(tmp_path / "run" / "policy", step=3)
+    assert load_policy(str(tmp_path / "run")).step == 3
+
+
+def test_a_new_policy_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path / "policy", step=step)
+    assert load_policy(tmp_path / "policy").step == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"]
+
+
+def test_plain_orbax_and_json_read_what_is_saved(tmp_path: Path) -> None:
+    params, world = save(tmp_path / "policy")
+    with ocp.StandardCheckpointer() as checkpointer:
+        arrays = checkpointer.restore(tmp_path / "policy" / "arrays")
+    np.testing.assert_array_equal(arrays["item_table"], world.item_table)
+    np.testing.assert_array_equal(arrays["params"]["query"]["kernel"], params["query"]["kernel"])
+    assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == ["arrays", "description.json", "items.json"]
+
+
+def test_the_order_of_a_set_does_not_matter_but_what_was_thought_of_it_does(policy: SavedPolicy) -> None:
+    def scores(*history: str) -> dict[str, float]:  # the network of this policy reads the mean of the history
+        return {item.id: item.score for item in policy.recommend(history, k=4)}
+
+    assert set(scores("a:5", "c:1:2")) == {"b", "d", "e", "f"}
+    assert scores("a:5", "c:1:2") == pytest.approx(scores("c:1:2", "a:5"), abs=1e-5)
+    assert scores("a:5", "c:1:2") != pytest.approx(scores("a:2", "c:1:5"), abs=1e-3)
+
+
+def test_feedback_is_read_as_the_log_is_and_ids_may_hold_colons(policy: SavedPolicy) -> None:
+    items, feedback = policy.parse_history(["a:4", " b:3.9 ", "c:1", "c:1:5"])
+    np.testing.assert_array_equal(items, [0, 1, 2, 2])
+    assert items.dtype == np.int32 and feedback.dtype == np.float32
+    np.testing.assert_array_equal(feedback[:, 0], [1.0, 0.0, 1.0, 1.0])  # at least 4; without a value: liked
+
+
+def test_an_empty_history_is_one_of_no_rows(policy: SavedPolicy) -> None:
+    items, feedback = policy.parse_history([])
+    assert items.shape == (0,) and feedback.shape == (0, 1)
+    assert len(policy.recommend(k=6)) == 6
+
+
+def test_only_recommendable_items_are_shown_and_never_those_of_the_history(tmp_path: Path) -> None:
+    save(tmp_path / "policy", shown=[0, 2, 3, 5])
+    policy = load_policy(tmp_path / "policy")
+    assert set(ids(policy.recommend(k=4))) == {"a", "c:1", "d", "f"}
+    assert set(ids(policy.recommend(["a", "b", "d", "d"], k=4))) == {"c:1", "f"}  # fewer are left than asked for
+    with pytest.raises(InputError, match="k: expected a value at least 1 and at most 4"):
+        policy.recommend(k=5)
+
+
+def test_a_history_longer_than_the_window_still_hides_its_oldest_items(policy: SavedPolicy) -> None:
+    assert set(ids(policy.recommend(["a", "b", "d", "e"], k=6))) == {"c:1", "f"}
+
+
+@pytest.mark.parametrize(("history", "message"), [("A", "no item 'A' in the catalogue of 6"), ("a:x", "value 'x'")])
+def test_entries_that_name_nothing_are_refused(policy: SavedPolicy, history: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        policy.recommend([history])
+
+
+def test_arrays_of_another_network_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "policy")
+    path = tmp_path / "policy" / "description.json"
+    path.write_text(path.read_text().replace('"width": 4', '"width": 8'))
+    with pytest.raises(InputError, match="arrays and description are not of one policy"):
+        load_policy(tmp_path / "policy")
+
+
+def test_a_run_without_a_policy_says_how_to_get_one(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(InputError, match="no policy yet; `jaxrec train --resume`"):
+        load_policy(tmp_path)
