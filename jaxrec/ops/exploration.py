@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.ops.slates import top_slate, without
+from jaxrec.ops.top_k import top_k
 from jaxrec.types import Array
 
 
@@ -18,6 +19,6 @@ def epsilon_greedy_slate(key: Array, scores: Array, slate_size: int, epsilon: Ar
     best = top_slate(scores, slate_size)  # [..., K]
     lottery = jnp.where(scores > -jnp.inf, jax.random.uniform(key_others, scores.shape), -jnp.inf)
     lottery = without(lottery, best)
-    luck, others = jax.lax.top_k(lottery, slate_size)
+    luck, others = top_k(lottery, slate_size)
     explore = (jax.random.uniform(key_places, best.shape) < epsilon) & (luck > -jnp.inf)
-    return jnp.where(explore, others.astype(jnp.int32), best)
+    return jnp.where(explore, others, best)

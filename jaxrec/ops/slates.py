@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from jaxrec.ops.top_k import top_k
 from jaxrec.types import Array
 
 
 def top_slate(logits: Array, slate_size: int) -> Array:
     """Positions of the `slate_size` highest scores, best first; [..., M] -> [..., K] int32."""
-    return jax.lax.top_k(logits, slate_size)[1].astype(jnp.int32)
+    return top_k(logits, slate_size)[1]
 
 
 def sample_slate(key: Array, logits: Array, slate_size: int) -> Array:

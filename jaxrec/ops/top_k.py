@@ -1,0 +1,64 @@
+"""The K best of each row, computed where the row lies.
+
+XLA runs TopK of rows spread over several devices on one gathered copy (every device then ranks every user). The rows
+are independent, so the partitioner is told here that it may split all axes but the last.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+
+from jaxrec.types import Array
+
+
+def top_k(scores: Array, k: int) -> tuple[Array, Array]:
+    """Values and positions of the k highest scores, best first; [..., M] -> [..., k] and [..., k] int32.
+
+    Equal scores come in the order of their positions. No gradient flows through the values.
+    """
+    values, positions = _under_vmap(k)(jax.lax.stop_gradient(scores))
+    return values, positions.astype(jnp.int32)
+
+
+def _under_vmap(k: int):
+    """A mapped axis is one more leading axis; custom_partitioning has no batching rule of its own."""
+
+    @custom_vmap
+    def rows(scores: Array) -> tuple[Array, Array]:
+        return _by_rows(scores, k)
+
+    @rows.def_vmap
+    def _(_size: int, _batched: list[bool], scores: Array):
+        return rows(scores), (True, True)
+
+    return rows
+
+
+@partial(custom_partitioning, static_argnums=(1,))
+def _by_rows(scores: Array, k: int) -> tuple[Array, Array]:
+    return _local(scores, k)
+
+
+def _local(scores: Array, k: int) -> tuple[Array, Array]:
+    values, positions = jax.lax.top_k(scores, k)
+    return values, positions
+
+
+def _same_sharding(_k: int, _mesh, arguments, _results):
+    return (arguments[0].sharding,) * 2
+
+
+def _partition(k: int, mesh, arguments, _results):
+    rows = arguments[0].sharding
+    return mesh, partial(_local, k=k), (rows, rows), (rows,)
+
+
+_by_rows.def_partition(
+    partition=_partition,
+    infer_sharding_from_operands=_same_sharding,
+    sharding_rule="... m -> ... k, ... k",
+    need_replication_factors=("m",),
+)
