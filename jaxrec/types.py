@@ -6,6 +6,7 @@ one shard, `D` features of one position.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -80,9 +81,14 @@ class EnvSpec:
     feedback: tuple[str, ...]  # names of the F feedback kinds
     reward_weights: tuple[float, ...] = ()  # [F] what one item's feedback is worth; the rest of a reward is the slate's
     num_candidates: int | None = None  # M; None: the whole catalogue, and an action is an item id
+    candidate_size: int = 0  # D, features of documents that are in no table
     user_size: int = 0  # U
     context_size: int = 0  # C
     history_length: int = 0  # H
+    feedback_range: tuple[tuple[float, float], ...] = ()  # [F] lowest and highest; () where unknown
+    user_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `Observation.user`
+    candidate_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `candidate_features`
+    context_range: tuple[float, float] = (-math.inf, math.inf)
     auto_reset: bool = False  # a user who ended is replaced within the step
 
 

@@ -8,12 +8,25 @@ from jaxrec.config.section import section
 
 
 @section
+class ChoiceConfig:
+    """Which shown items a user takes; `jaxrec.envs.choice` has the equations."""
+
+    name: Literal["proportional", "logit", "cascade", "position"] = "proportional"
+    none: float = 1.0  # proportional, logit: score of taking nothing
+    decay: float = 0.85  # cascade: chance to read on after an item not taken; position: attention lost a place
+
+    def __post_init__(self):
+        check_range("env.choice.decay", self.decay, 0, 1)
+
+
+@section
 class InterestEvolutionConfig:
     """RecSim's interest evolution users (the SlateQ experiment)."""
 
     name: Literal["interest_evolution"] = "interest_evolution"
     num_candidates: int = 10
     slate_size: int = 3
+    choice: ChoiceConfig = ChoiceConfig()
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"watch_time": 1.0})
 
     def __post_init__(self):

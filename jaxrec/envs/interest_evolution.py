@@ -5,13 +5,16 @@ RecSim's user model as used for SlateQ (arXiv 1905.12767). Observation: `user` [
 Feedback of each shown document: click (0 / 1), watch_time (minutes), quality (revealed for all that are shown).
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.scipy.special import ndtri
 
-from jaxrec.checks import check_shape
+from jaxrec.checks import InputError, check_shape
 from jaxrec.config.users import InterestEvolutionConfig
+from jaxrec.envs.choice import make_choice
 from jaxrec.envs.rewards import make_reward
 from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
 
@@ -19,7 +22,6 @@ TOPICS = 20
 FEEDBACK = ("click", "watch_time", "quality")
 DOCUMENT_MINUTES = 4.0
 START_BUDGET = 200.0
-NO_CLICK_MASS = 2.0
 NO_CLICK_COST = 0.5
 QUALITY_SD = 0.1
 LEARNING_RATE = 0.3  # of interests
@@ -39,11 +41,6 @@ def topic_quality() -> Array:
     return jnp.concatenate([jnp.linspace(-3.0, 0.0, 14), jnp.linspace(0.0, 3.0, 6)])
 
 
-def choice_weights(user: Array, topics: Array) -> Array:
-    """Unnormalised choice of each shown document and, last, of none; [U], [K] -> [K + 1]."""
-    return jnp.concatenate([user[topics] + 1.0, jnp.full((1,), NO_CLICK_MASS)])
-
-
 def drift(interest: Array, toss: Array) -> Array:
     """Interest in the clicked topic after the click; `toss` is uniform in [0, 1)."""
     delta = LEARNING_RATE * (1.0 - jnp.abs(interest)) * (1.0 - interest)
@@ -54,7 +51,11 @@ def drift(interest: Array, toss: Array) -> Array:
 def make(config: InterestEvolutionConfig) -> Env:
     """Build the environment; `config.reward` weighs the feedback of a slate."""
     num_candidates, slate_size = config.num_candidates, config.slate_size
-    reward_of = make_reward(config.reward, FEEDBACK)
+    reward_of, choice = make_reward(config.reward, FEEDBACK), make_choice(config.choice)
+    if not choice.single:
+        raise InputError(
+            "env.choice.name: these users click one document at most; choose proportional, logit or cascade."
+        )
 
     def topics_from(uniform: Array) -> Array:
         return jnp.minimum((uniform * TOPICS).astype(jnp.int32), TOPICS - 1)
@@ -75,17 +76,15 @@ def make(config: InterestEvolutionConfig) -> Env:
         key: Array, state: InterestEvolutionState, action: Array, params: World
     ) -> tuple[InterestEvolutionState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        # One draw: quality of the shown documents, the choice, the direction of drift, the next candidates.
-        draw = jax.random.uniform(key, (slate_size + 2 + num_candidates,))
+        # One draw: quality of the shown documents, the direction of drift, the next candidates, the choice.
+        draw = jax.random.uniform(key, (slate_size + 1 + num_candidates + choice.draws(slate_size),))
         topics = state.candidates[action]
         quality = topic_quality()[topics] + QUALITY_SD * ndtri(jnp.maximum(draw[:slate_size], 1e-7))
-        cumulative = jnp.cumsum(choice_weights(state.user, topics))
-        choice = (draw[slate_size] * cumulative[-1] >= cumulative[:-1]).sum()
-        click = (jnp.arange(slate_size) == choice).astype(jnp.float32)  # all 0 where choice == K
-        clicked = choice < slate_size
+        click = choice.pick(state.user[topics], draw[slate_size + 1 + num_candidates :])
+        clicked = click.any()
 
-        topic = topics[jnp.minimum(choice, slate_size - 1)]
-        drifted = state.user.at[topic].set(drift(state.user[topic], draw[slate_size + 1]))
+        topic = topics[jnp.argmax(click)]
+        drifted = state.user.at[topic].set(drift(state.user[topic], draw[slate_size]))
         watched = jnp.minimum(state.budget, DOCUMENT_MINUTES)
         gained = BUDGET_PER_QUALITY * watched * (click * quality).sum()
         budget = state.budget + jnp.where(clicked, gained - watched, -NO_CLICK_COST)
@@ -93,7 +92,7 @@ def make(config: InterestEvolutionConfig) -> Env:
         after = InterestEvolutionState(
             user=jnp.where(clicked, drifted, state.user),
             budget=budget,
-            candidates=topics_from(draw[slate_size + 2 :]),
+            candidates=topics_from(draw[slate_size + 1 : slate_size + 1 + num_candidates]),
         )
         feedback = jnp.stack([click, click * watched, quality], axis=-1)
         obs = observe(after)
@@ -114,5 +113,7 @@ def make(config: InterestEvolutionConfig) -> Env:
         reward_weights=tuple(config.reward.get(name, 0.0) for name in FEEDBACK),
         num_candidates=num_candidates,
         user_size=TOPICS,
+        feedback_range=((0.0, 1.0), (0.0, DOCUMENT_MINUTES), (-math.inf, math.inf)),
+        user_range=(-1.0, 1.0),
     )
     return Env(reset, step, World(item_table=jnp.eye(TOPICS)), spec)

@@ -91,6 +91,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         num_items=num_items,
         feedback=names,
         reward_weights=feedback_weights(config.reward, names),
+        feedback_range=((0.0, 1.0),) * len(names),
         context_size=members.context_size,
         history_length=window,
     )

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from jaxrec.checks import InputError
 from jaxrec.envs import make_env
-from jaxrec.envs.interest_evolution import InterestEvolutionState, choice_weights, drift, topic_quality
+from jaxrec.envs.interest_evolution import InterestEvolutionState, drift, topic_quality
 from jaxrec.evaluate.recommenders import myopic, ranking, uniform
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.types import StepOutput
@@ -57,11 +57,6 @@ def test_a_new_user_has_even_interests_a_full_budget_and_candidates_of_all_topic
     np.testing.assert_allclose(jnp.square(state.user).mean(), 1 / 3, atol=0.01)
     share = np.bincount(np.asarray(obs.candidates).ravel(), minlength=20) / 40_000
     np.testing.assert_allclose(share, np.full(20, 0.05), atol=4 * (0.05 * 0.95 / 40_000) ** 0.5)
-
-
-def test_choices_weigh_interest_plus_one_against_two_for_none() -> None:
-    weights = choice_weights(jnp.array([1.0, 0.0, -1.0, 0.5]), jnp.array([0, 2, 3]))
-    np.testing.assert_allclose(weights, [2.0, 0.0, 1.5, 2.0])
 
 
 def test_clicks_follow_the_choice_probabilities() -> None:

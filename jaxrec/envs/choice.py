@@ -1,0 +1,83 @@
+"""Which of the shown items a user takes: named, interchangeable functions of one score an item.
+
+Scores are a user's liking of each shown item, on the user model's own scale. Every model is one pass over K uniforms
+or fewer, so that a step can draw all its randomness at once.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.config.users import ChoiceConfig
+from jaxrec.types import Array
+
+
+class Choice(NamedTuple):
+    """How one user chooses."""
+
+    pick: Callable[[Array, Array], Array]  # (scores [K], uniform [draws]) -> taken [K], 0 or 1
+    draws: Callable[[int], int]  # numbers that `pick` needs for a slate of K
+    single: bool  # at most one item is taken
+
+
+def proportional(config: ChoiceConfig) -> Choice:
+    """P(i) = (s_i + 1) / (sum_j (s_j + 1) + none + 1), for scores from -1 (RecSim's multinomial proportional)."""
+
+    def pick(scores: Array, uniform: Array) -> Array:
+        return _one_of(jnp.maximum(scores + 1.0, 0.0), config.none + 1.0, uniform)
+
+    return Choice(pick, lambda slate_size: 1, single=True)
+
+
+def logit(config: ChoiceConfig) -> Choice:
+    """P(i) = exp(s_i) / (sum_j exp(s_j) + exp(none)) (multinomial logit)."""
+
+    def pick(scores: Array, uniform: Array) -> Array:
+        peak = jnp.maximum(scores.max(), config.none)
+        return _one_of(jnp.exp(scores - peak), jnp.exp(config.none - peak), uniform)
+
+    return Choice(pick, lambda slate_size: 1, single=True)
+
+
+def cascade(config: ChoiceConfig) -> Choice:
+    """Read from the top; take item i with chance sigmoid(s_i) and stop, else read on with chance `decay`.
+
+    The cascade model (Craswell et al., WSDM 2008) with a persistence of `decay`: P(i) = sigmoid(s_i)
+    prod_{j<i} (1 - sigmoid(s_j)) decay.
+    """
+
+    def pick(scores: Array, uniform: Array) -> Array:
+        attraction = jax.nn.sigmoid(scores)
+        reached = jnp.cumprod(jnp.concatenate([jnp.ones(1), (1.0 - attraction[:-1]) * config.decay]))
+        taken = attraction * reached
+        return _one_of(taken, 1.0 - taken.sum(), uniform)
+
+    return Choice(pick, lambda slate_size: 1, single=True)
+
+
+def position(config: ChoiceConfig) -> Choice:
+    """Every item apart: P(i) = sigmoid(s_i) decay^i, i = 0..K-1 (position-based model)."""
+
+    def pick(scores: Array, uniform: Array) -> Array:
+        attention = config.decay ** jnp.arange(scores.shape[0], dtype=scores.dtype)
+        return (uniform < jax.nn.sigmoid(scores) * attention).astype(jnp.float32)
+
+    return Choice(pick, lambda slate_size: slate_size, single=False)
+
+
+def _one_of(weights: Array, none: Array | float, uniform: Array) -> Array:
+    """Take item i with chance weights_i / (sum of weights + none), or nothing; [K], [], [1] -> [K] of 0 and 1."""
+    upper = jnp.cumsum(weights)
+    lower = jnp.concatenate([jnp.zeros(1, upper.dtype), upper[:-1]])  # the very edges: no mark falls between two items
+    mark = uniform[0] * (upper[-1] + none)
+    return ((mark >= lower) & (mark < upper)).astype(jnp.float32)
+
+
+CHOICES = {"proportional": proportional, "logit": logit, "cascade": cascade, "position": position}
+
+
+def make_choice(config: ChoiceConfig) -> Choice:
+    """The choice model that a config names."""
+    return CHOICES[config.name](config)
