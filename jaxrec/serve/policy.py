@@ -131,7 +131,7 @@ def save_policy(
     optional = {"recommendable": world.recommendable, "usual_context": world.usual_context}
     arrays |= {name: value for name, value in optional.items() if value is not None}
     description = {
-        "spec": to_dict(spec),
+        "spec": {name: value for name, value in to_dict(spec).items() if not name.endswith("_range")},
         "network": to_dict(config),
         "feedback": to_dict(feedback),
         "step": step,
