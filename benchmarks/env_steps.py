@@ -1,0 +1,105 @@
+"""How many user steps a second does a simulator make, and what does a user cost?
+
+    python benchmarks/env_steps.py [--env interest_evolution ...] [--users 1024 16384 ...] [--steps 64] [--calls 7]
+
+Nothing learns here. One call is a `lax.scan` over `--steps` steps of all users. The slate is the top K of fresh
+uniforms over what is on offer, users who left are replaced within the step (`auto_reset`), and a checksum over every
+field of every observation and output is carried along, so that nothing can be left out by the compiler. One JSON line
+an environment and number of users: device, versions, compile seconds, bytes of state a user, median and spread over
+the calls; benchmarks/README.md has the table.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.envs import auto_reset, list_envs, make_env
+from jaxrec.ops.slates import top_slate
+from jaxrec.sharding.compile import compiled
+from jaxrec.types import Array, Env, World
+
+NEEDS_FILES = ("logged", "full_matrix")
+
+
+def checksum(tree: Any) -> Array:
+    """One number that depends on every element."""
+    return sum((jnp.asarray(x, jnp.float32).sum() for x in jax.tree.leaves(tree)), jnp.zeros(()))
+
+
+def make_call(env: Env, users: int, steps: int):
+    """A function of (key, states, world) -> (key, states, checksum) that makes `users` x `steps` user steps."""
+    offered = env.spec.num_candidates or env.spec.num_items
+
+    def one(carry: tuple, _: None) -> tuple[tuple, None]:
+        key, state, total, world = carry
+        key, key_slate, key_step = jax.random.split(key, 3)
+        slate = top_slate(jax.random.uniform(key_slate, (offered, users)).T, env.spec.slate_size)
+        state, out = jax.vmap(env.step, in_axes=(0, 0, 0, None))(jax.random.split(key_step, users), state, slate, world)
+        return (key, state, total + checksum(out), world), None
+
+    def call(key: Array, state: Any, world: World) -> tuple[Array, Any, Array]:
+        (key, state, total, _), _ = jax.lax.scan(one, (key, state, jnp.zeros(()), world), length=steps)
+        return key, state, total
+
+    return call
+
+
+def measure(name: str, options: dict, users: int, steps: int, calls: int) -> dict:
+    """Time `calls` calls after one that compiles."""
+    env = auto_reset(make_env(name, **options))
+    key, key_reset = jax.random.split(jax.random.key(0))
+    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(key_reset, users), env.params)
+    state_bytes = sum(x.nbytes for x in jax.tree.leaves(state))
+    started = time.perf_counter()
+    program = compiled(make_call(env, users, steps)).lower(key, state, env.params).compile()
+    compile_s = time.perf_counter() - started
+    key, state, total = jax.block_until_ready(program(key, state, env.params))
+    seconds, processor = [], []
+    for _ in range(calls):
+        started, used = time.perf_counter(), time.process_time()
+        key, state, total = jax.block_until_ready(program(key, state, env.params))
+        seconds.append(time.perf_counter() - started)
+        processor.append(time.process_time() - used)
+    rates = sorted(users * steps / s for s in seconds)
+    if not bool(jnp.isfinite(total)):
+        raise SystemExit(f"{name}: the checksum is {total}")
+    return {
+        "benchmark": "env_steps",
+        "env": name,
+        "options": options,
+        "device": jax.devices()[0].device_kind,
+        "users": users,
+        "steps": steps,
+        "user_steps_per_s": round(statistics.median(rates)),
+        "lowest": round(rates[0]),
+        "highest": round(rates[-1]),
+        "user_steps_per_processor_s": round(users * steps / statistics.median(processor)),
+        "state_bytes_per_user": round(state_bytes / users, 1),
+        "compile_s": round(compile_s, 2),
+        "calls": calls,
+        "versions": {name: version(name) for name in ("jax", "flax")},
+    }
+
+
+def main() -> None:
+    """Measure and print one JSON line an environment and number of users."""
+    families = [name for name in list_envs() if name not in NEEDS_FILES]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", nargs="+", default=families, choices=families)
+    parser.add_argument("--users", type=int, nargs="+", default=[256, 4_096, 65_536])
+    parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--calls", type=int, default=7)
+    options = parser.parse_args()
+    for name in options.env:
+        for users in options.users:
+            print(json.dumps(measure(name, {}, users, options.steps, options.calls)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
