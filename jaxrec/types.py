@@ -85,6 +85,7 @@ class EnvSpec:
     user_size: int = 0  # U
     context_size: int = 0  # C
     history_length: int = 0  # H
+    repeats: bool = False  # items of the history may be shown again
     feedback_range: tuple[tuple[float, float], ...] = ()  # [F] lowest and highest; () where unknown
     user_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `Observation.user`
     candidate_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `candidate_features`

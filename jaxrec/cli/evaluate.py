@@ -13,7 +13,7 @@ from jaxrec.cli.simulators import context_before
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.config.users import LoggedConfig
-from jaxrec.envs import interest_evolution
+from jaxrec.envs import interest_evolution, sardine
 from jaxrec.envs.simulator import load_simulator
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.held_out import held_out_metrics
@@ -41,7 +41,7 @@ def evaluate(run_path: str, overrides: list[str]) -> int:
         account |= _judge_logged(config, run, saved, key)
     else:
         env = experiment.make_environment(config, None)
-        results = _simulate_all(config, env, [env.params], _topic_recommenders(env, saved), key, None)[0]
+        results = _simulate_all(config, env, [env.params], RIVALS[env.spec.name](env, saved), key, None)[0]
         section = report.simulated_section(results)
         report.print_simulated(f"{env.spec.name}, {config.evaluate.users} users", section)
         account["simulators"] = {experiment.TRAIN: section}
@@ -129,6 +129,18 @@ def _topic_recommenders(env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
         "myopic": recommenders.myopic(size),
         "topic_quality": recommenders.ranking(interest_evolution.topic_quality(), size),
     }
+
+
+def _sardine_recommenders(env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
+    size = env.spec.slate_size
+    return {
+        report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
+        "random": recommenders.uniform(size, repeats=True),
+        "greedy_relevance": recommenders.oracle(sardine.relevance, size, repeats=True),
+    }
+
+
+RIVALS = {"interest_evolution": _topic_recommenders, "sardine": _sardine_recommenders}
 
 
 def _simulate_all(

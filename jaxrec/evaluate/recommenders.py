@@ -1,9 +1,11 @@
 """Recommenders to judge a policy against, from chance to the simulator's own oracle.
 
 All of them obey the policy's rules: recommendable items only, nothing that is in the history. With these rules one
-slate for everybody is one ranking for everybody, of which each user gets the first K that are new to them.
+slate for everybody is one ranking for everybody, of which each user gets the first K that are new to them. Where
+`EnvSpec.repeats` allows the history to be shown again, `repeats` does so here.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,21 +31,22 @@ def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None
     return Recommender(choose, arrays)
 
 
-def uniform(slate_size: int) -> Recommender:
+def uniform(slate_size: int, repeats: bool = False) -> Recommender:
     """A slate drawn uniformly."""
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        return top_slate(exclude_history(jax.random.uniform(key, _offer_shape(obs, world)), obs, world), slate_size)
+        scores = jax.random.uniform(key, _offer_shape(obs, world))
+        return top_slate(scores if repeats else exclude_history(scores, obs, world), slate_size)
 
     return Recommender(choose)
 
 
-def ranking(scores: Array, slate_size: int) -> Recommender:
+def ranking(scores: Array, slate_size: int, repeats: bool = False) -> Recommender:
     """One ranking for everybody, by `scores` [I]."""
 
     def choose(scores: Array, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         offered = jnp.broadcast_to(_on_offer(scores, obs, world), _offer_shape(obs, world))
-        return top_slate(exclude_history(offered, obs, world), slate_size)
+        return top_slate(offered if repeats else exclude_history(offered, obs, world), slate_size)
 
     return Recommender(choose, scores)
 
@@ -72,6 +75,16 @@ def greedy(config: LoggedConfig, fitted: World) -> Recommender:
         return top_slate(exclude_history(scores, obs, world), config.slate_size)
 
     return Recommender(choose, fitted)
+
+
+def oracle(scores: Callable[[Any, World], Array], slate_size: int, repeats: bool = False) -> Recommender:
+    """Rank by what only the simulator knows: `scores(env_state [B], world) -> [B, I]`; it plans nothing beyond."""
+
+    def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        offered = _on_offer(scores(env_state, world), obs, world)
+        return top_slate(offered if repeats else exclude_history(offered, obs, world), slate_size)
+
+    return Recommender(choose)
 
 
 def best_fixed(config: LoggedConfig, env: Env, key: Array, users: int = 2048) -> Recommender:

@@ -119,7 +119,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         logits = _scores(query / config.width**0.5, items, obs, world)
         if obs.mask is not None:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
-        return PolicyOutput(exclude_history(logits, obs, world), value)
+        return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value)
 
     return Policy(init, items, apply)
 

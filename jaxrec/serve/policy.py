@@ -78,9 +78,13 @@ class SavedPolicy:
         """The same for a history of item rows [N] int32 with feedback [N, F]."""
         if not self.spec.history_length:
             raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
+        if self.spec.user_size:
+            raise InputError(
+                f"recommend: policies of {self.spec.name} read a simulated user's state beside the history."
+            )
         obs = self._observation(items, feedback, context)
         logits = self.policy.apply(self.params, self.items, obs, self.world).logits
-        if len(items):  # the policy itself knows its window only
+        if len(items) and not self.spec.repeats:  # the policy itself knows its window only
             logits = exclude_history(logits, Observation(history_items=jnp.asarray(items)), self.world)
         check_range("k", k, 1, logits.shape[-1])
         scores, positions = jax.lax.top_k(logits, k)

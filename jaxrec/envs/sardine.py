@@ -1,0 +1,217 @@
+"""SARDINE: position-based clicks, boredom and influence (arXiv 2311.16586); presets in `jaxrec.config.sardine`.
+
+Items are unit vectors over T = 10 topics with two or three topics each, the same for all users; an item's main topic is
+its largest entry. Users are unit vectors u with three to five topics. A shown item e has the score
+slope (<e, u_cur> - offset), by which the choice model decides; with the presets' position model item k is clicked with
+chance sigmoid(score) decay^k, each apart.
+
+After every slate: a topic with `boredom_threshold` clicks or more bores the user for W = `boredom_steps` slates, and
+can do so again afterwards; what counts are the latest 10 clicks of the latest W slates. While anything bores, u_cur is
+0 ("churn_and_return"), or u without the topics that bore ("topic"). Clicks draw u along: u <- normalise(omega u +
+(1 - omega) mean of the clicked items); with `compat` the mean runs over items and topics, as in the published code, so
+that clicks draw all topics towards one another. A new user is first shown a slate at random, with replacement; its
+clicks count for the state, not for the reward. An episode is exactly `requests` slates long and ends by truncation.
+
+Observation: `history_items` [H] and `history_feedback` [H, 1], H = `history_slates` x K: items as they were *shown*,
+clicked or not, top of a slate first, latest slate last; `user` [U = 10], clicks that are remembered of each topic over
+the threshold, at most 1. With `ideal_state` `user` goes on with u_cur [10] and the slates for which each topic will go
+on boring over W [10] (0: does not bore; the published code, and `compat`, say 1 there). `candidates` is None: an action
+is K item ids. Items of the history may be shown again. Feedback: click (0 / 1).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.checks import check_shape
+from jaxrec.config.users import SardineConfig
+from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
+from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, StepOutput, World
+
+TOPICS = 10
+REMEMBERED = 10  # clicks
+ITEM_TOPICS = (2, 3)
+USER_TOPICS = (3, 4, 5)
+FEEDBACK = ("click",)
+
+
+class SardineUsers(struct.PyTreeNode):
+    """Constants of the dynamics; leaves, so that other values are not another program."""
+
+    offset: Array  # []
+    slope: Array  # []
+    omega: Array  # []
+    boredom_threshold: Array  # [] int32
+    choice: ChoiceNumbers
+
+
+class SardineState(struct.PyTreeNode):
+    """One user between two slates."""
+
+    user: Array  # [T] interests u, unit length
+    current: Array  # [T] u_cur, what boredom leaves of them
+    clicked: Array  # [W, K] int32 main topics clicked in the latest slates, newest last, PADDING where not clicked
+    boring: Array  # [T] int32 slates for which a topic will go on boring
+    history_items: Array  # [H] int32
+    history_clicks: Array  # [H]
+    step: Array  # [] int32, slates that were rewarded
+
+
+def unit(vectors: Array) -> Array:
+    """Vectors [..., T] of no negative entry, at unit length; zeros stay zeros."""
+    return jnp.minimum(vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), 1e-8), 1.0)
+
+
+def some_topics(values: Array, marks: Array, count: Array) -> Array:
+    """Unit vectors from uniform `values` [..., T] in the `count` [...] topics with the lowest `marks` [..., T]."""
+    first = jnp.argsort(jnp.argsort(marks, axis=-1), axis=-1) < count[..., None]
+    return unit(jnp.where(first, values, 0.0))
+
+
+def draw_items(key: Array, num_items: int) -> Array:
+    """Item vectors [N, T], half of them with two topics, half with three."""
+    draw = jax.random.uniform(key, (num_items, 2 * TOPICS + 1))
+    count = jnp.where(draw[:, -1] < 0.5, *ITEM_TOPICS)
+    return some_topics(draw[:, :TOPICS], draw[:, TOPICS : 2 * TOPICS], count)
+
+
+def draw_user(draw: Array) -> Array:
+    """A user [T] from uniform numbers [2 T + 1].
+
+    Every topic is kept with chance 0.4, under the condition that three to five are: their number is then a binomial
+    one, cut off, and which they are is a permutation; no draw has to be repeated.
+    """
+    weights = [math.comb(TOPICS, n) * 0.4**n * 0.6 ** (TOPICS - n) for n in USER_TOPICS]
+    count = USER_TOPICS[0] + sum((draw[-1] >= sum(weights[: n + 1]) / sum(weights)).astype(int) for n in range(2))
+    return some_topics(draw[:TOPICS], draw[TOPICS : 2 * TOPICS], jnp.asarray(count))
+
+
+def remembered(clicked: Array) -> Array:
+    """Clicks of each topic among the latest 10 of `clicked` [W, K], newest last: [T] int32."""
+    topics = clicked.reshape(-1)
+    since = jnp.cumsum((topics >= 0)[::-1])[::-1]  # clicks from this one to the newest
+    counted = (topics[:, None] == jnp.arange(TOPICS)[None]) & (since <= REMEMBERED)[:, None]
+    return counted.sum(0, dtype=jnp.int32)
+
+
+def bore(boring: Array, counts: Array, threshold: Array, steps: int) -> Array:
+    """Slates for which topics [T] bore after one more slate, given the clicks `counts` [T] that are remembered."""
+    left = jnp.maximum(boring - 1, 0)
+    return jnp.where((left == 0) & (counts >= threshold), steps, left)
+
+
+def influence(user: Array, rows: Array, click: Array, omega: Array, compat: bool) -> Array:
+    """Interests [T] after `click` [K] on items `rows` [K, T]; `compat` averages over topics, too."""
+    mean = (click[:, None] * rows).sum(0) / jnp.maximum(click.sum(), 1.0)
+    if compat:
+        mean = jnp.broadcast_to(mean.mean(), mean.shape)
+    return jnp.where(click.any(), unit(omega * user + (1.0 - omega) * mean), user)
+
+
+def relevance(state: SardineState, params: World) -> Array:
+    """<e, u_cur> of every item, by which relevance ranks, for users [B]: [B, I]. What only an oracle knows."""
+    return jnp.einsum("bt,it->bi", state.current, params.item_table, precision="highest")
+
+
+def show(
+    config: SardineConfig, state: SardineState, slate: Array, uniform: Array, params: World
+) -> tuple[SardineState, Array]:
+    """Show one slate [K] to a user, who clicks by `uniform` [draws] -> the user afterwards, clicks [K]."""
+    users: SardineUsers = params.users
+    rows = params.item_table[slate].astype(jnp.float32)
+    liking = (rows * state.current[None]).sum(-1)  # no product of matrices: accelerators round those
+    choice = make_choice(config.choice_model, users.choice)
+    click = choice.pick(users.slope * (liking - users.offset), uniform)
+    topics = jnp.where(click > 0, jnp.argmax(rows, axis=-1).astype(jnp.int32), PADDING)
+    clicked = jnp.concatenate([state.clicked[1:], topics[None]])
+    boring = bore(state.boring, remembered(clicked), users.boredom_threshold, config.boredom_steps)
+    user = influence(state.user, rows, click, users.omega, config.compat)
+    lost = (boring > 0).any() if config.boredom == "churn_and_return" else boring > 0
+    after = SardineState(
+        user=user,
+        current=jnp.where(lost, 0.0, user),
+        clicked=clicked,
+        boring=boring,
+        history_items=jnp.concatenate([state.history_items, slate])[slate.shape[0] :],
+        history_clicks=jnp.concatenate([state.history_clicks, click])[slate.shape[0] :],
+        step=state.step + 1,
+    )
+    return after, click
+
+
+def observe(config: SardineConfig, state: SardineState, params: World) -> Observation:
+    """What the agent sees of a user."""
+    counts, threshold = remembered(state.clicked), params.users.boredom_threshold
+    user = jnp.minimum(counts.astype(jnp.float32) / threshold.astype(jnp.float32), 1.0)
+    if config.ideal_state:
+        left = jnp.where((state.boring == 0) & config.compat, config.boredom_steps, state.boring)
+        user = jnp.concatenate([user, state.current, left.astype(jnp.float32) / config.boredom_steps])
+    return Observation(user=user, history_items=state.history_items, history_feedback=state.history_clicks[:, None])
+
+
+def make(config: SardineConfig) -> Env:
+    """Build the environment; `config.reward` weighs the clicks of a slate."""
+    values, length = config.values, config.history_length
+    slate_size, num_items = values.slate_size, values.num_items
+    reward_of, draws = make_reward(config.reward, FEEDBACK), make_choice(config.choice_model).draws(slate_size)
+
+    def reset(key: Array, params: World) -> tuple[SardineState, Observation]:
+        # One draw: interests and their topics, the first slate, its clicks.
+        draw = jax.random.uniform(key, (2 * TOPICS + 1 + slate_size + draws,))
+        user, first, clicks = jnp.split(draw, [2 * TOPICS + 1, 2 * TOPICS + 1 + slate_size])
+        interests = draw_user(user)
+        start = SardineState(
+            user=interests,
+            current=interests,
+            clicked=jnp.full((config.boredom_steps, slate_size), PADDING, jnp.int32),
+            boring=jnp.zeros(TOPICS, jnp.int32),
+            history_items=jnp.full(length, PADDING, jnp.int32),
+            history_clicks=jnp.zeros(length),
+            step=jnp.asarray(-1, jnp.int32),
+        )
+        slate = jnp.minimum((first * num_items).astype(jnp.int32), num_items - 1)
+        state, _ = show(config, start, slate, clicks, params)
+        return state, observe(config, state, params)
+
+    def step(key: Array, state: SardineState, action: Array, params: World) -> tuple[SardineState, StepOutput]:
+        check_shape("action", action, (slate_size,))
+        after, click = show(config, state, action, jax.random.uniform(key, (draws,)), params)
+        feedback, obs = click[:, None], observe(config, after, params)
+        return after, StepOutput(
+            obs=obs,
+            reward=reward_of(feedback),
+            terminated=jnp.asarray(False),
+            truncated=after.step >= values.requests,
+            feedback=feedback,
+            final_obs=obs,
+        )
+
+    spec = EnvSpec(
+        name="sardine",
+        slate_size=slate_size,
+        num_items=num_items,
+        feedback=FEEDBACK,
+        reward_weights=feedback_weights(config.reward, FEEDBACK),
+        feedback_range=((0.0, 1.0),),
+        user_size=TOPICS * (3 if config.ideal_state else 1),
+        user_range=(0.0, 1.0),
+        history_length=length,
+        repeats=True,
+    )
+    return Env(reset, step, make_world(config), spec)
+
+
+def make_world(config: SardineConfig) -> World:
+    """Items by `item_seed`, and the constants of the dynamics."""
+    values = config.values
+    users = SardineUsers(
+        offset=jnp.asarray(values.offset, jnp.float32),
+        slope=jnp.asarray(values.slope, jnp.float32),
+        omega=jnp.asarray(values.omega, jnp.float32),
+        boredom_threshold=jnp.asarray(values.boredom_threshold, jnp.int32),
+        choice=choice_numbers(config.choice_model),
+    )
+    return World(item_table=draw_items(jax.random.key(config.item_seed), values.num_items), users=users)
