@@ -3,6 +3,7 @@
 RecSim's user model as used for SlateQ (arXiv 1905.12767). Observation: `user` [U = 20] interests and `candidates`
 [M] topic ids, resampled at reset and after every step; the item table is the identity over topics. No history.
 Feedback of each shown document: click (0 / 1), watch_time (minutes), quality (revealed for all that are shown).
+The numbers of the model are leaves of `InterestEvolutionUsers` in `World.users`.
 """
 
 import math
@@ -21,11 +22,6 @@ from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
 TOPICS = 20
 FEEDBACK = ("click", "watch_time", "quality")
 DOCUMENT_MINUTES = 4.0
-START_BUDGET = 200.0
-NO_CLICK_COST = 0.5
-QUALITY_SD = 0.1
-LEARNING_RATE = 0.3  # of interests
-BUDGET_PER_QUALITY = 0.9 / 3.4  # minutes won or lost per minute watched and unit of quality
 
 
 class InterestEvolutionState(struct.PyTreeNode):
@@ -36,14 +32,39 @@ class InterestEvolutionState(struct.PyTreeNode):
     candidates: Array  # [M] int32 topics
 
 
+class InterestEvolutionUsers(struct.PyTreeNode):
+    """The numbers of the model, [] unless said otherwise."""
+
+    start_budget: Array  # minutes
+    document_minutes: Array  # length of every document
+    no_click_cost: Array  # minutes of looking around
+    quality_sd: Array  # of documents about their topic's mean
+    learning_rate: Array  # of interests
+    budget_per_quality: Array  # minutes won or lost per minute watched and unit of quality
+    topic_quality: Array  # [20] mean quality of each topic
+
+
 def topic_quality() -> Array:
     """Mean quality of each topic, [20]: fourteen from -3 to 0, then six from 0 to 3."""
     return jnp.concatenate([jnp.linspace(-3.0, 0.0, 14), jnp.linspace(0.0, 3.0, 6)])
 
 
-def drift(interest: Array, toss: Array) -> Array:
+def published_users() -> InterestEvolutionUsers:
+    """The numbers of the SlateQ experiment."""
+    return InterestEvolutionUsers(
+        start_budget=jnp.float32(200.0),
+        document_minutes=jnp.float32(DOCUMENT_MINUTES),
+        no_click_cost=jnp.float32(0.5),
+        quality_sd=jnp.float32(0.1),
+        learning_rate=jnp.float32(0.3),
+        budget_per_quality=jnp.float32(0.9 / 3.4),
+        topic_quality=topic_quality(),
+    )
+
+
+def drift(interest: Array, toss: Array, learning_rate: Array | float = 0.3) -> Array:
     """Interest in the clicked topic after the click; `toss` is uniform in [0, 1)."""
-    delta = LEARNING_RATE * (1.0 - jnp.abs(interest)) * (1.0 - interest)
+    delta = learning_rate * (1.0 - jnp.abs(interest)) * (1.0 - interest)
     liked = toss < (interest + 1.0) / 2.0
     return jnp.clip(jnp.where(liked, interest + delta, interest - delta), -1.0, 1.0)
 
@@ -67,7 +88,7 @@ def make(config: InterestEvolutionConfig) -> Env:
         draw = jax.random.uniform(key, (TOPICS + num_candidates,))
         state = InterestEvolutionState(
             user=2.0 * draw[:TOPICS] - 1.0,
-            budget=jnp.asarray(START_BUDGET, jnp.float32),
+            budget=jnp.array(params.users.start_budget),  # a copy: states are donated, world parameters are not
             candidates=topics_from(draw[TOPICS:]),
         )
         return state, observe(state)
@@ -76,18 +97,19 @@ def make(config: InterestEvolutionConfig) -> Env:
         key: Array, state: InterestEvolutionState, action: Array, params: World
     ) -> tuple[InterestEvolutionState, StepOutput]:
         check_shape("action", action, (slate_size,))
+        users: InterestEvolutionUsers = params.users
         # One draw: quality of the shown documents, the direction of drift, the next candidates, the choice.
         draw = jax.random.uniform(key, (slate_size + 1 + num_candidates + choice.draws(slate_size),))
         topics = state.candidates[action]
-        quality = topic_quality()[topics] + QUALITY_SD * ndtri(jnp.maximum(draw[:slate_size], 1e-7))
+        quality = users.topic_quality[topics] + users.quality_sd * ndtri(jnp.maximum(draw[:slate_size], 1e-7))
         click = choice.pick(state.user[topics], draw[slate_size + 1 + num_candidates :])
         clicked = click.any()
 
         topic = topics[jnp.argmax(click)]
-        drifted = state.user.at[topic].set(drift(state.user[topic], draw[slate_size]))
-        watched = jnp.minimum(state.budget, DOCUMENT_MINUTES)
-        gained = BUDGET_PER_QUALITY * watched * (click * quality).sum()
-        budget = state.budget + jnp.where(clicked, gained - watched, -NO_CLICK_COST)
+        drifted = state.user.at[topic].set(drift(state.user[topic], draw[slate_size], users.learning_rate))
+        watched = jnp.minimum(state.budget, users.document_minutes)
+        gained = users.budget_per_quality * watched * (click * quality).sum()
+        budget = state.budget + jnp.where(clicked, gained - watched, -users.no_click_cost)
 
         after = InterestEvolutionState(
             user=jnp.where(clicked, drifted, state.user),
@@ -116,4 +138,4 @@ def make(config: InterestEvolutionConfig) -> Env:
         feedback_range=((0.0, 1.0), (0.0, DOCUMENT_MINUTES), (-math.inf, math.inf)),
         user_range=(-1.0, 1.0),
     )
-    return Env(reset, step, World(item_table=jnp.eye(TOPICS)), spec)
+    return Env(reset, step, World(item_table=jnp.eye(TOPICS), users=published_users()), spec)
