@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrec.encoder import encode, load_encoder
-    from jaxrec.envs import auto_reset, list_envs, make_env
+    from jaxrec.envs import auto_reset, episode_statistics, list_envs, make_env, randomize
     from jaxrec.learn import list_learners, make_learner
     from jaxrec.serve import load_policy
 
@@ -13,24 +13,28 @@ __version__ = "0.1.0"
 __all__ = [
     "auto_reset",
     "encode",
+    "episode_statistics",
     "list_envs",
     "list_learners",
     "load_encoder",
     "load_policy",
     "make_env",
     "make_learner",
+    "randomize",
 ]
 
 # Imported on first use, so that `import jaxrec` and `jaxrec --help` stay instant.
 _ROOMS = {
     "auto_reset": "jaxrec.envs",
     "encode": "jaxrec.encoder",
+    "episode_statistics": "jaxrec.envs",
     "list_envs": "jaxrec.envs",
     "list_learners": "jaxrec.learn",
     "load_encoder": "jaxrec.encoder",
     "load_policy": "jaxrec.serve",
     "make_env": "jaxrec.envs",
     "make_learner": "jaxrec.learn",
+    "randomize": "jaxrec.envs",
 }
 
 

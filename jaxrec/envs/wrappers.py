@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxrec.envs.statistics import keep_last
 from jaxrec.types import Array, Env, StepOutput, World
 
 
@@ -19,6 +20,7 @@ def auto_reset(env: Env) -> Env:
         key_step, key_reset = jax.random.split(key)
         after, out = env.step(key_step, state, action, params)
         fresh, first_obs = env.reset(key_reset, params)
+        fresh = keep_last(fresh, after)
         done = out.terminated | out.truncated
 
         def choose(new, old):

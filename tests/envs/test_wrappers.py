@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +7,8 @@ import numpy as np
 import pytest
 from flax import struct
 
-from jaxrec.envs import auto_reset, make_env
+from jaxrec.checks import InputError
+from jaxrec.envs import auto_reset, episode_statistics, make_env, randomize
 from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
 
 LEAVES_AFTER, CUT_AFTER = 3, 5
@@ -121,3 +123,93 @@ def test_a_new_user_has_a_budget_of_their_own() -> None:
     assert not np.array_equal(out.obs.user, out.final_obs.user)
     np.testing.assert_array_equal(after.user, out.obs.user)
     np.testing.assert_array_equal(after.candidates, out.obs.candidates)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda env: episode_statistics(auto_reset(env)), lambda env: auto_reset(episode_statistics(env))]
+)
+def test_statistics_count_the_running_and_the_last_episode_in_either_order(wrap: Callable[[Env], Env]) -> None:
+    env = wrap(counting_env())
+    state, _ = env.reset(jax.random.key(0), env.params)
+    step, seen = jax.jit(env.step), []
+    for n, annoying in enumerate([0, 0, 0, 0, 0, 1, 1, 1, 0]):  # cut after five steps, left after three, one more
+        state, _ = step(jax.random.key(n), state, jnp.array([annoying]), env.params)
+        seen.append([state.total, state.steps, state.last_total, state.last_steps, state.episodes])
+    counters = np.array(seen).tolist()
+    assert counters[3] == [4, 4, 0, 0, 0]
+    assert counters[4] == [0, 0, 5, 5, 1]
+    assert counters[6] == [2, 2, 5, 5, 1]
+    assert counters[7] == [0, 0, 3, 3, 2]
+    assert counters[8] == [1, 1, 3, 3, 2]
+
+
+def test_statistics_of_many_users_are_their_own_and_their_mean_leaves_out_who_never_ended() -> None:
+    env = episode_statistics(auto_reset(counting_env()))
+    state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 3), env.params)
+    step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, 0, None)))
+    assert jnp.isnan(state.last_mean)
+    for n in range(4):
+        keys = jax.random.split(jax.random.key(n), 3)
+        state, _ = step(keys, state, jnp.array([[0], [1], [1]]), env.params)
+    assert state.steps.tolist() == [4, 1, 1] and state.last_steps.tolist() == [0, 3, 3]
+    assert state.last_mean == 3.0
+
+
+def test_statistics_without_auto_reset_stay_at_the_end_of_the_episode() -> None:
+    env = episode_statistics(counting_env())
+    state, _ = env.reset(jax.random.key(0), env.params)
+    for n in range(3):
+        state, out = env.step(jax.random.key(n), state, jnp.array([1]), env.params)
+    assert out.terminated and state.total == state.last_total == 3.0
+
+
+def own_numbers(**ranges: tuple[float, float]) -> Env:
+    return randomize(make_env("interest_evolution"), ranges)
+
+
+def test_every_user_draws_numbers_of_their_own_within_the_bounds() -> None:
+    env = own_numbers(start_budget=(100.0, 300.0), topic_quality=(-1.0, 1.0))
+    keys = jax.random.split(jax.random.key(0), 2000)
+    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, env.params)
+    budget, quality = state.drawn["start_budget"], state.drawn["topic_quality"]
+    assert budget.shape == (2000,) and quality.shape == (2000, 20)
+    assert budget.min() >= 100 and budget.max() <= 300 and jnp.unique(budget).size > 1900
+    assert abs(budget.mean() - 200) < 4 * 200 / 12**0.5 / 2000**0.5
+    assert jnp.abs(quality).max() <= 1 and abs(jnp.corrcoef(quality[:, 0], quality[:, 1])[0, 1]) < 0.1
+    np.testing.assert_array_equal(state.env_state.budget, budget)  # the reset lives by them too
+
+
+def test_numbers_last_a_users_life_reach_the_step_and_are_drawn_anew_at_auto_reset() -> None:
+    env = auto_reset(own_numbers(document_minutes=(1.0, 2.0)))
+    keys = jax.random.split(jax.random.key(1), 64)
+    state, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, env.params)
+    step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, None, None)))
+    first = state.drawn["document_minutes"]
+    after, out = step(keys, state, jnp.array([0, 1, 2]), env.params)
+    np.testing.assert_array_equal(after.drawn["document_minutes"], first)
+    clicked = out.reward > 0
+    assert clicked.sum() > 10
+    np.testing.assert_array_equal(out.reward[clicked], first[clicked])
+    gone = after.replace(env_state=after.env_state.replace(budget=jnp.full(64, 1e-3)))
+    after, out = step(jax.random.split(jax.random.key(2), 64), gone, jnp.array([0, 1, 2]), env.params)
+    again = after.drawn["document_minutes"]
+    np.testing.assert_array_equal(again != first, out.terminated)
+    assert out.terminated.any() and again.min() >= 1 and again.max() <= 2
+    assert env.params.users.document_minutes == 4.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: own_numbers(start_budge=(1.0, 2.0)), "no 'start_budge'; did you mean 'start_budget'"),
+        (lambda: own_numbers(start_budget=(2.0, 1.0)), "randomize.start_budget, highest: expected a value at least 2"),
+        (lambda: own_numbers(start_budget=(0.0, float("inf"))), "randomize.start_budget: expected a value"),
+        (lambda: own_numbers(start_budget=3.0), r"expected \(lowest, highest\), got 3.0"),
+        (lambda: randomize(counting_env(), {"x": (0.0, 1.0)}), "the users of counting have no numbers"),
+        (lambda: randomize(auto_reset(counting_env()), {}), "write auto_reset"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_one_line(make: Callable[[], Env], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,85 @@
+"""Domain randomisation: every user lives by numbers of their own."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.checks import InputError, check_name, check_range
+from jaxrec.types import Array, Env, Observation, StepOutput, World
+
+
+class RandomizedState(struct.PyTreeNode):
+    """A wrapped state and the user's own numbers."""
+
+    env_state: Any
+    drawn: dict[str, Array]  # by field of `World.users`, of that field's shape
+
+
+def randomize(env: Env, ranges: Mapping[str, tuple[float, float]]) -> Env:
+    """Draw fields of `World.users` uniformly from `ranges` at every reset, for every user apart.
+
+    `randomize(env, {"start_budget": (100.0, 300.0)})`. The drawn numbers replace those of the world parameters for the
+    whole episode, are kept in the state (`RandomizedState.drawn`) and drawn anew for a user who replaces another:
+    `auto_reset(randomize(env, ...))`, in this order. Numbers of a field with several are drawn one by one. Raises
+    InputError for fields that are no real numbers, for empty ranges and the other order.
+    """
+    if env.spec.auto_reset:
+        raise InputError("randomize: new users would keep the numbers of old ones; write auto_reset(randomize(...)).")
+    shapes = _shapes(env, ranges)
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+
+    def draw(key: Array) -> dict[str, Array]:
+        uniform, drawn, start = jax.random.uniform(key, (sum(sizes.values()),)), {}, 0
+        for name, (low, high) in ranges.items():
+            part = uniform[start : start + sizes[name]].reshape(shapes[name])
+            drawn[name] = jnp.clip(low + (high - low) * part, low, high)
+            start += sizes[name]
+        return drawn
+
+    def reset(key: Array, params: World) -> tuple[RandomizedState, Observation]:
+        key_draw, key_reset = jax.random.split(key)
+        drawn = draw(key_draw)
+        state, obs = env.reset(key_reset, _own(params, drawn))
+        return RandomizedState(state, drawn), obs
+
+    def step(key: Array, state: RandomizedState, action: Array, params: World) -> tuple[RandomizedState, StepOutput]:
+        after, out = env.step(key, state.env_state, action, _own(params, state.drawn))
+        return RandomizedState(after, state.drawn), out
+
+    spec = dataclasses.replace(env.spec, feedback_range=())  # may depend on the numbers
+    return env._replace(reset=reset, step=step, spec=spec)
+
+
+def _own(params: World, drawn: dict[str, Array]) -> World:
+    return params.replace(users=params.users.replace(**drawn))
+
+
+def _shapes(env: Env, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the fields to draw; raises InputError where a name or a range is wrong."""
+    known = _numbers(env.params.users)
+    if not known:
+        raise InputError(f"randomize: the users of {env.spec.name} have no numbers of their own to draw.")
+    for name, bounds in ranges.items():
+        check_name(f"randomize({env.spec.name!r})", name, known)
+        if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+            raise InputError(f"randomize.{name}: expected (lowest, highest), got {bounds!r}.")
+        for bound in bounds:
+            if not isinstance(bound, int | float):
+                raise InputError(f"randomize.{name}: expected numbers, got {bound!r}.")
+            check_range(f"randomize.{name}", bound)
+        check_range(f"randomize.{name}, highest", bounds[1], bounds[0])
+    return {name: known[name].shape for name in ranges}
+
+
+def _numbers(users: Any) -> dict[str, Array]:
+    """Fields of a user model that hold real numbers, at most one row of them."""
+    if not dataclasses.is_dataclass(users):
+        return {}
+    values = {field.name: getattr(users, field.name) for field in dataclasses.fields(users)}
+    arrays = {name: jnp.asarray(value) for name, value in values.items() if isinstance(value, Array | float)}
+    return {name: x for name, x in arrays.items() if jnp.issubdtype(x.dtype, jnp.floating) and x.ndim <= 1}
