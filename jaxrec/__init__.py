@@ -1,11 +1,21 @@
 """Recommenders that read text with a language model and learn by reinforcement, on the accelerator."""
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrec.encoder import encode, load_encoder
-    from jaxrec.envs import auto_reset, episode_statistics, list_envs, make_env, randomize
+    from jaxrec.envs import (
+        auto_reset,
+        episode_statistics,
+        list_envs,
+        make_env,
+        randomize,
+        to_gymnasium,
+        to_gymnasium_vector,
+        to_gymnax,
+    )
     from jaxrec.learn import list_learners, make_learner
     from jaxrec.serve import load_policy
 
@@ -21,6 +31,9 @@ __all__ = [
     "make_env",
     "make_learner",
     "randomize",
+    "to_gymnasium",
+    "to_gymnasium_vector",
+    "to_gymnax",
 ]
 
 # Imported on first use, so that `import jaxrec` and `jaxrec --help` stay instant.
@@ -35,6 +48,9 @@ _ROOMS = {
     "make_env": "jaxrec.envs",
     "make_learner": "jaxrec.learn",
     "randomize": "jaxrec.envs",
+    "to_gymnasium": "jaxrec.envs",
+    "to_gymnasium_vector": "jaxrec.envs",
+    "to_gymnax": "jaxrec.envs",
 }
 
 
@@ -46,3 +62,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_ROOMS])
+
+
+if "gymnasium" in sys.modules and hasattr(sys.modules["gymnasium"], "register"):
+    importlib.import_module("jaxrec.gym")  # its ids, for whoever uses Gymnasium

@@ -1,12 +1,15 @@
 """Wrappers: an Env in, an Env out."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
+from jaxrec.checks import check_range
 from jaxrec.envs.statistics import keep_last
-from jaxrec.types import Array, Env, StepOutput, World
+from jaxrec.types import Array, Env, Observation, StepOutput, World
 
 
 def auto_reset(env: Env) -> Env:
@@ -29,3 +32,27 @@ def auto_reset(env: Env) -> Env:
         return choose(fresh, after), out.replace(obs=choose(first_obs, out.obs), final_obs=out.obs)
 
     return env._replace(step=step, spec=dataclasses.replace(env.spec, auto_reset=True))
+
+
+class LimitedState(struct.PyTreeNode):
+    """A wrapped state and the steps of its episode."""
+
+    env_state: Any
+    steps: Array  # [] int32
+
+
+def time_limit(env: Env, steps: int) -> Env:
+    """Cut sessions after `steps` steps: truncated, unless the user left at that very step."""
+    check_range("time_limit", steps, 1)
+
+    def reset(key: Array, params: World) -> tuple[LimitedState, Observation]:
+        state, obs = env.reset(key, params)
+        return LimitedState(state, jnp.zeros((), jnp.int32)), obs
+
+    def step(key: Array, state: LimitedState, action: Array, params: World) -> tuple[LimitedState, StepOutput]:
+        after, out = env.step(key, state.env_state, action, params)
+        taken = state.steps + 1
+        cut = (taken >= steps) & ~out.terminated
+        return LimitedState(after, taken), out.replace(truncated=out.truncated | cut)
+
+    return env._replace(reset=reset, step=step)

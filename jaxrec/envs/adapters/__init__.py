@@ -1,0 +1,100 @@
+"""Environments for other libraries: `to_gymnax`, `to_gymnasium`, `to_gymnasium_vector`.
+
+The libraries are optional: each is imported when its adapter is made.
+"""
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from jaxrec.checks import InputError
+from jaxrec.envs.adapters.actions import make_actions
+from jaxrec.envs.adapters.observations import make_view
+from jaxrec.envs.registry import make_env
+from jaxrec.envs.wrappers import time_limit
+from jaxrec.types import Env
+
+if TYPE_CHECKING:
+    from jaxrec.envs.adapters.gymnasium_env import UserEnv
+    from jaxrec.envs.adapters.gymnasium_vector import UsersVectorEnv
+    from jaxrec.envs.adapters.gymnax_env import GymnaxEnv
+
+
+def to_gymnax(
+    env: Env, *, actions: str = "", observation: str = "vector", history: str = "mean", max_steps: int = 10_000
+) -> "GymnaxEnv":
+    """Give `env` the interface of gymnax 1.0: `reset(key, params)`, `step(key, state, action, params)` and the rest.
+
+    `actions`: "scores" (K > 1 unless told otherwise), "permutations", "combinations" or, where K = 1, "slate"
+    (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or "dict"; `history`:
+    "mean" or "rows" of the vector (`jaxrec.envs.adapters.observations`). Users who end are replaced, as gymnax does:
+    hand over the plain environment. `max_steps` becomes the default of `params.max_steps_in_episode`.
+    """
+    module = _adapter("gymnax_env", "to_gymnax", "gymnax")
+    actions = actions or ("slate" if env.spec.slate_size == 1 else "scores")
+    return module.GymnaxEnv(env, make_actions(env, actions), make_view(env, observation, history), max_steps)
+
+
+def to_gymnasium(
+    env: Env, *, actions: str = "slate", observation: str = "vector", history: str = "mean", repeats: str = "replace"
+) -> "UserEnv":
+    """Give `env` the interface of Gymnasium: one user, `reset(seed=...)` and `step(action)`, NumPy in and out.
+
+    `actions`: "slate" (MultiDiscrete, Discrete where K = 1), "scores", "permutations" or "combinations"; `repeats`:
+    what to do with a slate that names a position twice, "replace" or "refuse"; the rest as in `to_gymnax`. Hand over
+    the plain environment, not an auto-reset one.
+    """
+    module = _adapter("gymnasium_env", "to_gymnasium", "gymnasium")
+    return module.UserEnv(env, make_actions(env, actions), make_view(env, observation, history), repeats)
+
+
+def to_gymnasium_vector(
+    env: Env,
+    num_envs: int,
+    *,
+    actions: str = "slate",
+    observation: str = "vector",
+    history: str = "mean",
+    repeats: str = "replace",
+    autoreset_mode: Any = "NextStep",
+) -> "UsersVectorEnv":
+    """Many users at once as one `gymnasium.vector.VectorEnv`; a step is one compiled call for all of them.
+
+    `autoreset_mode`: one of `gymnasium.vector.AutoresetMode` or its value: "NextStep" (Gymnasium's default),
+    "SameStep" or "Disabled"; the rest as in `to_gymnasium`.
+    """
+    module = _adapter("gymnasium_vector", "to_gymnasium_vector", "gymnasium")
+    actions_of, view = make_actions(env, actions), make_view(env, observation, history)
+    return module.UsersVectorEnv(env, num_envs, actions_of, view, repeats, autoreset_mode)
+
+
+ADAPTER_OPTIONS = ("actions", "observation", "history", "repeats", "autoreset_mode")
+
+
+def make_user(name: str, **options: Any) -> "UserEnv":
+    """`gymnasium.make("jaxrec/...", **options)`: options of `to_gymnasium`, the others are those of `make_env`."""
+    ours, theirs = _split(options)
+    return to_gymnasium(make_env(name, **theirs), **ours)
+
+
+def make_users(name: str, num_envs: int = 1, max_episode_steps: int | None = None, **options: Any) -> "UsersVectorEnv":
+    """`gymnasium.make_vec("jaxrec/...", vectorization_mode="vector_entry_point", **options)`."""
+    ours, theirs = _split(options)
+    env = make_env(name, **theirs)
+    if max_episode_steps is not None:
+        env = time_limit(env, max_episode_steps)
+    return to_gymnasium_vector(env, num_envs, **ours)
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    ours = {name: value for name, value in options.items() if name in ADAPTER_OPTIONS}
+    return ours, {name: value for name, value in options.items() if name not in ours}
+
+
+def _adapter(module: str, function: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"jaxrec.envs.adapters.{module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != extra:
+            raise
+        raise InputError(f'{function}: {extra} is not installed; pip install "jaxrec[{extra}]".') from None

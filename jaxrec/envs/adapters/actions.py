@@ -1,0 +1,115 @@
+"""Actions of other libraries and the slates they stand for.
+
+slate          K positions, [K] int (a single one, [], where K = 1)
+scores         a score a position, [M] float; the slate is the K best, best first
+permutations   one number for every slate, order counts: M! / (M - K)! of them
+combinations   one number for every set of K positions, shown in increasing order: M! / (K! (M - K)!)
+
+Positions are those of the candidates or, where there are none, of the recommendable items. Items that may not be shown
+(`Observation.mask`; those of the history where the whole catalogue is on offer) and repeated positions never reach the
+users: such a place of the slate gets the first free position that the slate does not name.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.checks import InputError, check_name
+from jaxrec.nets.policy import exclude_history, to_items
+from jaxrec.ops.slates import top_slate
+from jaxrec.types import Array, Env, Observation, World
+
+KINDS = ("slate", "scores", "permutations", "combinations")
+MOST_NUMBERED = 20_000  # slates that are worth a number each
+
+
+class Actions(NamedTuple):
+    """One way to name slates."""
+
+    kind: str
+    num_positions: int  # M
+    slate_size: int  # K
+    count: int  # slates that have a number; M for a slate of one position, 0 for scores and longer slates
+    to_slate: Callable[[Array, Observation, World], Array]  # action -> slate [K] that `Env.step` takes
+
+
+def make_actions(env: Env, kind: str) -> Actions:
+    """Actions of a `kind` for the slates of `env`; raises InputError for unknown kinds and too many slates."""
+    check_name("actions", kind, KINDS)
+    m, k = num_positions(env), env.spec.slate_size
+    if kind == "scores":
+        return Actions(kind, m, k, 0, _from_scores(env, m))
+    if kind == "slate":
+        mend = _mended(env, m)
+        return Actions(kind, m, k, m if k == 1 else 0, lambda a, obs, world: mend(jnp.reshape(a, (k,)), obs, world))
+    numbered, count = (math.perm, math.comb)[kind == "combinations"](m, k), MOST_NUMBERED
+    if numbered > count:
+        raise InputError(f"actions: {numbered} {kind} are too many to number (at most {count}); choose 'scores'.")
+    list_all = itertools.permutations if kind == "permutations" else itertools.combinations
+    table, mend = np.array(list(list_all(range(m), k)), np.int32), _mended(env, m)
+    return Actions(kind, m, k, numbered, lambda a, obs, world: mend(jnp.asarray(table)[a], obs, world))
+
+
+def num_positions(env: Env) -> int:
+    """M, or the number of recommendable items where an action is an item id."""
+    if env.spec.num_candidates is not None:
+        return env.spec.num_candidates
+    return env.spec.num_items if env.params.recommendable is None else env.params.recommendable.shape[0]
+
+
+def mend_slate(slate: Array, allowed: Array) -> Array:
+    """Replace positions that repeat an earlier one or are not `allowed` [M]; slate [K] -> [K] without repetition.
+
+    Each gets the first allowed position that is named nowhere in the slate, else the first unused one.
+    """
+    place = jnp.arange(allowed.shape[0], dtype=slate.dtype)
+    named = (place[:, None] == slate[None, :]).any(1)
+    used, mended = jnp.zeros_like(allowed), []
+    for k in range(slate.shape[0]):
+        free = ~used
+        preference = 4 * (free & allowed & ~named) + 2 * (free & allowed) + free
+        wanted = slate[k]
+        keep = allowed[wanted] & ~used[wanted]
+        position = jnp.where(keep, wanted, jnp.argmax(preference).astype(slate.dtype))
+        used = used | (place == position)
+        mended.append(position)
+    return jnp.stack(mended)
+
+
+def _mended(env: Env, m: int) -> Callable[[Array, Observation, World], Array]:
+    plain = env.spec.slate_size == 1
+
+    def mend(slate: Array, obs: Observation, world: World) -> Array:
+        slate, allowed = slate.astype(jnp.int32), _allowed(env, m, obs, world)
+        if not plain or allowed is not None:
+            slate = mend_slate(slate, jnp.ones(m, bool) if allowed is None else allowed)
+        return _items(env, slate, obs, world)
+
+    return mend
+
+
+def _from_scores(env: Env, m: int) -> Callable[[Array, Observation, World], Array]:
+    def best(scores: Array, obs: Observation, world: World) -> Array:
+        allowed = _allowed(env, m, obs, world)
+        scores = jnp.nan_to_num(scores.astype(jnp.float32))
+        scores = scores if allowed is None else jnp.where(allowed, scores, -jnp.inf)
+        return _items(env, top_slate(scores, env.spec.slate_size), obs, world)
+
+    return best
+
+
+def _allowed(env: Env, m: int, obs: Observation, world: World) -> Array | None:
+    """Which positions may be shown, [M] bool; None: all of them."""
+    allowed = obs.mask
+    if env.spec.num_candidates is None and obs.history_items is not None:
+        unseen = exclude_history(jnp.zeros(m), obs, world) == 0
+        allowed = unseen if allowed is None else allowed & unseen
+    return None if allowed is None else allowed.astype(bool)
+
+
+def _items(env: Env, positions: Array, obs: Observation, world: World) -> Array:
+    return positions if env.spec.num_candidates is not None else to_items(positions, obs, world)

@@ -1,0 +1,154 @@
+"""One user with the interface of Gymnasium, and the spaces that both of its adapters share; imports gymnasium."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+
+from jaxrec.checks import InputError, check_name
+from jaxrec.envs.adapters.actions import Actions
+from jaxrec.envs.adapters.observations import Bounds, View
+from jaxrec.sharding.compile import compiled
+from jaxrec.types import Array, Env, Observation, StepOutput, World
+
+REPEATS = ("replace", "refuse")
+
+
+class Stream(NamedTuple):
+    """One user and the key of everything random that is still to come."""
+
+    key: Array  # [] typed PRNG key
+    env_state: Any
+    obs: Observation  # what the next action answers
+
+
+class Core(NamedTuple):
+    """Pure functions of one user: what a reset and a step are; vectors map them."""
+
+    reset: Callable[[Array, World], tuple[Stream, Any]]  # key -> stream, shown observation
+    step: Callable[[Stream, Array, World], tuple[Stream, Any, StepOutput]]
+
+
+def make_core(env: Env, actions: Actions, view: View) -> Core:
+    """Resets and steps that take one key of the stream each; raises InputError where users are replaced already."""
+    if env.spec.auto_reset:
+        raise InputError(
+            "to_gymnasium: Gymnasium asks for resets itself; hand over an environment without auto_reset."
+        )
+
+    def reset(key: Array, world: World) -> tuple[Stream, Any]:
+        rest, used = jax.random.split(key)
+        env_state, obs = env.reset(used, world)
+        return Stream(rest, env_state, obs), view.show(obs, world)
+
+    def step(stream: Stream, action: Array, world: World) -> tuple[Stream, Any, StepOutput]:
+        rest, used = jax.random.split(stream.key)
+        slate = actions.to_slate(action, stream.obs, world)
+        env_state, out = env.step(used, stream.env_state, slate, world)
+        return Stream(rest, env_state, out.obs), view.show(out.obs, world), out
+
+    return Core(reset, step)
+
+
+def seed_words(generator: np.random.Generator) -> np.ndarray:
+    """Two words [2] uint32 of a generator: a key of a user's stream."""
+    return generator.integers(2**32, size=2, dtype=np.uint32)
+
+
+class UserEnv(gymnasium.Env):
+    """One user at a time. `step` has `info["feedback"]`: [K, F] of the shown items, named in `feedback_names`."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  Gymnasium's own type
+
+    def __init__(self, env: Env, actions: Actions, view: View, repeats: str):
+        check_name("repeats", repeats, REPEATS)
+        core = make_core(env, actions, view)
+        self._reset, self._step = compiled(core.reset), compiled(core.step)
+        self._world, self._actions, self._repeats = env.params, actions, repeats
+        self._key: Array | None = None
+        self._stream: Stream | None = None
+        self.feedback_names, self.layout = env.spec.feedback, dict(view.layout)
+        self.observation_space, self.action_space = observation_space(view), action_space(actions)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin with a new user: the same one after the same `seed`; without it the stream of users goes on."""
+        super().reset(seed=seed)
+        if seed is not None or self._key is None:
+            self._key = jax.random.wrap_key_data(jnp.asarray(seed_words(self.np_random)))
+        self._stream, obs = self._reset(self._key, self._world)
+        self._key = self._stream.key
+        return to_numpy(obs), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Show one slate."""
+        if self._stream is None:
+            raise InputError("step: no user is there yet; call reset first.")
+        action = checked(action, self.action_space, self._actions, self._repeats)
+        self._stream, obs, out = self._step(self._stream, action, self._world)
+        self._key = self._stream.key
+        flags = bool(out.terminated), bool(out.truncated)
+        return to_numpy(obs), float(out.reward), *flags, {"feedback": np.array(out.feedback)}
+
+
+def to_numpy(tree: Any) -> Any:
+    """Own, writable arrays."""
+    return jax.tree.map(np.array, tree)
+
+
+def checked(action: Any, space: spaces.Space, actions: Actions, repeats: str) -> np.ndarray:
+    """Give the action(s) as an array of the space's shape; raises InputError for what the space does not hold."""
+    array = np.asarray(action)
+    if array.shape != space.shape:
+        raise InputError(f"action: expected shape {space.shape}, got {array.shape}.")
+    if not actions.count and actions.kind == "scores":
+        if not np.isfinite(array).all():
+            raise InputError("action: expected finite scores, got NaN or infinity.")
+        return array.astype(np.float32)
+    top = actions.count or actions.num_positions
+    if not np.issubdtype(array.dtype, np.integer) or (array.size and not 0 <= array.min() <= array.max() < top):
+        raise InputError(f"action: expected whole numbers from 0 to {top - 1}, got {_short(array)}.")
+    if repeats == "refuse" and actions.kind == "slate" and actions.slate_size > 1:
+        slates = np.sort(array.reshape(-1, actions.slate_size), axis=1)
+        if (slates[:, 1:] == slates[:, :-1]).any():
+            raise InputError(f"action: a position twice in one slate, {_short(array)}; repeats='replace' mends it.")
+    return array.astype(np.int32)
+
+
+def _short(array: np.ndarray) -> str:
+    return np.array2string(array, threshold=12, separator=", ").replace("\n", "")
+
+
+def action_space(actions: Actions) -> spaces.Space:
+    """Space of one user's actions."""
+    if actions.count:
+        return spaces.Discrete(actions.count)
+    if actions.kind == "scores":
+        return spaces.Box(-1.0, 1.0, (actions.num_positions,), np.float32)
+    return spaces.MultiDiscrete([actions.num_positions] * actions.slate_size)
+
+
+def observation_space(view: View) -> spaces.Space:
+    """Space of one user's observations: a Box, or a Dict of Box, MultiDiscrete (ids on offer) and MultiBinary."""
+    if view.kind == "dict":
+        return spaces.Dict({name: _field_space(name, bounds) for name, bounds in view.bounds.items()})
+    return _box(_joined(view.bounds))
+
+
+def _joined(parts: Mapping[str, Bounds]) -> Bounds:
+    return Bounds(np.concatenate([p.low for p in parts.values()]), np.concatenate([p.high for p in parts.values()]))
+
+
+def _field_space(name: str, bounds: Bounds) -> spaces.Space:
+    if name == "mask":
+        return spaces.MultiBinary(bounds.low.size)
+    if name == "candidates":
+        return spaces.MultiDiscrete(bounds.high.astype(np.int64) + 1, dtype=np.int32)
+    return _box(bounds)
+
+
+def _box(bounds: Bounds) -> spaces.Box:
+    return spaces.Box(bounds.low, bounds.high, bounds.low.shape, bounds.low.dtype.type)
