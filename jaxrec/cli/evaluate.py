@@ -13,9 +13,9 @@ from jaxrec.cli.simulators import context_before
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.config.users import LoggedConfig
-from jaxrec.envs import interest_evolution
 from jaxrec.envs.simulator import load_simulator
 from jaxrec.evaluate import recommenders, report
+from jaxrec.evaluate.baselines import baselines
 from jaxrec.evaluate.held_out import held_out_metrics
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
@@ -41,7 +41,9 @@ def evaluate(run_path: str, overrides: list[str]) -> int:
         account |= _judge_logged(config, run, saved, key)
     else:
         env = experiment.make_environment(config, None)
-        results = _simulate_all(config, env, [env.params], _topic_recommenders(env, saved), key, None)[0]
+        policy = recommenders.learned(saved.policy, env.spec.slate_size, (saved.params, saved.items))
+        rivals = {report.POLICY: policy, **baselines(env.spec)}
+        results = _simulate_all(config, env, [env.params], rivals, key, None)[0]
         section = report.simulated_section(results)
         report.print_simulated(f"{env.spec.name}, {config.evaluate.users} users", section)
         account["simulators"] = {experiment.TRAIN: section}
@@ -119,16 +121,6 @@ def _logged_recommenders(
     else:
         rivals["item_knn"] = recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size)
     return rivals
-
-
-def _topic_recommenders(env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
-    size = env.spec.slate_size
-    return {
-        report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
-        "random": recommenders.uniform(size),
-        "myopic": recommenders.myopic(size),
-        "topic_quality": recommenders.ranking(interest_evolution.topic_quality(), size),
-    }
 
 
 def _simulate_all(

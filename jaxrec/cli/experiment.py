@@ -14,11 +14,12 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import InterestEvolutionConfig, LoggedConfig
+from jaxrec.config.users import LoggedConfig
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.data.context import in_columns
 from jaxrec.encoder import embed_texts, load_encoder
-from jaxrec.envs import interest_evolution, logged
+from jaxrec.envs import logged
+from jaxrec.envs.registry import MAKERS
 from jaxrec.envs.simulator import LoggedUsers
 from jaxrec.evaluate.simulate import ItemFacts
 from jaxrec.serve import SavedPolicy
@@ -81,9 +82,9 @@ def embed(config: Config, texts: Sequence[str]) -> np.ndarray:
 
 def make_environment(config: Config, world: World | None) -> Env:
     """The environment of the recipe, without auto-reset."""
-    if isinstance(config.env, InterestEvolutionConfig):
-        return interest_evolution.make(config.env)
-    return logged.make(config.env, world)
+    if isinstance(config.env, LoggedConfig):
+        return logged.make(config.env, world)
+    return MAKERS[config.env.name](config.env)
 
 
 def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:

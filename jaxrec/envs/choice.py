@@ -9,9 +9,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from jaxrec.config.users import ChoiceConfig
 from jaxrec.types import Array
+
+
+class ChoiceNumbers(struct.PyTreeNode):
+    """The constants of a choice model as arrays: other values are not another program, users may differ in them."""
+
+    none: Array  # []
+    decay: Array  # []
 
 
 class Choice(NamedTuple):
@@ -22,7 +30,7 @@ class Choice(NamedTuple):
     single: bool  # at most one item is taken
 
 
-def proportional(config: ChoiceConfig) -> Choice:
+def proportional(config: ChoiceConfig | ChoiceNumbers) -> Choice:
     """P(i) = (s_i + 1) / (sum_j (s_j + 1) + none + 1), for scores from -1 (RecSim's multinomial proportional)."""
 
     def pick(scores: Array, uniform: Array) -> Array:
@@ -31,7 +39,7 @@ def proportional(config: ChoiceConfig) -> Choice:
     return Choice(pick, lambda slate_size: 1, single=True)
 
 
-def logit(config: ChoiceConfig) -> Choice:
+def logit(config: ChoiceConfig | ChoiceNumbers) -> Choice:
     """P(i) = exp(s_i) / (sum_j exp(s_j) + exp(none)) (multinomial logit)."""
 
     def pick(scores: Array, uniform: Array) -> Array:
@@ -41,7 +49,7 @@ def logit(config: ChoiceConfig) -> Choice:
     return Choice(pick, lambda slate_size: 1, single=True)
 
 
-def cascade(config: ChoiceConfig) -> Choice:
+def cascade(config: ChoiceConfig | ChoiceNumbers) -> Choice:
     """Read from the top; take item i with chance sigmoid(s_i) and stop, else read on with chance `decay`.
 
     The cascade model (Craswell et al., WSDM 2008) with a persistence of `decay`: P(i) = sigmoid(s_i)
@@ -57,7 +65,7 @@ def cascade(config: ChoiceConfig) -> Choice:
     return Choice(pick, lambda slate_size: 1, single=True)
 
 
-def position(config: ChoiceConfig) -> Choice:
+def position(config: ChoiceConfig | ChoiceNumbers) -> Choice:
     """Every item apart: P(i) = sigmoid(s_i) decay^i, i = 0..K-1 (position-based model)."""
 
     def pick(scores: Array, uniform: Array) -> Array:
@@ -78,6 +86,11 @@ def _one_of(weights: Array, none: Array | float, uniform: Array) -> Array:
 CHOICES = {"proportional": proportional, "logit": logit, "cascade": cascade, "position": position}
 
 
-def make_choice(config: ChoiceConfig) -> Choice:
-    """The choice model that a config names."""
-    return CHOICES[config.name](config)
+def make_choice(config: ChoiceConfig, numbers: ChoiceNumbers | None = None) -> Choice:
+    """The choice model that a config names, with its constants or with `numbers` in their place."""
+    return CHOICES[config.name](config if numbers is None else numbers)
+
+
+def choice_numbers(config: ChoiceConfig) -> ChoiceNumbers:
+    """The constants of a config as arrays."""
+    return ChoiceNumbers(none=jnp.asarray(config.none, jnp.float32), decay=jnp.asarray(config.decay, jnp.float32))

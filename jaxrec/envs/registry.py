@@ -5,10 +5,15 @@ from typing import Any
 from jaxrec.checks import check_name
 from jaxrec.config.load import build_section
 from jaxrec.config.users import ENV_CONFIGS
-from jaxrec.envs import interest_evolution, logged
+from jaxrec.envs import interest_evolution, interest_exploration, logged, long_term_satisfaction
 from jaxrec.types import Env
 
-MAKERS = {"interest_evolution": interest_evolution.make, "logged": logged.make}
+MAKERS = {
+    "interest_evolution": interest_evolution.make,
+    "interest_exploration": interest_exploration.make,
+    "logged": logged.make,
+    "long_term_satisfaction": long_term_satisfaction.make,
+}
 
 
 def make_env(name: str, **options: Any) -> Env:
