@@ -43,9 +43,14 @@ class Observation(struct.PyTreeNode):
     context: Array | None = None  # [..., C]
     history_items: Array | None = None  # [..., H] int32, newest last, PADDING where empty
     history_feedback: Array | None = None  # [..., H, F]
-    candidates: Array | None = None  # [..., M] int32 item ids; None: the whole catalogue
+    candidates: Array | None = None  # [..., M] int32 item ids; None: the whole catalogue, or documents in no table
     candidate_features: Array | None = None  # [..., M, D] of documents that are in no table
     mask: Array | None = None  # [..., M] bool, candidates that may be shown
+
+    @property
+    def offers_candidates(self) -> bool:
+        """An action is made of positions among M candidates or documents; else of ids of the catalogue."""
+        return self.candidates is not None or self.candidate_features is not None
 
 
 class StepOutput(struct.PyTreeNode):
@@ -96,8 +101,8 @@ class EnvSpec:
 class Env(NamedTuple):
     """Pure functions of one user; batch them with `jax.vmap`, never inside.
 
-    A slate is [K] int32 positions in the candidate set (item ids where `Observation.candidates` is None),
-    without repetition.
+    A slate is [K] int32 positions among the candidates (item ids where the whole catalogue is on offer), without
+    repetition.
     """
 
     reset: Callable[[Array, World], tuple[Any, Observation]]

@@ -118,6 +118,38 @@ def pair_probe() -> Env:
     return Env(reset, step, World(item_table=jnp.eye(3)), spec)
 
 
+def document_probe() -> Env:
+    """One step; four fresh documents of two random features. Feature 0 pays those who have 1 in `user[0]`, feature 1
+    the others: a document's Q is its feature of that number.
+    """
+    spec = EnvSpec(
+        name="document_probe",
+        slate_size=1,
+        num_items=0,
+        feedback=("pay",),
+        reward_weights=(1.0,),
+        num_candidates=4,
+        candidate_size=2,
+        user_size=2,
+    )
+
+    def observed(state: tuple[Array, Array]) -> Observation:
+        return Observation(user=state[0], candidate_features=state[1])
+
+    def reset(key: Array, params: World) -> tuple[tuple[Array, Array], Observation]:
+        draw = jax.random.uniform(key, (9,))
+        first = (draw[0] < 0.5).astype(jnp.float32)
+        state = jnp.stack([first, 1.0 - first]), draw[1:].reshape(4, 2)
+        return state, observed(state)
+
+    def step(key: Array, state: tuple[Array, Array], action: Array, params: World):
+        reward = (state[0] * state[1][action[0]]).sum()
+        obs, feedback = observed(state), reward.reshape(1, 1)
+        return state, StepOutput(obs, reward, jnp.asarray(True), jnp.asarray(False), feedback, obs)
+
+    return Env(reset, step, World(item_table=jnp.zeros((1, 2))), spec)
+
+
 def learn(name: str, env: Env, options: dict[str, Any], updates: int, seed: int = 0) -> tuple[Any, dict[str, Array]]:
     """Train the learner called `name` in one compiled call -> state, metrics [updates]."""
     learner = make_learner(name, auto_reset(env), options)

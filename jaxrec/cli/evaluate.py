@@ -13,9 +13,9 @@ from jaxrec.cli.simulators import context_before
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.config.users import FullMatrixConfig, LoggedConfig
-from jaxrec.envs import interest_evolution, sardine
 from jaxrec.envs.simulator import load_simulator
 from jaxrec.evaluate import recommenders, report
+from jaxrec.evaluate.baselines import baselines
 from jaxrec.evaluate.held_out import held_out_metrics
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
@@ -42,7 +42,9 @@ def evaluate(run_path: str, overrides: list[str]) -> int:
     else:
         world = matrix.kept_matrix(config, run) if isinstance(config.env, FullMatrixConfig) else None
         env = experiment.make_environment(config, world)
-        results = _simulate_all(config, env, [env.params], RIVALS[env.spec.name](config, env, saved), key, None)[0]
+        policy = recommenders.learned(saved.policy, env.spec.slate_size, (saved.params, saved.items))
+        rivals = {report.POLICY: policy, **baselines(env, config.env)}
+        results = _simulate_all(config, env, [env.params], rivals, key, None)[0]
         section = report.simulated_section(results)
         report.print_simulated(f"{env.spec.name}, {config.evaluate.users} users", section)
         account["simulators"] = {experiment.TRAIN: section}
@@ -120,43 +122,6 @@ def _logged_recommenders(
     else:
         rivals["item_knn"] = recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size)
     return rivals
-
-
-def _topic_recommenders(config: Config, env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
-    size = env.spec.slate_size
-    return {
-        report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
-        "random": recommenders.uniform(size),
-        "myopic": recommenders.myopic(size),
-        "topic_quality": recommenders.ranking(interest_evolution.topic_quality(), size),
-    }
-
-
-def _sardine_recommenders(config: Config, env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
-    size = env.spec.slate_size
-    return {
-        report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
-        "random": recommenders.uniform(size, repeats=True),
-        "greedy_relevance": recommenders.oracle(sardine.relevance, size, repeats=True),
-    }
-
-
-def _matrix_recommenders(config: Config, env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
-    assert isinstance(config.env, FullMatrixConfig)
-    return {
-        report.POLICY: recommenders.learned(saved.policy, 1, (saved.params, saved.items)),
-        "random": recommenders.uniform(1),
-        report.FIXED: recommenders.ranking(env.params.users.matrix.mean(0), 1),
-        "greedy_matrix": recommenders.greedy_matrix(config.env),
-        "greedy_staying": recommenders.greedy_matrix(config.env, staying=True),
-    }
-
-
-RIVALS = {
-    "full_matrix": _matrix_recommenders,
-    "interest_evolution": _topic_recommenders,
-    "sardine": _sardine_recommenders,
-}
 
 
 def _simulate_all(

@@ -121,11 +121,11 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _with_default_variant(value: Any, default: Any) -> Any:
-    """A section of several variants that does not say which one is the default's."""
+    """A section of several variants: it is the default's unless it says which, and then has the default's values."""
     variant = getattr(default, "name", None)
-    if variant is None or not isinstance(value, Mapping) or "name" in value:
+    if variant is None or not isinstance(value, Mapping) or value.get("name", variant) != variant:
         return value
-    return {"name": variant, **value}
+    return {**to_dict(default), **value}
 
 
 def _dotted(where: str, key: str) -> str:

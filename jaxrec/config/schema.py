@@ -11,7 +11,15 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
 from jaxrec.config.learners import DqnConfig, PpoConfig
 from jaxrec.config.section import section
-from jaxrec.config.users import FullMatrixConfig, InterestEvolutionConfig, LoggedConfig, ResponseConfig, SardineConfig
+from jaxrec.config.users import (
+    FullMatrixConfig,
+    InterestEvolutionConfig,
+    InterestExplorationConfig,
+    LoggedConfig,
+    LongTermSatisfactionConfig,
+    ResponseConfig,
+    SardineConfig,
+)
 
 
 @section
@@ -81,7 +89,14 @@ class Config:
     data: DataConfig | None = None  # environments without a log need none
     encoder: EncoderConfig = EncoderConfig()
     response: ResponseConfig = ResponseConfig()  # users fitted to the log
-    env: InterestEvolutionConfig | LoggedConfig | FullMatrixConfig | SardineConfig
+    env: (
+        InterestEvolutionConfig
+        | LoggedConfig
+        | InterestExplorationConfig
+        | LongTermSatisfactionConfig
+        | FullMatrixConfig
+        | SardineConfig
+    )
     learner: PpoConfig | DqnConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -5,13 +5,22 @@ from typing import Any
 from jaxrec.checks import check_name
 from jaxrec.config.load import build_section
 from jaxrec.config.users import ENV_CONFIGS
-from jaxrec.envs import full_matrix, interest_evolution, logged, sardine
+from jaxrec.envs import (
+    full_matrix,
+    interest_evolution,
+    interest_exploration,
+    logged,
+    long_term_satisfaction,
+    sardine,
+)
 from jaxrec.types import Env
 
 MAKERS = {
     "full_matrix": full_matrix.make,
     "interest_evolution": interest_evolution.make,
+    "interest_exploration": interest_exploration.make,
     "logged": logged.make,
+    "long_term_satisfaction": long_term_satisfaction.make,
     "sardine": sardine.make,
 }
 

@@ -120,8 +120,29 @@ def myopic(slate_size: int) -> Recommender:
     return Recommender(choose)
 
 
+def by_score(score: Callable[[Observation, Any], Array], slate_size: int) -> Recommender:
+    """Rank the candidates by `score(obs, env_state)` [B, M]; who reads the state of the environment is an oracle."""
+
+    def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        return top_slate(score(obs, env_state), slate_size)
+
+    return Recommender(choose)
+
+
+def by_feature(column: int, slate_size: int, *, lowest: bool = False) -> Recommender:
+    """Rank documents that are in no table by one of their features, the highest first unless `lowest`."""
+
+    def score(obs: Observation, env_state: Any) -> Array:
+        assert obs.candidate_features is not None
+        feature = obs.candidate_features[..., column]
+        return -feature if lowest else feature
+
+    return by_score(score, slate_size)
+
+
 def _on_offer(scores: Array, obs: Observation, world: World) -> Array:
     """Scores of all items [..., I] -> of the candidates [..., M] or the recommendable items [..., R]."""
+    assert obs.candidate_features is None, "documents in no table have no score by id"
     if obs.candidates is not None:
         return jnp.take_along_axis(
             jnp.broadcast_to(scores, (*obs.candidates.shape[:-1], scores.shape[-1])), obs.candidates, axis=-1
@@ -133,6 +154,8 @@ def _offer_shape(obs: Observation, world: World) -> tuple[int, ...]:
     """[..., M] or [..., R]."""
     if obs.candidates is not None:
         return obs.candidates.shape
+    if obs.candidate_features is not None:
+        return obs.candidate_features.shape[:-1]
     assert obs.history_items is not None
     size = world.item_table.shape[0] if world.recommendable is None else world.recommendable.shape[0]
     return (*obs.history_items.shape[:-1], size)

@@ -38,9 +38,9 @@ def print_simulated(title: str, section: dict[str, Any]) -> None:
             f"±{row['return_95']:.3f}",
             f"{row['per_item']:.4f}",
             f"{row['length']:.1f}",
-            f"{row['coverage']:.1%}",
-            "-" if row["diversity"] is None else f"{row['diversity']:.3f}",
-            f"{row['novelty']:.2f}",
+            _cell(row["coverage"], ".1%"),
+            _cell(row["diversity"], ".3f"),
+            _cell(row["novelty"], ".2f"),
         )
         table.add_row(name, *cells, style="bold" if name == POLICY else None)
     _console().print(table)
@@ -59,6 +59,10 @@ def print_held_out(title: str, metrics: dict[str, dict[str, float]], cutoffs: tu
         cells = (f"{row[name]:.4f}" for name in names)
         table.add_row(recommender, *cells, style="bold" if recommender == POLICY else None)
     _console().print(table)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:

@@ -50,6 +50,7 @@ class Simulated:
     returns: np.ndarray  # [N] total reward a user
     lengths: np.ndarray  # [N] steps a user
     slate_size: int
+    # Of items in a table; NaN for documents that are in none.
     coverage: float  # share of the recommendable items that were shown at least once
     diversity: float  # mean over slates of 1 - mean pairwise cosine; NaN for single items
     novelty: float  # mean surprise of the shown items, bits
@@ -143,17 +144,25 @@ def _batch(
 
 def _count(tally: _Tally, slate: Array, env_state: Any, out: StepOutput, facts: ItemFacts) -> _Tally:
     """The tally after a step in which `slate` [B, K] was shown; who has left counts nothing."""
-    items = slate
-    if tally.obs.candidates is not None:
-        items = jnp.take_along_axis(tally.obs.candidates, slate, axis=-1)
-    counted = jnp.broadcast_to(tally.active[:, None], items.shape).astype(jnp.float32)
-    return _Tally(
+    if tally.obs.candidate_features is None:
+        tally = _count_items(tally, slate, facts)
+    return tally.replace(
         step=tally.step + 1,
         env_state=env_state,
         obs=out.obs,
         active=tally.active & ~(out.terminated | out.truncated),
         returns=tally.returns + jnp.where(tally.active, out.reward, 0.0),
         lengths=tally.lengths + tally.active.astype(jnp.int32),
+    )
+
+
+def _count_items(tally: _Tally, slate: Array, facts: ItemFacts) -> _Tally:
+    """Coverage, diversity and surprise of a slate [B, K] of items that have rows in the table."""
+    items = slate
+    if tally.obs.candidates is not None:
+        items = jnp.take_along_axis(tally.obs.candidates, slate, axis=-1)
+    counted = jnp.broadcast_to(tally.active[:, None], items.shape).astype(jnp.float32)
+    return tally.replace(
         shown=tally.shown.at[items].add(counted),
         diversity=tally.diversity + jnp.where(tally.active, slate_diversity(facts.rows[items]), 0.0).sum(),
         surprise=tally.surprise + (counted * facts.surprise[items]).sum(),
@@ -162,7 +171,7 @@ def _count(tally: _Tally, slate: Array, env_state: Any, out: StepOutput, facts: 
 
 def _simulated(tallies: list[_Tally], users: int, env: Env, world: World) -> Simulated:
     """All batches together, on the host."""
-    lengths = np.concatenate([t.lengths for t in tallies])
+    lengths, in_table = np.concatenate([t.lengths for t in tallies]), not env.spec.candidate_size
     shown = np.sum([t.shown for t in tallies], axis=0)
     slates, slate_size = max(int(lengths.sum()), 1), env.spec.slate_size
     recommendable = env.spec.num_items if world.recommendable is None else world.recommendable.shape[0]
@@ -170,9 +179,9 @@ def _simulated(tallies: list[_Tally], users: int, env: Env, world: World) -> Sim
         returns=np.concatenate([t.returns for t in tallies])[:users],
         lengths=lengths[:users],
         slate_size=slate_size,
-        coverage=float((shown > 0).sum() / recommendable),
-        diversity=sum(float(t.diversity) for t in tallies) / slates if slate_size > 1 else math.nan,
-        novelty=sum(float(t.surprise) for t in tallies) / (slates * slate_size),
+        coverage=float((shown > 0).sum() / recommendable) if in_table else math.nan,
+        diversity=sum(float(t.diversity) for t in tallies) / slates if in_table and slate_size > 1 else math.nan,
+        novelty=sum(float(t.surprise) for t in tallies) / (slates * slate_size) if in_table else math.nan,
     )
 
 

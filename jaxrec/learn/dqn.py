@@ -180,5 +180,8 @@ def _example(obs: Observation, slate_size: int) -> ring.Experience:
 
 def _shown(obs: Observation, slate: Array) -> Observation:
     """The same user with the shown items as the only candidates."""
+    if obs.candidate_features is not None:
+        features = jnp.take_along_axis(obs.candidate_features, slate[..., None], axis=-2)
+        return obs.replace(candidate_features=features, mask=None)
     ids = slate if obs.candidates is None else jnp.take_along_axis(obs.candidates, slate, axis=-1)
     return obs.replace(candidates=ids, mask=None)

@@ -3,7 +3,8 @@
     items  = policy.items(params, world)              # Items: projected rows, once per set of parameters
     output = policy.apply(params, items, obs, world)  # PolicyOutput: logits [..., M or R], value [...]
 
-Where `obs.candidates` is None the logits run over the recommendable items; `to_items` and `to_positions` translate.
+Where `obs` offers no candidates the logits run over the recommendable items; `to_items` and `to_positions` translate.
+Documents that are in no table (`obs.candidate_features`) pass the item tower where they are scored.
 """
 
 from collections.abc import Callable
@@ -68,10 +69,14 @@ class PolicyNetwork(nn.Module):
         self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
 
+    def tower(self, rows: Array) -> Items:
+        """[..., E] -> vectors [..., W], bias [...]."""
+        rows = rows.astype(jnp.float32)
+        return Items(self.item_vectors(rows), self.item_bias(rows)[..., 0])
+
     def items(self, table: Array) -> Items:
-        """[I, E] -> vectors [I, W], bias [I]."""
-        table = table.astype(jnp.float32)
-        vectors, bias = self.item_vectors(table), self.item_bias(table)[:, 0]
+        """[I, E] -> vectors [I, W], bias [I], with what was learned of each item."""
+        vectors, bias = (items := self.tower(table)).vectors, items.bias
         if self.config.item_residual:
             vectors, bias = vectors + self.residual_vectors, bias + self.residual_bias
         return Items(vectors, bias)
@@ -106,6 +111,11 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
     """Build the policy for environments of `spec`; raises InputError where the observation is empty."""
     if not (spec.history_length or spec.user_size or spec.context_size):
         raise InputError(f"policy: {spec.name} observes neither history, user nor context; nothing to act from.")
+    if config.item_residual and spec.candidate_size:
+        raise InputError(
+            f"learner.policy.item_residual: documents of {spec.name} are new each time, nothing can be learned of one "
+            "alone; set it to false."
+        )
     network = PolicyNetwork(spec, config)
 
     def init(key: Array, world: World) -> Params:
@@ -116,7 +126,12 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
 
     def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
         query, value = cast(tuple[Array, Array], network.apply({"params": params}, items, obs, method="heads"))
-        logits = _scores(query / config.width**0.5, items, obs, world)
+        query = query / config.width**0.5
+        if obs.candidate_features is not None:
+            documents = network.apply({"params": params}, obs.candidate_features, method="tower")
+            logits = _document_scores(query, cast(Items, documents))
+        else:
+            logits = _scores(query, items, obs, world)
         if obs.mask is not None:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
         return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value)
@@ -136,12 +151,17 @@ def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array
     if num_items <= 16 * num_candidates:  # one product with a small table beats gathering a row a candidate
         logits = query @ vectors.T
         return jnp.take_along_axis(logits + jnp.broadcast_to(bias, logits.shape), obs.candidates, axis=-1)
-    return jnp.einsum("...w,...mw->...m", query, vectors[obs.candidates]) + bias[obs.candidates]
+    return _document_scores(query, Items(vectors[obs.candidates], bias[obs.candidates]))
+
+
+def _document_scores(query: Array, documents: Items) -> Array:
+    """Products of the query [..., W] with vectors [..., M, W]."""
+    return jnp.einsum("...w,...mw->...m", query, documents.vectors) + documents.bias
 
 
 def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
     """Set items of the history to -inf in scores over recommendable items; [..., R] -> [..., R]."""
-    if obs.history_items is None or obs.candidates is not None:
+    if obs.history_items is None or obs.offers_candidates:
         return scores
     ids = obs.history_items
     if world.recommendable is None:
@@ -171,25 +191,26 @@ def catalogue_scores(policy: Policy, params: Params, items: Items, obs: Observat
 
 def to_items(positions: Array, obs: Observation, world: World) -> Array:
     """Positions among the logits -> the slate that `Env.step` takes (positions of candidates, or item ids)."""
-    if obs.candidates is not None or world.recommendable is None:
+    if obs.offers_candidates or world.recommendable is None:
         return positions
     return world.recommendable[positions]
 
 
 def to_positions(slate: Array, obs: Observation, world: World) -> Array:
     """Inverse of `to_items` for slates that a policy chose."""
-    if obs.candidates is not None or world.recommendable is None:
+    if obs.offers_candidates or world.recommendable is None:
         return slate
     return jnp.searchsorted(world.recommendable, slate).astype(jnp.int32)
 
 
 def example_observation(spec: EnvSpec) -> Observation:
-    """Zeros of the right shapes for one user: [U], [C], [H], [H, F], [M]."""
-    length = spec.history_length
+    """Zeros of the right shapes for one user: [U], [C], [H], [H, F], [M] or [M, D]."""
+    length, offered, size = spec.history_length, spec.num_candidates, spec.candidate_size
     return Observation(
         user=jnp.zeros(spec.user_size) if spec.user_size else None,
         context=jnp.zeros(spec.context_size) if spec.context_size else None,
         history_items=jnp.zeros(length, jnp.int32) if length else None,
         history_feedback=jnp.zeros((length, len(spec.feedback))) if length else None,
-        candidates=jnp.zeros(spec.num_candidates, jnp.int32) if spec.num_candidates else None,
+        candidates=jnp.zeros(offered, jnp.int32) if offered and not size else None,
+        candidate_features=jnp.zeros((offered, size)) if offered and size else None,
     )

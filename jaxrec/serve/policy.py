@@ -8,6 +8,7 @@ policy/items.json        {"ids": [...], "titles": [...]}, in the order of the ta
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def save_policy(
     optional = {"recommendable": world.recommendable, "usual_context": world.usual_context}
     arrays |= {name: value for name, value in optional.items() if value is not None}
     description = {
-        "spec": {name: value for name, value in to_dict(spec).items() if not name.endswith("_range")},
+        "spec": _without_infinities(to_dict(spec)),
         "network": to_dict(config),
         "feedback": to_dict(feedback),
         "step": step,
@@ -193,6 +194,15 @@ def _check_params(folder: Path, policy: Policy, params: Params, world: World) ->
                 f"{folder}: params{name} has shape {shapes[1].get(name)}, description.json asks for "
                 f"{shapes[0].get(name)}; arrays and description are not of one policy."
             )
+
+
+def _without_infinities(value: Any) -> Any:
+    """JSON has no infinite numbers: they become the texts "inf" and "-inf", which a field of numbers reads back."""
+    if isinstance(value, dict):
+        return {key: _without_infinities(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_infinities(inner) for inner in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _feedback_value(kind: FeedbackKind, name: str, value: str | None) -> float:

@@ -76,6 +76,13 @@ def test_a_section_that_does_not_name_its_variant_is_the_default_one(recipe) -> 
     assert recipe(ENV + "learner: {clip: 0.3}\n").learner == PpoConfig(clip=0.3)
 
 
+def test_a_section_of_the_default_variant_keeps_the_defaults_values(recipe) -> None:
+    ours = recipe("env: {name: interest_exploration, choice: {name: logit, decay: 0.5}}\n").env.choice
+    assert (ours.name, ours.none, ours.decay) == ("logit", 5.0, 0.5)
+    other = recipe("env: {name: interest_exploration, choice: {name: proportional}}\n").env.choice
+    assert (other.name, other.none) == ("proportional", 1.0)
+
+
 def test_overrides_replace_values_and_create_sections(recipe) -> None:
     config = recipe(
         ENV + "train: {updates: 20}\n",

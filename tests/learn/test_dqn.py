@@ -11,7 +11,7 @@ from jaxrec.learn import dqn, make_learner
 from jaxrec.learn.replay import Sample
 from jaxrec.nets.policy import make_policy
 from jaxrec.types import Env, Observation, World
-from tests.probes import delay_probe, endless_probe, learn, outputs, pair_probe, taste_probe
+from tests.probes import delay_probe, document_probe, endless_probe, learn, outputs, pair_probe, taste_probe
 
 POLICY = PolicyConfig(width=8, hidden=(16,))
 SMALL = {
@@ -69,6 +69,24 @@ def test_items_of_a_slate_have_values_of_their_own() -> None:
     env = pair_probe()
     state, _ = train(env, 80, gamma=0.5, epsilon_end=0.3)
     chex.assert_trees_all_close(q_of(env, state.params)[0], jnp.array([1.425, 0.925, 0.425]), atol=0.06)
+
+
+def test_dqn_learns_which_features_of_fresh_documents_each_user_likes() -> None:
+    env = document_probe()
+    state, _ = train(env, 150, gamma=0.9)
+    output, obs = outputs(env, state.params, POLICY)
+    want = jnp.einsum("nmd,nd->nm", obs.candidate_features, obs.user)
+    chex.assert_trees_all_close(dqn.q_values(output), want, atol=0.1)
+
+
+def test_shown_documents_are_the_only_candidates_when_they_are_judged() -> None:
+    obs = Observation(user=jnp.ones((3, 2)), candidate_features=jnp.arange(24.0).reshape(3, 4, 2))
+    shown = dqn._shown(obs.replace(mask=jnp.zeros((3, 4), bool)), jnp.array([[1, 0], [3, 3], [2, 1]]))
+    assert shown.mask is None and shown.candidates is None
+    chex.assert_trees_all_equal(
+        shown.candidate_features,
+        jnp.array([[[2.0, 3.0], [0.0, 1.0]], [[14.0, 15.0], [14.0, 15.0]], [[20.0, 21.0], [18.0, 19.0]]]),
+    )
 
 
 def test_a_slate_reward_is_credited_to_the_items_that_earned_it_and_the_rest_evenly() -> None:

@@ -1,3 +1,6 @@
+import dataclasses
+import json
+import math
 import re
 from pathlib import Path
 
@@ -57,6 +60,18 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got.world.recommendable, [0, 2, 3, 5])
     assert (got.spec, got.feedback, got.ids, got.step) == (SPEC, FEEDBACK, IDS, 7)
     assert got.titles[1] == "Title of b"
+
+
+def test_ranges_without_an_end_are_saved_as_json_that_any_program_reads(tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, feedback_range=((-math.inf, 2.5),), candidate_range=(0.0, math.inf))
+    save(tmp_path / "policy", spec=spec)
+    assert load_policy(tmp_path / "policy").spec == spec
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    saved = json.loads((tmp_path / "policy" / "description.json").read_text(), parse_constant=refuse)["spec"]
+    assert saved["feedback_range"] == [["-inf", 2.5]] and saved["candidate_range"] == [0.0, "inf"]
 
 
 def test_a_run_folder_leads_to_its_policy(tmp_path: Path) -> None:

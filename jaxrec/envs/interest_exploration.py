@@ -1,0 +1,149 @@
+"""Interest exploration: users of two hidden types, documents of two topics; what a user likes must be found out.
+
+RecSim's user model (arXiv 1909.04847). A document has topic 1 with chance 0.8, else 0, and quality
+q ~ LogNormal(mean[topic], 0.1); documents are drawn anew at reset and after every step. A user is of type 1 with
+chance 0.7, else 0, and has an affinity g ~ LogNormal(mean[type, topic], 0.1) for each topic, which never changes.
+The choice model (by default multinomial logit with score 5 for nothing) reads the scores g[topic] + q. Nobody
+leaves: a session is cut after 100 steps.
+
+Observation: `candidate_features` [M, D = 3]: quality, then the topic as one-hot. `user` [U = 4], what was seen of the
+user so far, type and affinities being hidden: log(1 + documents shown) of both topics, then log(1 + clicks) of both.
+No history, no table. Feedback of each shown document: click (0 / 1).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.checks import check_shape
+from jaxrec.config.users import InterestExplorationConfig
+from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
+from jaxrec.envs.documents import category, lognormal, world_without_items
+from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+
+TOPICS = 2
+FEEDBACK = ("click",)
+QUALITY = 0  # column of the candidate features
+
+
+class InterestExplorationUsers(struct.PyTreeNode):
+    """`World.users`: the population's constants; other numbers need no new program, and may differ by user."""
+
+    topic_share: Array  # [2] of documents
+    quality_mean: Array  # [2] of the logarithm, by topic
+    quality_sd: Array  # []
+    type_share: Array  # [2] of users
+    affinity_mean: Array  # [2, 2] of the logarithm, by type and topic
+    affinity_sd: Array  # []
+    choice: ChoiceNumbers
+    steps: Array  # [] int32, after which a session is cut
+
+
+class InterestExplorationState(struct.PyTreeNode):
+    """One user between two steps."""
+
+    affinity: Array  # [2] for each topic, hidden from the agent
+    topic: Array  # [M] int32 of the documents on offer
+    quality: Array  # [M]
+    shown: Array  # [2] documents so far, by topic
+    clicks: Array  # [2]
+    left: Array  # [] int32 steps until the cut
+
+
+def users_of(config: InterestExplorationConfig) -> InterestExplorationUsers:
+    """RecSim's population, with the choice and the session length of a config."""
+    return InterestExplorationUsers(
+        topic_share=jnp.array([0.2, 0.8]),
+        quality_mean=jnp.array([0.8, 0.2]),
+        quality_sd=jnp.asarray(0.1, jnp.float32),
+        type_share=jnp.array([0.3, 0.7]),
+        affinity_mean=jnp.array([[0.1, 0.7], [0.7, 0.1]]),
+        affinity_sd=jnp.asarray(0.1, jnp.float32),
+        choice=choice_numbers(config.choice),
+        steps=jnp.asarray(config.steps, jnp.int32),
+    )
+
+
+def document_scores(state: InterestExplorationState) -> Array:
+    """What the user sees in each document on offer, g[topic] + q: [..., M]. Only an oracle may rank by it."""
+    return jnp.take_along_axis(state.affinity, state.topic, axis=-1) + state.quality
+
+
+def observe(state: InterestExplorationState) -> Observation:
+    """What the agent sees."""
+    features = jnp.concatenate([state.quality[:, None], jax.nn.one_hot(state.topic, TOPICS)], axis=-1)
+    return Observation(user=jnp.log1p(jnp.concatenate([state.shown, state.clicks])), candidate_features=features)
+
+
+def draw_documents(users: InterestExplorationUsers, uniform: Array) -> tuple[Array, Array]:
+    """Topics [M] and qualities [M] from uniform numbers [2 M]."""
+    of_topic, of_quality = jnp.split(uniform, 2)
+    topic = category(users.topic_share, of_topic)
+    return topic, lognormal(users.quality_mean[topic], users.quality_sd, of_quality)
+
+
+def make(config: InterestExplorationConfig) -> Env:
+    """Build the environment; `config.reward` weighs the feedback of a slate."""
+    num_candidates, slate_size = config.num_candidates, config.slate_size
+    reward_of, draws = make_reward(config.reward, FEEDBACK), make_choice(config.choice).draws(slate_size)
+
+    def reset(key: Array, params: World) -> tuple[InterestExplorationState, Observation]:
+        users: InterestExplorationUsers = params.users
+        draw = jax.random.uniform(key, (1 + TOPICS + 2 * num_candidates,))
+        mean = users.affinity_mean[category(users.type_share, draw[0])]
+        topic, quality = draw_documents(users, draw[1 + TOPICS :])
+        state = InterestExplorationState(
+            affinity=lognormal(mean, users.affinity_sd, draw[1 : 1 + TOPICS]),
+            topic=topic,
+            quality=quality,
+            shown=jnp.zeros(TOPICS),
+            clicks=jnp.zeros(TOPICS),
+            left=users.steps,
+        )
+        return state, observe(state)
+
+    def step(
+        key: Array, state: InterestExplorationState, action: Array, params: World
+    ) -> tuple[InterestExplorationState, StepOutput]:
+        check_shape("action", action, (slate_size,))
+        users: InterestExplorationUsers = params.users
+        # One draw: the next documents, then the choice.
+        draw = jax.random.uniform(key, (2 * num_candidates + draws,))
+        choice = make_choice(config.choice, users.choice)
+        click = choice.pick(document_scores(state)[action], draw[2 * num_candidates :])
+        of_topic = jax.nn.one_hot(state.topic[action], TOPICS)  # [K, 2]
+        topic, quality = draw_documents(users, draw[: 2 * num_candidates])
+        after = state.replace(
+            topic=topic,
+            quality=quality,
+            shown=state.shown + of_topic.sum(0),
+            clicks=state.clicks + click @ of_topic,
+            left=state.left - 1,
+        )
+        feedback, obs = click[:, None], observe(after)
+        return after, StepOutput(
+            obs=obs,
+            reward=reward_of(feedback),
+            terminated=jnp.asarray(False),
+            truncated=after.left <= 0,
+            feedback=feedback,
+            final_obs=obs,
+        )
+
+    spec = EnvSpec(
+        name="interest_exploration",
+        slate_size=slate_size,
+        num_items=0,
+        feedback=FEEDBACK,
+        reward_weights=feedback_weights(config.reward, FEEDBACK),
+        num_candidates=num_candidates,
+        candidate_size=1 + TOPICS,
+        user_size=2 * TOPICS,
+        feedback_range=((0.0, 1.0),),
+        user_range=(0.0, math.inf),
+        candidate_range=(0.0, math.inf),
+    )
+    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec)

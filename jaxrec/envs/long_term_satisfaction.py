@@ -1,0 +1,148 @@
+"""Long-term satisfaction: clickbait ("choc") is engaging now, and leaves users whom nothing engages ("kale" mends).
+
+RecSim's user model (arXiv 1909.04847). A document is its clickbait kappa ~ Uniform(0, 1); documents are drawn anew at
+reset and after every step. A user carries net positive exposure NPE, at first Uniform(-1/2, 1/2) / (1 - memory
+discount), and is satisfied by SAT = sigmoid(sensitivity NPE). They always take the first document of the slate:
+
+    log engagement ~ N((choc_mean kappa + kale_mean (1 - kappa)) SAT, choc_sd kappa + kale_sd (1 - kappa))
+    NPE <- memory_discount NPE - 2 (kappa - 1/2) + N(0, innovation_sd)
+
+and leave after exactly `budget` steps. With the published sensitivity of 0.01 the most clickbait always is better than
+the least always; at 0.05 it still is, from 0.1 on it is worse.
+
+Observation: `candidate_features` [M, D = 1]: clickbait. `user` [U = 2], NPE and time being hidden: running means (rate
+0.3) of the clickbait taken, from 1/2, and of log(1 + observed engagement), from 0. No history, no table. Feedback of
+each shown document: click (1 for the first) and engagement, *observed* up to 100. The reward weighs what was felt, not
+what was observed: engagement enters it unclipped, so it is not always the weighted sum of the feedback.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.checks import check_shape
+from jaxrec.config.users import LongTermSatisfactionConfig
+from jaxrec.envs.documents import lognormal, normal, world_without_items
+from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+
+FEEDBACK = ("click", "engagement")
+LARGEST_OBSERVED = 100.0  # engagement
+RATE = 0.3  # of the observed running means
+CLICKBAIT = 0  # column of the candidate features
+
+
+class LongTermSatisfactionUsers(struct.PyTreeNode):
+    """`World.users`: the dynamics' constants; other numbers need no new program, and may differ by user."""
+
+    memory_discount: Array  # [] of NPE a step
+    sensitivity: Array  # [] of satisfaction to NPE
+    innovation_sd: Array  # [] of NPE
+    choc_mean: Array  # [] of log engagement with pure clickbait, at full satisfaction
+    choc_sd: Array  # []
+    kale_mean: Array  # [] with none
+    kale_sd: Array  # []
+    start_npe: Array  # [] largest at the beginning, either way
+    budget: Array  # [] int32 steps
+
+
+class LongTermSatisfactionState(struct.PyTreeNode):
+    """One user between two steps."""
+
+    npe: Array  # [] net positive exposure, hidden from the agent
+    clickbait: Array  # [M] of the documents on offer
+    recent: Array  # [2] running means: clickbait taken, log(1 + observed engagement)
+    left: Array  # [] int32 steps, hidden from the agent
+
+
+def satisfaction(users: LongTermSatisfactionUsers, npe: Array) -> Array:
+    """SAT in (0, 1)."""
+    return jax.nn.sigmoid(users.sensitivity * npe)
+
+
+def engagement(users: LongTermSatisfactionUsers, npe: Array, clickbait: Array, uniform: Array) -> Array:
+    """Engagement with a document, not clipped; all []."""
+    mean = users.choc_mean * clickbait + users.kale_mean * (1.0 - clickbait)
+    sd = users.choc_sd * clickbait + users.kale_sd * (1.0 - clickbait)
+    return lognormal(mean * satisfaction(users, npe), sd, uniform)
+
+
+def next_npe(users: LongTermSatisfactionUsers, npe: Array, clickbait: Array, uniform: Array) -> Array:
+    """NPE after a document; all []."""
+    return users.memory_discount * npe - 2.0 * (clickbait - 0.5) + users.innovation_sd * normal(uniform)
+
+
+def observe(state: LongTermSatisfactionState) -> Observation:
+    """What the agent sees."""
+    return Observation(user=state.recent, candidate_features=state.clickbait[:, None])
+
+
+def make(config: LongTermSatisfactionConfig) -> Env:
+    """Build the environment; `config.reward` weighs the feedback, engagement as it was before clipping."""
+    num_candidates, slate_size = config.num_candidates, config.slate_size
+    reward_of = make_reward(config.reward, FEEDBACK)
+    click = jnp.zeros(slate_size).at[0].set(1.0)
+
+    def reset(key: Array, params: World) -> tuple[LongTermSatisfactionState, Observation]:
+        users: LongTermSatisfactionUsers = params.users
+        draw = jax.random.uniform(key, (1 + num_candidates,))
+        state = LongTermSatisfactionState(
+            npe=users.start_npe * (2.0 * draw[0] - 1.0),
+            clickbait=draw[1:],
+            recent=jnp.array([0.5, 0.0]),
+            left=users.budget,
+        )
+        return state, observe(state)
+
+    def step(
+        key: Array, state: LongTermSatisfactionState, action: Array, params: World
+    ) -> tuple[LongTermSatisfactionState, StepOutput]:
+        check_shape("action", action, (slate_size,))
+        users: LongTermSatisfactionUsers = params.users
+        draw = jax.random.uniform(key, (2 + num_candidates,))  # engagement, innovation, the next documents
+        clickbait = state.clickbait[action[0]]
+        felt = engagement(users, state.npe, clickbait, draw[0])
+        observed = jnp.minimum(felt, LARGEST_OBSERVED)
+        latest = jnp.stack([clickbait, jnp.log1p(observed)])
+        after = LongTermSatisfactionState(
+            npe=next_npe(users, state.npe, clickbait, draw[1]),
+            clickbait=draw[2:],
+            recent=state.recent + RATE * (latest - state.recent),
+            left=state.left - 1,
+        )
+        obs, left = observe(after), after.left <= 0
+        return after, StepOutput(
+            obs=obs,
+            reward=reward_of(jnp.stack([click, click * felt], axis=-1), left),
+            terminated=left,
+            truncated=jnp.asarray(False),
+            feedback=jnp.stack([click, click * observed], axis=-1),
+            final_obs=obs,
+        )
+
+    spec = EnvSpec(
+        name="long_term_satisfaction",
+        slate_size=slate_size,
+        num_items=0,
+        feedback=FEEDBACK,
+        reward_weights=feedback_weights(config.reward, FEEDBACK),
+        num_candidates=num_candidates,
+        candidate_size=1,
+        user_size=2,
+        feedback_range=((0.0, 1.0), (0.0, LARGEST_OBSERVED)),
+        user_range=(0.0, math.log1p(LARGEST_OBSERVED)),
+        candidate_range=(0.0, 1.0),
+    )
+    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec)
+
+
+def users_of(config: LongTermSatisfactionConfig) -> LongTermSatisfactionUsers:
+    """The dynamics' constants of a config."""
+    names = ("memory_discount", "sensitivity", "innovation_sd", "choc_mean", "choc_sd", "kale_mean", "kale_sd")
+    return LongTermSatisfactionUsers(
+        **{name: jnp.asarray(getattr(config, name), jnp.float32) for name in names},
+        start_npe=jnp.asarray(0.5 / (1.0 - config.memory_discount), jnp.float32),
+        budget=jnp.asarray(config.budget, jnp.int32),
+    )
