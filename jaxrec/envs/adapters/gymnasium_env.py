@@ -36,9 +36,7 @@ class Core(NamedTuple):
 def make_core(env: Env, actions: Actions, view: View) -> Core:
     """Resets and steps that take one key of the stream each; raises InputError where users are replaced already."""
     if env.spec.auto_reset:
-        raise InputError(
-            "to_gymnasium: Gymnasium asks for resets itself; hand over an environment without auto_reset."
-        )
+        raise InputError("to_gymnasium: Gymnasium asks for resets itself; hand over an environment without auto_reset.")
 
     def reset(key: Array, world: World) -> tuple[Stream, Any]:
         rest, used = jax.random.split(key)
