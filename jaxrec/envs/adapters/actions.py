@@ -70,11 +70,10 @@ def mend_slate(slate: Array, allowed: Array) -> Array:
     named = (place[:, None] == slate[None, :]).any(1)
     used, mended = jnp.zeros_like(allowed), []
     for k in range(slate.shape[0]):
-        free = ~used
-        preference = 4 * (free & allowed & ~named) + 2 * (free & allowed) + free
+        wishes = jnp.stack([~used, ~used & allowed, ~used & allowed & ~named]).astype(jnp.int32)
         wanted = slate[k]
         keep = allowed[wanted] & ~used[wanted]
-        position = jnp.where(keep, wanted, jnp.argmax(preference).astype(slate.dtype))
+        position = jnp.where(keep, wanted, jnp.argmax(wishes.sum(0)).astype(slate.dtype))
         used = used | (place == position)
         mended.append(position)
     return jnp.stack(mended)

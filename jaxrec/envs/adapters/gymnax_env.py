@@ -11,6 +11,9 @@ from jaxrec.envs.adapters.actions import Actions
 from jaxrec.envs.adapters.observations import Bounds, View
 from jaxrec.types import Array, Env, Observation, World
 
+# Only the order of scores counts. Loops clip noise of deviation 1 to the bounds, and clipped scores would tie.
+SCORE = 4.0
+
 
 @struct.dataclass
 class GymnaxParams(environment.EnvParams):
@@ -111,7 +114,7 @@ class GymnaxEnv(environment.Environment):
         """Discrete, or a score a position."""
         if self._actions.count:
             return spaces.Discrete(self._actions.count)
-        return spaces.Box(-1.0, 1.0, (self._actions.num_positions,), jnp.float32)
+        return spaces.Box(-SCORE, SCORE, (self._actions.num_positions,), jnp.float32)
 
     def observation_space(self, params: GymnaxParams | None = None) -> spaces.Box | spaces.Dict:
         """Bounds by the environment's description and its own item table."""

@@ -135,10 +135,9 @@ def _part_bounds(env: Env, history: str) -> dict[str, Bounds]:
             times = field.low.size
             bounds[name] = Bounds(np.tile(low, times), np.tile(high, times))
         elif name == "history_items":
-            times = field.low.size if history == "rows" else 1
-            extra = (np.zeros(history == "mean"), np.ones(history == "mean"))
-            ends = (np.minimum(low, 0.0), np.maximum(high, 0.0))
-            bounds[name] = Bounds(*(np.append(np.tile(end, times), x) for end, x in zip(ends, extra, strict=True)))
+            times, share = (field.low.size, 0) if history == "rows" else (1, 1)
+            ends = ((np.minimum(low, 0.0), np.zeros(share)), (np.maximum(high, 0.0), np.ones(share)))
+            bounds[name] = Bounds(*(np.append(np.tile(end, times), filled) for end, filled in ends))
         elif name == "history_feedback" and history == "mean":
             bounds[name] = Bounds(*_slack(field.low[0], field.high[0]))
         else:

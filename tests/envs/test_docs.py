@@ -1,0 +1,26 @@
+"""Python in the page about other libraries runs as it is written."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "other-libraries.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+PRINTED = (
+    ("gymnasium", "MultiDiscrete([10 10 10]) (220,) slice(20, 220, None)"),
+    ("gymnasium", "left after watching"),
+    ("gymnax", "interest_evolution 120 (220,) (220,)"),
+    ("jax", "of the last episode: 0.0 0"),
+)
+
+
+@pytest.mark.parametrize(("block", "want"), list(zip(BLOCKS, PRINTED, strict=True)), ids=range(1, 5))
+def test_a_block_prints_what_the_page_promises(block: str, want: tuple[str, str]) -> None:
+    library, line = want
+    pytest.importorskip(library)
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert line in done.stdout
