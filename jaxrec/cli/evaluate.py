@@ -8,11 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError
-from jaxrec.cli import experiment, runtime
+from jaxrec.cli import experiment, matrix, runtime
 from jaxrec.cli.simulators import context_before
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
-from jaxrec.config.users import LoggedConfig
+from jaxrec.config.users import FullMatrixConfig, LoggedConfig
 from jaxrec.envs import interest_evolution
 from jaxrec.envs.simulator import load_simulator
 from jaxrec.evaluate import recommenders, report
@@ -40,8 +40,10 @@ def evaluate(run_path: str, overrides: list[str]) -> int:
     if isinstance(config.env, LoggedConfig):
         account |= _judge_logged(config, run, saved, key)
     else:
-        env = experiment.make_environment(config, None)
-        results = _simulate_all(config, env, [env.params], _topic_recommenders(env, saved), key, None)[0]
+        world = matrix.kept_matrix(config, run) if isinstance(config.env, FullMatrixConfig) else None
+        env = experiment.make_environment(config, world)
+        rivals = _matrix_recommenders if isinstance(config.env, FullMatrixConfig) else _topic_recommenders
+        results = _simulate_all(config, env, [env.params], rivals(config, env, saved), key, None)[0]
         section = report.simulated_section(results)
         report.print_simulated(f"{env.spec.name}, {config.evaluate.users} users", section)
         account["simulators"] = {experiment.TRAIN: section}
@@ -121,13 +123,24 @@ def _logged_recommenders(
     return rivals
 
 
-def _topic_recommenders(env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
+def _topic_recommenders(config: Config, env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
     size = env.spec.slate_size
     return {
         report.POLICY: recommenders.learned(saved.policy, size, (saved.params, saved.items)),
         "random": recommenders.uniform(size),
         "myopic": recommenders.myopic(size),
         "topic_quality": recommenders.ranking(interest_evolution.topic_quality(), size),
+    }
+
+
+def _matrix_recommenders(config: Config, env: Env, saved: SavedPolicy) -> dict[str, Recommender]:
+    assert isinstance(config.env, FullMatrixConfig)
+    return {
+        report.POLICY: recommenders.learned(saved.policy, 1, (saved.params, saved.items)),
+        "random": recommenders.uniform(1),
+        report.FIXED: recommenders.ranking(env.params.users.matrix.mean(0), 1),
+        "greedy_matrix": recommenders.greedy_matrix(config.env),
+        "greedy_staying": recommenders.greedy_matrix(config.env, staying=True),
     }
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import InterestEvolutionConfig, LoggedConfig
+from jaxrec.config.users import FullMatrixConfig, InterestEvolutionConfig, LoggedConfig
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.data.context import in_columns
 from jaxrec.encoder import embed_texts, load_encoder
-from jaxrec.envs import interest_evolution, logged
+from jaxrec.envs import full_matrix, interest_evolution, logged
 from jaxrec.envs.simulator import LoggedUsers
 from jaxrec.evaluate.simulate import ItemFacts
 from jaxrec.serve import SavedPolicy
@@ -83,6 +83,8 @@ def make_environment(config: Config, world: World | None) -> Env:
     """The environment of the recipe, without auto-reset."""
     if isinstance(config.env, InterestEvolutionConfig):
         return interest_evolution.make(config.env)
+    if isinstance(config.env, FullMatrixConfig):
+        return full_matrix.make(config.env, world)
     return logged.make(config.env, world)
 
 
@@ -131,6 +133,8 @@ def check_recipe(config: Config) -> None:
         raise InputError(f"train.continue_from: {config.env.name} has no log that could grow; use --resume.")
     if isinstance(config.env, LoggedConfig):
         logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
+    elif isinstance(config.env, FullMatrixConfig):
+        full_matrix.check_source(config.env, None if config.data is None else tuple(config.data.feedback))
     elif config.data is not None:
         raise InputError(f"data: {config.env.name} reads no log; remove the section, or set env.name to logged.")
 

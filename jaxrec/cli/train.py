@@ -7,11 +7,12 @@ from pathlib import Path
 import jax
 
 from jaxrec.checks import InputError
-from jaxrec.cli import continued, experiment, runtime
+from jaxrec.cli import continued, experiment, matrix, runtime
 from jaxrec.cli.simulators import context_before, prepare_simulators
+from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
-from jaxrec.config.users import LoggedConfig
+from jaxrec.config.users import FullMatrixConfig, LoggedConfig
 from jaxrec.data import Catalogue
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset
@@ -47,6 +48,9 @@ def train(config_path: str, overrides: list[str], run_path: str | None, resume: 
         named += [RunFolder(config.train.continue_from).simulators] if config.train.continue_from else []
         corpus = experiment.read_corpus(config, context_before(run.simulators, *named))
         catalogue, world = corpus.dataset.catalogue, prepare_simulators(config, corpus, run.simulators)
+    elif isinstance(config.env, FullMatrixConfig) and config.data is not None:
+        corpus = experiment.read_corpus(config)
+        catalogue, world = corpus.dataset.catalogue, matrix.prepare_matrix(config, corpus, run)
     env = experiment.make_environment(config, world)
     if before is not None and catalogue is not None:
         initial = continued.starting_params(config, before, env, catalogue.ids)
@@ -116,7 +120,7 @@ def reinforce(
             world=env.params,
             spec=env.spec,
             config=config.learner.policy,
-            feedback={} if config.data is None else config.data.feedback,
+            feedback=_feedback_kinds(config, env),
             items=items,
             step=step,
         )
@@ -133,3 +137,10 @@ def reinforce(
         evaluate=evaluate,
         save_policy=save,
     )
+
+
+def _feedback_kinds(config: Config, env: Env) -> dict[str, FeedbackKind]:
+    """How a saved policy reads the values of a history; without a log an item that is named counts 1."""
+    if config.data is not None:
+        return config.data.feedback
+    return {name: FeedbackKind() for name in env.spec.feedback} if env.spec.history_length else {}

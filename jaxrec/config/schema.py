@@ -11,7 +11,7 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
 from jaxrec.config.learners import DqnConfig, PpoConfig
 from jaxrec.config.section import section
-from jaxrec.config.users import InterestEvolutionConfig, LoggedConfig, ResponseConfig
+from jaxrec.config.users import FullMatrixConfig, InterestEvolutionConfig, LoggedConfig, ResponseConfig
 
 
 @section
@@ -81,7 +81,7 @@ class Config:
     data: DataConfig | None = None  # environments without a log need none
     encoder: EncoderConfig = EncoderConfig()
     response: ResponseConfig = ResponseConfig()  # users fitted to the log
-    env: InterestEvolutionConfig | LoggedConfig
+    env: InterestEvolutionConfig | LoggedConfig | FullMatrixConfig
     learner: PpoConfig | DqnConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -54,3 +54,38 @@ LEAVE_MODELS = {"temper": temper}
 def make_leave(config: TemperConfig | None, reward: Mapping[str, float], feedback: tuple[str, ...]) -> Leave:
     """The leave model of an environment whose `reward` weighs kinds of `feedback`; None: nobody leaves."""
     return nobody() if config is None else LEAVE_MODELS[config.name](config, reward, feedback)
+
+
+# Rules about which items were shown lately, for users who see one item a turn: (rows [I, ...] of what is compared,
+# items [N], recent [H] newest last, in_window [H] bool, threshold []) -> whether the user leaves on each, [N] bool.
+
+
+def same_category(rows: Array, items: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
+    """One category of the new item is in more than `threshold` items of the window; rows [I, C] of 0 and 1."""
+    counts = in_window.astype(rows.dtype) @ rows[recent]
+    return (counts[None, :] * rows[items]).max(-1) > threshold
+
+
+def too_near(rows: Array, items: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
+    """One item of the window is nearer to the new one than `threshold`; rows [I, E], Euclidean distance."""
+    new, old = rows[items], rows[recent]
+    products = jnp.matmul(new, old.T, precision="highest")  # of all items at once, never [N, H, E]
+    squares = jnp.square(new).sum(-1)[:, None] + jnp.square(old).sum(-1)[None, :] - 2.0 * products
+    near = jnp.sqrt(jnp.maximum(squares, 0.0)) < threshold
+    return (in_window[None, :] & near).any(-1)
+
+
+ITEM_RULES = {"categories": same_category, "distance": too_near}
+
+
+def leave_window(shown: Array, size: Array, length: int, *, compat: bool = False) -> Array:
+    """Which of the H = `length` latest items count before turn `shown`, [] int32 from 0: [H] bool, newest last.
+
+    The last `size` items, or all `shown` so far. `compat`: EasyRL4Rec slices a list of `shown` actions as
+    [shown - size : shown]; between size / 2 and size the negative start counts from the end of the list, so that only
+    the last `size - shown` items are left.
+    """
+    count = jnp.minimum(shown, size)
+    if compat:
+        count = jnp.where((2 * shown > size) & (shown < size), size - shown, count)
+    return jnp.arange(length, dtype=count.dtype)[::-1] < count

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.config.users import LoggedConfig
+from jaxrec.config.users import FullMatrixConfig, LoggedConfig
+from jaxrec.envs import full_matrix
 from jaxrec.envs.logged import item_rewards
 from jaxrec.evaluate.simulate import Recommender
 from jaxrec.nets.policy import Items, Policy, exclude_history
@@ -84,6 +85,16 @@ def best_fixed(config: LoggedConfig, env: Env, key: Array, users: int = 2048) ->
     program = compiled(mean_rewards)
     parts = [program(keys, env.params) for keys in jax.random.split(key, users).reshape(-1, 256)]
     return ranking(jnp.stack(parts).mean(0), config.slate_size)
+
+
+def greedy_matrix(config: FullMatrixConfig, *, staying: bool = False) -> Recommender:
+    """Highest entry of the user's row, an oracle that plans nothing; `staying`: first of what keeps the user here."""
+
+    def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        rewards = jax.vmap(lambda state: full_matrix.item_rewards(config, state, world, staying=staying))(env_state)
+        return top_slate(exclude_history(_on_offer(rewards, obs, world), obs, world), 1)
+
+    return Recommender(choose)
 
 
 def myopic(slate_size: int) -> Recommender:

@@ -8,6 +8,7 @@ checkpoints/    whole learner states
 policy/         what another JAX program needs
 policy_before/  the policy of the run that this one continues, where it continues one
 simulators/     the fitted users that trained and that judge
+matrix.npz      the matrix of rewards that a log became, where the users are full_matrix
 """
 
 import json

@@ -163,7 +163,7 @@ WRONG_WHOLE = {
     "empty": ("", "env is missing"),
     "unknown environment": (
         "env: {name: interest_evolutoin}",
-        "env.name: no 'interest_evolutoin'; did you mean 'interest_evolution'? (known: interest_evolution, logged)",
+        "env.name: no 'interest_evolutoin'; did you mean 'interest_evolution'?",
     ),
     "environment without a name": ("env: {slate_size: 3}", "env: expected a section with name: interest_evolution | l"),
     "environment as a word": ("env: logged", "env: expected a section with name: interest_evolution | logged"),

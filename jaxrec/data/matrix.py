@@ -1,0 +1,89 @@
+"""Dense matrices of rewards in .npz files, and what is known of their items.
+
+matrix         [U, I] reward of showing every item to every user
+categories     [I, C] 0 or 1, an item may have several
+vectors        [I, E] of texts, factors, anything with distances
+recommendable  [I] bool, items that policies may show; without it all
+
+At least one of categories and vectors has to be there: policies read items by them.
+"""
+
+import dataclasses
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.checks import InputError, check_shape
+from jaxrec.storage.files import atomic_path
+
+FILE = "matrix.npz"  # in a folder
+OPTIONAL = ("categories", "vectors", "recommendable")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RewardMatrix:
+    """A checked matrix; raises InputError for wrong shapes and values when it is built."""
+
+    matrix: np.ndarray
+    categories: np.ndarray | None = None
+    vectors: np.ndarray | None = None
+    recommendable: np.ndarray | None = None
+
+    def __post_init__(self):
+        _check_numbers("matrix", self.matrix)
+        check_shape("matrix", self.matrix, (None, None))
+        if 0 in self.matrix.shape:
+            raise InputError(f"matrix: expected users and items, got shape {self.matrix.shape}.")
+        items = self.matrix.shape[1]
+        if self.categories is None and self.vectors is None:
+            raise InputError("matrix: neither categories nor vectors of the items; add one, policies read items by it.")
+        for name in ("categories", "vectors"):
+            values = getattr(self, name)
+            if values is not None:
+                _check_numbers(name, values)
+                check_shape(name, values, (items, None))
+        if self.categories is not None and not np.isin(self.categories, (0, 1)).all():
+            raise InputError("categories: expected 0 and 1 (one column a category), got other values.")
+        if self.recommendable is not None:
+            check_shape("recommendable", self.recommendable, (items,))
+            if not self.recommendable.any():
+                raise InputError("recommendable: expected at least one item, got none.")
+
+
+def save_matrix(path: str | Path, rewards: RewardMatrix) -> None:
+    """Write a .npz file whole or not at all."""
+    arrays = {name: getattr(rewards, name) for name in ("matrix", *OPTIONAL)}
+    present: Any = {name: np.asarray(x) for name, x in arrays.items() if x is not None}
+    with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **present)
+
+
+def load_matrix(path: str | Path) -> RewardMatrix:
+    """Read a .npz file, or FOLDER/matrix.npz; raises InputError where it is missing, damaged or not finite."""
+    path = Path(path)
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"env.path: {file}: no such file; `jaxrec.data.matrix.save_matrix` writes one.")
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ("matrix", *OPTIONAL) if name in stored}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"env.path: {file}: not a readable .npz of numbers ({reason}); write it again.") from None
+    if "matrix" not in arrays:
+        raise InputError(f"env.path: {file}: no array 'matrix' [users, items] in it.")
+    try:
+        return RewardMatrix(**arrays)
+    except InputError as error:
+        raise InputError(f"env.path: {file}: {error}") from None
+
+
+def _check_numbers(name: str, values: np.ndarray) -> None:
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"{name}: expected numbers, got {values.dtype}.")
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        place = ", ".join(str(n) for n in wrong[0])
+        raise InputError(f"{name}: expected finite numbers, got {values[tuple(wrong[0])]} at [{place}].")

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.cli import experiment, matrix
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
+from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
+from jaxrec.storage.run import RunFolder
+from tests.recipes import TINY
+
+LOGGED = "env: {name: logged, slate_size: 3, requests: 4}"
+RECIPE = TINY.replace(LOGGED, "env: {name: full_matrix, turns: 6, leave: {name: distance, threshold: 0.2}}")
+
+
+def load(folder: Path, text: str, *overrides: str) -> Config:
+    (folder / "recipe.yaml").write_text(text)
+    return load_config(Config, folder / "recipe.yaml", overrides)
+
+
+def test_a_log_becomes_a_matrix_once_a_run(tmp_path: Path) -> None:
+    config = load(tmp_path, RECIPE, "data.min_item_ratings=5")
+    experiment.check_recipe(config)
+    corpus, run = experiment.read_corpus(config), RunFolder(tmp_path / "run")
+    env = experiment.make_environment(config, matrix.prepare_matrix(config, corpus, run))
+    kept = load_matrix(run.path / FILE)
+    assert kept.matrix.shape == (corpus.dataset.log.num_users, len(corpus.dataset.catalogue))
+    counts = np.bincount(corpus.dataset.log.item, minlength=env.spec.num_items)
+    np.testing.assert_array_equal(kept.recommendable, counts >= 5)
+    assert kept.vectors is not None
+    np.testing.assert_allclose(np.linalg.norm(kept.vectors, axis=1), 1.0, rtol=1e-3)
+    spoiled = RewardMatrix(matrix=0 * kept.matrix, vectors=kept.vectors)
+    save_matrix(run.path / FILE, spoiled)  # what a run has is not made again: a resumed run goes on with it
+    assert not matrix.prepare_matrix(config, corpus, run).users.matrix.any()
+    world = matrix.kept_matrix(config, run)
+    assert world is not None and not world.users.matrix.any()
+
+
+def test_a_recipe_names_one_source_and_one_kind_of_feedback(tmp_path: Path) -> None:
+    no_data = "env: {name: full_matrix}"
+    for text, overrides, message in (
+        (RECIPE, ["env.path=matrix.npz"], "give either env.path or data"),
+        (no_data, [], "give either env.path or data"),
+        (RECIPE, ["data.feedback.liked={}", "data.feedback.loved={}"], "one kind of feedback, got liked, loved"),
+        (RECIPE, ["env.reward.values=1"], r"env\.reward: no 'values'; did you mean 'value'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            experiment.check_recipe(load(tmp_path, text, *overrides))
