@@ -37,6 +37,7 @@ from jaxrec.config.users import LoggedConfig
 from jaxrec.data import Log
 from jaxrec.data.log import ROW_COLUMNS
 from jaxrec.envs import logged
+from jaxrec.envs.rewards import feedback_weights
 from jaxrec.envs.simulator import load_simulator, make_world, save_simulator
 from jaxrec.evaluate.page import figure, findings, validity_page
 from jaxrec.evaluate.replayed import simulated_beside_logged
@@ -44,6 +45,8 @@ from jaxrec.storage.files import atomic_path, remove_unfinished, write_json, wri
 from jaxrec.supervised.own_texts import load_basis, save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
+from jaxrec.supervised.return_fit import fit_returns
+from jaxrec.supervised.returns import ReturnModel
 from jaxrec.supervised.validity import validity_report
 from jaxrec.types import World
 
@@ -85,7 +88,8 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
         if not (folder / name).is_dir():
             members = _ensemble(config, log, vectors, seed, folder / FITS / name)
-            save_simulator(folder / name, make_world(members, log, table, vectors.shape[1], recommendable))
+            returns = _returns(config, members, log, seed, name)
+            save_simulator(folder / name, make_world(members, log, table, vectors.shape[1], recommendable, returns))
     shutil.rmtree(folder / FITS, ignore_errors=True)
 
 
@@ -107,6 +111,25 @@ def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: P
             save_response(path, fit_response(log, vectors, config.response, seed + 2 * n, label=label)[0])
         members.append(load_response(path))
     return members
+
+
+def _returns(config: Config, members: list[Response], log: Log, seed: int, name: str) -> ReturnModel | None:
+    """When users of one simulator come back, where the recipe asks for it; prints what the days were fitted to."""
+    env = config.env
+    assert isinstance(env, LoggedConfig)
+    if env.return_model is None:
+        return None
+    weights = feedback_weights(env.reward, log.feedback_names)
+    model, report = fit_returns(members, log, env.return_model, weights, env.slate_size, seed)
+    if report["source"] == "seed":
+        print(f"  return days of {name} users: drawn from seed {report['seed']}, since {report['why']}")
+    else:
+        print(
+            f"  return days of {name} users, fitted to {report['returns']:,} returns of the log: mean "
+            f"{report['fitted_mean_day']:.2f} fitted, {report['logged_mean_day']:.2f} logged; log loss "
+            f"{report['nll']:.3f} a return, with one chance for everybody {report['nll_one_chance']:.3f}"
+        )
+    return model
 
 
 def _copy(source: Path, corpus: Corpus, folder: Path) -> None:

@@ -101,6 +101,23 @@ class TemperConfig:
 
 
 @section
+class ReturnConfig:
+    """When users who left come back (KuaiSim, arXiv 2309.12645); `jaxrec.supervised.returns` has the equations."""
+
+    name: Literal["days"] = "days"
+    sessions: int = 5  # visits of one user; the end of the last is a termination
+    base: float = 0.4  # P of coming back on a day, before what the user and the last slate add
+    reward_weight: float = 0.1  # lambda: what one unit of the last slate's mean reward adds to P
+    gap_hours: float = 12.0  # a longer pause in the log is a return: who is back the same day has not been away
+
+    def __post_init__(self):
+        check_range("env.return_model.sessions", self.sessions, 1)
+        check_range("env.return_model.base", self.base, 0, 1)
+        check_range("env.return_model.reward_weight", self.reward_weight)
+        check_range("env.return_model.gap_hours", self.gap_hours, 0, open_low=True)
+
+
+@section
 class LoggedConfig:
     """Users fitted to a log: the whole catalogue is recommendable, every request shows one slate."""
 
@@ -108,8 +125,9 @@ class LoggedConfig:
     path: str = ""  # what `jaxrec fit-simulator` wrote; empty in recipes whose run fits its own
     slate_size: int = 5
     requests: int = 10  # an episode at most; reaching it is a truncation
-    reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, depth, leave
+    reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
     leave: TemperConfig | None = None  # None: nobody leaves before `requests`
+    return_model: ReturnConfig | None = None  # None: an episode is one visit
     slate_interaction: float = 0.0  # rho: p falls by rho x mean text cosine to the other items of the slate
     pessimism: float = 0.0  # standard deviations over the ensemble by which p is lowered while training
     drift: float = 1.0  # 0: tastes stay as the log left them, 1: users react to everything shown in the visit
@@ -120,6 +138,8 @@ class LoggedConfig:
         check_range("env.slate_interaction", self.slate_interaction, 0, 1)
         check_range("env.pessimism", self.pessimism, 0)
         check_range("env.drift", self.drift, 0, 1)
+        if self.return_model is not None and self.leave is None:
+            raise InputError("env.return_model: nobody leaves, so nobody comes back; set env.leave.")
         for name, weight in self.reward.items():
             check_range(f"env.reward.{name}", weight)
 

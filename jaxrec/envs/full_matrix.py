@@ -39,7 +39,7 @@ class MatrixUsers(struct.PyTreeNode):
 
     matrix: Array  # [U, I]
     compared: Array | None  # [I, C] categories or [I, E] vectors, which the leave rule reads
-    window: Array  # [] int32, items that the leave rule looks back
+    window: Array  # [] int32, items that the leave rule looks back, at most those of the config
     threshold: Array  # [] float32, of the leave rule
     turns: Array  # [] int32, at most H
 
@@ -86,7 +86,7 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
         check_shape("action", action, (1,))
         item = offer(params)[action] if config.repeats else action.astype(jnp.int32)
         feedback = params.users.matrix[state.user, item][:, None]  # [1, 1]
-        left = leaves(config, params.users, state, item[0])
+        left = leaves(config, params.users, state, item)[0]
         after = FullMatrixState(
             user=state.user,
             items=jnp.concatenate([state.items[1:], item]),
@@ -150,13 +150,13 @@ def check_source(config: FullMatrixConfig, feedback: tuple[str, ...] | None) -> 
     make_reward(config.reward, FEEDBACK)
 
 
-def leaves(config: FullMatrixConfig, users: MatrixUsers, state: FullMatrixState, item: Array) -> Array:
-    """Whether the user leaves on seeing `item`, [] int32: [] bool."""
+def leaves(config: FullMatrixConfig, users: MatrixUsers, state: FullMatrixState, items: Array) -> Array:
+    """Whether the user would leave on seeing each of `items`, [N] int32: [N] bool."""
     if config.leave is None or users.compared is None:
-        return jnp.asarray(False)
-    in_window = leave_window(state.turn, users.window, state.items.shape[0], compat=config.compat)
-    recent = jnp.maximum(state.items, 0)
-    return ITEM_RULES[config.leave.name](users.compared, item, recent, in_window, users.threshold)
+        return jnp.zeros(items.shape, bool)
+    recent = jnp.maximum(state.items[-config.leave.window :], 0)
+    in_window = leave_window(state.turn, users.window, recent.shape[0], compat=config.compat)
+    return ITEM_RULES[config.leave.name](users.compared, items, recent, in_window, users.threshold)
 
 
 def item_rewards(config: FullMatrixConfig, state: FullMatrixState, params: World, *, staying: bool = False) -> Array:
@@ -167,7 +167,7 @@ def item_rewards(config: FullMatrixConfig, state: FullMatrixState, params: World
     values = params.users.matrix[state.user] * feedback_weights(config.reward, FEEDBACK)[0]
     if not staying or config.leave is None:
         return values
-    left = jax.vmap(lambda item: leaves(config, params.users, state, item))(jnp.arange(values.shape[0]))
+    left = leaves(config, params.users, state, jnp.arange(values.shape[0]))
     return values - jnp.where(left, 1.0 + values.max() - values.min(), 0.0)
 
 

@@ -57,19 +57,22 @@ def make_leave(config: TemperConfig | None, reward: Mapping[str, float], feedbac
 
 
 # Rules about which items were shown lately, for users who see one item a turn: (rows [I, ...] of what is compared,
-# item [], recent [H] newest last, in_window [H] bool, threshold []) -> leaves [] bool.
+# items [N], recent [H] newest last, in_window [H] bool, threshold []) -> whether the user leaves on each, [N] bool.
 
 
-def same_category(rows: Array, item: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
+def same_category(rows: Array, items: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
     """One category of the new item is in more than `threshold` items of the window; rows [I, C] of 0 and 1."""
     counts = in_window.astype(rows.dtype) @ rows[recent]
-    return (counts * rows[item]).max() > threshold
+    return (counts[None, :] * rows[items]).max(-1) > threshold
 
 
-def too_near(rows: Array, item: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
+def too_near(rows: Array, items: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
     """One item of the window is nearer to the new one than `threshold`; rows [I, E], Euclidean distance."""
-    distance = jnp.linalg.norm(rows[recent] - rows[item][None, :], axis=-1)
-    return (in_window & (distance < threshold)).any()
+    new, old = rows[items], rows[recent]
+    products = jnp.matmul(new, old.T, precision="highest")  # of all items at once, never [N, H, E]
+    squares = jnp.square(new).sum(-1)[:, None] + jnp.square(old).sum(-1)[None, :] - 2.0 * products
+    near = jnp.sqrt(jnp.maximum(squares, 0.0)) < threshold
+    return (in_window[None, :] & near).any(-1)
 
 
 ITEM_RULES = {"categories": same_category, "distance": too_near}

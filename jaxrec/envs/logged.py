@@ -6,9 +6,11 @@ means every shown item, liked or not; `context` [C] where the log has one; `cand
 ids. Feedback of item i: one Bernoulli draw a kind from the fitted probability, the mean of an ensemble, lowered by how
 alike the slate's items are. A new user is a random user of the log at a random position, with that user's real earlier
 items as history and that position's context during the whole visit. The visit ends when the user leaves (termination,
-`jaxrec.envs.leave`) or after `requests` slates (truncation).
+`jaxrec.envs.leave`) or after `requests` slates (truncation). With `return_model` users who left come back for more
+visits of the same episode (`jaxrec.envs.return_day`).
 """
 
+import math
 from typing import Any
 
 import jax
@@ -18,6 +20,7 @@ from flax import struct
 from jaxrec.checks import InputError, check_shape
 from jaxrec.config.users import LoggedConfig
 from jaxrec.envs.leave import make_leave
+from jaxrec.envs.return_day import make_return
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.envs.simulator import LoggedUsers, load_simulator
 from jaxrec.supervised.response import (
@@ -39,7 +42,8 @@ class LoggedState(struct.PyTreeNode):
     # response models, and auto-reset would read a new user's z at every step anyway.
     first: UserHistory | None
     leave: Any  # of the leave model
-    request: Array  # [] int32, slates shown so far
+    request: Array  # [] int32, slates shown so far in this visit
+    session: Array | None = None  # [] int32, visits that ended so far, where users come back
 
 
 def make(config: LoggedConfig, world: World | None = None) -> Env:
@@ -57,7 +61,9 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     shown = num_items if world.recommendable is None else world.recommendable.shape[0]
     check_room(slate_size, window, shown)
     check_users(config, names, members.base.shape[0])
-    reward_of, leave = make_reward(config.reward, names), make_leave(config.leave, config.reward, names)
+    leave = make_leave(config.leave, config.reward, names)
+    come_back = make_return(config, world.users, leave.start)
+    reward_of = make_reward(config.reward, names, returns=come_back is not None)
 
     def reset(key: Array, params: World) -> tuple[LoggedState, Observation]:
         # A user, then a position of theirs: drawing rows instead would let a handful of heavy raters be the crowd.
@@ -72,15 +78,20 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         if config.slate_interaction:
             alike = mean_cosine(params.users.text(params.item_table[action]))
             p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
-        feedback = (jax.random.uniform(key, p.shape) < p).astype(jnp.float32)
+        draw, day_draw = draws(key, p.shape, come_back is not None)
+        feedback = (draw < p).astype(jnp.float32)
         mood, left = leave.after(state.leave, feedback)
-        after = LoggedState(observe(state.history, action, feedback), state.first, mood, state.request + 1)
-        obs = _observation(after.history)
+        history, request = observe(state.history, action, feedback), state.request + 1
+        after = LoggedState(history, state.first, mood, request, state.session)
+        day, terminated = jnp.asarray(0.0), left
+        if come_back is not None:
+            after, day, terminated = come_back(params.users, after, feedback, left, day_draw)
+        obs = _observation(history)
         return after, StepOutput(
             obs=obs,
-            reward=reward_of(feedback, left),
-            terminated=left,
-            truncated=(after.request >= config.requests) & ~left,
+            reward=reward_of(feedback, left, day),
+            terminated=terminated,
+            truncated=(request >= config.requests) & ~left,
             feedback=feedback,
             final_obs=obs,
         )
@@ -114,7 +125,17 @@ def begin_visit(config: LoggedConfig, params: World, user: Array, place: Array) 
         context=None if users.context is None else users.context[position],
     )
     leave = make_leave(config.leave, config.reward, users.members.feedback_names)
-    return LoggedState(history, history if config.drift < 1 else None, leave.start(), jnp.asarray(0, jnp.int32))
+    start = jnp.asarray(0, jnp.int32)
+    session = None if config.return_model is None else start
+    return LoggedState(history, history if config.drift < 1 else None, leave.start(), start, session)
+
+
+def draws(key: Array, shape: tuple[int, ...], day: bool) -> tuple[Array, Array]:
+    """Numbers in [0, 1) of `shape`, and with `day` one more [], in one draw."""
+    if not day:
+        return jax.random.uniform(key, shape), jnp.asarray(0.0)
+    numbers = jax.random.uniform(key, (math.prod(shape) + 1,))
+    return numbers[:-1].reshape(shape), numbers[-1]
 
 
 def _scaled(uniform: Array, size: Array | int) -> Array:
@@ -170,7 +191,7 @@ def item_rewards(state: LoggedState, params: World, config: LoggedConfig) -> Arr
 def check_users(config: LoggedConfig, feedback: tuple[str, ...], members: int) -> None:
     """Raise InputError for rewards, leave models and pessimism that kinds of `feedback` and `members` cannot give."""
     make_leave(config.leave, config.reward, feedback)
-    make_reward(config.reward, feedback)
+    make_reward(config.reward, feedback, returns=config.return_model is not None)
     if config.pessimism and members < 2:
         raise InputError("env.pessimism: one fit has no spread to be careful about; set response.members to 2 or more.")
 

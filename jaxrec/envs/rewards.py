@@ -7,17 +7,19 @@ import jax.numpy as jnp
 from jaxrec.checks import InputError, check_name
 from jaxrec.types import Array
 
-Reward = Callable[..., Array]  # (feedback [K, F], left [] bool) -> []
+Reward = Callable[..., Array]  # (feedback [K, F], left [] bool, day []) -> []
+RETURN_DAY = "return_day"
 
-# What a request is worth beyond its feedback, by name: (left [] bool) -> [].
-OUTCOMES: dict[str, Callable[[Array], Array]] = {
-    "depth": jnp.ones_like,  # every request that was answered
-    "leave": lambda left: left,  # the user leaves; weigh it below 0
+# What a request is worth beyond its feedback, by name: (left [] bool, day []) -> [].
+OUTCOMES: dict[str, Callable[[Array, Array], Array]] = {
+    "depth": lambda left, day: jnp.ones_like(left),  # every request that was answered
+    "leave": lambda left, day: left,  # the user leaves; weigh it below 0
+    RETURN_DAY: lambda left, day: day,  # of who left, 1 to 10, else 0; weigh it below 0
 }
 
 
-def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...]) -> Reward:
-    """Give a function of feedback [K, F] and whether the user leaves -> [].
+def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...], *, returns: bool = False) -> Reward:
+    """Give a function of feedback [K, F], whether the user leaves and, with `returns`, the day of return -> [].
 
     The sum over the slate of weight times feedback (immediate), plus weight times outcome (long term). Raises
     InputError for names that are neither, and for kinds of feedback that are called like an outcome.
@@ -27,13 +29,15 @@ def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...]) -> Rewar
             raise InputError(f"data.feedback.{name}: an outcome of rewards has this name; give the feedback another.")
     for name in reward:
         check_name("env.reward", name, (*feedback, *OUTCOMES))
+        if name == RETURN_DAY and not returns:
+            raise InputError("env.reward.return_day: these users do not come back; give logged users env.return_model.")
     weights = feedback_weights(reward, feedback)
     outcomes = {name: float(weight) for name, weight in reward.items() if name in OUTCOMES}
 
-    def weighted(values: Array, left: Array | bool = False) -> Array:
+    def weighted(values: Array, left: Array | bool = False, day: Array | float = 0.0) -> Array:
         total = (values * jnp.asarray(weights, values.dtype)[None, :]).sum()
         for name, weight in outcomes.items():
-            total += weight * OUTCOMES[name](jnp.asarray(left)).astype(values.dtype)
+            total += weight * OUTCOMES[name](jnp.asarray(left), jnp.asarray(day)).astype(values.dtype)
         return total
 
     return weighted

@@ -14,7 +14,9 @@ import numpy as np
 
 from jaxrec.config.users import LoggedConfig
 from jaxrec.data.log import Log
+from jaxrec.data.sessions import session_begins, ticks_per_second
 from jaxrec.envs import logged
+from jaxrec.envs.return_day import one_session
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.histories import row_histories
 from jaxrec.supervised.response import UserHistory
@@ -73,8 +75,7 @@ def session_lengths(config: LoggedConfig, world: World, log: Log, test: np.ndarr
     ticks = ticks_per_second(log.time)
     if ticks is None or not np.any(log.time % (SESSION_GAP_S * ticks)):
         return {"left_out": "the log's times are no clock that is finer than half an hour"}
-    pause = np.diff(log.time, prepend=log.time[:1]) > SESSION_GAP_S * ticks
-    begins = np.flatnonzero(pause | (np.diff(log.user, prepend=-1) != 0))
+    begins = session_begins(log, SESSION_GAP_S * ticks)
     rows = np.diff(begins, append=len(log))
     inside = test[begins]
     chosen = _drawn(np.arange(int(inside.sum())))
@@ -98,7 +99,7 @@ def replay(config: LoggedConfig, world: World, log: Log, starts: np.ndarray, tes
 
     Where a user's rows end, items of test rows drawn at random fill up. Nobody is made pessimistic.
     """
-    env = logged.make(dataclasses.replace(config, pessimism=0.0), world)
+    env = logged.make(dataclasses.replace(one_session(config), pessimism=0.0), world)
     shape = config.requests, config.slate_size
     rows = starts[:, None] + np.arange(shape[0] * shape[1])
     own = rows < log.offsets[log.user[starts] + 1][:, None]
@@ -148,12 +149,6 @@ def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
     points = np.concatenate([a, b])
     below = [np.searchsorted(np.sort(x), points, side="right") / len(x) for x in (a, b)]
     return float(np.abs(below[0] - below[1]).max())
-
-
-def ticks_per_second(time: np.ndarray) -> int | None:
-    """1 for seconds since 1970, 1000 for milliseconds and so on; None where times [R] lie in no such range."""
-    middle = float(np.median(time))
-    return next((ticks for ticks in (1, 10**3, 10**6, 10**9) if 1e8 <= middle / ticks < 1e10), None)  # 1973 to 2286
 
 
 def _drawn(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from scipy import stats
 
 from jaxrec.config.users import LoggedConfig, ResponseConfig, TemperConfig
 from jaxrec.data import Log
+from jaxrec.data.sessions import ticks_per_second
 from jaxrec.envs.simulator import make_world
 from jaxrec.evaluate.replayed import (
     compared,
@@ -15,7 +16,6 @@ from jaxrec.evaluate.replayed import (
     ks_distance,
     replay,
     session_lengths,
-    ticks_per_second,
 )
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.response_fit import fit_response, logits_of_rows

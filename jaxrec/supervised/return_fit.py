@@ -1,0 +1,168 @@
+"""Fitting the model of return days to a log's own pauses between sessions."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.config.users import ReturnConfig
+from jaxrec.data.log import Log
+from jaxrec.data.sessions import session_begins, ticks_per_second
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.fit import Schedule, fit
+from jaxrec.supervised.histories import user_histories
+from jaxrec.supervised.response import Response, user_state
+from jaxrec.supervised.returns import CHANCE_RANGE, LONGEST, ReturnModel, day_log_probabilities
+from jaxrec.types import Array, Params
+
+FEWEST = 50  # returns; with fewer there is nothing to fit
+BLOCK, BATCH, STEPS = 1024, 256, 1500
+RIDGE = 1e-3  # of v, in states of unit variance
+SEED_SCALE = 0.05  # standard deviation of v . z where v is drawn
+OUTSIDE = 10.0  # weight of leaving the range of P while fitting: the clipped gradient is 0 there
+
+
+class Returns(NamedTuple):
+    """Sessions of a log after which the user came back, N of them."""
+
+    user: np.ndarray  # [N]
+    end: np.ndarray  # [N] row behind the session's last one
+    satisfaction: np.ndarray  # [N] mean weighted feedback of the session's last rows, at most a slate of them
+    day: np.ndarray  # [N] int32, 1 to 10
+
+
+def fit_returns(
+    members: Sequence[Response],
+    log: Log,
+    config: ReturnConfig,
+    weights: tuple[float, ...],
+    slate_size: int,
+    seed: int,
+) -> tuple[ReturnModel, dict[str, Any]]:
+    """Return model of an ensemble, and where it comes from; `weights` [F] are those of the reward.
+
+    Trained on the pauses of the log; where its times are no clock or fewer than 50 sessions are followed by another,
+    v is drawn from `seed` and c is 0, and source and report say "seed". The report of a trained model has the mean day
+    of the log and of the model, and the mean negative log-likelihood beside that of one P for everybody.
+    """
+    found = returns_of(log, config.gap_hours, weights, slate_size)
+    if found is None or len(found.day) < FEWEST:
+        count = 0 if found is None else len(found.day)
+        why = f"{count} users came back within {LONGEST} days, at least {FEWEST} are needed"
+        why = "the log's times are no clock" if found is None else why
+        return _seeded(members, config, seed), {"source": "seed", "seed": seed, "why": why, "returns": count}
+    states = [states_after(member, log, found) for member in members]
+    fits = [fit_weights(z, found.satisfaction, found.day, config, seed) for z in states]
+    v, c = (np.stack(x) for x in zip(*fits, strict=True))
+    model = _model(v, c, config, "log")
+    score = np.mean([z @ v[m] + c[m] for m, z in enumerate(states)], axis=0)
+    chance = _clipped(score + config.reward_weight * found.satisfaction + config.base)
+    constant = _best_constant(found.day)
+    report = {
+        "source": "log",
+        "returns": len(found.day),
+        "logged_mean_day": float(found.day.mean()),
+        "fitted_mean_day": float(mean_day(chance).mean()),
+        "nll": _nll(chance, found.day),
+        "nll_one_chance": _nll(np.full(len(found.day), constant), found.day),
+    }
+    return model, report
+
+
+def returns_of(log: Log, gap_hours: float, weights: tuple[float, ...], slate_size: int) -> Returns | None:
+    """Sessions followed by another one of the same user within ten days; None where the times are no clock.
+
+    A pause of up to a day is day 1, of up to two days day 2. Longer pauses than the model has days are left out, and so
+    its days are those of users who come back within ten.
+    """
+    ticks = ticks_per_second(log.time)
+    if ticks is None:
+        return None
+    begins = session_begins(log, round(gap_hours * 3600 * ticks))
+    ends = np.append(begins[1:], len(log))
+    again = np.flatnonzero(log.user[begins[:-1]] == log.user[begins[1:]])  # the next session is the same user's
+    days = (log.time[ends[again]] - log.time[ends[again] - 1]) / (86_400 * ticks)
+    again, days = again[days <= LONGEST], days[days <= LONGEST]
+    begin, end = begins[again], ends[again]
+    value = np.concatenate([[0.0], np.cumsum(log.feedback @ np.asarray(weights, np.float64))])
+    first = np.maximum(begin, end - slate_size)
+    return Returns(
+        user=log.user[begin],
+        end=end,
+        satisfaction=((value[end] - value[first]) / (end - first)).astype(np.float32),
+        day=np.maximum(np.ceil(days), 1).astype(np.int32),
+    )
+
+
+def states_after(member: Response, log: Log, found: Returns) -> np.ndarray:
+    """States z [N, d] of users right after their sessions, in the context of the sessions' last rows."""
+    run, states = compiled(user_state), []
+    for start in range(0, len(found.end), BLOCK):
+        part = np.resize(np.arange(start, min(start + BLOCK, len(found.end))), BLOCK)  # one shape, one program
+        user, end = found.user[part], found.end[part]
+        context = None if log.context is None else log.context[end - 1]
+        states.append(np.asarray(run(member, user_histories(log, user, end, member.history_length, context))))
+    return np.concatenate(states)[: len(found.end)]
+
+
+def fit_weights(
+    z: np.ndarray, satisfaction: np.ndarray, day: np.ndarray, config: ReturnConfig, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Most likely v [d] and c [] given states z [N, d], satisfaction [N] and days [N]."""
+    mean, spread = z.mean(0), np.maximum(z.std(0), 1e-6)
+    arrays = {"z": (z - mean) / spread, "offset": config.reward_weight * satisfaction + config.base, "day": day - 1}
+    size = min(BATCH, len(day))
+    steps = len(day) // size
+    passes = -(-100 // steps)  # of the rows in what the loop takes for an epoch: few returns make few steps
+
+    def batches(epoch: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([seed, epoch])
+        rows = np.concatenate([rng.permutation(len(day))[: steps * size].reshape(steps, size) for _ in range(passes)])
+        kinds = {"z": np.float32, "offset": np.float32, "day": np.int32}
+        return {name: x[rows].astype(kinds[name]) for name, x in arrays.items()}
+
+    def loss(params: Params, data: None, batch: dict[str, Array], key: Array) -> Array:
+        score = batch["z"] @ params["v"] + params["c"] + batch["offset"]
+        inside = jnp.clip(score, *CHANCE_RANGE)
+        likely = jnp.take_along_axis(day_log_probabilities(inside), batch["day"][:, None], axis=1)
+        return RIDGE * jnp.square(params["v"]).sum() + OUTSIDE * jnp.square(score - inside).mean() - likely.mean()
+
+    params = {"v": jnp.zeros(z.shape[1]), "c": jnp.zeros(())}
+    schedule = Schedule(epochs=-(-STEPS // (steps * passes)), learning_rate=0.01)
+    params, _ = fit(loss, params, None, batches, schedule, jax.random.key(seed), "fit return days")
+    v = np.asarray(params["v"]) / spread
+    return v, np.asarray(params["c"]) - v @ mean
+
+
+def mean_day(chance: np.ndarray) -> np.ndarray:
+    """E[d] of chances P: [...] -> [...]."""
+    p = np.exp(np.asarray(day_log_probabilities(jnp.asarray(chance))))
+    return p @ np.arange(1, LONGEST + 1)
+
+
+def _seeded(members: Sequence[Response], config: ReturnConfig, seed: int) -> ReturnModel:
+    width = members[0].config.width
+    v = np.random.default_rng(seed).normal(size=(len(members), width)) * SEED_SCALE / width**0.5
+    return _model(v, np.zeros(len(members)), config, "seed")
+
+
+def _model(v: np.ndarray, c: np.ndarray, config: ReturnConfig, source: str) -> ReturnModel:
+    arrays = (jnp.asarray(x, jnp.float32) for x in (v, c, config.reward_weight, config.base))
+    return ReturnModel(*arrays, source=source)
+
+
+def _clipped(score: np.ndarray) -> np.ndarray:
+    return np.clip(score, *CHANCE_RANGE)
+
+
+def _nll(chance: np.ndarray, day: np.ndarray) -> float:
+    log_p = np.asarray(day_log_probabilities(jnp.asarray(chance, jnp.float32)))
+    return float(-log_p[np.arange(len(day)), day - 1].mean())
+
+
+def _best_constant(day: np.ndarray) -> float:
+    """The one P with the mean day of the log, to a thousandth."""
+    grid = np.linspace(*CHANCE_RANGE, 999)
+    return float(grid[np.abs(mean_day(grid) - day.mean()).argmin()])
