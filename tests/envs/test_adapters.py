@@ -38,7 +38,7 @@ def interest_evolution() -> tuple:
 def test_every_way_to_name_a_slate_names_the_right_one(kind: str, count: int, action: object, slate: list) -> None:
     env, obs = interest_evolution()
     actions = make_actions(env, kind)
-    assert actions.count == count
+    assert actions.numbered == count
     np.testing.assert_array_equal(actions.to_slate(jnp.asarray(action), obs, env.params), slate)
 
 

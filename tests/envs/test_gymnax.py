@@ -20,6 +20,9 @@ def test_it_is_a_gymnax_environment_with_the_properties_that_loops_read() -> Non
     assert env.observation_space(params).shape == (220,) and env.action_space(params).shape == (10,)
     single = to_gymnax(make_env("interest_evolution", slate_size=1))
     assert isinstance(single.action_space(), spaces.Discrete) and single.action_space().n == single.num_actions == 10
+    slates = to_gymnax(make_env("interest_evolution"), actions="slate").action_space()
+    drawn = jax.vmap(slates.sample)(jax.random.split(jax.random.key(0), 200))
+    assert drawn.shape == (200, 3) and (drawn.min(), drawn.max()) == (0, 9) and slates.contains(drawn)
     sets = to_gymnax(make_env("interest_evolution"), actions="combinations")
     assert sets.action_space().n == sets.num_actions == 120
 

@@ -25,7 +25,7 @@ def to_gymnax(
 ) -> "GymnaxEnv":
     """Give `env` the interface of gymnax 1.0: `reset(key, params)`, `step(key, state, action, params)` and the rest.
 
-    `actions`: "scores" (K > 1 unless told otherwise), "permutations", "combinations" or, where K = 1, "slate"
+    `actions`: "slate" (the default where K = 1), "scores" (the default elsewhere), "permutations" or "combinations"
     (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or "dict"; `history`:
     "mean" or "rows" of the vector (`jaxrec.envs.adapters.observations`). Users who end are replaced, as gymnax does:
     hand over the plain environment. `max_steps` becomes the default of `params.max_steps_in_episode`.

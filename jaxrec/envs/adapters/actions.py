@@ -23,7 +23,11 @@ from jaxrec.nets.policy import exclude_history, to_items
 from jaxrec.ops.slates import top_slate
 from jaxrec.types import Array, Env, Observation, World
 
-KINDS = ("slate", "scores", "permutations", "combinations")
+NUMBERED = {
+    "permutations": (math.perm, itertools.permutations),
+    "combinations": (math.comb, itertools.combinations),
+}
+KINDS = ("slate", "scores", *NUMBERED)
 MOST_NUMBERED = 20_000  # slates that are worth a number each
 
 
@@ -33,7 +37,7 @@ class Actions(NamedTuple):
     kind: str
     num_positions: int  # M
     slate_size: int  # K
-    count: int  # slates that have a number; M for a slate of one position, 0 for scores and longer slates
+    numbered: int  # slates that have a number; M for a slate of one position, 0 for scores and longer slates
     to_slate: Callable[[Array, Observation, World], Array]  # action -> slate [K] that `Env.step` takes
 
 
@@ -46,10 +50,10 @@ def make_actions(env: Env, kind: str) -> Actions:
     if kind == "slate":
         mend = _mended(env, m)
         return Actions(kind, m, k, m if k == 1 else 0, lambda a, obs, world: mend(jnp.reshape(a, (k,)), obs, world))
-    numbered, count = (math.perm, math.comb)[kind == "combinations"](m, k), MOST_NUMBERED
-    if numbered > count:
-        raise InputError(f"actions: {numbered} {kind} are too many to number (at most {count}); choose 'scores'.")
-    list_all = itertools.permutations if kind == "permutations" else itertools.combinations
+    count, list_all = NUMBERED[kind]
+    numbered = count(m, k)
+    if numbered > MOST_NUMBERED:
+        raise InputError(f"actions: {numbered} {kind} are too many (at most {MOST_NUMBERED}); choose 'scores'.")
     table, mend = np.array(list(list_all(range(m), k)), np.int32), _mended(env, m)
     return Actions(kind, m, k, numbered, lambda a, obs, world: mend(jnp.asarray(table)[a], obs, world))
 

@@ -77,8 +77,8 @@ class UserEnv(gymnasium.Env):
         super().reset(seed=seed)
         if seed is not None or self._key is None:
             self._key = jax.random.wrap_key_data(jnp.asarray(seed_words(self.np_random)))
-        self._stream, obs = self._reset(self._key, self._world)
-        self._key = self._stream.key
+        stream, obs = self._reset(self._key, self._world)
+        self._stream, self._key = stream, stream.key
         return to_numpy(obs), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -86,8 +86,8 @@ class UserEnv(gymnasium.Env):
         if self._stream is None:
             raise InputError("step: no user is there yet; call reset first.")
         action = checked(action, self.action_space, self._actions, self._repeats)
-        self._stream, obs, out = self._step(self._stream, action, self._world)
-        self._key = self._stream.key
+        stream, obs, out = self._step(self._stream, action, self._world)
+        self._stream, self._key = stream, stream.key
         flags = bool(out.terminated), bool(out.truncated)
         return to_numpy(obs), float(out.reward), *flags, {"feedback": np.array(out.feedback)}
 
@@ -102,11 +102,11 @@ def checked(action: Any, space: spaces.Space, actions: Actions, repeats: str) ->
     array = np.asarray(action)
     if array.shape != space.shape:
         raise InputError(f"action: expected shape {space.shape}, got {array.shape}.")
-    if not actions.count and actions.kind == "scores":
+    if not actions.numbered and actions.kind == "scores":
         if not np.isfinite(array).all():
             raise InputError("action: expected finite scores, got NaN or infinity.")
         return array.astype(np.float32)
-    top = actions.count or actions.num_positions
+    top = actions.numbered or actions.num_positions
     if not np.issubdtype(array.dtype, np.integer) or (array.size and not 0 <= array.min() <= array.max() < top):
         raise InputError(f"action: expected whole numbers from 0 to {top - 1}, got {_short(array)}.")
     if repeats == "refuse" and actions.kind == "slate" and actions.slate_size > 1:
@@ -122,8 +122,8 @@ def _short(array: np.ndarray) -> str:
 
 def action_space(actions: Actions) -> spaces.Space:
     """Space of one user's actions."""
-    if actions.count:
-        return spaces.Discrete(actions.count)
+    if actions.numbered:
+        return spaces.Discrete(actions.numbered)
     if actions.kind == "scores":
         return spaces.Box(-1.0, 1.0, (actions.num_positions,), np.float32)
     return spaces.MultiDiscrete([actions.num_positions] * actions.slate_size)

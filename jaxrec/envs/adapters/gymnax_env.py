@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
@@ -9,7 +10,7 @@ from gymnax.environments import environment, spaces
 from jaxrec.checks import InputError, check_range
 from jaxrec.envs.adapters.actions import Actions
 from jaxrec.envs.adapters.observations import Bounds, View
-from jaxrec.types import Array, Env, Observation, World
+from jaxrec.types import Array, Env, Observation
 
 # Only the order of scores counts. Loops clip noise of deviation 1 to the bounds, and clipped scores would tie.
 SCORE = 4.0
@@ -20,14 +21,14 @@ class GymnaxParams(environment.EnvParams):
     """What gymnax passes around as `params`."""
 
     max_steps_in_episode: int = 10_000
-    world: World | None = None
+    world: Any = None  # World
 
 
 @struct.dataclass
 class GymnaxState(environment.EnvState):
     """One user; `time` counts steps."""
 
-    time: Array  # [] int32
+    time: Any  # [] int32
     env_state: Any
     obs: Observation  # what the next action answers
     terminated: Array  # [] bool, by the last step
@@ -40,6 +41,17 @@ class FieldsSpace(spaces.Dict):
     def contains(self, x: Any) -> Any:
         """Whether every field is within its space."""
         return jnp.stack([jnp.asarray(space.contains(x[name])) for name, space in self.spaces.items()]).all()
+
+
+class SlateSpace(spaces.Box):
+    """K positions below `num_positions`; repeats are replaced."""
+
+    def __init__(self, num_positions: int, slate_size: int):
+        super().__init__(0, num_positions - 1, (slate_size,), jnp.int32)
+
+    def sample(self, key: Array) -> Array:
+        """Every position alike; gymnax's boxes would never give the last."""
+        return jax.random.randint(key, self.shape, 0, self.high + 1)
 
 
 class GymnaxEnv(environment.Environment):
@@ -67,7 +79,7 @@ class GymnaxEnv(environment.Environment):
     @property
     def num_actions(self) -> int:
         """How many actions there are; numbers of a score vector, which is what networks ask for."""
-        return self._actions.count or self._actions.num_positions
+        return self._actions.numbered or self._actions.num_positions
 
     @property
     def layout(self) -> dict[str, slice]:
@@ -111,9 +123,11 @@ class GymnaxEnv(environment.Environment):
         return self._view.show(state.obs, (params or self.default_params).world)
 
     def action_space(self, params: GymnaxParams | None = None) -> spaces.Discrete | spaces.Box:
-        """Discrete, or a score a position."""
-        if self._actions.count:
-            return spaces.Discrete(self._actions.count)
+        """Discrete, a score a position, or K positions."""
+        if self._actions.numbered:
+            return spaces.Discrete(self._actions.numbered)
+        if self._actions.kind == "slate":
+            return SlateSpace(self._actions.num_positions, self._actions.slate_size)
         return spaces.Box(-SCORE, SCORE, (self._actions.num_positions,), jnp.float32)
 
     def observation_space(self, params: GymnaxParams | None = None) -> spaces.Box | spaces.Dict:

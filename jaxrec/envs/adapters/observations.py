@@ -78,11 +78,11 @@ def _parts(obs: Observation, world: World, history: str) -> dict[str, Array]:
     if obs.history_items is not None:
         there = obs.history_items != PADDING
         rows = world.item_table[jnp.maximum(obs.history_items, 0)].astype(jnp.float32)
-        items, feedback = _read(rows, there, history), _read(obs.history_feedback, there, history)
+        items = _read(rows, there, history)
         filled = there.mean(dtype=jnp.float32)[None]
         parts["history_items"] = items if history == "rows" else jnp.concatenate([items, filled])
-        if feedback is not None:
-            parts["history_feedback"] = feedback
+        if obs.history_feedback is not None:
+            parts["history_feedback"] = _read(obs.history_feedback, there, history)
     if obs.candidates is not None:
         parts["candidates"] = world.item_table[obs.candidates]
     if obs.candidate_features is not None:
@@ -92,10 +92,8 @@ def _parts(obs: Observation, world: World, history: str) -> dict[str, Array]:
     return {name: part.astype(jnp.float32) for name, part in parts.items()}
 
 
-def _read(rows: Array | None, there: Array, history: str) -> Array | None:
+def _read(rows: Array, there: Array, history: str) -> Array:
     """Rows [H, ...] of a history, zeros where it is empty, or their mean."""
-    if rows is None:
-        return None
     rows = jnp.where(there[:, None], rows, 0.0)
     return rows if history == "rows" else rows.sum(0) / jnp.maximum(there.sum(dtype=jnp.float32), 1.0)
 
@@ -136,13 +134,13 @@ def _part_bounds(env: Env, history: str) -> dict[str, Bounds]:
             bounds[name] = Bounds(np.tile(low, times), np.tile(high, times))
         elif name == "history_items":
             times, share = (field.low.size, 0) if history == "rows" else (1, 1)
-            ends = ((np.minimum(low, 0.0), np.zeros(share)), (np.maximum(high, 0.0), np.ones(share)))
-            bounds[name] = Bounds(*(np.append(np.tile(end, times), filled) for end, filled in ends))
+            lowest = np.append(np.tile(np.minimum(low, 0.0), times), np.zeros(share))
+            bounds[name] = Bounds(lowest, np.append(np.tile(np.maximum(high, 0.0), times), np.ones(share)))
         elif name == "history_feedback" and history == "mean":
             bounds[name] = Bounds(*_slack(field.low[0], field.high[0]))
         else:
             bounds[name] = Bounds(field.low.ravel(), field.high.ravel())
-    return {name: Bounds(*(end.astype(np.float32) for end in part[:2])) for name, part in bounds.items()}
+    return {name: Bounds(part.low.astype(np.float32), part.high.astype(np.float32)) for name, part in bounds.items()}
 
 
 def _table_bounds(table: Array) -> tuple[np.ndarray, np.ndarray]:
