@@ -95,6 +95,8 @@ class SavedPolicy:
 
     def parse_history(self, history: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Item rows [N] int32 and feedback [N, F] of entries ID or ID:VALUE; ids may contain colons."""
+        if not self.ids:
+            raise InputError(f"recommend: policies of {self.spec.name} rank fresh documents, no items of a catalogue.")
         row = {item_id: n for n, item_id in enumerate(self.ids)}
         items, feedback = [], []
         for entry in history:
