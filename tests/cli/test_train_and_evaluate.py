@@ -135,6 +135,24 @@ def test_interest_evolution_needs_no_log(tmp_path: Path, capsys: pytest.CaptureF
     assert "read interests, not a history" in capsys.readouterr().err
 
 
+def test_sardine_is_judged_beside_chance_and_the_oracle(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    recipe, run = tmp_path / "sardine.yaml", tmp_path / "run"
+    recipe.write_text(
+        "env: {name: sardine, preset: SlateRerank-Static}\n"
+        "learner: {num_users: 16, horizon: 4, minibatches: 2, epochs: 1, policy: {encoder: mean, width: 8}}\n"
+        "train: {updates: 2, updates_per_call: 2, checkpoint_every: 2, evaluate_users: 8}\n"
+        "evaluate: {users: 64}\n"
+    )
+    assert main(["train", str(recipe), "--run", str(run)]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    recommenders = json.loads((run / "evaluation.json").read_text())["simulators"]["train"]["recommenders"]
+    assert set(recommenders) == {"policy", "random", "greedy_relevance"}
+    assert recommenders["greedy_relevance"]["return"] > recommenders["random"]["return"]
+    assert all(row["length"] == 10 and row["coverage"] == 1 for row in recommenders.values())
+    assert main(["recommend", str(run), "--history", "1"]) == 2
+    assert "read a simulated user's state beside the history" in capsys.readouterr().err
+
+
 def test_help_answers_without_importing_anything_heavy() -> None:
     code = (
         "import sys, jaxrec.cli\n"
