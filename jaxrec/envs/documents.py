@@ -4,21 +4,16 @@ Draws are functions of uniforms in [0, 1), so that a step can draw all its rando
 """
 
 import jax.numpy as jnp
-from jax.scipy.special import ndtri
 
+from jaxrec.ops.draws import standard_normal
 from jaxrec.types import Array, World
 
 LARGEST_LOG = 40.0  # exp and its square stay finite in float32, whatever the parameters
 
 
-def normal(uniform: Array) -> Array:
-    """Standard normal numbers from uniform ones, within 5.2 standard deviations."""
-    return ndtri(jnp.maximum(uniform, 1e-7))
-
-
 def lognormal(mean: Array, sd: Array, uniform: Array) -> Array:
     """Numbers whose logarithm is N(mean, sd), cut to [-40, 40]; the three broadcast by explicit shapes only."""
-    return jnp.exp(jnp.clip(mean + sd * normal(uniform), -LARGEST_LOG, LARGEST_LOG))
+    return jnp.exp(jnp.clip(mean + sd * standard_normal(uniform), -LARGEST_LOG, LARGEST_LOG))
 
 
 def category(share: Array, uniform: Array) -> Array:

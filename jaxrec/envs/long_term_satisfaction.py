@@ -24,8 +24,9 @@ from flax import struct
 
 from jaxrec.checks import check_shape
 from jaxrec.config.users import LongTermSatisfactionConfig
-from jaxrec.envs.documents import lognormal, normal, world_without_items
+from jaxrec.envs.documents import lognormal, world_without_items
 from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.ops.draws import standard_normal
 from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
 
 FEEDBACK = ("click", "engagement")
@@ -71,7 +72,7 @@ def engagement(users: LongTermSatisfactionUsers, npe: Array, clickbait: Array, u
 
 def next_npe(users: LongTermSatisfactionUsers, npe: Array, clickbait: Array, uniform: Array) -> Array:
     """NPE after a document; all []."""
-    return users.memory_discount * npe - 2.0 * (clickbait - 0.5) + users.innovation_sd * normal(uniform)
+    return users.memory_discount * npe - 2.0 * (clickbait - 0.5) + users.innovation_sd * standard_normal(uniform)
 
 
 def observe(state: LongTermSatisfactionState) -> Observation:

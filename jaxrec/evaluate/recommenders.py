@@ -37,7 +37,7 @@ def uniform(slate_size: int, repeats: bool = False) -> Recommender:
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         scores = jax.random.uniform(key, _offer_shape(obs, world))
-        return top_slate(scores if repeats else exclude_history(scores, obs, world), slate_size)
+        return _best(scores, obs, world, slate_size, repeats)
 
     return Recommender(choose)
 
@@ -47,7 +47,7 @@ def ranking(scores: Array, slate_size: int, repeats: bool = False) -> Recommende
 
     def choose(scores: Array, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         offered = jnp.broadcast_to(_on_offer(scores, obs, world), _offer_shape(obs, world))
-        return top_slate(offered if repeats else exclude_history(offered, obs, world), slate_size)
+        return _best(offered, obs, world, slate_size, repeats)
 
     return Recommender(choose, scores)
 
@@ -60,7 +60,7 @@ def item_knn(similarity: Array, counts: Array, slate_size: int) -> Recommender:
         similarity, tie = arrays
         scores = score_item_knn(similarity, obs.history_items)
         scores = _on_offer(scores + jnp.broadcast_to(tie, scores.shape), obs, world)
-        return top_slate(exclude_history(scores, obs, world), slate_size)
+        return _best(scores, obs, world, slate_size)
 
     return Recommender(choose, (similarity, 1e-6 * counts / jnp.maximum(counts.max(), 1)))
 
@@ -73,7 +73,7 @@ def greedy(config: LoggedConfig, fitted: World) -> Recommender:
 
     def choose(fitted: World, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         scores = _on_offer(item_rewards(env_state, fitted, config), obs, world)
-        return top_slate(exclude_history(scores, obs, world), config.slate_size)
+        return _best(scores, obs, world, config.slate_size)
 
     return Recommender(choose, fitted)
 
@@ -83,7 +83,7 @@ def oracle(scores: Callable[[Any, World], Array], slate_size: int, repeats: bool
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         offered = _on_offer(scores(env_state, world), obs, world)
-        return top_slate(offered if repeats else exclude_history(offered, obs, world), slate_size)
+        return _best(offered, obs, world, slate_size, repeats)
 
     return Recommender(choose)
 
@@ -105,7 +105,7 @@ def greedy_matrix(config: FullMatrixConfig, *, staying: bool = False) -> Recomme
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         rewards = jax.vmap(lambda state: full_matrix.item_rewards(config, state, world, staying=staying))(env_state)
-        return top_slate(exclude_history(_on_offer(rewards, obs, world), obs, world), 1)
+        return _best(_on_offer(rewards, obs, world), obs, world, 1)
 
     return Recommender(choose)
 
@@ -138,6 +138,11 @@ def by_feature(column: int, slate_size: int, *, lowest: bool = False) -> Recomme
         return -feature if lowest else feature
 
     return by_score(score, slate_size)
+
+
+def _best(scores: Array, obs: Observation, world: World, slate_size: int, repeats: bool = False) -> Array:
+    """The slate of the highest scores on offer, without the history unless it may be shown again."""
+    return top_slate(scores if repeats else exclude_history(scores, obs, world), slate_size)
 
 
 def _on_offer(scores: Array, obs: Observation, world: World) -> Array:

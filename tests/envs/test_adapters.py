@@ -150,3 +150,12 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(adapter, librar
     monkeypatch.delitem(sys.modules, f"jaxrec.envs.adapters.{library}_env", raising=False)
     with pytest.raises(InputError, match=rf'{library} is not installed; pip install "jaxrec\[{library}\]"'):
         adapter(interest_evolution()[0])
+
+
+@pytest.mark.parametrize("kind", ["slate", "scores"])
+def test_items_of_the_history_are_shown_again_where_the_environment_allows_it(kind: str) -> None:
+    env = make_env("sardine", preset="SlateRerank-Static")  # every slate is the whole catalogue
+    _, obs = env.reset(jax.random.key(0), env.params)
+    order = jnp.array([7, 3, 9, 0, 1, 2, 4, 5, 6, 8])
+    action = order if kind == "slate" else -jnp.argsort(order).astype(jnp.float32)
+    np.testing.assert_array_equal(make_actions(env, kind).to_slate(action, obs, env.params), order)

@@ -6,8 +6,8 @@ permutations   one number for every slate, order counts: M! / (M - K)! of them
 combinations   one number for every set of K positions, shown in increasing order: M! / (K! (M - K)!)
 
 Positions are those of the candidates or, where there are none, of the recommendable items. Items that may not be shown
-(`Observation.mask`; those of the history where the whole catalogue is on offer) and repeated positions never reach the
-users: such a place of the slate gets the first free position that the slate does not name.
+(`Observation.mask`; those of the history where the whole catalogue is on offer, unless `EnvSpec.repeats`) and repeated
+positions never reach the users: such a place of the slate gets the first free position that the slate does not name.
 """
 
 import itertools
@@ -108,7 +108,7 @@ def _from_scores(env: Env, m: int) -> Callable[[Array, Observation, World], Arra
 def _allowed(env: Env, m: int, obs: Observation, world: World) -> Array | None:
     """Which positions may be shown, [M] bool; None: all of them."""
     allowed = obs.mask
-    if env.spec.num_candidates is None and obs.history_items is not None:
+    if env.spec.num_candidates is None and obs.history_items is not None and not env.spec.repeats:
         unseen = exclude_history(jnp.zeros(m), obs, world) == 0
         allowed = unseen if allowed is None else allowed & unseen
     return None if allowed is None else allowed.astype(bool)
