@@ -4,11 +4,14 @@ import shutil
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.cli import evaluate, experiment
 from jaxrec.cli.experiment import log_config
+from jaxrec.cli.simulators import settled
 from jaxrec.config.schema import Config
+from jaxrec.data.pseudonyms import VARIABLE
 from jaxrec.envs.logged import load_simulator
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.simulate import make_simulation
@@ -35,6 +38,29 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
         with atomic_path(run.policy_before) as temporary:
             shutil.copytree(old.policy, temporary)
     return load_policy(run.policy_before)
+
+
+def check_judges(config: Config, corpus: experiment.Corpus) -> None:
+    """Refuse to let users judge who trained the old policy, or whose part in it cannot be told."""
+    old = RunFolder(config.train.continue_from)
+    before = settled(old.simulators)
+    if before is None:
+        raise InputError(
+            f"{old.simulators}: {experiment.USERS} is missing, so nobody knows which users trained that policy; put it "
+            "back, or train from the start without --continue."
+        )
+    sides = before.sides(corpus.dataset.users)
+    if (sides < 0).all():
+        raise InputError(
+            f"data.path: none of the log's {len(sides):,} users is known to {old.path}; give a log that holds the "
+            f"earlier rows too, read with the same {VARIABLE} or data.user_key_file."
+        )
+    moved = np.unique(corpus.judge.user[sides[corpus.judge.user] == 1])
+    if len(moved):
+        raise InputError(
+            f"env.path: {len(moved):,} of the users who judge there trained {old.path}; leave env.path out, so that "
+            "the users are fitted again and everybody keeps his side."
+        )
 
 
 def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[str, ...]) -> Params:

@@ -29,7 +29,7 @@ from jaxrec.supervised.simple import most_popular
 from jaxrec.types import Array, Env, World
 
 TRAIN, JUDGE = "train", "judge"  # folders of the two simulators
-OWN_TEXTS, LOG = "own_texts", "log.json"  # beside them
+OWN_TEXTS, LOG, USERS = "own_texts", "log.json", "users.json"  # beside them
 
 
 class ContextColumns(NamedTuple):
@@ -37,6 +37,18 @@ class ContextColumns(NamedTuple):
 
     names: tuple[str, ...]  # those of `data.context`
     own_texts: TextBasis | None
+
+
+class Settled(NamedTuple):
+    """What an earlier reading of a log settled: a run goes on with it, and so does the run that continues it."""
+
+    context: ContextColumns
+    train: frozenset[str]  # pseudonyms of the users who train
+    judge: frozenset[str]  # and of those who judge
+
+    def sides(self, users: Sequence[str]) -> np.ndarray:
+        """[num_users] 0 for who judged before, 1 for who trained, -1 for who is new."""
+        return np.array([0 if user in self.judge else 1 if user in self.train else -1 for user in users], np.int8)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,21 +67,22 @@ class Corpus:
         return most_popular(self.train)
 
 
-def read_corpus(config: Config, before: ContextColumns | None = None) -> Corpus:
-    """Read, clean and split the log of the recipe, with the context columns of `before`; prints the account."""
+def read_corpus(config: Config, before: Settled | None = None) -> Corpus:
+    """Read, clean and split the log of the recipe, as `before` settled it; prints the account."""
     data = log_config(config)
     dataset = load_dataset(data, config.seed)
     for line in dataset.account:
         print(f"  {line}")
     log, basis = dataset.log, None
     if before is not None:
-        log, basis = in_columns(log, before.names), before.own_texts
+        log, basis = in_columns(log, before.context.names), before.context.own_texts
     split = make_split(data, log)
     if data.own_texts:
         log, basis = add_own_texts(log, split.train, partial(embed, config), data.own_texts, basis)
         split = make_split(data, log)
     dataset = dataclasses.replace(dataset, log=log)
-    judge, train = split_users(split.train, config.evaluate.judge_share, config.seed)
+    sides = None if before is None else before.sides(dataset.users)
+    judge, train = split_users(split.train, config.evaluate.judge_share, config.seed, sides)
     return Corpus(dataset=dataset, split=split, train=train, judge=judge, own_texts=basis)
 
 

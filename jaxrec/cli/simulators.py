@@ -2,6 +2,7 @@
 
 FOLDER/train/, judge/   the users that train and, fitted to other people, the users that judge
        log.json         what they were fitted to
+       users.json       who trains and who judges, by pseudonym: a later log must not move anybody
        own_texts/       the basis of context columns that tell what users wrote, where the recipe has them
        validity.json    how far to believe them; validity.html for reading
        fits/            finished members of an ensemble, until the others are fitted too
@@ -25,8 +26,10 @@ from jaxrec.cli.experiment import (
     LOG,
     OWN_TEXTS,
     TRAIN,
+    USERS,
     ContextColumns,
     Corpus,
+    Settled,
     embed,
     item_table,
     log_config,
@@ -51,7 +54,7 @@ from jaxrec.supervised.validity import validity_report
 from jaxrec.types import World
 
 VALIDITY, PAGE, FITS = "validity.json", "validity.html", "fits"
-PARTS = (LOG, VALIDITY, PAGE, TRAIN, JUDGE)
+PARTS = (LOG, USERS, VALIDITY, PAGE, TRAIN, JUDGE)
 
 
 def prepare_simulators(config: Config, corpus: Corpus, folder: Path) -> World:
@@ -74,6 +77,10 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
         remove_unfinished(place)
     if not (folder / LOG).is_file():
         write_json(folder / LOG, log_identity(corpus))
+    if not (folder / USERS).is_file():
+        names = np.array(corpus.dataset.users, object)
+        sides = {TRAIN: corpus.train, JUDGE: corpus.judge}
+        write_json(folder / USERS, {side: names[np.unique(log.user)].tolist() for side, log in sides.items()})
     if corpus.own_texts is not None and not (folder / OWN_TEXTS).is_dir():
         save_basis(folder / OWN_TEXTS, corpus.own_texts)
     if all((folder / part).exists() for part in PARTS):
@@ -155,15 +162,16 @@ def _copy(source: Path, corpus: Corpus, folder: Path) -> None:
             copy(source / part, temporary / part)
 
 
-def context_before(*folders: Path) -> ContextColumns | None:
-    """Context columns that the first of `folders` with simulators was fitted to, None where none has any."""
+def settled(*folders: Path) -> Settled | None:
+    """What the first of `folders` with simulators settled of their log, None where none has any."""
     for folder in folders:
-        if (folder / LOG).is_file():
-            names = tuple(read_object(folder / LOG).get("context", ()))
-            if not (folder / OWN_TEXTS).is_dir():
-                return ContextColumns(names, None)
-            basis = load_basis(folder / OWN_TEXTS)
-            return ContextColumns(names[: -len(basis.components)], basis)  # own texts stand last
+        if (folder / USERS).is_file():
+            names, sides = tuple(read_object(folder / LOG).get("context", ())), read_object(folder / USERS)
+            context = ContextColumns(names, None)
+            if (folder / OWN_TEXTS).is_dir():
+                basis = load_basis(folder / OWN_TEXTS)
+                context = ContextColumns(names[: -len(basis.components)], basis)  # own texts stand last
+            return Settled(context, frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
     return None
 
 

@@ -41,19 +41,23 @@ def global_time(log: Log, test_share: float) -> Split:
     return Split(train=log.take(train), validation=log.take(validation), test=log.take(test))
 
 
-def split_users(log: Log, share: float, seed: int) -> tuple[Log, Log]:
+def split_users(log: Log, share: float, seed: int, before: np.ndarray | None = None) -> tuple[Log, Log]:
     """Two logs of disjoint users, `share` of them in the first; users and items keep their numbers.
 
     Two response models fitted on the two sides know nothing of each other's users: one can judge what the
-    other taught.
+    other taught. `before` [num_users] says where users stood in an earlier log, 0 in its first and 1 in its second
+    side, -1 in neither: they stay there, or the judge would know whom the earlier policy was trained on, and users
+    who are new fill the sides up to their shares.
     """
     check_range("share", share, 0, 1)
     users = np.unique(log.user)
-    first = round(len(users) * share)
-    if not 0 < first < len(users):
+    side = np.full(len(users), -1) if before is None else before[users]
+    new = np.random.default_rng(seed).permutation(users[side < 0])
+    wanted = round(len(users) * share) - (side == 0).sum()
+    first = np.r_[users[side == 0], new[: max(wanted, 0)]]
+    if not 0 < len(first) < len(users):
         raise InputError(f"share: {share} of {len(users)} users leaves one side empty; choose another share.")
-    chosen = np.random.default_rng(seed).permutation(users)[:first]
-    in_first = np.isin(log.user, chosen)
+    in_first = np.isin(log.user, first)
     return log.take(in_first), log.take(~in_first)
 
 
