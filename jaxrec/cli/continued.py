@@ -1,15 +1,14 @@
 """`jaxrec train --continue RUN`: the policy of a finished run goes on learning from a later log."""
 
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.cli import evaluate, experiment
 from jaxrec.cli.experiment import log_config
-from jaxrec.cli.simulators import settled
 from jaxrec.config.schema import Config
 from jaxrec.data.pseudonyms import VARIABLE
 from jaxrec.envs.logged import load_simulator
@@ -40,26 +39,18 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
     return load_policy(run.policy_before)
 
 
-def check_judges(config: Config, corpus: experiment.Corpus) -> None:
-    """Refuse to let users judge who trained the old policy, or whose part in it cannot be told."""
+def check_users(config: Config, sides: experiment.Sides | None, users: Sequence[str]) -> None:
+    """Refuse a log of which nobody can tell who trained the old policy: some would judge it."""
     old = RunFolder(config.train.continue_from)
-    before = settled(old.simulators)
-    if before is None:
+    if sides is None:
         raise InputError(
             f"{old.simulators}: {experiment.USERS} is missing, so nobody knows which users trained that policy; put it "
             "back, or train from the start without --continue."
         )
-    sides = before.sides(corpus.dataset.users)
-    if (sides < 0).all():
+    if (sides.of(users) < 0).all():
         raise InputError(
-            f"data.path: none of the log's {len(sides):,} users is known to {old.path}; give a log that holds the "
+            f"data.path: none of the log's {len(users):,} users is known to {old.path}; give a log that holds the "
             f"earlier rows too, read with the same {VARIABLE} or data.user_key_file."
-        )
-    moved = np.unique(corpus.judge.user[sides[corpus.judge.user] == 1])
-    if len(moved):
-        raise InputError(
-            f"env.path: {len(moved):,} of the users who judge there trained {old.path}; leave env.path out, so that "
-            "the users are fitted again and everybody keeps his side."
         )
 
 
@@ -110,7 +101,7 @@ def print_old_against_new(config: Config, run: RunFolder, env: Env, corpus: expe
     for name, p in policies.items():
         learned = recommenders.learned(p.policy, env.spec.slate_size, (p.params, p.items))
         run_in = make_simulation(env, learned, config.evaluate.max_steps)
-        results[name] = run_in(world, facts, key, config.train.evaluate_users)
+        results[name] = run_in(world, facts, key, config.evaluate.users)
     title = "old and new policy with users of the newer log who never trained either"
     report.print_simulated(title, report.simulated_section(results))
     report.print_held_out("old and new policy on the newer held-out log", ranked, config.evaluate.cutoffs)

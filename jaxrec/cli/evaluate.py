@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, matrix, runtime
-from jaxrec.cli.simulators import settled
+from jaxrec.cli.simulators import context_before, sides_before
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.config.users import FullMatrixConfig, LoggedConfig
@@ -70,7 +70,7 @@ def _load(run: RunFolder, overrides: list[str]) -> Config:
 
 def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array) -> dict[str, Any]:
     assert isinstance(config.env, LoggedConfig)
-    corpus = experiment.read_corpus(config, settled(run.simulators))
+    corpus = experiment.read_corpus(config, context_before(run.simulators), sides_before(run.simulators))
     experiment.check_same_catalogue(saved, corpus)
     config = dataclasses.replace(config, env=dataclasses.replace(config.env, pessimism=0.0))  # caution is for training
     worlds = [load_simulator(run.simulators / name) for name in (experiment.TRAIN, experiment.JUDGE)]

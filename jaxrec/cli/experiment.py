@@ -39,14 +39,13 @@ class ContextColumns(NamedTuple):
     own_texts: TextBasis | None
 
 
-class Settled(NamedTuple):
-    """What an earlier reading of a log settled: a run goes on with it, and so does the run that continues it."""
+class Sides(NamedTuple):
+    """Who trained and who judged in an earlier run, by pseudonym."""
 
-    context: ContextColumns
-    train: frozenset[str]  # pseudonyms of the users who train
-    judge: frozenset[str]  # and of those who judge
+    train: frozenset[str]
+    judge: frozenset[str]
 
-    def sides(self, users: Sequence[str]) -> np.ndarray:
+    def of(self, users: Sequence[str]) -> np.ndarray:
         """[num_users] 0 for who judged before, 1 for who trained, -1 for who is new."""
         return np.array([0 if user in self.judge else 1 if user in self.train else -1 for user in users], np.int8)
 
@@ -67,22 +66,22 @@ class Corpus:
         return most_popular(self.train)
 
 
-def read_corpus(config: Config, before: Settled | None = None) -> Corpus:
-    """Read, clean and split the log of the recipe, as `before` settled it; prints the account."""
+def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sides | None = None) -> Corpus:
+    """Read, clean and split the log of the recipe, with context columns and sides of before; prints the account."""
     data = log_config(config)
     dataset = load_dataset(data, config.seed)
     for line in dataset.account:
         print(f"  {line}")
     log, basis = dataset.log, None
     if before is not None:
-        log, basis = in_columns(log, before.context.names), before.context.own_texts
+        log, basis = in_columns(log, before.names), before.own_texts
     split = make_split(data, log)
     if data.own_texts:
         log, basis = add_own_texts(log, split.train, partial(embed, config), data.own_texts, basis)
         split = make_split(data, log)
     dataset = dataclasses.replace(dataset, log=log)
-    sides = None if before is None else before.sides(dataset.users)
-    judge, train = split_users(split.train, config.evaluate.judge_share, config.seed, sides)
+    stood = None if sides is None else sides.of(dataset.users)
+    judge, train = split_users(split.train, config.evaluate.judge_share, config.seed, stood)
     return Corpus(dataset=dataset, split=split, train=train, judge=judge, own_texts=basis)
 
 

@@ -29,7 +29,7 @@ from jaxrec.cli.experiment import (
     USERS,
     ContextColumns,
     Corpus,
-    Settled,
+    Sides,
     embed,
     item_table,
     log_config,
@@ -162,16 +162,24 @@ def _copy(source: Path, corpus: Corpus, folder: Path) -> None:
             copy(source / part, temporary / part)
 
 
-def settled(*folders: Path) -> Settled | None:
-    """What the first of `folders` with simulators settled of their log, None where none has any."""
+def context_before(*folders: Path) -> ContextColumns | None:
+    """Context columns that the first of `folders` with simulators was fitted to, None where none has any."""
+    for folder in folders:
+        if (folder / LOG).is_file():
+            names = tuple(read_object(folder / LOG).get("context", ()))
+            if not (folder / OWN_TEXTS).is_dir():
+                return ContextColumns(names, None)
+            basis = load_basis(folder / OWN_TEXTS)
+            return ContextColumns(names[: -len(basis.components)], basis)  # own texts stand last
+    return None
+
+
+def sides_before(*folders: Path) -> Sides | None:
+    """On which side users stood in the first of `folders` that says so, None where none does."""
     for folder in folders:
         if (folder / USERS).is_file():
-            names, sides = tuple(read_object(folder / LOG).get("context", ())), read_object(folder / USERS)
-            context = ContextColumns(names, None)
-            if (folder / OWN_TEXTS).is_dir():
-                basis = load_basis(folder / OWN_TEXTS)
-                context = ContextColumns(names[: -len(basis.components)], basis)  # own texts stand last
-            return Settled(context, frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
+            sides = read_object(folder / USERS)
+            return Sides(frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
     return None
 
 

@@ -8,7 +8,7 @@ import jax
 
 from jaxrec.checks import InputError
 from jaxrec.cli import continued, experiment, matrix, runtime
-from jaxrec.cli.simulators import prepare_simulators, settled
+from jaxrec.cli.simulators import context_before, prepare_simulators, sides_before
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
@@ -45,10 +45,11 @@ def train(config_path: str, overrides: list[str], run_path: str | None, resume: 
     corpus, catalogue, world, initial = None, None, None, None
     if isinstance(config.env, LoggedConfig):
         named = [Path(config.env.path)] if config.env.path else []
-        named += [RunFolder(config.train.continue_from).simulators] if config.train.continue_from else []
-        corpus = experiment.read_corpus(config, settled(run.simulators, *named))
+        old = [RunFolder(config.train.continue_from).simulators] if config.train.continue_from else []
+        context, sides = context_before(run.simulators, *named, *old), sides_before(run.simulators, *old)
+        corpus = experiment.read_corpus(config, context, sides)
         if before is not None and not run.simulators.exists():
-            continued.check_judges(config, corpus)
+            continued.check_users(config, sides, corpus.dataset.users)
         catalogue, world = corpus.dataset.catalogue, prepare_simulators(config, corpus, run.simulators)
     elif isinstance(config.env, FullMatrixConfig) and config.data is not None:
         corpus = experiment.read_corpus(config)

@@ -14,8 +14,14 @@ SHORT = {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
 
 
 def simulated_section(results: dict[str, Simulated]) -> dict[str, Any]:
-    """Summaries by recommender, and the share of the gap from the best fixed ranking to greedy that is closed."""
-    section: dict[str, Any] = {"recommenders": {name: result.summary() for name, result in results.items()}}
+    """Summaries by recommender, user by user the policy's lead over each (mean, half of the 95% interval), and the
+    share of the gap from the best fixed ranking to greedy that is closed.
+    """
+    policy = results[POLICY]
+    section: dict[str, Any] = {
+        "recommenders": {name: result.summary() for name, result in results.items()},
+        "policy_minus": {name: policy.minus(result) for name, result in results.items() if name != POLICY},
+    }
     if FIXED in results and GREEDY in results:
         gap = results[GREEDY].mean - results[FIXED].mean
         section["gap"] = gap
@@ -44,6 +50,9 @@ def print_simulated(title: str, section: dict[str, Any]) -> None:
         )
         table.add_row(name, *cells, style="bold" if name == POLICY else None)
     _console().print(table)
+    leads = (f"{name} {lead:+.2f} ±{half:.2f}" for name, (lead, half) in section["policy_minus"].items())
+    if section["policy_minus"]:
+        _console().print(f"policy minus, user by user: {', '.join(leads)}\n", highlight=False)
 
 
 def print_held_out(title: str, metrics: dict[str, dict[str, float]], cutoffs: tuple[int, ...]) -> None:

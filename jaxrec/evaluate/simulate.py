@@ -25,6 +25,11 @@ Z95 = 1.959964
 Choose = Callable[[Any, Array, Any, Observation, World], Array]
 
 
+def mean_and_half_width(values: np.ndarray) -> tuple[float, float]:
+    """Mean of [N] values and half of its 95% interval (normal approximation)."""
+    return float(values.mean()), float(Z95 * values.std(ddof=1) / math.sqrt(len(values)))
+
+
 class Recommender(NamedTuple):
     """What chooses slates: `choose(arrays, key, env_state, obs, world) -> [B, K]` for a batch of users.
 
@@ -63,7 +68,14 @@ class Simulated:
     @property
     def half_width(self) -> float:
         """Half of the 95% interval of the mean (normal approximation over users)."""
-        return float(Z95 * self.returns.std(ddof=1) / math.sqrt(len(self.returns)))
+        return mean_and_half_width(self.returns)[1]
+
+    def minus(self, other: "Simulated") -> tuple[float, float]:
+        """Mean of how much more each user returned than with `other`, and half of its 95% interval.
+
+        Both met the same users with the same keys, so this interval is narrower than the two intervals suggest.
+        """
+        return mean_and_half_width(self.returns - other.returns)
 
     def summary(self) -> dict[str, float | None]:
         """Plain numbers for a report."""

@@ -48,6 +48,34 @@ def test_training_goes_on_from_the_old_parameters_and_new_items_can_be_recommend
     assert not set(fresh) & {item.id for item in old.recommend(k=len(old.ids) - 6)}
 
 
+def test_nobody_judges_who_trained_the_old_policy(recipe: Path, old_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["train", str(recipe), "--continue", str(old_run), "--run", str(run), *GROWN, "train.updates=4"]
+    assert main([*words, "seed=5", "data.generated.users=90"]) == 0  # by itself, seed 5 would split users otherwise
+    old, new = (json.loads((folder / "simulators" / "users.json").read_text()) for folder in (old_run, run))
+    assert set(old["train"]) <= set(new["train"]) and set(old["judge"]) <= set(new["judge"])
+    assert set(new["judge"]) > set(old["judge"])
+
+
+def test_a_log_of_other_users_or_without_a_record_of_them_is_refused(
+    recipe: Path, old_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(old_run, old)
+    words = ["train", str(recipe), "--continue", str(old), *GROWN]
+    users = old / "simulators" / "users.json"
+    users.write_text(json.dumps({"train": ["somebody"], "judge": ["else"]}))
+    assert main([*words, "--run", str(tmp_path / "a")]) != 0
+    assert "none of the log's" in capsys.readouterr().err
+    users.unlink()
+    assert main([*words, "--run", str(tmp_path / "b")]) != 0
+    assert "nobody knows which users trained" in capsys.readouterr().err
+    assert main(["fit-simulator", str(recipe), "-o", str(tmp_path / "sim"), *GROWN, "seed=5"]) == 0
+    words[3] = str(old_run)
+    assert main([*words, "--run", str(tmp_path / "c"), "seed=5", f"env.path={tmp_path / 'sim'}"]) != 0
+    assert "other halves of its users" in capsys.readouterr().err
+
+
 def test_old_and_new_policy_are_judged_side_by_side(new_run: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["evaluate", str(new_run)]) == 0
     assert "policy_before" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from jaxrec import make_env
 from jaxrec.cli import main
 from jaxrec.envs.simulator import load_simulator
 
-PARTS = {"config.yaml", "simulator.json", "log.json", "validity.json", "validity.html", "train", "judge"}
+PARTS = {"config.yaml", "simulator.json", "log.json", "users.json", "validity.json", "validity.html", "train", "judge"}
 
 
 @pytest.fixture(scope="module")

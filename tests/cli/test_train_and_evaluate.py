@@ -26,7 +26,7 @@ def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
     assert names == files | {"checkpoints", "policy", "simulators"} | (names & {"evaluation.json"})
     assert load_config(Config, tiny_run / "config.yaml") == load_config(Config, recipe)
     assert [row["step"] for row in rows(tiny_run)] == list(range(1, 9))
-    assert {"train", "judge", "validity.json", "validity.html", "log.json"} == {
+    assert {"train", "judge", "validity.json", "validity.html", "log.json", "users.json"} == {
         path.name for path in (tiny_run / "simulators").iterdir()
     }
 

@@ -79,6 +79,20 @@ def test_split_users_shares_no_user_and_depends_on_the_seed_alone(log: Log, shar
     np.testing.assert_array_equal(split_users(log, share, seed)[0].item, first.item)
 
 
+@given(logs, st.integers(0, 3), st.lists(st.sampled_from([-1, 0, 1]), min_size=6, max_size=6))
+@settings(deadline=None)
+def test_split_users_moves_nobody_who_stood_somewhere_before(log: Log, seed: int, before: list[int]) -> None:
+    sides = np.array(before)
+    try:
+        first, second = split_users(log, 0.5, seed, sides)
+    except InputError:
+        return
+    assert not (sides[first.user] == 1).any() and not (sides[second.user] == 0).any()
+    users = np.unique(log.user)
+    kept, new = (sides[users] == 0).sum(), (sides[users] < 0).sum()
+    assert len(np.unique(first.user)) == np.clip(round(len(users) / 2), kept, kept + new)  # as near to half as can be
+
+
 def test_leave_one_out_by_hand() -> None:
     log = log_of([(0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 2)], 2)
     split = leave_one_out(log)

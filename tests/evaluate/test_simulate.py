@@ -241,6 +241,16 @@ def test_mean_interval_and_summary_by_hand() -> None:
     }
 
 
+def test_the_lead_over_another_is_taken_user_by_user() -> None:
+    def of(*returns: float) -> Simulated:
+        nothing = dict.fromkeys(("coverage", "diversity", "novelty"), math.nan)
+        return Simulated(returns=np.array(returns), lengths=np.ones(4), slate_size=1, **nothing)
+
+    lead, half_width = of(1.0, 12.0, 3.0, 20.0).minus(of(0.0, 10.0, 2.0, 18.0))
+    # leads 1, 2, 1, 2: squared deviations from 1.5 are .25 each, over three
+    assert (lead, half_width) == (1.5, pytest.approx(1.959964 * math.sqrt(1 / 3) / 2))
+
+
 def test_diversity_is_one_less_the_mean_cosine_of_the_pairs() -> None:
     rows = FACTS.rows[jnp.array([[0, 1, 2], [0, 0, 0], [0, 3, 1]])]
     cosines = [(0 + 0.5 + math.cos(math.pi / 6)) / 3, 1.0, (-1 + 0 + 0) / 3]
