@@ -17,12 +17,13 @@ from jaxrec.envs.simulator import load_simulator
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.baselines import baselines
 from jaxrec.evaluate.held_out import held_out_metrics
+from jaxrec.evaluate.pictures import behaviour_picture
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.carry import Deployed, deployed_in
 from jaxrec.sharding.compile import compiled
-from jaxrec.storage.files import write_json
+from jaxrec.storage.files import write_json, write_text
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS, item_knn
 from jaxrec.types import Array, Env, Observation, World
@@ -48,8 +49,9 @@ def evaluate(run_path: str, overrides: list[str]) -> int:
         section = report.simulated_section(results)
         report.print_simulated(f"{env.spec.name}, {config.evaluate.users} users", section)
         account["simulators"] = {experiment.TRAIN: section}
+        write_text(run.evaluation_picture, behaviour_picture({env.spec.name: results}))
     write_json(run.evaluation, account)
-    print(f"written to {run.evaluation}")
+    print(f"written to {run.evaluation}, what the users did to {run.evaluation_picture}")
     return 0
 
 
@@ -85,6 +87,7 @@ def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array
         section = account["simulators"][name] = report.simulated_section(results)
         what = "the simulator it was trained in" if name == experiment.TRAIN else "other users, never seen in training"
         report.print_simulated(f"{name}: {what}, {config.evaluate.users} users", section)
+    write_text(run.evaluation_picture, behaviour_picture({experiment.TRAIN: trained, experiment.JUDGE: judged}))
     account["lift_kept"] = report.lift_kept(trained, judged)
     _print_shares(account)
 

@@ -54,11 +54,17 @@ class Simulated:
 
     returns: np.ndarray  # [N] total reward a user
     lengths: np.ndarray  # [N] steps a user
+    rewards: np.ndarray  # [T] total reward of each step, up to the last in which anybody was there
     slate_size: int
     # Of items in a table; NaN for documents that are in none.
     coverage: float  # share of the recommendable items that were shown at least once
     diversity: float  # mean over slates of 1 - mean pairwise cosine; NaN for single items
     novelty: float  # mean surprise of the shown items, bits
+
+    @property
+    def present(self) -> np.ndarray:
+        """[T] users who were there in each step."""
+        return (self.lengths[:, None] > np.arange(len(self.rewards))).sum(0)
 
     @property
     def mean(self) -> float:
@@ -100,6 +106,7 @@ class _Tally(struct.PyTreeNode):
     active: Array  # [B] bool
     returns: Array  # [B]
     lengths: Array  # [B]
+    rewards: Array  # [max_steps] sum over users
     shown: Array  # [I]
     diversity: Array  # [] sum over slates
     surprise: Array  # [] sum over shown items
@@ -138,6 +145,7 @@ def _batch(
         active=active,
         returns=jnp.zeros(size),
         lengths=jnp.zeros(size, jnp.int32),
+        rewards=jnp.zeros(max_steps),
         shown=jnp.zeros(env.spec.num_items),
         diversity=jnp.asarray(0.0),
         surprise=jnp.asarray(0.0),
@@ -158,12 +166,14 @@ def _count(tally: _Tally, slate: Array, env_state: Any, out: StepOutput, facts: 
     """The tally after a step in which `slate` [B, K] was shown; who has left counts nothing."""
     if tally.obs.candidate_features is None:
         tally = _count_items(tally, slate, facts)
+    reward = jnp.where(tally.active, out.reward, 0.0)
     return tally.replace(
         step=tally.step + 1,
         env_state=env_state,
         obs=out.obs,
         active=tally.active & ~(out.terminated | out.truncated),
-        returns=tally.returns + jnp.where(tally.active, out.reward, 0.0),
+        returns=tally.returns + reward,
+        rewards=tally.rewards.at[tally.step].add(reward.sum()),
         lengths=tally.lengths + tally.active.astype(jnp.int32),
     )
 
@@ -190,6 +200,7 @@ def _simulated(tallies: list[_Tally], users: int, env: Env, world: World) -> Sim
     return Simulated(
         returns=np.concatenate([t.returns for t in tallies])[:users],
         lengths=lengths[:users],
+        rewards=np.sum([t.rewards for t in tallies], axis=0)[: lengths.max()],
         slate_size=slate_size,
         coverage=float((shown > 0).sum() / recommendable) if in_table else math.nan,
         diversity=sum(float(t.diversity) for t in tallies) / slates if in_table and slate_size > 1 else math.nan,

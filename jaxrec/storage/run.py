@@ -8,6 +8,7 @@ checkpoints/    whole learner states
 policy/         what another JAX program needs
 policy_before/  the policy of the run that this one continues, where it continues one
 simulators/     the fitted users that trained and that judge
+evaluation.*    written by `jaxrec evaluate`: figures, and what the users did as a picture
 matrix.npz      the matrix of rewards that a log became, where the users are full_matrix
 """
 
@@ -35,6 +36,7 @@ class RunFolder:
         self.policy_before = self.path / "policy_before"
         self.simulators = self.path / "simulators"
         self.evaluation = self.path / "evaluation.json"
+        self.evaluation_picture = self.path / "evaluation.svg"
 
     @classmethod
     def create(cls, path: str | Path, config_yaml: str) -> "RunFolder":

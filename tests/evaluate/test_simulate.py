@@ -222,6 +222,7 @@ def test_mean_interval_and_summary_by_hand() -> None:
     got = Simulated(
         returns=np.array([1.0, 2.0, 3.0, 6.0]),
         lengths=np.array([1, 1, 2, 4]),
+        rewards=np.array([5.0, 4.0, 2.0, 1.0]),
         slate_size=2,
         coverage=0.5,
         diversity=math.nan,
@@ -229,6 +230,7 @@ def test_mean_interval_and_summary_by_hand() -> None:
     )
     # squared deviations from 3: 4 + 1 + 0 + 9, over three; the error of a mean of four is half of the root
     half_width = 1.959964 * math.sqrt(14 / 3) / 2
+    np.testing.assert_array_equal(got.present, [4, 2, 1, 1])
     assert got.mean == 3.0 and got.half_width == pytest.approx(half_width)
     assert got.summary() == {
         "return": 3.0,
@@ -244,7 +246,7 @@ def test_mean_interval_and_summary_by_hand() -> None:
 def test_the_lead_over_another_is_taken_user_by_user() -> None:
     def of(*returns: float) -> Simulated:
         nothing = dict.fromkeys(("coverage", "diversity", "novelty"), math.nan)
-        return Simulated(returns=np.array(returns), lengths=np.ones(4), slate_size=1, **nothing)
+        return Simulated(returns=np.array(returns), lengths=np.ones(4), rewards=np.ones(1), slate_size=1, **nothing)
 
     lead, half_width = of(1.0, 12.0, 3.0, 20.0).minus(of(0.0, 10.0, 2.0, 18.0))
     # leads 1, 2, 1, 2: squared deviations from 1.5 are .25 each, over three

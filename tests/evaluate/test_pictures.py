@@ -1,0 +1,30 @@
+import math
+import re
+
+import numpy as np
+
+from jaxrec.evaluate.pictures import behaviour_picture
+from jaxrec.evaluate.simulate import Simulated
+
+
+def outcome(lengths: list[int], pay: float) -> Simulated:
+    steps = np.array(lengths)
+    present = (steps[:, None] > np.arange(steps.max())).sum(0)
+    nothing = dict.fromkeys(("coverage", "diversity", "novelty"), math.nan)
+    return Simulated(returns=pay * steps, lengths=steps, rewards=pay * present, slate_size=1, **nothing)
+
+
+def test_a_row_a_simulator_with_every_recommender_by_name_and_mean() -> None:
+    results = {"policy": outcome([3, 5], 2.0), "random": outcome([1, 1], 1.0)}
+    picture = behaviour_picture({"users <$1>": results, "judge": results})
+    assert picture.startswith("<svg") and "xmlns" in picture.split(">")[0]
+    assert picture.count("policy 8<") == picture.count("random 1<") == 2
+    assert "users &lt;$1&gt;" in picture and "judge" in picture and "\ufffd" not in picture
+    assert behaviour_picture({"users <$1>": results, "judge": results}) == picture
+
+
+def test_reward_is_of_who_is_there_and_noise_of_the_last_few_is_left_out() -> None:
+    # 29 users leave after a step, one stays for 40: under a tenth of 30
+    picture = behaviour_picture({"users": {"policy": outcome([1] * 29 + [40], 50.0)}})
+    ticks = re.findall(r">([\d.]+)</text>", picture)
+    assert ticks.count("40") == 1  # in the panel of who is there, not in that of rewards
