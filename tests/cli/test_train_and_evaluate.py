@@ -23,7 +23,7 @@ def rows(run: Path) -> list[dict]:
 def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
     names = {path.name for path in tiny_run.iterdir()}
     files = {"config.yaml", "metrics.jsonl", "timings.jsonl", "events.out.tfevents.000000000000"}
-    assert names == files | {"checkpoints", "policy", "simulators"} | (names & {"evaluation.json"})
+    assert names == files | {"checkpoints", "policy", "simulators"} | (names & {"evaluation.json", "evaluation.svg"})
     assert load_config(Config, tiny_run / "config.yaml") == load_config(Config, recipe)
     assert [row["step"] for row in rows(tiny_run)] == list(range(1, 9))
     assert {"train", "judge", "validity.json", "validity.html", "log.json", "users.json"} == {
