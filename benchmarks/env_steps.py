@@ -1,6 +1,10 @@
 """How many user steps a second does a simulator make, and what does a user cost?
 
     python benchmarks/env_steps.py [--env interest_evolution ...] [--users 1024 16384 ...] [--steps 64] [--calls 7]
+        [--logged SIMULATOR_FOLDER] [--full-matrix FILE.npz]
+
+The last two are measured where they are given: `jaxrec fit-simulator CONFIG` makes such a folder, and
+`jaxrec.data.matrix.save_matrix` or a run of `configs/ppo_full_matrix.yaml` such a file.
 
 Nothing learns here. One call is a `lax.scan` over `--steps` steps of all users. The slate is the top K of fresh
 uniforms over what is on offer, users who left are replaced within the step (`auto_reset`), and a checksum over every
@@ -14,6 +18,7 @@ import json
 import statistics
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -72,7 +77,8 @@ def measure(name: str, options: dict, users: int, steps: int, calls: int) -> dic
     return {
         "benchmark": "env_steps",
         "env": name,
-        "options": options,
+        "options": {**options, **({"path": Path(options["path"]).name} if "path" in options else {})},
+        "offered": env.spec.num_candidates or env.spec.num_items,
         "device": jax.devices()[0].device_kind,
         "users": users,
         "steps": steps,
@@ -91,14 +97,19 @@ def main() -> None:
     """Measure and print one JSON line an environment and number of users."""
     families = [name for name in list_envs() if name not in NEEDS_FILES]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", nargs="+", default=families, choices=families)
+    parser.add_argument("--env", nargs="*", default=families, choices=families)
+    parser.add_argument("--logged", metavar="FOLDER", help="measure the fitted users of this folder")
+    parser.add_argument("--full-matrix", metavar="FILE", help="measure the users of this matrix")
     parser.add_argument("--users", type=int, nargs="+", default=[256, 4_096, 65_536])
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--calls", type=int, default=7)
     options = parser.parse_args()
-    for name in options.env:
+    files = {"logged": options.logged, "full_matrix": options.full_matrix}
+    measured = [(name, {}) for name in options.env]
+    measured += [(name, {"path": path}) for name, path in files.items() if path]
+    for name, settings in measured:
         for users in options.users:
-            print(json.dumps(measure(name, {}, users, options.steps, options.calls)), flush=True)
+            print(json.dumps(measure(name, settings, users, options.steps, options.calls)), flush=True)
 
 
 if __name__ == "__main__":
