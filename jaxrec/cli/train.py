@@ -15,7 +15,7 @@ from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.config.users import FullMatrixConfig, LoggedConfig
 from jaxrec.data import Catalogue
 from jaxrec.data.pseudonyms import check_key_outside
-from jaxrec.envs import auto_reset
+from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluate.recommenders import learned
 from jaxrec.evaluate.simulate import make_simulation
 from jaxrec.learn import make_learner
@@ -104,7 +104,8 @@ def reinforce(
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; the policy folder is rewritten with every new best."""
     key_evaluate = experiment.stream(config, "select")
-    learner = make_learner(config.learner.name, auto_reset(env), config.learner)
+    trained_in = randomize(env, config.train.randomize) if config.train.randomize else env
+    learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
     facts = experiment.item_facts(env, None)
     simulate = make_simulation(env, learned(policy, env.spec.slate_size), config.evaluate.max_steps)

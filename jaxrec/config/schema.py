@@ -5,6 +5,7 @@ built, so a configuration that exists is valid. Sections live beside this file b
 Nothing here imports JAX.
 """
 
+import dataclasses
 from typing import Literal
 
 from jaxrec.checks import InputError, check_range
@@ -49,6 +50,9 @@ class TrainConfig:
     devices: int = 0  # that share the users; 0: all
     save_replay: bool = True  # False: small checkpoints, but a resumed run refills its replay and differs a little
     tensorboard: bool = True  # event files for TensorBoard beside metrics.jsonl
+    # Numbers of `World.users` that every training user has of their own, drawn between [lowest, highest]; judging keeps
+    # the published ones: {start_budget: [100, 300]}.
+    randomize: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     continue_from: str = ""  # a run whose policy training starts from (`--continue RUN`)
 
     def __post_init__(self):

@@ -31,3 +31,18 @@ def test_a_run_is_trained_judged_and_inspected(name, learner, steps, order, tmp_
     assert main(["inspect", str(run)]) == 0
     assert main(["recommend", str(run), "--history", "1"]) == 2
     assert "rank fresh documents" in capsys.readouterr().err
+
+
+def test_training_users_may_have_numbers_of_their_own(tmp_path: Path, capsys) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"env: {{name: long_term_satisfaction}}\nlearner: {PPO}\n{TRAIN}")
+    returns = []
+    for n, ranges in enumerate(("{}", "{choc_mean: [9, 9]}")):
+        run = tmp_path / f"run{n}"
+        assert main(["train", str(recipe), "--run", str(run), f"train.randomize={ranges}"]) == 0
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        returns.append((rows[-1]["reward"], rows[-1]["evaluation_return"]))
+    (reward, judged), (own_reward, own_judged) = returns
+    assert own_reward > 3 * reward and own_judged < 2 * judged  # pure clickbait pays e^4 as much, in training alone
+    assert main(["train", str(recipe), "--run", str(tmp_path / "bad"), "train.randomize={choc: [1, 2]}"]) == 2
+    assert "no 'choc'" in capsys.readouterr().err
