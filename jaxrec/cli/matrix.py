@@ -1,4 +1,4 @@
-"""The matrix that full_matrix users are replayed from: a file of the recipe, or made of its log and kept in the run."""
+"""The matrix that full_matrix users are replayed from: a file of the recipe or made of its log, and kept in the run."""
 
 from typing import Any
 
@@ -14,26 +14,31 @@ from jaxrec.supervised.factorise import matrix_of_log
 from jaxrec.types import World
 
 
-def prepare_matrix(config: Config, corpus: Corpus, run: RunFolder) -> World:
-    """World of the log's matrix with text vectors of unit length, made once a run; prints how good the filling is."""
+def prepare_matrix(config: Config, corpus: Corpus | None, run: RunFolder) -> World:
+    """World of the matrix that the run keeps: copied from `env.path`, or made of the log, once."""
     assert isinstance(config.env, FullMatrixConfig)
     if not (run.path / FILE).is_file():
-        log = corpus.dataset.log
-        matrix, report = matrix_of_log(log, config.env.factors, config.seed)
-        _print(report)
-        shown = np.bincount(log.item, minlength=log.num_items) >= log_config(config).min_item_ratings
-        vectors = embed(config, corpus.dataset.catalogue.texts)
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
-        save_matrix(run.path / FILE, RewardMatrix(matrix=matrix, vectors=vectors, recommendable=shown))
-    return full_matrix.make_world(load_matrix(run.path / FILE), config.env)
+        rewards = load_matrix(config.env.path) if corpus is None else _of_log(config, corpus)
+        save_matrix(run.path / FILE, rewards)
+    return kept_matrix(config, run)
 
 
-def kept_matrix(config: Config, run: RunFolder) -> World | None:
-    """World of the matrix that a run keeps; None where its recipe names a file."""
+def kept_matrix(config: Config, run: RunFolder) -> World:
+    """World of the matrix that a run keeps."""
     assert isinstance(config.env, FullMatrixConfig)
-    if config.env.path:
-        return None
     return full_matrix.make_world(load_matrix(run.path / FILE), config.env)
+
+
+def _of_log(config: Config, corpus: Corpus) -> RewardMatrix:
+    """The log's matrix with text vectors of unit length; prints how good the filling is."""
+    assert isinstance(config.env, FullMatrixConfig)
+    log = corpus.dataset.log
+    matrix, report = matrix_of_log(log, config.env.factors, config.seed)
+    _print(report)
+    shown = np.bincount(log.item, minlength=log.num_items) >= log_config(config).min_item_ratings
+    vectors = embed(config, corpus.dataset.catalogue.texts)
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
+    return RewardMatrix(matrix=matrix, vectors=vectors, recommendable=shown)
 
 
 def _print(report: dict[str, Any]) -> None:

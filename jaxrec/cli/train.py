@@ -51,9 +51,11 @@ def train(config_path: str, overrides: list[str], run_path: str | None, resume: 
         if before is not None and not run.simulators.exists():
             continued.check_users(config, sides, corpus.dataset.users)
         catalogue, world = corpus.dataset.catalogue, prepare_simulators(config, corpus, run.simulators)
-    elif isinstance(config.env, FullMatrixConfig) and config.data is not None:
-        corpus = experiment.read_corpus(config)
-        catalogue, world = corpus.dataset.catalogue, matrix.prepare_matrix(config, corpus, run)
+    elif isinstance(config.env, FullMatrixConfig):
+        if config.data is not None:
+            corpus = experiment.read_corpus(config)
+            catalogue = corpus.dataset.catalogue
+        world = matrix.prepare_matrix(config, corpus, run)
     env = experiment.make_environment(config, world)
     if before is not None and catalogue is not None:
         initial = continued.starting_params(config, before, env, catalogue.ids)

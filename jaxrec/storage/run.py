@@ -9,7 +9,7 @@ policy/         what another JAX program needs
 policy_before/  the policy of the run that this one continues, where it continues one
 simulators/     the fitted users that trained and that judge
 evaluation.*    written by `jaxrec evaluate`: figures, and what the users did as a picture
-matrix.npz      the matrix of rewards that a log became, where the users are full_matrix
+matrix.npz      the matrix of rewards, where the users are full_matrix
 """
 
 import json

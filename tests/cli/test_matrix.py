@@ -34,8 +34,16 @@ def test_a_log_becomes_a_matrix_once_a_run(tmp_path: Path) -> None:
     spoiled = RewardMatrix(matrix=0 * kept.matrix, vectors=kept.vectors)
     save_matrix(run.path / FILE, spoiled)  # what a run has is not made again: a resumed run goes on with it
     assert not matrix.prepare_matrix(config, corpus, run).users.matrix.any()
-    world = matrix.kept_matrix(config, run)
-    assert world is not None and not world.users.matrix.any()
+    assert not matrix.kept_matrix(config, run).users.matrix.any()
+
+
+def test_a_run_keeps_the_matrix_that_its_recipe_names(tmp_path: Path) -> None:
+    source, run = tmp_path / "source.npz", RunFolder(tmp_path / "run")
+    save_matrix(source, RewardMatrix(matrix=np.eye(4, 8), categories=np.eye(8)))
+    config = load(tmp_path, "env: {name: full_matrix, turns: 3}", f"env.path={source}")
+    matrix.prepare_matrix(config, None, run)
+    source.unlink()
+    np.testing.assert_array_equal(matrix.kept_matrix(config, run).users.matrix, np.eye(4, 8))
 
 
 def test_a_recipe_names_one_source_and_one_kind_of_feedback(tmp_path: Path) -> None:
