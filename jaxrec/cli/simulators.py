@@ -44,6 +44,7 @@ from jaxrec.envs.rewards import feedback_weights
 from jaxrec.envs.simulator import load_simulator, make_world, save_simulator
 from jaxrec.evaluate.page import figure, findings, validity_page
 from jaxrec.evaluate.replayed import simulated_beside_logged
+from jaxrec.evaluate.returned import return_days
 from jaxrec.storage.files import atomic_path, remove_unfinished, write_json, write_text
 from jaxrec.supervised.own_texts import load_basis, save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
@@ -104,7 +105,13 @@ def _validity(config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, 
     assert isinstance(config.env, LoggedConfig)
     response, test, report = validity_report(log, vectors, config.response, config.seed, compare_text=compare_text)
     world = make_world([response], log, table, vectors.shape[1])
-    return report | simulated_beside_logged(config.env, world, log, test, stream(config, "replay"))
+    report |= simulated_beside_logged(config.env, world, log, test, stream(config, "replay"))
+    if config.env.return_model is not None:
+        weights = feedback_weights(config.env.reward, log.feedback_names)
+        report["return_days"] = return_days(
+            config.env.return_model, response, log, test, weights, config.env.slate_size
+        )
+    return report
 
 
 def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: Path) -> list[Response]:
@@ -261,6 +268,12 @@ def print_validity(report: dict[str, Any]) -> None:
     lengths = report["session_lengths"]
     if "ks" in lengths:
         print(f"  items of {lengths['sessions']:,} visits, at most {lengths['most_items']}: {_compared(lengths, 1)}")
+    days = report.get("return_days", {})
+    if "ks" in days:
+        print(
+            f"  days until {days['returns']:,} later returns: {_compared(days, 2)}; log loss {days['nll']:.3f}, with "
+            f"one chance for everybody {days['nll_one_chance']:.3f}"
+        )
 
 
 def _compared(compared: dict[str, Any], decimals: int) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ class RandomizedState(struct.PyTreeNode):
     drawn: dict[str, Array]  # by field of `World.users`, of that field's shape
 
 
-def randomize(env: Env, ranges: Mapping[str, tuple[float, float]]) -> Env:
+def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
     """Draw fields of `World.users` uniformly from `ranges` at every reset, for every user apart.
 
     `randomize(env, {"start_budget": (100.0, 300.0)})`. The drawn numbers replace those of the world parameters for the
@@ -59,7 +59,7 @@ def _own(params: World, drawn: dict[str, Array]) -> World:
     return params.replace(users=params.users.replace(**drawn))
 
 
-def _shapes(env: Env, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[int, ...]]:
+def _shapes(env: Env, ranges: Mapping[str, Sequence[float]]) -> dict[str, tuple[int, ...]]:
     """Shapes of the fields to draw; raises InputError where a name or a range is wrong."""
     known = _numbers(env.params.users)
     if not known:

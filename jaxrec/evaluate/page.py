@@ -51,6 +51,12 @@ def findings(report: dict[str, Any]) -> list[Finding]:
     if "ks" in lengths:
         alike = _alike("Are visits as long as in the log?", lengths)
         lines.append(alike if lengths["users_leave"] else alike._replace(answer="no leave model"))
+    days = report.get("return_days", {})
+    if "ks" in days:
+        lines.append(_alike("Do users stay away as long as in the log?", days))
+        seen, wanted = f"log loss {days['nll']:.3f}", f"below {days['nll_one_chance']:.3f}"
+        known = _yes(days["nll"] < days["nll_one_chance"])
+        lines.append(Finding("Is it told who comes back sooner?", seen, wanted, known))
     return lines
 
 
@@ -95,6 +101,10 @@ def validity_page(report: dict[str, Any], title: str, facts: Sequence[str]) -> s
 
 
 def _pictures(report: dict[str, Any]) -> list[str]:
+    return [*_predictions(report), *_behaviour(report), *_returns(report.get("return_days", {}))]
+
+
+def _predictions(report: dict[str, Any]) -> list[str]:
     parts = ["<h2>Predicted and observed</h2>"]
     for name, kind in report["feedback"].items():
         caption = (
@@ -102,7 +112,11 @@ def _pictures(report: dict[str, Any]) -> list[str]:
             "Points over few rows scatter."
         )
         parts.append(_figure(reliability_picture(name, kind["reliability"]), caption))
-    parts.append("<h2>Simulated and logged users</h2>")
+    return parts
+
+
+def _behaviour(report: dict[str, Any]) -> list[str]:
+    parts = ["<h2>Simulated and logged users</h2>"]
     for name, rate in report["feedback_rates"].items():
         caption = (
             f"Share of '{name}' of each of {rate['users']:,} users over the same {rate['rows']:,} rows: "
@@ -120,6 +134,18 @@ def _pictures(report: dict[str, Any]) -> list[str]:
         f"{lengths['ks_cut_alike']:.3f}.{leave}"
     )
     return [*parts, _figure(distribution_picture("items of a visit", lengths, wide=True), caption)]
+
+
+def _returns(days: dict[str, Any]) -> list[str]:
+    if "left_out" in days:
+        return [f"<p>Days until users come back are not compared: {escape(days['left_out'])}.</p>"]
+    if not days:
+        return []
+    caption = (
+        f"Days until users came back after {days['returns']:,} later sessions, at most ten: on average "
+        f"{days['simulated_mean']:.2f} simulated, {days['logged_mean']:.2f} logged."
+    )
+    return [_figure(distribution_picture("days until the next session", days), caption)]
 
 
 def _figure(svg: str, caption: str) -> str:
@@ -180,6 +206,12 @@ def _explanations(report: dict[str, Any]) -> str:
         "Where two samples of this size from one distribution would exceed it in one case of twenty, there are too "
         "few to tell.",
     }
+    if "return_days" in report:
+        answers["Days until users come back"] = (
+            "A model of return days is fitted to sessions that ended earlier and draws those after the later ones. The "
+            "log loss is the mean negative log-likelihood of the later days; one chance for everybody, from the "
+            "earlier mean, is what it has to beat to know anything about persons."
+        )
     if "auc_without_text" in report["rare_items"]:
         answers["Without item texts"] = (
             "The model is fitted once more with the same seed and no text vectors, and both are judged on the rare "

@@ -58,15 +58,15 @@ def fit_returns(
     v, c = (np.stack(x) for x in zip(*fits, strict=True))
     model = _model(v, c, config, "log")
     score = np.mean([z @ v[m] + c[m] for m, z in enumerate(states)], axis=0)
-    chance = _clipped(score + config.reward_weight * found.satisfaction + config.base)
-    constant = _best_constant(found.day)
+    chance = clipped(score + config.reward_weight * found.satisfaction + config.base)
+    constant = best_constant(found.day)
     report = {
         "source": "log",
         "returns": len(found.day),
         "logged_mean_day": float(found.day.mean()),
         "fitted_mean_day": float(mean_day(chance).mean()),
-        "nll": _nll(chance, found.day),
-        "nll_one_chance": _nll(np.full(len(found.day), constant), found.day),
+        "nll": mean_nll(chance, found.day),
+        "nll_one_chance": mean_nll(np.full(len(found.day), constant), found.day),
     }
     return model, report
 
@@ -136,6 +136,23 @@ def fit_weights(
     return v, np.asarray(params["c"]) - v @ mean
 
 
+def best_constant(day: np.ndarray) -> float:
+    """The one P with the mean day of the log, to a thousandth."""
+    grid = np.linspace(*CHANCE_RANGE, 999)
+    return float(grid[np.abs(mean_day(grid) - day.mean()).argmin()])
+
+
+def clipped(score: np.ndarray) -> np.ndarray:
+    """Scores as chances P."""
+    return np.clip(score, *CHANCE_RANGE)
+
+
+def mean_nll(chance: np.ndarray, day: np.ndarray) -> float:
+    """Mean negative log-likelihood of days [N] with chances P [N]."""
+    log_p = np.asarray(day_log_probabilities(jnp.asarray(chance, jnp.float32)))
+    return float(-log_p[np.arange(len(day)), day - 1].mean())
+
+
 def mean_day(chance: np.ndarray) -> np.ndarray:
     """E[d] of chances P: [...] -> [...]."""
     p = np.exp(np.asarray(day_log_probabilities(jnp.asarray(chance))))
@@ -151,18 +168,3 @@ def _seeded(members: Sequence[Response], config: ReturnConfig, seed: int) -> Ret
 def _model(v: np.ndarray, c: np.ndarray, config: ReturnConfig, source: str) -> ReturnModel:
     arrays = (jnp.asarray(x, jnp.float32) for x in (v, c, config.reward_weight, config.base))
     return ReturnModel(*arrays, source=source)
-
-
-def _clipped(score: np.ndarray) -> np.ndarray:
-    return np.clip(score, *CHANCE_RANGE)
-
-
-def _nll(chance: np.ndarray, day: np.ndarray) -> float:
-    log_p = np.asarray(day_log_probabilities(jnp.asarray(chance, jnp.float32)))
-    return float(-log_p[np.arange(len(day)), day - 1].mean())
-
-
-def _best_constant(day: np.ndarray) -> float:
-    """The one P with the mean day of the log, to a thousandth."""
-    grid = np.linspace(*CHANCE_RANGE, 999)
-    return float(grid[np.abs(mean_day(grid) - day.mean()).argmin()])

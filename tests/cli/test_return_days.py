@@ -22,6 +22,12 @@ def test_fitted_simulators_know_when_their_users_come_back(
     reward = "env.reward={liked: 1, return_day: -0.1}"
     assert main(["fit-simulator", str(recipe), "-o", str(folder), *OPTIONS, reward]) == 0
     out = capsys.readouterr().out
+    days = json.loads((folder / "validity.json").read_text())["return_days"]
+    page = (folder / "validity.html").read_text()
+    if "left_out" in days:
+        assert days["left_out"] in page
+    else:
+        assert "days until the next session" in page and 1 <= days["simulated_mean"] <= 10
     for name in ("train", "judge"):
         assert re.search(rf"return days of {name} users, fitted to \d+ returns of the log: mean \d\.\d\d fitted", out)
         assert json.loads((folder / name / "description.json").read_text())["returns"] == {"source": "log"}
