@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jaxrec.evaluate.report import POLICY
 from jaxrec.evaluate.simulate import Simulated
@@ -63,30 +64,54 @@ def distribution_picture(what: str, compared: dict[str, Any], *, wide: bool = Fa
 def behaviour_picture(simulators: dict[str, dict[str, Simulated]]) -> str:
     """What users do with each recommender, a row a simulator: reward a step, who is still there, returns.
 
-    Rewards of steps in which fewer than a tenth of the users are left are not drawn: their means are noise.
+    Rewards of steps in which fewer than a tenth of the users are left are not drawn: their means are noise. Who is
+    there is left out where everybody stays to the end.
     """
+    lengths = [result.lengths for results in simulators.values() for result in results.values()]
+    leaving = np.ptp(np.concatenate(lengths)) > 0
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 3.3 * len(simulators) + 0.5), layout="constrained")
-        rows = figure.subplots(len(simulators), 3, squeeze=False)
+        figure = Figure(figsize=(11 if leaving else 8, 3.3 * len(simulators) + 0.5), layout="constrained")
+        rows = figure.subplots(len(simulators), 3 if leaving else 2, squeeze=False)
         for row, (title, results) in zip(rows, simulators.items(), strict=True):
-            for place, name in enumerate(sorted(results, key=lambda name: -results[name].mean)):
-                _behaviour(row, results[name], name, _line(name, place))
-            row[0].set(xlabel="step", ylabel="reward a step, of who is there", title=_literal(title))
-            row[1].set(xlabel="step", ylabel="share of users still there", ylim=(0, 1.02))
-            row[2].set(xlabel="return of a user", ylabel="share with at most that", ylim=(0, 1.02))
-            for axes in row:
-                axes.grid(color=GRID, linewidth=0.5)
-            row[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+            lines = {name: _line(name, place) for place, name in enumerate(results)}
+            best_first = sorted(results, key=lambda name: -results[name].mean)
+            _rewards(row[0], results, lines)
+            row[0].set_title(_literal(title))
+            if leaving:
+                _leaving(row[1], results, lines)
+            _returns(row[-1], {name: results[name] for name in best_first}, lines)
         return _svg(figure, "What simulated users did with each recommender")
 
 
-def _behaviour(row: Sequence[Axes], result: Simulated, name: str, line: dict[str, Any]) -> None:
-    present, users = result.present, len(result.returns)
-    steps, drawn = np.arange(1, len(present) + 1), present >= users / 10
-    row[0].plot(steps[drawn], result.rewards[drawn] / present[drawn], **line)
-    row[1].plot(steps, present / users, **line)
+def _rewards(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:
+    for name, result in results.items():
+        present = result.present
+        drawn = present >= len(result.returns) / 10
+        axes.plot(np.flatnonzero(drawn) + 1, result.rewards[drawn] / present[drawn], **lines[name])
+    axes.set(xlabel="step", ylabel="reward a step, of who is there")
+    _finish(axes)
+
+
+def _leaving(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:
+    for name, result in results.items():
+        axes.plot(np.arange(len(result.rewards)) + 1, result.present / len(result.returns), **lines[name])
+    axes.set(xlabel="step", ylabel="share of users still there", ylim=(0, 1.02))
+    _finish(axes)
+
+
+def _returns(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:
     shares = np.linspace(0, 1, 101)
-    row[2].plot(np.quantile(result.returns, shares), shares, label=f"{_literal(name)} {result.mean:.4g}", **line)
+    for name, result in results.items():
+        label = f"{_literal(name)} {result.mean:.2f}"
+        axes.plot(np.quantile(result.returns, shares), shares, label=label, **lines[name])
+    axes.set(xlabel="return of a user", ylabel="share with at most that", ylim=(0, 1.02))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    _finish(axes)
+
+
+def _finish(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.grid(color=GRID, linewidth=0.5)
 
 
 def _line(name: str, place: int) -> dict[str, Any]:

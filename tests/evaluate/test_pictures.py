@@ -18,7 +18,7 @@ def test_a_row_a_simulator_with_every_recommender_by_name_and_mean() -> None:
     results = {"policy": outcome([3, 5], 2.0), "random": outcome([1, 1], 1.0)}
     picture = behaviour_picture({"users <$1>": results, "judge": results})
     assert picture.startswith("<svg") and "xmlns" in picture.split(">")[0]
-    assert picture.count("policy 8<") == picture.count("random 1<") == 2
+    assert picture.count("policy 8.00<") == picture.count("random 1.00<") == 2
     assert "users &lt;$1&gt;" in picture and "judge" in picture and "\ufffd" not in picture
     assert behaviour_picture({"users <$1>": results, "judge": results}) == picture
 
@@ -28,3 +28,11 @@ def test_reward_is_of_who_is_there_and_noise_of_the_last_few_is_left_out() -> No
     picture = behaviour_picture({"users": {"policy": outcome([1] * 29 + [40], 50.0)}})
     ticks = re.findall(r">([\d.]+)</text>", picture)
     assert ticks.count("40") == 1  # in the panel of who is there, not in that of rewards
+
+
+def test_the_best_come_first_and_nobody_leaving_is_no_panel() -> None:
+    worse, better = outcome([2, 2], 1.0), outcome([2, 2], 2.0)
+    picture = behaviour_picture({"a": {"one": worse, "other": better}, "b": {"one": better, "other": worse}})
+    assert "still there" not in picture
+    assert picture.index("other 4.00") < picture.index("one 2.00")  # the legend has the best first, in each row
+    assert picture.rindex("one 4.00") < picture.rindex("other 2.00")
