@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.schema import EncoderConfig
-from jaxrec.encoder.load import Apply, Encoder, load_encoder
+from jaxrec.encoder.load import Apply, Encoder, open_encoder
 from jaxrec.encoder.pool import Pooling
 from jaxrec.encoder.tokenize import check_texts
 from jaxrec.progress import Advance, track
@@ -24,7 +24,7 @@ from jaxrec.storage.files import atomic_path
 
 _SHAPE_COST = 4096  # tokens that two CPU cores encode while one more shape is compiled
 _CPU_TOKENS = 2048  # a larger batch falls out of a CPU's cache: MiniLM 7.2k tokens/s against 5.2k at 8192
-_CACHE_VERSION = "1"  # raise it when the mathematics of any encoder changes
+_CACHE_VERSION = "2"  # raise it when the mathematics of any encoder changes
 
 
 def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: EncoderConfig | None = None) -> np.ndarray:
@@ -39,7 +39,7 @@ def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: Encod
         if EncoderConfig.model not in (model, config.model):
             raise InputError(f"model: {model!r}, but config.model says {config.model!r}; name one model.")
         model = config.model if model == EncoderConfig.model else model
-    enc = load_encoder(model, max_length=config.max_length, dtype=config.dtype)
+    enc = open_encoder(dataclasses.replace(config, model=model))
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     return embed_texts(enc, texts, config.batch_tokens, config.cache_dir)
 
@@ -49,15 +49,15 @@ def embed_texts(
 ) -> np.ndarray:
     """Vectors of `texts` as `enc.pool` gives them; [B, E] float32, in the order of `texts`.
 
-    Batches hold at most `batch_tokens` tokens, padding included. With `cache_dir` the vectors are kept in a
+    `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included. With `cache_dir` the vectors are kept in a
     file named by a hash of weights, tokenizer, settings and texts; a damaged file is written anew.
     """
     check_texts(texts)
     check_range("batch_tokens", batch_tokens, enc.max_length)
-    texts = list(texts)
+    texts = [enc.prompt + text for text in texts]
     if not cache_dir:
         return _embed(enc, texts, batch_tokens, label)
-    shape = (len(texts), enc.config.hidden_size)
+    shape = (len(texts), enc.width)
     path = _writable(cache_dir) / f"vectors-{_key(enc, texts)}.npz"
     vectors = _read(path, shape)
     if vectors is None:
@@ -115,11 +115,11 @@ def make_batches(ids: list[list[int]], batch_tokens: int, max_length: int) -> It
 
 @functools.cache
 def _program(apply: Apply, pool: Pooling):
-    return compiled(lambda params, ids, mask: pool(apply(params, ids, mask), mask))
+    return compiled(lambda params, ids, mask: pool(params, apply(params, ids, mask), mask))
 
 
 def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.ndarray:
-    vectors = np.zeros((len(texts), enc.config.hidden_size), np.float32)
+    vectors = np.zeros((len(texts), enc.width), np.float32)
     if not texts:
         return vectors
     if jax.default_backend() == "cpu":

@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 
 from jaxrec.checks import InputError
+from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.keys import KeyTable, Place, match_keys
 from jaxrec.types import Params
@@ -40,24 +41,31 @@ def weight_files(folder: Path) -> list[Path]:
     raise InputError(f"{folder}: no model.safetensors; give a folder with safetensors weights (pickles are not read).")
 
 
-def read_params(files: list[Path], table: KeyTable, shapes: Params, layers: int) -> Params:
+def read_params(files: list[Path], table: KeyTable, shapes: Params, config: Architecture) -> Params:
     """Fill the tree `shapes` (of arrays or ShapeDtypeStructs) from `files`, in its dtypes.
 
-    Tensors of one kind are stacked over the leading `layers` axis. Raises InputError with the names of those
-    that are missing, not wanted, or not of the shape that the config implies.
+    Tensors of one kind are stacked over a leading axis of layers; rows that a family does not have are ones.
+    Raises InputError with the names of tensors that are missing, not wanted, or not of the shape that the config
+    implies.
     """
     owner = _owners(files)
     where = str(files[0] if len(files) == 1 else files[0].parent)
-    places = match_keys(table, owner, layers, where)
     flat: Any = flatten_dict(shapes, sep="/")
-    host: dict[str, np.ndarray] = {}
+    places = match_keys(table, config, flat, owner, where)
+    host = {path: np.ones(want.shape, want.dtype) for path, want in flat.items()}
     for file in files:
         with _opened(file) as handle:
             for name in (n for n in places if owner[n] == file):
-                place, want = places[name], flat[places[name].path]
-                target = host.setdefault(place.path, np.empty(want.shape, want.dtype))
-                _copy(handle, name, place, target, file)
+                _copy(handle, name, places[name], host, file)
     return jax.tree.map(jnp.asarray, unflatten_dict(host, sep="/"))
+
+
+def read_tensors(file: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Read exactly the tensors `shapes` names from a small file; float32."""
+    with _opened(file) as handle:
+        if set(handle.keys()) != set(shapes):
+            raise InputError(f"{file}: expected tensors {', '.join(shapes)}, got {', '.join(handle.keys())}.")
+        return {name: _tensor(handle, name, want, file).astype(np.float32) for name, want in shapes.items()}
 
 
 def _owners(files: list[Path]) -> Mapping[str, Path]:
@@ -75,10 +83,18 @@ def _opened(file: Path):
         raise InputError(f"{file}: not a whole safetensors file ({error}); fetch it again.") from None
 
 
-def _copy(handle, name: str, place: Place, target: np.ndarray, file: Path) -> None:
-    """Copy one tensor into its place, or into its row of a stacked array."""
-    rows = target if place.layer is None else target[place.layer]
-    want = rows.T.shape if place.transpose else rows.shape
+def _copy(handle, name: str, places: list[Place], host: dict[str, np.ndarray], file: Path) -> None:
+    """Copy one tensor into its places: arrays of `host`, or their rows where they are stacked."""
+    rule = places[0].rule
+    targets = [host[p.rule.path] if p.layer is None else host[p.rule.path][p.layer] for p in places]
+    want = (*targets[0].shape[:-1], targets[0].shape[-1] * rule.parts)
+    tensor = _tensor(handle, name, want[::-1] if rule.transpose else want, file)
+    tensor = tensor.T if rule.transpose else tensor
+    for place, target in zip(places, targets, strict=True):
+        target[...] = np.split(tensor, rule.parts, axis=-1)[place.rule.part]
+
+
+def _tensor(handle, name: str, want: tuple[int, ...], file: Path) -> np.ndarray:
     stored = handle.get_slice(name)
     if stored.get_dtype() not in _FLOATS:
         got = f"{stored.get_dtype()}; take weights that are not quantised"
@@ -86,5 +102,4 @@ def _copy(handle, name: str, place: Place, target: np.ndarray, file: Path) -> No
     got = tuple(stored.get_shape())
     if got != want:
         raise InputError(f"{file}: {name}: expected shape {want} by config.json, got {got}.")
-    tensor = handle.get_tensor(name)
-    rows[...] = tensor.T if place.transpose else tensor
+    return handle.get_tensor(name)

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxrec.encoder.bert import Bert, BertConfig, gelu
 
 from jaxrec.checks import InputError
 from jaxrec.encoder import Encoder
-from jaxrec.encoder.bert import Bert, BertConfig, gelu
 from jaxrec.encoder.load import make_apply
 from jaxrec.sharding.compile import compiled
 
