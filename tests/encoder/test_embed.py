@@ -9,7 +9,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.encoder import Encoder, embed_texts, encode
-from jaxrec.encoder.embed import _program, bucket_lengths, make_batches
+from jaxrec.encoder.encode_ids import _program
 
 WORDS = ["the", "red", "blue", "film", "song", "book", "story", "toy", "heat", "space", "night", "love"]
 
@@ -54,27 +54,6 @@ def test_item_titles_cost_at_most_four_compiled_shapes(tiny: Encoder) -> None:
     embed_texts(enc, titles(600), batch_tokens=2048)
     embed_texts(enc, titles(600), batch_tokens=2048)
     assert 1 <= program._cache_size() - before <= 4
-
-
-def test_few_texts_share_one_bucket_and_many_get_their_own() -> None:
-    lengths = np.array([5] * 10 + [60] * 10)
-    # one bucket pads 10 x 56 tokens, far less than a compile is worth
-    assert bucket_lengths(lengths).tolist() == [64]
-    # 100000 x 56 tokens of padding are worth far more
-    assert bucket_lengths(np.repeat(lengths, 10000)).tolist() == [8, 64]
-
-
-def test_batches_hold_every_text_once_within_their_tokens() -> None:
-    rng = np.random.default_rng(0)
-    ids = [rng.integers(1, 9, n).tolist() for n in rng.integers(1, 101, 3000)]
-    seen = []
-    for rows, padded, mask in make_batches(ids, 2048, 100):
-        assert padded.shape == mask.shape and padded.size <= 2048
-        for line, row in enumerate(rows):
-            assert padded[line][mask[line] > 0].tolist() == ids[row]
-        assert mask[len(rows) :].sum() == 0
-        seen += rows.tolist()
-    assert sorted(seen) == list(range(3000))
 
 
 def test_a_cache_hit_gives_identical_bytes(tiny: Encoder, tmp_path: Path) -> None:
