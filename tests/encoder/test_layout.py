@@ -1,0 +1,47 @@
+"""An encoder over a mesh of eight virtual devices."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, PartitionSpec
+
+from jaxrec.checks import InputError
+from jaxrec.encoder import Encoder
+from jaxrec.encoder.encode_ids import encode_ids
+from jaxrec.encoder.layout import RULES, lay_out, param_shardings
+
+
+def mesh_of(data: int, model: int) -> Mesh:
+    return jax.make_mesh((data, model), ("data", "model"), (AxisType.Auto,) * 2)
+
+
+def encoded(enc: Encoder, mesh: Mesh | None = None) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(5, 60, n).tolist() for n in rng.integers(1, 40, 45)]
+    return encode_ids(enc, ids, 512, lambda *_: None, mesh=mesh)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (8, 1), (2, 4)])
+def test_eight_devices_give_the_vectors_of_one(tiny: Encoder, shape: tuple[int, int]) -> None:
+    mesh = mesh_of(*shape)
+    spread = dataclasses.replace(tiny, params=lay_out(tiny.params, tiny.config, mesh))
+    np.testing.assert_allclose(encoded(spread, mesh), encoded(tiny), atol=1e-5)
+
+
+def test_heads_channels_and_words_are_split_where_they_divide(tiny: Encoder) -> None:
+    laid = param_shardings(tiny.params, tiny.config, mesh_of(4, 2))
+    layers = laid["layers"]
+    assert layers["query"]["kernel"].spec == PartitionSpec(None, None, "model")
+    assert layers["attention_output"]["kernel"].spec == PartitionSpec(None, "model", None)
+    assert layers["mlp_in"]["bias"].spec == PartitionSpec(None, "model")
+    assert layers["attention_norm"]["scale"].spec == PartitionSpec(None, None)
+    one_key_head = dataclasses.replace(tiny.config, num_key_value_heads=1)
+    laid = param_shardings(tiny.params, one_key_head, mesh_of(4, 2))
+    assert laid["layers"]["key"]["kernel"].spec == PartitionSpec(None, None, None)
+
+
+def test_two_axes_of_a_parameter_along_one_mesh_axis_are_refused(tiny: Encoder) -> None:
+    with pytest.raises(InputError, match=r"of which two lie along 'model'"):
+        param_shardings(tiny.params, tiny.config, mesh_of(4, 2), {**RULES, "embed": "model"})
