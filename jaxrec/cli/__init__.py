@@ -1,6 +1,7 @@
 """The command line; nothing heavy is imported before a command runs."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -138,6 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
     embed.add_argument(
         "--column", metavar="NAME", default="", help="column of the texts (default: text, or the only one)"
     )
+    embed.add_argument("--prompt", metavar="TEXT", help="put before every text, as 'query: '")
     embed.add_argument("--ids", metavar="NAME", default="", help="column to keep beside the vectors (.parquet)")
 
     inspect = _command(commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, _inspect)
@@ -193,7 +195,9 @@ def _recommend(options: argparse.Namespace) -> int:
 def _embed(options: argparse.Namespace) -> int:
     from jaxrec.cli.embed import embed
 
-    return embed(options.model, options.texts, options.output, options.column, options.ids, options.overrides)
+    prompt = [] if options.prompt is None else [f"prompt={json.dumps(options.prompt)}"]
+    overrides = [*options.overrides, *prompt]
+    return embed(options.model, options.texts, options.output, options.column, options.ids, overrides)
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -132,7 +132,7 @@ def test_files_of_other_texts_are_kept(source: Path, tmp_path: Path, capsys) -> 
     words = ["embed", MODEL, str(source), "-o", str(out), *SMALL]
     assert main(words) == 0
     before = out.read_bytes()
-    assert main([*words, "prompt=about: "]) == 2
+    assert main([*words, "--prompt", "about: "]) == 2
     assert "already exists and is of other texts or settings" in capsys.readouterr().err
     assert out.read_bytes() == before
     out.rename(tmp_path / "elsewhere.npy")
