@@ -30,7 +30,7 @@ _CACHE_VERSION = "2"  # raise it when the mathematics of any encoder changes
 def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: EncoderConfig | None = None) -> np.ndarray:
     """Vectors of `texts` by a named model; [B, E] float32 of unit length, in the order of `texts`.
 
-    `config` sets length, dtype, batches and the cache. The model may be named in either argument;
+    `config` sets length, dtype, pooling, prompt, batches and the cache. The model may be named in either argument;
     two different names are an error.
     """
     check_texts(texts)
@@ -49,8 +49,9 @@ def embed_texts(
 ) -> np.ndarray:
     """Vectors of `texts` as `enc.pool` gives them; [B, E] float32, in the order of `texts`.
 
-    `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included. With `cache_dir` the vectors are kept in a
-    file named by a hash of weights, tokenizer, settings and texts; a damaged file is written anew.
+    `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included. With
+    `cache_dir` the vectors are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged
+    file is written anew.
     """
     check_texts(texts)
     check_range("batch_tokens", batch_tokens, enc.max_length)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -61,7 +61,7 @@ def load_encoder(
     prompt: str = "",
     prompt_name: str = "",
     bidirectional: bool = False,
-    remat: str = "none",
+    remat: Literal["none", "dots", "full"] = "none",
 ) -> Encoder:
     """Load a model by folder or name; `dtype` (float32, bfloat16) is that of the matrix products.
 
@@ -84,7 +84,7 @@ def load_encoder(
     tokenizer = load_tokenizer(modules.folder, max_length) or load_tokenizer(root, max_length)
     _check_vocabulary(modules.folder, tokenizer, config)
     prompts, chosen = _choose_prompt(root, prompt, prompt_name)
-    module = Transformer(config, DTYPES[dtype], remat)
+    module: nn.Module = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
     params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config)
     return Encoder(

@@ -183,8 +183,7 @@ def family(name: str) -> None:
     config.architectures = [model_class]
     config.save_pretrained(folder)
     tensors = {n: x.bfloat16().clone() for n, x in model.state_dict().items() if "pooler" not in n}
-    if "encoder.embed_tokens.weight" in tensors:  # the same tensor as shared.weight
-        del tensors["encoder.embed_tokens.weight"]
+    tensors.pop("encoder.embed_tokens.weight", None)  # the same tensor as shared.weight
     save_file(tensors, folder / "model.safetensors")
     mask = (torch.arange(24)[None, :] < torch.tensor([24, 13, 1])[:, None]).int()
     ids = torch.where(mask > 0, torch.randint(5, 120, (3, 24)), torch.tensor(1))
