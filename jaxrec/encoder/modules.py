@@ -74,7 +74,9 @@ def read_prompts(root: Path) -> tuple[dict[str, str], str]:
 def _pooling_mode(path: Path) -> str:
     """Newer files say it in one word, older ones in a flag a mode."""
     stored = read_json(path)
-    on = stored.get("pooling_mode") or [_FLAGS.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v]
+    on = stored.get("pooling_mode") or [
+        _FLAGS.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v
+    ]
     on = on if isinstance(on, list) else [on]
     if len(on) != 1 or on[0] not in POOLERS:
         raise InputError(

@@ -15,7 +15,6 @@ from jaxrec.encoder.attention import attention
 from jaxrec.encoder.load import make_apply
 from jaxrec.encoder.transformer import Transformer
 from jaxrec.sharding.compile import compiled
-
 from tests.encoder.references import FAMILIES, GOLDEN, error, load_golden, quick, reference, tolerance
 
 

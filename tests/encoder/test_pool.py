@@ -36,7 +36,7 @@ def test_normalised_vectors_have_unit_length() -> None:
     np.testing.assert_allclose(got, [[0.6, 0.8]], atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["mean", "max", "weightedmean", "mean_sqrt_len_tokens"])
+@pytest.mark.parametrize("mode", POOLERS)
 def test_a_row_without_tokens_is_zero_and_finite(mode: str) -> None:
     got = Pooling(mode, normalise=True)({}, HIDDEN, jnp.zeros_like(MASK))
     np.testing.assert_allclose(got, np.zeros((2, 2)))
