@@ -84,7 +84,7 @@ def load_encoder(
     tokenizer = load_tokenizer(modules.folder, max_length) or load_tokenizer(root, max_length)
     _check_vocabulary(modules.folder, tokenizer, config)
     prompts, chosen = _choose_prompt(root, prompt, prompt_name)
-    module: nn.Module = Transformer(config, DTYPES[dtype], remat)
+    module: Any = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
     params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config)
     return Encoder(
