@@ -23,7 +23,7 @@ from jaxrec.encoder.modules import Modules, read_modules, read_prompts
 from jaxrec.encoder.pool import Pooling
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
 from jaxrec.encoder.transformer import REMAT, Transformer
-from jaxrec.encoder.weights import read_params, weight_files
+from jaxrec.encoder.weights import Layout, read_params, weight_files
 from jaxrec.types import Array, Params
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -62,6 +62,7 @@ def load_encoder(
     prompt_name: str = "",
     bidirectional: bool = False,
     remat: Literal["none", "dots", "full"] = "none",
+    layout: Layout | None = None,
 ) -> Encoder:
     """Load a model by folder or name; `dtype` (float32, bfloat16) is that of the matrix products.
 
@@ -71,7 +72,8 @@ def load_encoder(
     `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, a text put before every
     text, replace what the model says; `prompt_name` picks one of its own prompts. `dimensions` keeps the leading
     channels of a vector. `bidirectional` lets the tokens of a decoder see those behind them. `remat` (none, dots,
-    full) is how little a gradient keeps of each layer.
+    full) is how little a gradient keeps of each layer. `layout` gives the sharding of each array of the transformer by
+    path ("layers/query/kernel") and shape; without it all are on the default device.
     """
     check_name("dtype", dtype, DTYPES)
     check_name("remat", remat, REMAT)
@@ -86,7 +88,7 @@ def load_encoder(
     prompts, chosen = _choose_prompt(root, prompt, prompt_name)
     module: Any = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
-    params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config)
+    params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config, layout)
     return Encoder(
         name=str(name),
         config=config,

@@ -6,10 +6,13 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from safetensors.numpy import load_file, save_file
 
 from jaxrec.checks import InputError
 from jaxrec.encoder import Encoder, load_encoder
+from jaxrec.sharding.compile import compiled
+from tests.encoder.references import GOLDEN, load_golden, reference
 
 WEIGHTS = "model.safetensors"
 
@@ -66,6 +69,23 @@ def test_sharded_weights_load_alike(tiny_copy: Path, tiny: Encoder) -> None:
     (tiny_copy / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(InputError, match=r"model-00002-of-00002\.safetensors missing, named by"):
         load_encoder(str(tiny_copy), max_length=64)
+
+
+def test_a_layout_reads_each_part_where_it_belongs() -> None:
+    mesh = jax.make_mesh((4, 2), ("data", "model"), (AxisType.Auto,) * 2)
+
+    def layout(path, shape):
+        outputs = path.startswith("layers/") and len(shape) == 3
+        return NamedSharding(mesh, PartitionSpec(None, None, "model") if outputs else PartitionSpec())
+
+    for family in ("tiny_bert", "gpt2", "modernbert"):  # transposed, plain and fused tensors
+        whole, parts = load_golden(family), load_encoder(GOLDEN / family, max_length=24, layout=layout)
+        for one, other in zip(jax.tree.leaves(parts.params), jax.tree.leaves(whole.params), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert parts.params["layers"]["query"]["kernel"].addressable_shards[0].data.shape == (4, 32, 16)
+        hidden = compiled(parts.apply)(parts.params, reference(family)["ids"], reference(family)["mask"])
+        seen = reference(family)["mask"] > 0
+        np.testing.assert_allclose(np.asarray(hidden)[seen], reference(family)["hidden"][seen], atol=1e-4)
 
 
 def test_half_precision_checkpoints_become_float32(tiny_copy: Path, tiny: Encoder) -> None:
