@@ -68,6 +68,7 @@ def read_params(
                 want = (*shape[:-1], shape[-1] * rule.parts)
                 stored = _checked(handles[owner[name]], name, want[::-1] if rule.transpose else want, owner[name])
                 sources[rule.path].append(_Source(stored, rule, layer, shape[-1]))
+        assert all(sources.values()), "the family's key table has no name for some array"
         return unflatten_dict({path: _array(path, flat[path], sources[path], layout) for path in flat}, sep="/")
 
 

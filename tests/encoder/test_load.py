@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -56,6 +57,57 @@ def test_old_names_prefixes_and_harmless_extras_load_alike(tiny_copy: Path, tiny
 
     rewrite(tiny_copy, age)
     assert same_params(tiny_copy, tiny)
+
+
+EXTRAS = {  # family: (prefix, what published checkpoints carry beside the encoder)
+    "xlm_roberta": ("roberta.", ["lm_head.dense.weight", "lm_head.bias", "roberta.embeddings.position_ids"]),
+    "mpnet": ("mpnet.", ["mpnet.pooler.dense.weight", "lm_head.bias", "mpnet.embeddings.position_ids"]),
+    "modernbert": ("model.", ["head.dense.weight", "head.norm.weight", "decoder.bias"]),
+    "qwen3": ("model.", ["lm_head.weight"]),
+    "llama": ("model.", ["lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"]),
+    "gemma3": ("model.", ["lm_head.weight"]),
+    "gpt2": ("transformer.", ["lm_head.weight", "transformer.h.0.attn.bias", "transformer.h.0.attn.masked_bias"]),
+    "t5": ("", ["lm_head.weight", "decoder.final_layer_norm.weight", "encoder.embed_tokens.weight"]),
+}
+
+
+@pytest.mark.parametrize("family", EXTRAS)
+def test_published_checkpoints_with_prefixes_and_heads_load_alike(family: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(GOLDEN / family, tmp_path / family))
+    prefix, extras = EXTRAS[family]
+    stored = load_file(folder / WEIGHTS)
+    others = {name: stored.get("shared.weight", np.zeros(3, np.float32)) for name in extras}
+    save_file({prefix + name: x for name, x in stored.items()} | others, folder / WEIGHTS)
+    params = load_encoder(folder, max_length=24).params
+    assert all(map(np.array_equal, jax.tree.leaves(params), jax.tree.leaves(load_golden(family).params)))
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "says"),
+    [
+        ("llama", {"attention_bias": True}, r"16 tensors \(layers\.0\.self_attn\.k_proj\.bias, .* missing"),
+        ("qwen2", {"model_type": "llama"}, r"12 tensors \(layers\.0\.self_attn\.k_proj\.bias, .* not part"),
+        ("qwen3", {"model_type": "llama"}, r"8 tensors \(layers\.0\.self_attn\.k_norm\.weight, .* not part"),
+        ("llama", {"model_type": "qwen3"}, r"8 tensors \(layers\.0\.self_attn\.k_norm\.weight, .* missing"),
+        ("gemma3", {"num_hidden_layers": 3, "layer_types": None}, r"13 tensors \(layers\.3\..* not part"),
+        (
+            "modernbert",
+            {"intermediate_size": 24},
+            r"layers\.0\.mlp\.Wi\.weight: expected shape \(48, 32\) .* got \(96, 32\)",
+        ),
+        (
+            "gpt2",
+            {"n_inner": 64},
+            r"h\.0\.mlp\.c_fc\.weight: expected shape \(32, 64\) by config\.json, got \(32, 128\)",
+        ),
+        ("t5_v1_1", {"feed_forward_proj": "relu"}, r"DenseReluDense\.wi\.weight, .* missing"),
+    ],
+)
+def test_weights_of_a_sister_family_are_refused(family: str, change: dict, says: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(GOLDEN / family, tmp_path / family))
+    edit_config(folder, **change)
+    with pytest.raises(InputError, match=says):
+        load_encoder(folder, max_length=24)
 
 
 def test_sharded_weights_load_alike(tiny_copy: Path, tiny: Encoder) -> None:
