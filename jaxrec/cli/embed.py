@@ -18,7 +18,7 @@ from jaxrec.config.load import config_of
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.data.texts import read_texts
 from jaxrec.encoder.bulk import embed_in_parts
-from jaxrec.encoder.embed import spread, weights_digest
+from jaxrec.encoder.embed import accelerators, weights_digest
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.vectors_file import check_output, write_vectors
 from jaxrec.storage.files import write_json
@@ -33,7 +33,8 @@ def embed(model: str, texts: str, output: str, column: str, id_column: str, over
     print(f"  {read.account}")
     started = time.perf_counter()
     runtime.prepare()
-    enc = open_encoder(config)
+    mesh = accelerators()
+    enc = open_encoder(config, mesh)
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     identity = _identity(enc, config, read.texts, read.ids)
     if _finished(path, description, identity):
@@ -43,7 +44,6 @@ def embed(model: str, texts: str, output: str, column: str, id_column: str, over
     if path.exists() and not parts.exists():
         raise InputError(f"-o: {path} already exists and is of other texts or settings; delete it, or name another.")
     print(f"{path}: {len(read.texts):,} texts by {config.model} on {runtime.describe_devices()}")
-    enc, mesh = spread(enc)
     write_vectors(path, embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh), read.ids)
     shape = [len(read.texts), enc.width]
     write_json(description, {**identity, "shape": shape, "dtype": "float32", "jaxrec": jaxrec.__version__})

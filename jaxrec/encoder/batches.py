@@ -29,7 +29,7 @@ def bucket_lengths(lengths: np.ndarray) -> np.ndarray:
 
 
 def make_batches(
-    ids: Sequence[Sequence[int]],
+    ids: Sequence[Sequence[int] | np.ndarray],
     batch_tokens: int,
     max_length: int,
     buckets: np.ndarray | None = None,

@@ -90,11 +90,11 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
         )
 
 
-def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:
     """Arrays in `path`; made and written first where they are not there whole."""
     arrays = _read(path)
     if arrays is None:
-        arrays = make()
+        arrays: Any = make()
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
     return arrays

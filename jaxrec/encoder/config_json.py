@@ -7,57 +7,7 @@ from typing import Any
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture, LayerKind, Rotary
 from jaxrec.encoder.folder import read_json
-
-_REQUIRED = object()
-
-
-class Stored:
-    """Values of a config.json by name; a missing value, or one of another type, is an error that names it."""
-
-    def __init__(self, values: dict[str, Any]):
-        self.values = values
-
-    def _get(self, name: str, kind: type, default: Any) -> Any:
-        value = self.values.get(name)
-        if value is None:
-            if default is _REQUIRED:
-                raise InputError(f"{name} missing; fetch the file again.")
-            return default
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise InputError(f"{name}: expected a value of type {kind.__name__}, got {value!r}.")
-        return value
-
-    def int(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Read a whole number; null counts as missing, here and below."""
-        return self._get(name, int, default)
-
-    def float(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Read a number."""
-        return self._get(name, float, default)
-
-    def str(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Read a string."""
-        return self._get(name, str, default)
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        """Read true or false."""
-        return self._get(name, bool, default)
-
-    def list(self, name: str) -> list[Any]:
-        """Read a list, empty where there is none."""
-        return self._get(name, list, [])
-
-    def dict(self, name: str) -> dict[str, Any]:
-        """Read an object, empty where there is none."""
-        return self._get(name, dict, {})
-
-    def only(self, **wanted: Any) -> None:
-        """Raise where a value is given that the mathematics here does not cover."""
-        for name, want in wanted.items():
-            if self.values.get(name) not in (want, None):
-                raise InputError(f"{name}: only {want!r} is supported, got {self.values[name]!r}.")
+from jaxrec.encoder.stored import Stored
 
 
 def read_architecture(path: Path) -> tuple[str, Architecture]:
@@ -74,40 +24,40 @@ def read_architecture(path: Path) -> tuple[str, Architecture]:
 
 def _heads(c: Stored, size: str = "hidden_size", heads: str = "num_attention_heads") -> dict[str, Any]:
     """Sizes of attention; heads share the width evenly where `head_dim` does not say otherwise."""
-    width, count = c.int(size), c.int(heads)
+    width, count = c.whole(size), c.whole(heads)
     if not c.values.get("head_dim") and (count < 1 or width % count):
         raise InputError(f"{size}: expected a multiple of {heads} ({count}), got {width}.")
-    head_dim = c.int("head_dim", None) or width // count
+    head_dim = c.whole("head_dim", None) or width // count
     return {
-        "vocab_size": c.int("vocab_size"),
+        "vocab_size": c.whole("vocab_size"),
         "hidden_size": width,
         "num_attention_heads": count,
-        "num_key_value_heads": c.int("num_key_value_heads", count),
+        "num_key_value_heads": c.whole("num_key_value_heads", count),
         "head_dim": head_dim,
         "query_scale": head_dim**-0.5,
     }
 
 
 def _plain_layers(c: Stored, name: str = "num_hidden_layers") -> tuple[LayerKind, ...]:
-    return (LayerKind(),) * c.int(name)
+    return (LayerKind(),) * c.whole(name)
 
 
 def _bert(c: Stored) -> dict[str, Any]:
     c.only(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
     return _heads(c) | {
-        "intermediate_size": c.int("intermediate_size"),
+        "intermediate_size": c.whole("intermediate_size"),
         "layers": _plain_layers(c),
-        "hidden_act": c.str("hidden_act", "gelu"),
-        "max_position_embeddings": c.int("max_position_embeddings"),
+        "hidden_act": c.word("hidden_act", "gelu"),
+        "max_position_embeddings": c.whole("max_position_embeddings"),
         "learned_positions": True,
-        "type_vocab_size": c.int("type_vocab_size", 2),
+        "type_vocab_size": c.whole("type_vocab_size", 2),
         "embedding_norm": True,
-        "norm_eps": c.float("layer_norm_eps", 1e-12),
+        "norm_eps": c.number("layer_norm_eps", 1e-12),
     }
 
 
 def _roberta(c: Stored) -> dict[str, Any]:
-    return _bert(c) | {"position_offset": c.int("pad_token_id", 1) + 1}
+    return _bert(c) | {"position_offset": c.whole("pad_token_id", 1) + 1}
 
 
 def _mpnet(c: Stored) -> dict[str, Any]:
@@ -117,13 +67,13 @@ def _mpnet(c: Stored) -> dict[str, Any]:
 
 
 def _modernbert(c: Stored) -> dict[str, Any]:
-    every = c.int("global_attn_every_n_layers", 3)
-    default = ["sliding_attention" if i % every else "full_attention" for i in range(c.int("num_hidden_layers"))]
-    scaling = c.dict("rope_scaling")
+    every = c.whole("global_attn_every_n_layers", 3)
+    default = ["sliding_attention" if i % every else "full_attention" for i in range(c.whole("num_hidden_layers"))]
+    scaling = c.mapping("rope_scaling")
     kinds = {
         "full_attention": LayerKind(rotary=_rotary(c, "full_attention", "global_rope_theta", 160_000.0, scaling)),
         "sliding_attention": LayerKind(
-            window=c.int("local_attention", 128) // 2 + 1,
+            window=c.whole("local_attention", 128) // 2 + 1,
             rotary=_rotary(c, "sliding_attention", "local_rope_theta", 10_000.0, scaling),
         ),
     }
@@ -131,12 +81,12 @@ def _modernbert(c: Stored) -> dict[str, Any]:
     first = LayerKind(window=first.window, rotary=first.rotary, attention_norm=False)
     bias = c.flag("attention_bias")
     return _heads(c) | {
-        "intermediate_size": c.int("intermediate_size"),
+        "intermediate_size": c.whole("intermediate_size"),
         "layers": (first, *rest),
-        "hidden_act": c.str("hidden_activation", "gelu"),
-        "max_position_embeddings": c.int("max_position_embeddings"),
+        "hidden_act": c.word("hidden_activation", "gelu"),
+        "max_position_embeddings": c.whole("max_position_embeddings"),
         "embedding_norm": True,
-        "norm_eps": c.float("norm_eps", 1e-5),
+        "norm_eps": c.number("norm_eps", 1e-5),
         "norm_bias": c.flag("norm_bias"),
         "norm_order": "pre",
         "final_norm": True,
@@ -148,15 +98,15 @@ def _modernbert(c: Stored) -> dict[str, Any]:
 
 
 def _llama(c: Stored) -> dict[str, Any]:
-    rotary = _rotary(c, "full_attention", "rope_theta", 10_000.0, c.dict("rope_scaling"))
+    rotary = _rotary(c, "full_attention", "rope_theta", 10_000.0, c.mapping("rope_scaling"))
     bias = c.flag("attention_bias")
     return _heads(c) | {
-        "intermediate_size": c.int("intermediate_size"),
-        "layers": (LayerKind(rotary=rotary),) * c.int("num_hidden_layers"),
-        "hidden_act": c.str("hidden_act", "silu"),
-        "max_position_embeddings": c.int("max_position_embeddings"),
+        "intermediate_size": c.whole("intermediate_size"),
+        "layers": (LayerKind(rotary=rotary),) * c.whole("num_hidden_layers"),
+        "hidden_act": c.word("hidden_act", "silu"),
+        "max_position_embeddings": c.whole("max_position_embeddings"),
         "norm": "rms",
-        "norm_eps": c.float("rms_norm_eps", 1e-6),
+        "norm_eps": c.number("rms_norm_eps", 1e-6),
         "norm_order": "pre",
         "final_norm": True,
         "causal": True,
@@ -170,7 +120,7 @@ def _llama(c: Stored) -> dict[str, Any]:
 def _mistral(c: Stored) -> dict[str, Any]:
     sizes = _llama(c)
     (rotary,) = {one.rotary for one in sizes["layers"]}
-    kind = LayerKind(window=c.int("sliding_window", 0), rotary=rotary)
+    kind = LayerKind(window=c.whole("sliding_window", 0), rotary=rotary)
     return sizes | {"layers": (kind,) * len(sizes["layers"])}
 
 
@@ -178,8 +128,8 @@ def _qwen(c: Stored) -> dict[str, Any]:
     """Qwen2 and Qwen3 but for what sets them apart: windows from some layer on, where they are switched on."""
     sizes = _llama(c)
     full = sizes["layers"][0]
-    window = c.int("sliding_window", 0) if c.flag("use_sliding_window") else 0
-    start = c.int("max_window_layers", 28) if window else len(sizes["layers"])
+    window = c.whole("sliding_window", 0) if c.flag("use_sliding_window") else 0
+    start = c.whole("max_window_layers", 28) if window else len(sizes["layers"])
     default = ["sliding_attention" if i >= start else "full_attention" for i in range(len(sizes["layers"]))]
     kinds = {"full_attention": full, "sliding_attention": LayerKind(window=window, rotary=full.rotary)}
     return sizes | {"layers": _typed_layers(c, default, kinds)}
@@ -195,14 +145,14 @@ def _qwen3(c: Stored) -> dict[str, Any]:
 
 def _gemma3(c: Stored) -> dict[str, Any]:
     c.only(attn_logit_softcapping=None)
-    every = c.int("sliding_window_pattern", c.int("_sliding_window_pattern", 6))
-    layers = range(1, c.int("num_hidden_layers") + 1)
+    every = c.whole("sliding_window_pattern", c.whole("_sliding_window_pattern", 6))
+    layers = range(1, c.whole("num_hidden_layers") + 1)
     default = ["sliding_attention" if i % every else "full_attention" for i in layers]
     causal = not c.flag("use_bidirectional_attention")
-    window = c.int("sliding_window", 4096)
+    window = c.whole("sliding_window", 4096)
     kinds = {
         "full_attention": LayerKind(
-            rotary=_rotary(c, "full_attention", "rope_theta", 1_000_000.0, c.dict("rope_scaling"))
+            rotary=_rotary(c, "full_attention", "rope_theta", 1_000_000.0, c.mapping("rope_scaling"))
         ),
         "sliding_attention": LayerKind(
             window=window if causal else window // 2 + 1,  # of which half lies on each side
@@ -212,12 +162,12 @@ def _gemma3(c: Stored) -> dict[str, Any]:
     sizes = _llama(c)
     return sizes | {
         "layers": _typed_layers(c, default, kinds),
-        "hidden_act": c.str("hidden_activation", "gelu_pytorch_tanh"),
+        "hidden_act": c.word("hidden_activation", "gelu_pytorch_tanh"),
         "embedding_scale": sizes["hidden_size"] ** 0.5,
         "norm_unit_offset": True,
         "norm_order": "both",
         "causal": causal,
-        "query_scale": c.float("query_pre_attn_scalar", 256.0) ** -0.5,
+        "query_scale": c.number("query_pre_attn_scalar", 256.0) ** -0.5,
         "query_key_norm": True,
         "mlp_bias": False,
     }
@@ -227,12 +177,12 @@ def _gpt2(c: Stored) -> dict[str, Any]:
     c.only(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     sizes = _heads(c, "n_embd", "n_head")
     return sizes | {
-        "intermediate_size": c.int("n_inner", 4 * sizes["hidden_size"]),
+        "intermediate_size": c.whole("n_inner", 4 * sizes["hidden_size"]),
         "layers": _plain_layers(c, "n_layer"),
-        "hidden_act": c.str("activation_function", "gelu_new"),
-        "max_position_embeddings": c.int("n_positions"),
+        "hidden_act": c.word("activation_function", "gelu_new"),
+        "max_position_embeddings": c.whole("n_positions"),
         "learned_positions": True,
-        "norm_eps": c.float("layer_norm_epsilon", 1e-5),
+        "norm_eps": c.number("layer_norm_epsilon", 1e-5),
         "norm_order": "pre",
         "final_norm": True,
         "causal": True,
@@ -242,23 +192,23 @@ def _gpt2(c: Stored) -> dict[str, Any]:
 def _t5(c: Stored) -> dict[str, Any]:
     """Only the encoder; scores are not scaled, the published weights have it in them."""
     c.only(is_decoder=False)
-    name = c.str("feed_forward_proj", "relu")
+    name = c.word("feed_forward_proj", "relu")
     act = name.removeprefix("gated-")
     return {
-        "vocab_size": c.int("vocab_size"),
-        "hidden_size": c.int("d_model"),
-        "num_attention_heads": c.int("num_heads"),
-        "num_key_value_heads": c.int("num_heads"),
-        "head_dim": c.int("d_kv"),
-        "intermediate_size": c.int("d_ff"),
+        "vocab_size": c.whole("vocab_size"),
+        "hidden_size": c.whole("d_model"),
+        "num_attention_heads": c.whole("num_heads"),
+        "num_key_value_heads": c.whole("num_heads"),
+        "head_dim": c.whole("d_kv"),
+        "intermediate_size": c.whole("d_ff"),
         "layers": _plain_layers(c, "num_layers"),
         "hidden_act": "gelu_new" if name == "gated-gelu" else act,
         "norm": "rms",
-        "norm_eps": c.float("layer_norm_epsilon", 1e-6),
+        "norm_eps": c.number("layer_norm_epsilon", 1e-6),
         "norm_order": "pre",
         "final_norm": True,
-        "relative_buckets": c.int("relative_attention_num_buckets", 32),
-        "relative_max_distance": c.int("relative_attention_max_distance", 128),
+        "relative_buckets": c.whole("relative_attention_num_buckets", 32),
+        "relative_max_distance": c.whole("relative_attention_max_distance", 128),
         "qkv_bias": False,
         "output_bias": False,
         "mlp_bias": False,
@@ -284,8 +234,8 @@ READERS: dict[str, Callable[[Stored], dict[str, Any]]] = {
 
 def _typed_layers(c: Stored, default: list[str], kinds: dict[str, LayerKind]) -> tuple[LayerKind, ...]:
     """Kinds of the layers by the words of `layer_types`, or by `default` where the file has none."""
-    words = c.list("layer_types") or default
-    if len(words) != len(default) or not all(word in kinds for word in words):
+    words = c.words("layer_types") or default
+    if len(words) != len(default) or not all(word in list(kinds) for word in words):
         raise InputError(f"layer_types: expected {len(default)} of {', '.join(kinds)}, got {words!r:.80}.")
     return tuple(kinds[word] for word in words)
 
@@ -293,15 +243,16 @@ def _typed_layers(c: Stored, default: list[str], kinds: dict[str, LayerKind]) ->
 def _rotary(c: Stored, layer_type: str, theta_name: str, theta: float, scaling: dict[str, Any]) -> Rotary:
     """Angles from `rope_parameters`, where transformers 5 has them, or from the older names and `scaling`."""
     c.only(partial_rotary_factor=1.0)
-    new = c.dict("rope_parameters")
-    new = new.get(layer_type, {} if any(isinstance(v, dict) for v in new.values()) else new)
+    new = c.mapping("rope_parameters")
+    if any(isinstance(value, dict) for value in new.values()):  # one object a layer type
+        new = Stored(new).mapping(layer_type)
     values = Stored(new or scaling)
     values.only(partial_rotary_factor=1.0)
     return Rotary(
-        theta=values.float("rope_theta", c.float(theta_name, theta)),
-        scaling=values.str("rope_type", values.str("type", "default")),
-        factor=values.float("factor", 1.0),
-        low_freq_factor=values.float("low_freq_factor", 1.0),
-        high_freq_factor=values.float("high_freq_factor", 4.0),
-        original_length=values.int("original_max_position_embeddings", c.int("max_position_embeddings")),
+        theta=values.number("rope_theta", c.number(theta_name, theta)),
+        scaling=values.word("rope_type", values.word("type", "default")),
+        factor=values.number("factor", 1.0),
+        low_freq_factor=values.number("low_freq_factor", 1.0),
+        high_freq_factor=values.number("high_freq_factor", 4.0),
+        original_length=values.whole("original_max_position_embeddings", c.whole("max_position_embeddings")),
     )

@@ -29,7 +29,7 @@ _CACHE_VERSION = "3"  # raise it when the mathematics of any encoder changes
 def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: EncoderConfig | None = None) -> np.ndarray:
     """Vectors of `texts` by a named model; [B, E] float32 of unit length, in the order of `texts`.
 
-    `config` sets length, dtype, batches and the cache. The model may be named in either argument;
+    `config` sets length, dtype, pooling, prompt, batches and the cache. The model may be named in either argument;
     two different names are an error.
     """
     check_texts(texts)
@@ -49,8 +49,8 @@ def embed_texts(
     """Vectors of `texts` as `enc.pool` gives them; [B, E] float32, in the order of `texts`.
 
     `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included. With
-    `cache_dir` the vectors are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged file
-    is written anew.
+    `cache_dir` the vectors are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged
+    file is written anew.
     """
     check_texts(texts)
     check_range("batch_tokens", batch_tokens, enc.max_length)
@@ -66,18 +66,17 @@ def embed_texts(
     return vectors
 
 
-def spread(enc: Encoder) -> tuple[Encoder, Mesh | None]:
-    """The encoder on all accelerators there are, and their mesh; CPU devices share the cores, so there one does it."""
-    if jax.default_backend() == "cpu" or jax.device_count() == 1:
-        return enc, None
-    mesh = make_mesh()
-    return dataclasses.replace(enc, params=lay_out(enc.params, enc.config, mesh)), mesh
+def accelerators() -> Mesh | None:
+    """All accelerators where there are several; CPU devices share the cores, so there one does the work."""
+    return None if jax.default_backend() == "cpu" or jax.device_count() == 1 else make_mesh()
 
 
 def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.ndarray:
     if not texts:
         return np.zeros((0, enc.width), np.float32)
-    enc, mesh = spread(enc)
+    mesh = accelerators()
+    if mesh is not None:
+        enc = dataclasses.replace(enc, params=lay_out(enc.params, enc.config, mesh))
     with track(label, len(texts)) as advance:
         return encode_ids(enc, enc.tokenize(texts), batch_tokens, advance, mesh=mesh)
 

@@ -25,7 +25,7 @@ def _program(apply: Apply, pool: Pooling):
 
 def encode_ids(
     enc: Encoder,
-    ids: Sequence[Sequence[int]],
+    ids: Sequence[Sequence[int] | np.ndarray],
     batch_tokens: int,
     advance: Advance,
     *,

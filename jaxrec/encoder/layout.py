@@ -32,10 +32,14 @@ def logical_axes(path: str, ndim: int) -> tuple[str | None, ...]:
     return (None,) * ndim
 
 
-def param_shardings(
-    params: Params, config: Architecture, mesh: Mesh, rules: Mapping[str, str | None] = RULES
-) -> dict[str, Any]:
-    """Sharding of every parameter, in the same nesting; `params` may be shapes.
+def sharding_of(
+    path: str,
+    shape: tuple[int, ...],
+    config: Architecture,
+    mesh: Mesh,
+    rules: Mapping[str, str | None] = RULES,
+) -> NamedSharding:
+    """Where the parameter at `path` lies on `mesh`.
 
     An axis whose heads, channels or words the mesh axis does not divide is on every device. Raises InputError where
     `rules` lay two axes of one parameter along the same mesh axis.
@@ -47,23 +51,18 @@ def param_shardings(
         "vocab": config.vocab_size,
         "embed": config.hidden_size,
     }
-
-    def sharding(path: str, leaf: Any) -> NamedSharding:
-        names = logical_axes(path, leaf.ndim)
-        laid = [rules.get(name) if name else None for name in names]
-        used = [axis for axis in laid if axis]
-        if len(set(used)) < len(used):
-            raise InputError(f"rules: {path} has axes {names}, of which two lie along {used[0]!r}; give one another.")
-        fits = [
-            axis if axis and not counts[name] % mesh.shape[axis] else None
-            for name, axis in zip(names, laid, strict=True)
-        ]
-        return NamedSharding(mesh, PartitionSpec(*fits))
-
-    flat: dict[str, Any] = flatten_dict(params, sep="/")  # type: ignore[assignment]
-    return unflatten_dict({path: sharding(path, leaf) for path, leaf in flat.items()}, sep="/")
+    names = logical_axes(path, len(shape))
+    laid = [rules.get(name) if name else None for name in names]
+    used = [axis for axis in laid if axis]
+    if len(set(used)) < len(used):
+        raise InputError(f"rules: {path} has axes {names}, of which two lie along {used[0]!r}; give one another.")
+    pairs = zip(names, laid, strict=True)
+    fits = (axis if name and axis and not counts[name] % mesh.shape[axis] else None for name, axis in pairs)
+    return NamedSharding(mesh, PartitionSpec(*fits))
 
 
 def lay_out(params: Params, config: Architecture, mesh: Mesh) -> Params:
     """Parameters laid over `mesh`: split along its model axis, the same along its data axis."""
-    return jax.tree.map(jax.device_put, params, param_shardings(params, config, mesh))
+    flat: dict[str, Any] = flatten_dict(params, sep="/")  # type: ignore[assignment]
+    laid = {path: jax.device_put(x, sharding_of(path, x.shape, config, mesh)) for path, x in flat.items()}
+    return unflatten_dict(laid, sep="/")

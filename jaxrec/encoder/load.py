@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from tokenizers import Tokenizer
 
 from jaxrec.checks import InputError, check_name, check_range
@@ -19,6 +20,7 @@ from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.config_json import read_architecture
 from jaxrec.encoder.families import key_table
 from jaxrec.encoder.folder import find_model
+from jaxrec.encoder.layout import lay_out, sharding_of
 from jaxrec.encoder.modules import Modules, read_modules, read_prompts
 from jaxrec.encoder.pool import Pooling
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
@@ -61,7 +63,8 @@ def load_encoder(
     prompt: str = "",
     prompt_name: str = "",
     bidirectional: bool = False,
-    remat: str = "none",
+    remat: Literal["none", "dots", "full"] = "none",
+    mesh: Mesh | None = None,
 ) -> Encoder:
     """Load a model by folder or name; `dtype` (float32, bfloat16) is that of the matrix products.
 
@@ -71,7 +74,8 @@ def load_encoder(
     `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, a text put before every
     text, replace what the model says; `prompt_name` picks one of its own prompts. `dimensions` keeps the leading
     channels of a vector. `bidirectional` lets the tokens of a decoder see those behind them. `remat` (none, dots,
-    full) is how little a gradient keeps of each layer.
+    full) is how little a gradient keeps of each layer. With a `mesh` every device reads its own part of the weights
+    (`jaxrec.encoder.layout`); without it all are on the default device.
     """
     check_name("dtype", dtype, DTYPES)
     check_name("remat", remat, REMAT)
@@ -84,9 +88,12 @@ def load_encoder(
     tokenizer = load_tokenizer(modules.folder, max_length) or load_tokenizer(root, max_length)
     _check_vocabulary(modules.folder, tokenizer, config)
     prompts, chosen = _choose_prompt(root, prompt, prompt_name)
-    module = Transformer(config, DTYPES[dtype], remat)
+    module: Any = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
-    params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config)
+    layout = None if mesh is None else functools.partial(sharding_of, config=config, mesh=mesh)
+    params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config, layout)
+    if mesh is not None:
+        modules = modules._replace(heads=lay_out(modules.heads, config, mesh))
     return Encoder(
         name=str(name),
         config=config,
@@ -101,10 +108,10 @@ def load_encoder(
     )
 
 
-def open_encoder(config: EncoderConfig) -> Encoder:
+def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:
     """Load the encoder that a recipe describes."""
     names = ("max_length", "dtype", "pooling", "dimensions", "prompt", "prompt_name", "bidirectional")
-    return load_encoder(config.model, **{name: getattr(config, name) for name in names})
+    return load_encoder(config.model, mesh=mesh, **{name: getattr(config, name) for name in names})
 
 
 @functools.cache

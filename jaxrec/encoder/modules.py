@@ -62,8 +62,9 @@ def read_prompts(root: Path) -> tuple[dict[str, str], str]:
         return {}, ""
     stored = read_json(path)
     prompts, default = stored.get("prompts") or {}, stored.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
         raise InputError(f"{path}: prompts: expected an object of strings, got {prompts!r:.60}.")
+    prompts = {name: text or "" for name, text in prompts.items()}
     if default is None:
         return prompts, ""
     check_name(f"{path}: default_prompt_name", str(default), prompts)
@@ -73,8 +74,10 @@ def read_prompts(root: Path) -> tuple[dict[str, str], str]:
 def _pooling_mode(path: Path) -> str:
     """Newer files say it in one word, older ones in a flag a mode."""
     stored = read_json(path)
-    on = [stored["pooling_mode"]] if "pooling_mode" in stored else []
-    on += [_FLAGS.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v]
+    on = stored.get("pooling_mode") or [
+        _FLAGS.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v
+    ]
+    on = on if isinstance(on, list) else [on]
     if len(on) != 1 or on[0] not in POOLERS:
         raise InputError(
             f"{path}: expected one pooling mode of {', '.join(POOLERS)}, got {', '.join(map(str, on)) or 'none'}."

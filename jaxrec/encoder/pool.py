@@ -34,13 +34,13 @@ def max_tokens(hidden: Array, mask: Array) -> Array:
 
 
 def first_token(hidden: Array, mask: Array) -> Array:
-    """Give the hidden state of the class token; [B, T, E], [B, T] -> [B, E]."""
-    return _pick(hidden, jnp.argmax(mask > 0, axis=1))
+    """Give the hidden state of the class token; [B, T, E], [B, T] -> [B, E]; zeros without tokens."""
+    return _pick(hidden, mask, jnp.argmax(mask > 0, axis=1))
 
 
 def last_token(hidden: Array, mask: Array) -> Array:
-    """Give the hidden state of the last token, the only one that saw all; [B, T, E], [B, T] -> [B, E]."""
-    return _pick(hidden, mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1] > 0, axis=1))
+    """Give the hidden state of the last token; [B, T, E], [B, T] -> [B, E]; zeros where a row has no token."""
+    return _pick(hidden, mask, mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1] > 0, axis=1))
 
 
 def _weighted_sum(hidden: Array, weight: Array) -> Array:
@@ -51,8 +51,9 @@ def _count(weight: Array) -> Array:
     return weight.astype(jnp.float32).sum(axis=1, keepdims=True)
 
 
-def _pick(hidden: Array, row: Array) -> Array:
-    return jnp.take_along_axis(hidden, row[:, None, None], axis=1)[:, 0]
+def _pick(hidden: Array, mask: Array, row: Array) -> Array:
+    picked = jnp.take_along_axis(hidden, row[:, None, None], axis=1)[:, 0]
+    return jnp.where(_count(mask) > 0, picked, 0.0)
 
 
 POOLERS = {  # under the names of sentence-transformers

@@ -151,12 +151,12 @@ class Transformer(nn.Module):
         layer = Layer
         if self.remat != "none":
             layer = nn.remat(Layer, policy=REMAT[self.remat], prevent_cse=False)
-        same: Any = nn.broadcast
+        in_axes: Any = (0, nn.broadcast)
         layers = nn.scan(
             layer,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(0, same),
+            in_axes=in_axes,
             length=config.num_hidden_layers,
         )
         shared = self._shared(kinds, mask)

