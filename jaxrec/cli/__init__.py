@@ -1,6 +1,7 @@
 """The command line; nothing heavy is imported before a command runs."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +31,14 @@ example:
   jaxrec recommend runs/demo --history 318,296 -k 10
   jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; without one an item counts as liked)
   jaxrec recommend runs/shop --user alice@example.org   (her history, looked up in the log of the recipe)
+"""
+EMBED_EXAMPLE = """\
+example:
+  jaxrec embed all-MiniLM-L6-v2 items.csv --column title -o titles.npy
+  jaxrec embed models/my-encoder reviews.jsonl.gz --column text --ids review_id -o reviews.parquet max_length=256
+  jaxrec embed Qwen/Qwen3-Embedding-0.6B queries.txt -o queries dtype=bfloat16 prompt_name=query    (Orbax folder)
+
+A stopped command goes on where it stopped. key=value are fields of `encoder:` in a recipe; rows are of unit length.
 """
 INSPECT_EXAMPLE = """\
 example:
@@ -120,6 +129,19 @@ def make_parser() -> argparse.ArgumentParser:
     recommend.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
     recommend.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
+    embed = _command(commands, "embed", "encode the texts of a file", EMBED_EXAMPLE, _embed)
+    embed.add_argument("model", metavar="MODEL", help="folder, installed package or Hugging Face name")
+    embed.add_argument("texts", metavar="TEXTS", help="table (.csv .tsv .parquet .jsonl) or .txt, a text a line")
+    embed.add_argument("overrides", metavar="key=value", nargs="*", help="settings of the encoder, as max_length=256")
+    embed.add_argument(
+        "-o", dest="output", metavar="OUT", required=True, help="NAME.npy, NAME.parquet or an Orbax folder"
+    )
+    embed.add_argument(
+        "--column", metavar="NAME", default="", help="column of the texts (default: text, or the only one)"
+    )
+    embed.add_argument("--prompt", metavar="TEXT", help="put before every text, as 'query: '")
+    embed.add_argument("--ids", metavar="NAME", default="", help="column to keep beside the vectors (.parquet)")
+
     inspect = _command(commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, _inspect)
     inspect.add_argument("path", metavar="RUN", help="run, policy or simulator folder, at any moment of its making")
     inspect.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -168,6 +190,14 @@ def _recommend(options: argparse.Namespace) -> int:
 
     known = {"history": options.history, "user": options.user, "data": options.data}
     return recommend(options.run, options.k, options.json, **known)
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from jaxrec.cli.embed import embed
+
+    prompt = [] if options.prompt is None else [f"prompt={json.dumps(options.prompt)}"]
+    overrides = [*options.overrides, *prompt]
+    return embed(options.model, options.texts, options.output, options.column, options.ids, overrides)
 
 
 def _inspect(options: argparse.Namespace) -> int:

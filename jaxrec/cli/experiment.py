@@ -17,7 +17,7 @@ from jaxrec.config.schema import Config
 from jaxrec.config.users import FullMatrixConfig, LoggedConfig
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.data.context import in_columns
-from jaxrec.encoder import embed_texts, load_encoder
+from jaxrec.encoder import embed_texts, open_encoder
 from jaxrec.envs import full_matrix, logged
 from jaxrec.envs.registry import MAKERS
 from jaxrec.envs.simulator import LoggedUsers
@@ -87,9 +87,8 @@ def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sid
 
 def embed(config: Config, texts: Sequence[str]) -> np.ndarray:
     """Vectors [N, E] of texts by the recipe's encoder, from the cache where they are known."""
-    encoder = load_encoder(config.encoder.model, max_length=config.encoder.max_length, dtype=config.encoder.dtype)
     cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
-    return embed_texts(encoder, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
+    return embed_texts(open_encoder(config.encoder), texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
 
 
 def make_environment(config: Config, world: World | None) -> Env:

@@ -62,7 +62,7 @@ def fingerprint(config: Config, corpus: experiment.Corpus) -> str:
 
     Where the log lies, how it is cached and what a learner would do with the users are not part of it.
     """
-    encoder = {name: getattr(config.encoder, name) for name in ("model", "max_length", "dtype")}
+    encoder = {n: v for n, v in to_dict(config.encoder).items() if n not in ("batch_tokens", "cache_dir")}
     recipe = {
         "seed": config.seed,
         "encoder": encoder,

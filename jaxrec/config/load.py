@@ -41,6 +41,14 @@ def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -
     return build_section(cls, values, "", str(path))
 
 
+def config_of(cls: type[T], overrides: Sequence[str], where: str) -> T:
+    """Build the section `cls`, called `where` in messages, from `key=value` overrides alone."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _override(values, override)
+    return build_section(cls, values, where, "command line")
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; errors name the file and, where there is one, the line."""
     try:

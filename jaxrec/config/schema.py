@@ -31,11 +31,19 @@ class EncoderConfig:
     max_length: int = 128  # tokens; longer texts are cut
     batch_tokens: int = 8192  # tokens a batch, padding included
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
+    pooling: Literal["", "mean", "cls", "lasttoken", "max", "weightedmean", "mean_sqrt_len_tokens"] = (
+        ""  # empty: its own
+    )
+    dimensions: int = 0  # leading channels of a vector that are kept; 0: all
+    prompt: str = ""  # put before every text; empty: the model's default
+    prompt_name: str = ""  # or one of the model's prompts by name
+    bidirectional: bool = False  # let the tokens of a decoder see those behind them
     cache_dir: str = "~/.cache/jaxrec"  # vectors by weights and texts; empty: no cache
 
     def __post_init__(self):
         check_range("encoder.max_length", self.max_length, 8, 8192)
         check_range("encoder.batch_tokens", self.batch_tokens, self.max_length)
+        check_range("encoder.dimensions", self.dimensions, 0)
 
 
 @section

@@ -1,6 +1,6 @@
 """Language models as encoders of item texts."""
 
 from jaxrec.encoder.embed import embed_texts, encode
-from jaxrec.encoder.load import Encoder, load_encoder
+from jaxrec.encoder.load import Encoder, load_encoder, open_encoder
 
-__all__ = ["Encoder", "embed_texts", "encode", "load_encoder"]
+__all__ = ["Encoder", "embed_texts", "encode", "load_encoder", "open_encoder"]

@@ -1,36 +1,35 @@
 """Texts to vectors in few compiled shapes, remembered on disk."""
 
 import dataclasses
-import functools
 import hashlib
-import math
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.schema import EncoderConfig
-from jaxrec.encoder.load import Apply, Encoder, load_encoder
-from jaxrec.encoder.pool import Pooling
+from jaxrec.encoder.encode_ids import encode_ids
+from jaxrec.encoder.layout import lay_out
+from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.tokenize import check_texts
-from jaxrec.progress import Advance, track
-from jaxrec.sharding.compile import compiled
+from jaxrec.progress import track
+from jaxrec.sharding.mesh import make_mesh
 from jaxrec.storage.files import atomic_path
+from jaxrec.types import Params
 
-_SHAPE_COST = 4096  # tokens that two CPU cores encode while one more shape is compiled
-_CPU_TOKENS = 2048  # a larger batch falls out of a CPU's cache: MiniLM 7.2k tokens/s against 5.2k at 8192
-_CACHE_VERSION = "1"  # raise it when the mathematics of any encoder changes
+_CACHE_VERSION = "3"  # raise it when the mathematics of any encoder changes
 
 
 def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: EncoderConfig | None = None) -> np.ndarray:
     """Vectors of `texts` by a named model; [B, E] float32 of unit length, in the order of `texts`.
 
-    `config` sets length, dtype, batches and the cache. The model may be named in either argument;
+    `config` sets length, dtype, pooling, prompt, batches and the cache. The model may be named in either argument;
     two different names are an error.
     """
     check_texts(texts)
@@ -39,7 +38,7 @@ def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: Encod
         if EncoderConfig.model not in (model, config.model):
             raise InputError(f"model: {model!r}, but config.model says {config.model!r}; name one model.")
         model = config.model if model == EncoderConfig.model else model
-    enc = load_encoder(model, max_length=config.max_length, dtype=config.dtype)
+    enc = open_encoder(dataclasses.replace(config, model=model))
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     return embed_texts(enc, texts, config.batch_tokens, config.cache_dir)
 
@@ -49,15 +48,16 @@ def embed_texts(
 ) -> np.ndarray:
     """Vectors of `texts` as `enc.pool` gives them; [B, E] float32, in the order of `texts`.
 
-    Batches hold at most `batch_tokens` tokens, padding included. With `cache_dir` the vectors are kept in a
-    file named by a hash of weights, tokenizer, settings and texts; a damaged file is written anew.
+    `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included. With
+    `cache_dir` the vectors are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged
+    file is written anew.
     """
     check_texts(texts)
     check_range("batch_tokens", batch_tokens, enc.max_length)
-    texts = list(texts)
+    texts = [enc.prompt + text for text in texts]
     if not cache_dir:
         return _embed(enc, texts, batch_tokens, label)
-    shape = (len(texts), enc.config.hidden_size)
+    shape = (len(texts), enc.width)
     path = _writable(cache_dir) / f"vectors-{_key(enc, texts)}.npz"
     vectors = _read(path, shape)
     if vectors is None:
@@ -66,91 +66,33 @@ def embed_texts(
     return vectors
 
 
-def bucket_lengths(lengths: np.ndarray) -> np.ndarray:
-    """Choose padded lengths for texts of `lengths` [B] tokens: increasing, the last one fits all.
-
-    Minimises the padded tokens plus a fixed cost for each compiled shape, by dynamic programming over the
-    lengths that occur (rounded up): best[j] = min over i < j of best[i] + texts in (i, j] * length j + cost.
-    """
-    edges, counts = np.unique([_round_up(max(n, 1), 4) for n in lengths.tolist()], return_counts=True)
-    below = np.concatenate([[0], np.cumsum(counts)])
-    best, start = np.zeros(len(edges) + 1), np.zeros(len(edges) + 1, np.int64)
-    for end in range(1, len(edges) + 1):
-        costs = best[:end] + (below[end] - below[:end]) * edges[end - 1] + _SHAPE_COST
-        best[end], start[end] = costs.min(), costs.argmin()
-    chosen, end = [], len(edges)
-    while end:
-        chosen.append(edges[end - 1])
-        end = start[end]
-    return np.array(chosen[::-1], np.int64)
-
-
-def _round_up(n: int, least: int) -> int:
-    """Round up to a multiple of `least` or of an eighth of the next power of two: few different values."""
-    step = max(least, 2 ** (n - 1).bit_length() // 8)
-    return math.ceil(n / step) * step
-
-
-def make_batches(ids: list[list[int]], batch_tokens: int, max_length: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield (rows, ids, mask) with ids and mask [B, T] int32, longest texts first, one shape a bucket.
-
-    `rows` are the texts of the first len(rows) lines; further lines are padding and fully masked.
-    """
-    lengths = np.array([len(row) for row in ids], np.int64)
-    order = np.argsort(lengths, kind="stable")
-    buckets = bucket_lengths(lengths)
-    ends = np.searchsorted(lengths[order], buckets, side="right").tolist()
-    for start, end, bucket in reversed(list(zip([0, *ends[:-1]], ends, buckets.tolist(), strict=True))):
-        width = min(bucket, max_length)
-        most = batch_tokens // width
-        count = math.ceil((end - start) / most)
-        height = min(_round_up(math.ceil((end - start) / count), 8), most)
-        for rows in np.array_split(order[start:end], count):
-            padded, mask = np.zeros((2, height, width), np.int32)
-            for line, row in enumerate(rows):
-                padded[line, : lengths[row]] = ids[row]
-                mask[line, : lengths[row]] = 1
-            yield rows, padded, mask
-
-
-@functools.cache
-def _program(apply: Apply, pool: Pooling):
-    return compiled(lambda params, ids, mask: pool(apply(params, ids, mask), mask))
+def accelerators() -> Mesh | None:
+    """All accelerators where there are several; CPU devices share the cores, so there one does the work."""
+    return None if jax.default_backend() == "cpu" or jax.device_count() == 1 else make_mesh()
 
 
 def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.ndarray:
-    vectors = np.zeros((len(texts), enc.config.hidden_size), np.float32)
     if not texts:
-        return vectors
-    if jax.default_backend() == "cpu":
-        batch_tokens = min(batch_tokens, max(_CPU_TOKENS, enc.max_length))
-    program = _program(enc.apply, enc.pool)
+        return np.zeros((0, enc.width), np.float32)
+    mesh = accelerators()
+    if mesh is not None:
+        enc = dataclasses.replace(enc, params=lay_out(enc.params, enc.config, mesh))
     with track(label, len(texts)) as advance:
-        sent = []
-        for rows, *inputs in make_batches(enc.tokenize(texts), batch_tokens, enc.max_length):
-            sent.append((rows, program(enc.params, *inputs)))
-            if len(sent) > 1:  # the device works on one batch while the host fills the next
-                _collect(vectors, sent.pop(0), advance)
-        for last in sent:
-            _collect(vectors, last, advance)
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise InputError(f"{enc.name}: texts[{row}] has no finite vector; the weights are damaged, fetch them again.")
-    return vectors
+        return encode_ids(enc, enc.tokenize(texts), batch_tokens, advance, mesh=mesh)
 
 
-def _collect(vectors: np.ndarray, sent: tuple[np.ndarray, jax.Array], advance: Advance) -> None:
-    rows, result = sent
-    vectors[rows] = np.asarray(result)[: len(rows)]
-    advance(len(rows))
+def weights_digest(params: Params) -> str:
+    """SHA-256 of parameters and their names."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def _key(enc: Encoder, texts: list[str]) -> str:
     """Hash all that decides the vectors; texts with their lengths, so that no two lists read the same."""
-    digest = hashlib.sha256(f"{_CACHE_VERSION} {enc.identity} {enc.pool}".encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(enc.params):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
-        digest.update(np.asarray(leaf).tobytes())
+    digest = hashlib.sha256(f"{_CACHE_VERSION} {enc.identity} {enc.pool} {weights_digest(enc.params)}".encode())
     for text in texts:
         data = text.encode()
         digest.update(b"%d:" % len(data) + data)

@@ -1,4 +1,4 @@
-"""Names of published checkpoints and where each tensor goes: one table a model family."""
+"""Matching the tensor names of a checkpoint with places in the parameters."""
 
 import dataclasses
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from jaxrec.checks import InputError
+from jaxrec.encoder.architecture import Architecture
 
 
 class Rule(NamedTuple):
@@ -14,14 +15,15 @@ class Rule(NamedTuple):
     name: str
     path: str
     transpose: bool = False  # torch keeps [out, in], Flax [in, out]
+    part: int = 0  # which of `parts` equal parts, along the outputs, of a tensor that holds several
+    parts: int = 1
 
 
 class Place(NamedTuple):
-    """Where one tensor of a checkpoint goes."""
+    """Where one tensor of a checkpoint goes, or one part of it."""
 
-    path: str
+    rule: Rule
     layer: int | None  # row of the stacked array
-    transpose: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,67 +31,48 @@ class KeyTable:
     """What a family calls its tensors."""
 
     rules: tuple[Rule, ...]
-    prefixes: tuple[str, ...]  # may stand before every name
     unused: str  # pattern of names that encoders do not need: old buffers and heads of the training task
+    prefix: str = ""  # may stand before every name
+    respell: tuple[tuple[str, str], ...] = ()  # (pattern, replacement) of older spellings
 
-    def places(self, layers: int) -> Iterator[tuple[str, Place]]:
-        """Yield the name and place of every tensor that a model of `layers` layers must have."""
+    def places(self, config: Architecture, paths: Iterable[str]) -> Iterator[tuple[str, Place]]:
+        """Yield the name and place of every tensor that fills `paths`, the parameters of `config`."""
+        paths = set(paths)
         for rule in self.rules:
-            if "{layer}" not in rule.name:
-                yield rule.name, Place(rule.path, None, rule.transpose)
+            if rule.path not in paths:
                 continue
-            for layer in range(layers):
-                yield rule.name.format(layer=layer), Place(rule.path, layer, rule.transpose)
+            if "{layer}" not in rule.name:
+                yield rule.name, Place(rule, None)
+                continue
+            for layer, kind in enumerate(config.layers):
+                if kind.attention_norm or not rule.path.startswith("layers/attention_norm/"):
+                    yield rule.name.format(layer=layer), Place(rule, layer)
 
     def plain(self, name: str) -> str:
-        """Take an optional prefix off `name` and spell old names (`LayerNorm.gamma`, `.beta`) the new way."""
-        for prefix in self.prefixes:
-            name = name.removeprefix(prefix)
-        return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name))
+        """Take an optional prefix off `name` and spell it the new way."""
+        name = name.removeprefix(self.prefix)
+        for pattern, replacement in self.respell:
+            name = re.sub(pattern, replacement, name)
+        return name
 
 
-def match_keys(table: KeyTable, names: Iterable[str], layers: int, where: str) -> dict[str, Place]:
-    """Give the place of each name that is needed; missing and unused names are errors that list them."""
+def match_keys(
+    table: KeyTable, config: Architecture, paths: Iterable[str], names: Iterable[str], where: str
+) -> dict[str, list[Place]]:
+    """Give the places of each name that is needed; missing and unused names are errors that list them."""
     stored = {table.plain(name): name for name in names}
-    wanted = dict(table.places(layers))
+    wanted: dict[str, list[Place]] = {}
+    for name, place in table.places(config, paths):
+        wanted.setdefault(name, []).append(place)
     if missing := [name for name in wanted if name not in stored]:
         raise InputError(f"{where}: {_listed(missing)} missing; the file does not fit its config.json.")
     unused = [stored[n] for n in stored if n not in wanted and not re.fullmatch(table.unused, n)]
     if unused:
         raise InputError(f"{where}: {_listed(unused)} not part of this architecture; another model's weights?")
-    return {stored[name]: place for name, place in wanted.items()}
+    return {stored[name]: places for name, places in wanted.items()}
 
 
 def _listed(names: list[str], limit: int = 8) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     noun = "tensor" if len(names) == 1 else "tensors"
     return f"{len(names)} {noun} ({', '.join(sorted(names)[:limit])}{more})"
-
-
-def _dense(name: str, path: str) -> tuple[Rule, Rule]:
-    return Rule(f"{name}.weight", f"{path}/kernel", transpose=True), Rule(f"{name}.bias", f"{path}/bias")
-
-
-def _norm(name: str, path: str) -> tuple[Rule, Rule]:
-    return Rule(f"{name}.weight", f"{path}/scale"), Rule(f"{name}.bias", f"{path}/bias")
-
-
-_LAYER = "encoder.layer.{layer}"
-BERT_KEYS = KeyTable(
-    rules=(
-        Rule("embeddings.word_embeddings.weight", "words/embedding"),
-        Rule("embeddings.position_embeddings.weight", "positions/embedding"),
-        Rule("embeddings.token_type_embeddings.weight", "segments/embedding"),
-        *_norm("embeddings.LayerNorm", "embedding_norm"),
-        *_dense(f"{_LAYER}.attention.self.query", "layers/query"),
-        *_dense(f"{_LAYER}.attention.self.key", "layers/key"),
-        *_dense(f"{_LAYER}.attention.self.value", "layers/value"),
-        *_dense(f"{_LAYER}.attention.output.dense", "layers/attention_output"),
-        *_norm(f"{_LAYER}.attention.output.LayerNorm", "layers/attention_norm"),
-        *_dense(f"{_LAYER}.intermediate.dense", "layers/mlp_in"),
-        *_dense(f"{_LAYER}.output.dense", "layers/mlp_out"),
-        *_norm(f"{_LAYER}.output.LayerNorm", "layers/mlp_norm"),
-    ),
-    prefixes=("bert.",),
-    unused=r"embeddings\.position_ids|pooler\..*|cls\..*",
-)

@@ -4,21 +4,27 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from tokenizers import Tokenizer
 
 from jaxrec.checks import InputError, check_name, check_range
-from jaxrec.encoder.bert import Bert, BertConfig
-from jaxrec.encoder.folder import find_model, read_json
-from jaxrec.encoder.keys import BERT_KEYS, KeyTable
+from jaxrec.config.schema import EncoderConfig
+from jaxrec.encoder.architecture import Architecture
+from jaxrec.encoder.config_json import read_architecture
+from jaxrec.encoder.families import key_table
+from jaxrec.encoder.folder import find_model
+from jaxrec.encoder.layout import lay_out, sharding_of
+from jaxrec.encoder.modules import Modules, read_modules, read_prompts
 from jaxrec.encoder.pool import Pooling
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
+from jaxrec.encoder.transformer import REMAT, Transformer
 from jaxrec.encoder.weights import read_params, weight_files
 from jaxrec.types import Array, Params
 
@@ -27,63 +33,85 @@ Apply = Callable[[Params, Array, Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class Family:
-    """One architecture: its sizes, its mathematics, and the names in its checkpoints."""
-
-    config: type[BertConfig]
-    module: type[nn.Module]
-    keys: KeyTable
-    fixed: dict[str, Any]  # the one value of each of these config.json keys that the module computes
-
-
-FAMILIES = {
-    "bert": Family(BertConfig, Bert, BERT_KEYS, {"position_embedding_type": "absolute", "is_decoder": False}),
-}
-
-
-@dataclasses.dataclass(frozen=True)
 class Encoder:
     """A language model that turns texts into vectors; its functions are pure, `params` is their argument."""
 
     name: str
-    config: BertConfig
+    config: Architecture
     params: Params  # nested dict, float32; layers stacked on the leading axis
     apply: Apply  # params, ids [B, T] int32, mask [B, T] int32 (1: token, 0: padding) -> hidden [B, T, E]
-    pool: Pooling  # hidden [B, T, E], mask [B, T] -> [B, E]
+    pool: Pooling  # params, hidden [B, T, E], mask [B, T] -> [B, width]
     tokenize: Tokenize  # texts -> lists of ids, special tokens included, cut at max_length
     max_length: int  # tokens a text
-    identity: str  # hash of all but weights and pooling that decides a vector
+    identity: str  # hash of all but weights, pooling and prompt that decides a vector
+    prompts: Mapping[str, str]  # texts to put before what is encoded, by their use (query, document, ...)
+    prompt: str  # the one that `embed_texts` puts before every text
+
+    @property
+    def width(self) -> int:
+        """Length of a text's vector."""
+        return self.pool.width(self.config.hidden_size)
 
 
-def load_encoder(name: str | Path, max_length: int = 128, dtype: str = "float32") -> Encoder:
+def load_encoder(
+    name: str | Path,
+    max_length: int = 128,
+    dtype: str = "float32",
+    *,
+    pooling: str = "",
+    dimensions: int = 0,
+    prompt: str = "",
+    prompt_name: str = "",
+    bidirectional: bool = False,
+    remat: Literal["none", "dots", "full"] = "none",
+    mesh: Mesh | None = None,
+) -> Encoder:
     """Load a model by folder or name; `dtype` (float32, bfloat16) is that of the matrix products.
 
     Looks for a folder, then an installed package (all-MiniLM-L6-v2), then the Hugging Face cache and hub.
     Reads safetensors only. Raises InputError where the model is not found, not whole, or of another family.
+
+    `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, a text put before every
+    text, replace what the model says; `prompt_name` picks one of its own prompts. `dimensions` keeps the leading
+    channels of a vector. `bidirectional` lets the tokens of a decoder see those behind them. `remat` (none, dots,
+    full) is how little a gradient keeps of each layer. With a `mesh` every device reads its own part of the weights
+    (`jaxrec.encoder.layout`); without it all are on the default device.
     """
     check_name("dtype", dtype, DTYPES)
+    check_name("remat", remat, REMAT)
     root = find_model(str(name))
-    folder, pooling = read_modules(root)
-    family, config = read_config(folder / "config.json")
-    check_range("max_length", max_length, 3, config.max_position_embeddings)
-    tokenizer = load_tokenizer(folder, max_length) or load_tokenizer(root, max_length)
-    if tokenizer is not None and tokenizer.get_vocab_size() > config.vocab_size:
-        raise InputError(
-            f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, config.json says vocab_size "
-            f"{config.vocab_size}; take both from the same model."
-        )
-    module = family.module(config, DTYPES[dtype])
+    modules = read_modules(root)
+    family, config = read_architecture(modules.folder / "config.json")
+    if bidirectional:
+        config = dataclasses.replace(config, causal=False)
+    check_range("max_length", max_length, 3, config.max_length)
+    tokenizer = load_tokenizer(modules.folder, max_length) or load_tokenizer(root, max_length)
+    _check_vocabulary(modules.folder, tokenizer, config)
+    prompts, chosen = _choose_prompt(root, prompt, prompt_name)
+    module: Any = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
+    layout = None if mesh is None else functools.partial(sharding_of, config=config, mesh=mesh)
+    params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config, layout)
+    if mesh is not None:
+        modules = modules._replace(heads=lay_out(modules.heads, config, mesh))
     return Encoder(
         name=str(name),
         config=config,
-        params=read_params(weight_files(folder), family.keys, shapes, config.num_hidden_layers),
+        params=params | ({"heads": modules.heads} if modules.heads else {}),
         apply=make_apply(module),
-        pool=pooling,
-        tokenize=make_tokenize(tokenizer, folder),
+        pool=_make_pool(root, modules, config, pooling, dimensions),
+        tokenize=make_tokenize(tokenizer, modules.folder, config.vocab_size),
         max_length=max_length,
         identity=_identity(config, tokenizer, max_length, dtype),
+        prompts=prompts,
+        prompt=chosen,
     )
+
+
+def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:
+    """Load the encoder that a recipe describes."""
+    names = ("max_length", "dtype", "pooling", "dimensions", "prompt", "prompt_name", "bidirectional")
+    return load_encoder(config.model, mesh=mesh, **{name: getattr(config, name) for name in names})
 
 
 @functools.cache
@@ -96,56 +124,42 @@ def make_apply(module: nn.Module) -> Apply:
     return apply
 
 
-def read_config(path: Path) -> tuple[Family, BertConfig]:
-    """Read the sizes of a model from its config.json, as transformers 4 or 5 wrote it."""
-    stored = read_json(path)
-    kind = str(stored.get("model_type"))
-    if kind not in FAMILIES:
-        raise InputError(f"{path}: model_type {kind!r} is not supported; supported: {', '.join(FAMILIES)}.")
-    family = FAMILIES[kind]
-    for key, want in family.fixed.items():
-        if stored.get(key, want) != want:
-            raise InputError(f"{path}: {key}: only {want!r} is supported, got {stored[key]!r}.")
-    fields = {field.name: field for field in dataclasses.fields(family.config)}
-    if lost := [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in stored]:
-        raise InputError(f"{path}: {', '.join(lost)} missing; fetch the file again.")
-    try:
-        return family, family.config(**{name: stored[name] for name in fields if name in stored})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+def _make_pool(root: Path, modules: Modules, config: Architecture, mode: str, dimensions: int) -> Pooling:
+    """Give the model's pooling with what the caller wants otherwise; checks that the heads fit."""
+    pool = dataclasses.replace(modules.pooling, dimensions=dimensions)
+    if mode:
+        pool = dataclasses.replace(pool, mode=mode)
+    width = config.hidden_size
+    for number, head in enumerate(pool.heads):
+        takes = modules.heads[str(number)]["kernel"].shape[0]
+        if takes != width:
+            raise InputError(f"{root}: dense layer {number} takes {takes} channels, but gets {width}.")
+        width = head.width
+    pool.width(config.hidden_size)
+    return pool
 
 
-def read_modules(root: Path) -> tuple[Path, Pooling]:
-    """Give the folder of the transformer and how to pool, by modules.json; without it the plain mean."""
-    path = root / "modules.json"
-    if not path.is_file():
-        return root, Pooling()
-    folder, pooling = root, Pooling()
-    for module in read_json(path, list):
-        if not isinstance(module, dict) or not all(isinstance(module.get(k), str) for k in ("type", "path")):
-            raise InputError(f"{path}: expected objects with strings 'type' and 'path', got {module!r:.60}.")
-        kind = module["type"].rpartition(".")[2]
-        check_name(f"{path}: type", kind, ("Transformer", "Pooling", "Normalize"))
-        if kind == "Transformer":
-            folder = root / module["path"]
-        elif kind == "Pooling":
-            pooling = Pooling(_pooling_mode(root / module["path"] / "config.json"), pooling.normalise)
-        else:
-            pooling = Pooling(pooling.mode, normalise=True)
-    return folder, pooling
+def _choose_prompt(root: Path, prompt: str, name: str) -> tuple[dict[str, str], str]:
+    prompts, default = read_prompts(root)
+    if prompt and name:
+        raise InputError(f"prompt_name: {name!r}, but a prompt is given too; give one of them.")
+    if name:
+        if not prompts:
+            raise InputError(f"prompt_name: {root} has no prompts; give the text as prompt.")
+        check_name("prompt_name", name, prompts)
+    return prompts, prompts[name] if name else prompt or default
 
 
-def _pooling_mode(path: Path) -> Any:
-    """Mean or cls; newer files say it in one word, older ones in a flag a mode."""
-    stored = read_json(path)
-    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    on = [stored["pooling_mode"]] if "pooling_mode" in stored else []
-    on += [names.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v]
-    if len(on) != 1 or on[0] not in names.values():
-        raise InputError(f"{path}: expected the pooling mode mean or cls, got {', '.join(map(str, on)) or 'none'}.")
-    return on[0]
+def _check_vocabulary(folder: Path, tokenizer: Tokenizer | None, config: Architecture) -> None:
+    """Raise where words have no row; added tokens (of images, say) may lack one."""
+    words = 0 if tokenizer is None else tokenizer.get_vocab_size(with_added_tokens=False)
+    if words > config.vocab_size:
+        raise InputError(
+            f"{folder}: the tokenizer has {words} tokens, config.json says vocab_size "
+            f"{config.vocab_size}; take both from the same model."
+        )
 
 
-def _identity(config: BertConfig, tokenizer: Tokenizer | None, max_length: int, dtype: str) -> str:
+def _identity(config: Architecture, tokenizer: Tokenizer | None, max_length: int, dtype: str) -> str:
     parts = [dataclasses.asdict(config), tokenizer.to_str() if tokenizer else None, max_length, dtype]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -67,14 +67,16 @@ def wordpiece(vocabulary: Path) -> Tokenizer:
     return tokenizer
 
 
-def make_tokenize(tokenizer: Tokenizer | None, folder: Path) -> Tokenize:
-    """Give the function texts -> ids, a list of a text's ids each."""
+def make_tokenize(tokenizer: Tokenizer | None, folder: Path, vocab_size: int) -> Tokenize:
+    """Give the function texts -> ids, a list of a text's ids each; tokens without a row in the model are left out."""
+    foreign = tokenizer is not None and tokenizer.get_vocab_size() > vocab_size
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         check_texts(texts)
         if tokenizer is None:
             raise InputError(f"{folder}: no tokenizer.json or vocab.txt, so texts cannot be read; add one of them.")
-        return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+        return [[token for token in row if token < vocab_size] for row in rows] if foreign else rows
 
     return tokenize
 

@@ -1,8 +1,9 @@
-"""Reading safetensors into the nested dict of parameters, tensor by tensor, every shape checked."""
+"""Reading safetensors into the nested dict of parameters, array by array, every shape checked first."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 
 from jaxrec.checks import InputError
+from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.folder import read_json
-from jaxrec.encoder.keys import KeyTable, Place, match_keys
+from jaxrec.encoder.keys import KeyTable, Rule, match_keys
 from jaxrec.types import Params
+
+Layout = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # path and shape of an array -> where it lies
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _CONVERT = "AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)"
@@ -40,32 +44,74 @@ def weight_files(folder: Path) -> list[Path]:
     raise InputError(f"{folder}: no model.safetensors; give a folder with safetensors weights (pickles are not read).")
 
 
-def read_params(files: list[Path], table: KeyTable, shapes: Params, layers: int) -> Params:
+def read_params(
+    files: list[Path], table: KeyTable, shapes: Params, config: Architecture, layout: Layout | None = None
+) -> Params:
     """Fill the tree `shapes` (of arrays or ShapeDtypeStructs) from `files`, in its dtypes.
 
-    Tensors of one kind are stacked over the leading `layers` axis. Raises InputError with the names of those
-    that are missing, not wanted, or not of the shape that the config implies.
+    Tensors of one kind are stacked over a leading axis of layers; rows that a family does not have are ones. With
+    `layout` each device's part of an array is read from the files by itself, so that no host ever holds a whole
+    model. Raises InputError with the names of tensors that are missing, not wanted, or not of the shape that the
+    config implies.
     """
-    owner = _owners(files)
-    where = str(files[0] if len(files) == 1 else files[0].parent)
-    places = match_keys(table, owner, layers, where)
     flat: Any = flatten_dict(shapes, sep="/")
-    host: dict[str, np.ndarray] = {}
-    for file in files:
-        with _opened(file) as handle:
-            for name in (n for n in places if owner[n] == file):
-                place, want = places[name], flat[places[name].path]
-                target = host.setdefault(place.path, np.empty(want.shape, want.dtype))
-                _copy(handle, name, place, target, file)
-    return jax.tree.map(jnp.asarray, unflatten_dict(host, sep="/"))
-
-
-def _owners(files: list[Path]) -> Mapping[str, Path]:
-    owner = {}
-    for file in files:
-        with _opened(file) as handle:
+    where = str(files[0] if len(files) == 1 else files[0].parent)
+    with contextlib.ExitStack() as stack:
+        handles = {file: stack.enter_context(_opened(file)) for file in files}
+        owner: dict[str, Path] = {}
+        for file, handle in handles.items():
             owner.update(dict.fromkeys(handle.keys(), file))
-    return owner
+        sources: dict[str, list[_Source]] = {path: [] for path in flat}
+        for name, places in match_keys(table, config, flat, owner, where).items():
+            for rule, layer in places:
+                shape = flat[rule.path].shape if layer is None else flat[rule.path].shape[1:]
+                want = (*shape[:-1], shape[-1] * rule.parts)
+                stored = _checked(handles[owner[name]], name, want[::-1] if rule.transpose else want, owner[name])
+                sources[rule.path].append(_Source(stored, rule, layer, shape[-1]))
+        assert all(sources.values()), "the family's key table has no name for some array"
+        return unflatten_dict({path: _array(path, flat[path], sources[path], layout) for path in flat}, sep="/")
+
+
+class _Source(NamedTuple):
+    """Where an array, or one of its rows, comes from."""
+
+    stored: Any  # lazy slice of a file
+    rule: Rule
+    layer: int | None
+    width: int  # of the part, along the outputs
+
+
+def _array(path: str, want: Any, sources: list[_Source], layout: Layout | None) -> jax.Array:
+    def read(index: Any) -> np.ndarray:
+        block = np.ones([len(range(*one.indices(n))) for one, n in zip(index, want.shape, strict=True)], want.dtype)
+        for source in sources:
+            if source.layer is None:
+                block[...] = _block(source, index)
+                continue
+            rows = range(*index[0].indices(want.shape[0]))
+            if source.layer in rows:
+                block[source.layer - rows.start] = _block(source, index[1:])
+        return block
+
+    if layout is None:
+        return jnp.asarray(read((slice(None),) * len(want.shape)))
+    return jax.make_array_from_callback(want.shape, layout(path, want.shape), read)
+
+
+def _block(source: _Source, index: tuple[slice, ...]) -> np.ndarray:
+    """Read the part of a tensor that `index`, in the layout of the parameters, asks for."""
+    stored, rule, _, width = source
+    start, stop, _ = index[-1].indices(width)
+    index = (*index[:-1], slice(start + rule.part * width, stop + rule.part * width))
+    return stored[index[::-1]].T if rule.transpose else stored[index]
+
+
+def read_tensors(file: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Read exactly the tensors `shapes` names from a small file; float32."""
+    with _opened(file) as handle:
+        if set(handle.keys()) != set(shapes):
+            raise InputError(f"{file}: expected tensors {', '.join(shapes)}, got {', '.join(handle.keys())}.")
+        return {name: _checked(handle, name, want, file)[:].astype(np.float32) for name, want in shapes.items()}
 
 
 def _opened(file: Path):
@@ -75,10 +121,8 @@ def _opened(file: Path):
         raise InputError(f"{file}: not a whole safetensors file ({error}); fetch it again.") from None
 
 
-def _copy(handle, name: str, place: Place, target: np.ndarray, file: Path) -> None:
-    """Copy one tensor into its place, or into its row of a stacked array."""
-    rows = target if place.layer is None else target[place.layer]
-    want = rows.T.shape if place.transpose else rows.shape
+def _checked(handle: Any, name: str, want: tuple[int, ...], file: Path) -> Any:
+    """Give the lazy slice of a tensor whose type and shape are as they should be."""
     stored = handle.get_slice(name)
     if stored.get_dtype() not in _FLOATS:
         got = f"{stored.get_dtype()}; take weights that are not quantised"
@@ -86,5 +130,4 @@ def _copy(handle, name: str, place: Place, target: np.ndarray, file: Path) -> No
     got = tuple(stored.get_shape())
     if got != want:
         raise InputError(f"{file}: {name}: expected shape {want} by config.json, got {got}.")
-    tensor = handle.get_tensor(name)
-    rows[...] = tensor.T if place.transpose else tensor
+    return stored

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxrec.encoder import Encoder, load_encoder
-
-GOLDEN = Path(__file__).parent / "golden"
+from tests.encoder.references import GOLDEN
 
 
 @pytest.fixture

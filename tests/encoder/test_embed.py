@@ -9,7 +9,9 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.encoder import Encoder, embed_texts, encode
-from jaxrec.encoder.embed import _program, bucket_lengths, make_batches
+from jaxrec.encoder.encode_ids import _program
+from jaxrec.encoder.pool import Pooling
+from tests.encoder.references import load_golden
 
 WORDS = ["the", "red", "blue", "film", "song", "book", "story", "toy", "heat", "space", "night", "love"]
 
@@ -54,27 +56,6 @@ def test_item_titles_cost_at_most_four_compiled_shapes(tiny: Encoder) -> None:
     embed_texts(enc, titles(600), batch_tokens=2048)
     embed_texts(enc, titles(600), batch_tokens=2048)
     assert 1 <= program._cache_size() - before <= 4
-
-
-def test_few_texts_share_one_bucket_and_many_get_their_own() -> None:
-    lengths = np.array([5] * 10 + [60] * 10)
-    # one bucket pads 10 x 56 tokens, far less than a compile is worth
-    assert bucket_lengths(lengths).tolist() == [64]
-    # 100000 x 56 tokens of padding are worth far more
-    assert bucket_lengths(np.repeat(lengths, 10000)).tolist() == [8, 64]
-
-
-def test_batches_hold_every_text_once_within_their_tokens() -> None:
-    rng = np.random.default_rng(0)
-    ids = [rng.integers(1, 9, n).tolist() for n in rng.integers(1, 101, 3000)]
-    seen = []
-    for rows, padded, mask in make_batches(ids, 2048, 100):
-        assert padded.shape == mask.shape and padded.size <= 2048
-        for line, row in enumerate(rows):
-            assert padded[line][mask[line] > 0].tolist() == ids[row]
-        assert mask[len(rows) :].sum() == 0
-        seen += rows.tolist()
-    assert sorted(seen) == list(range(3000))
 
 
 def test_a_cache_hit_gives_identical_bytes(tiny: Encoder, tmp_path: Path) -> None:
@@ -152,6 +133,39 @@ def test_encode_refuses_one_string_and_two_names(golden: Path) -> None:
         encode("Toy Story")
     with pytest.raises(InputError, match=r"model: 'one', but config\.model says 'two'"):
         encode(["a"], "one", EncoderConfig(model="two"))
+
+
+HOSTILE = [
+    "",
+    " \t\r\n",
+    "\x00",
+    "NUL \x00 in \x00 between",
+    "🙂🚀👩‍👩‍👧‍👦",
+    "千と千尋の神隠し",
+    "العربية من اليمين إلى اليسار \u202e",
+    "<script>alert('x')</script>&nbsp;<b",
+    "word " * 10_000,
+    "x" * 100_000,
+]
+
+
+def test_hostile_texts_have_finite_vectors_of_unit_length(minilm: Encoder) -> None:
+    vectors = embed_texts(minilm, HOSTILE)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(len(HOSTILE)), atol=1e-5)
+    np.testing.assert_allclose(vectors[8], embed_texts(minilm, ["word " * 200])[0], atol=1e-6)  # cut at 128 tokens
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "t5", "modernbert"])
+@pytest.mark.parametrize("mode", ["mean", "lasttoken"])
+def test_bytes_of_hostile_texts_have_finite_vectors(family: str, mode: str) -> None:
+    def tokenize(texts):  # without special tokens: an empty text has no token at all
+        return [[5 + byte % 115 for byte in text.encode()[:24]] for text in texts]
+
+    enc = dataclasses.replace(load_golden(family), tokenize=tokenize, pool=Pooling(mode, normalise=True))
+    vectors = embed_texts(enc, HOSTILE)
+    assert np.isfinite(vectors).all() and not vectors[0].any()
+    np.testing.assert_allclose(np.linalg.norm(vectors[1:], axis=1), np.ones(len(HOSTILE) - 1), atol=1e-5)
+    np.testing.assert_allclose(embed_texts(enc, HOSTILE[::-1])[::-1], vectors, atol=1e-5)
 
 
 def test_like_titles_are_near_each_other(minilm: Encoder) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -6,11 +7,13 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 from safetensors.numpy import load_file, save_file
 
 from jaxrec.checks import InputError
 from jaxrec.encoder import Encoder, load_encoder
-from jaxrec.encoder.pool import Pooling
+from jaxrec.sharding.compile import compiled
+from tests.encoder.references import GOLDEN, load_golden, reference
 
 WEIGHTS = "model.safetensors"
 
@@ -56,6 +59,57 @@ def test_old_names_prefixes_and_harmless_extras_load_alike(tiny_copy: Path, tiny
     assert same_params(tiny_copy, tiny)
 
 
+EXTRAS = {  # family: (prefix, what published checkpoints carry beside the encoder)
+    "xlm_roberta": ("roberta.", ["lm_head.dense.weight", "lm_head.bias", "roberta.embeddings.position_ids"]),
+    "mpnet": ("mpnet.", ["mpnet.pooler.dense.weight", "lm_head.bias", "mpnet.embeddings.position_ids"]),
+    "modernbert": ("model.", ["head.dense.weight", "head.norm.weight", "decoder.bias"]),
+    "qwen3": ("model.", ["lm_head.weight"]),
+    "llama": ("model.", ["lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"]),
+    "gemma3": ("model.", ["lm_head.weight"]),
+    "gpt2": ("transformer.", ["lm_head.weight", "transformer.h.0.attn.bias", "transformer.h.0.attn.masked_bias"]),
+    "t5": ("", ["lm_head.weight", "decoder.final_layer_norm.weight", "encoder.embed_tokens.weight"]),
+}
+
+
+@pytest.mark.parametrize("family", EXTRAS)
+def test_published_checkpoints_with_prefixes_and_heads_load_alike(family: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(GOLDEN / family, tmp_path / family))
+    prefix, extras = EXTRAS[family]
+    stored = load_file(folder / WEIGHTS)
+    others = {name: stored.get("shared.weight", np.zeros(3, np.float32)) for name in extras}
+    save_file({prefix + name: x for name, x in stored.items()} | others, folder / WEIGHTS)
+    params = load_encoder(folder, max_length=24).params
+    assert all(map(np.array_equal, jax.tree.leaves(params), jax.tree.leaves(load_golden(family).params)))
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "says"),
+    [
+        ("llama", {"attention_bias": True}, r"16 tensors \(layers\.0\.self_attn\.k_proj\.bias, .* missing"),
+        ("qwen2", {"model_type": "llama"}, r"12 tensors \(layers\.0\.self_attn\.k_proj\.bias, .* not part"),
+        ("qwen3", {"model_type": "llama"}, r"8 tensors \(layers\.0\.self_attn\.k_norm\.weight, .* not part"),
+        ("llama", {"model_type": "qwen3"}, r"8 tensors \(layers\.0\.self_attn\.k_norm\.weight, .* missing"),
+        ("gemma3", {"num_hidden_layers": 3, "layer_types": None}, r"13 tensors \(layers\.3\..* not part"),
+        (
+            "modernbert",
+            {"intermediate_size": 24},
+            r"layers\.0\.mlp\.Wi\.weight: expected shape \(48, 32\) .* got \(96, 32\)",
+        ),
+        (
+            "gpt2",
+            {"n_inner": 64},
+            r"h\.0\.mlp\.c_fc\.weight: expected shape \(32, 64\) by config\.json, got \(32, 128\)",
+        ),
+        ("t5_v1_1", {"feed_forward_proj": "relu"}, r"DenseReluDense\.wi\.weight, .* missing"),
+    ],
+)
+def test_weights_of_a_sister_family_are_refused(family: str, change: dict, says: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(GOLDEN / family, tmp_path / family))
+    edit_config(folder, **change)
+    with pytest.raises(InputError, match=says):
+        load_encoder(folder, max_length=24)
+
+
 def test_sharded_weights_load_alike(tiny_copy: Path, tiny: Encoder) -> None:
     tensors = load_file(tiny_copy / WEIGHTS)
     (tiny_copy / WEIGHTS).unlink()
@@ -69,6 +123,18 @@ def test_sharded_weights_load_alike(tiny_copy: Path, tiny: Encoder) -> None:
         load_encoder(str(tiny_copy), max_length=64)
 
 
+def test_every_device_of_a_mesh_reads_its_own_part() -> None:
+    mesh = jax.make_mesh((4, 2), ("data", "model"), (AxisType.Auto,) * 2)
+    for family in ("tiny_bert", "gpt2", "modernbert"):  # transposed, plain and fused tensors
+        whole, parts = load_golden(family), load_encoder(GOLDEN / family, max_length=24, mesh=mesh)
+        for one, other in zip(jax.tree.leaves(parts.params), jax.tree.leaves(whole.params), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert parts.params["layers"]["query"]["kernel"].addressable_shards[0].data.shape == (4, 32, 16)
+        hidden = compiled(parts.apply)(parts.params, reference(family)["ids"], reference(family)["mask"])
+        seen = reference(family)["mask"] > 0
+        np.testing.assert_allclose(np.asarray(hidden)[seen], reference(family)["hidden"][seen], atol=1e-4)
+
+
 def test_half_precision_checkpoints_become_float32(tiny_copy: Path, tiny: Encoder) -> None:
     rewrite(tiny_copy, lambda tensors: {n: x.astype(ml_dtypes.bfloat16) for n, x in tensors.items()})
     enc = load_encoder(str(tiny_copy), max_length=64)
@@ -77,64 +143,10 @@ def test_half_precision_checkpoints_become_float32(tiny_copy: Path, tiny: Encode
     np.testing.assert_array_equal(enc.params["words"]["embedding"], words)
 
 
-def test_configs_of_transformers_4_and_5_are_read_alike(tiny_copy: Path, tiny: Encoder) -> None:
-    edit_config(tiny_copy, torch_dtype="float32", position_embedding_type="absolute", transformers_version="4.8.2")
-    assert load_encoder(str(tiny_copy), max_length=64).config == tiny.config
-
-
-@pytest.mark.parametrize(
-    ("pooling", "want"),
-    [
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, Pooling("cls", normalise=True)),
-        (
-            {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True},
-            Pooling("mean", normalise=True),
-        ),
-        ({"pooling_mode": "cls"}, Pooling("cls", normalise=True)),
-    ],
-)
-def test_modules_json_decides_pooling_length_and_folder(tiny_copy: Path, pooling: dict, want: Pooling) -> None:
-    root = tiny_copy.parent / "sentence"
-    root.mkdir()
-    tiny_copy.rename(root / "0_Transformer")
-    (root / "1_Pooling").mkdir()
-    (root / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32} | pooling))
-    kinds = {"0_Transformer": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
-    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
-    (root / "modules.json").write_text(json.dumps(modules))
-    assert load_encoder(str(root), max_length=64).pool == want
-
-
-def test_without_modules_json_the_mean_is_taken_as_it_is(tiny: Encoder) -> None:
-    assert tiny.pool == Pooling("mean", normalise=False)
-
-
-@pytest.mark.parametrize(
-    ("modules", "says"),
-    [
-        ('[{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]', "type: no 'Dense'"),
-        ('[{"type": "sentence_transformers.models.Pooling", "path": "1_P"}]', r"1_P/config\.json: missing"),
-        ('[{"name": "0"}]', "expected objects with strings 'type' and 'path'"),
-        ("{}", "expected a list at the top, got dict"),
-    ],
-)
-def test_unknown_modules_are_refused(tiny_copy: Path, modules: str, says: str) -> None:
-    (tiny_copy / "modules.json").write_text(modules)
-    with pytest.raises(InputError, match=says):
-        load_encoder(str(tiny_copy), max_length=64)
-
-
-def test_a_mixed_pooling_mode_is_refused(tiny_copy: Path) -> None:
-    (tiny_copy / "modules.json").write_text('[{"type": "x.Pooling", "path": ""}]')
-    edit_config(tiny_copy, pooling_mode_mean_tokens=True, pooling_mode_max_tokens=True)
-    with pytest.raises(InputError, match="mean or cls, got mean, pooling_mode_max_tokens"):
-        load_encoder(str(tiny_copy), max_length=64)
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"model_type": "roberta"}, r"config\.json: model_type 'roberta' is not supported; supported: bert"),
+        ({"model_type": "bart"}, r"config\.json: model_type 'bart' is not supported; supported: bert, roberta"),
         (
             {"position_embedding_type": "alibi"},
             "position_embedding_type: only 'absolute' is supported, got 'alibi'",

@@ -50,6 +50,14 @@ def test_vocab_txt_alone_gives_the_ids_of_tokenizer_json(minilm: Encoder, golden
     assert [encoding.ids for encoding in tokenizer.encode_batch(texts)] == minilm.tokenize(texts)
 
 
+def test_added_tokens_without_a_row_are_left_out(tiny_copy: Path) -> None:
+    tokenizer = load_tokenizer(tiny_copy, 64)
+    tokenizer.add_special_tokens(["<image>"])
+    tokenizer.save(str(tiny_copy / "tokenizer.json"))
+    assert tokenizer.token_to_id("<image>") == 82  # the model has rows 0 to 81
+    assert load_encoder(str(tiny_copy), max_length=64).tokenize(["a <image> b"]) == [[CLS, 5, 6, SEP]]
+
+
 def test_a_folder_without_a_tokenizer_loads_and_says_what_is_missing(tiny_copy: Path) -> None:
     (tiny_copy / "vocab.txt").unlink()
     enc = load_encoder(str(tiny_copy), max_length=64)

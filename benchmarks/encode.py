@@ -1,0 +1,210 @@
+"""How many texts a second does an encoder read, beside sentence-transformers (torch) and onnxruntime on the same cores?
+
+    python benchmarks/encode.py --titles TITLES.tsv [--column title] [--model all-MiniLM-L6-v2] [--rounds 3]
+        [--engines jaxrec torch onnx] [--other-python PYTHON]
+
+Every engine runs in a process of its own, one after the other, `--rounds` times in turn, with the same settings of the
+memory allocator; `--other-python` is an interpreter with torch, sentence-transformers, onnx and onnxruntime, none of
+which jaxrec needs. A process first does everything once without a clock (weights, compiled programs, caches), then:
+
+    titles    all texts of the file from strings to vectors on the host, tokenising included, texts/s
+    64, 128   batches of 32 texts of exactly so many tokens through the model and its pooling, texts/s
+
+One JSON line a task: medians and spread of each engine, and jaxrec's share of each rival's median. The vectors of all
+engines are compared: a fast wrong answer is none.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+LENGTHS, BATCH, BATCHES = (64, 128), 32, 8
+# glibc gives freed memory back and faults it in again unless told otherwise; alike for all engines.
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": "1073741824", "MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TOP_PAD_": "67108864"}
+
+
+def token_ids(length: int):
+    """[256, length] ids that every BERT vocabulary has, [CLS] and [SEP] at their ends."""
+    import numpy as np
+
+    ids = np.random.default_rng(length).integers(2000, 20000, (BATCH * BATCHES, length))
+    ids[:, 0], ids[:, -1] = 101, 102
+    return ids
+
+
+def with_jaxrec(model: str) -> tuple[Callable, Callable]:
+    """Strings to vectors, and ids [B, T] to vectors."""
+    import numpy as np
+
+    from jaxrec.encoder import embed_texts, load_encoder
+    from jaxrec.encoder.encode_ids import _program
+
+    enc = load_encoder(model)
+    program = _program(enc.apply, enc.pool)
+
+    def forward(ids):
+        ids = ids.astype(np.int32)
+        return np.asarray(program(enc.params, ids, np.ones_like(ids)))
+
+    return lambda texts: embed_texts(enc, texts), forward
+
+
+def with_torch(model: str) -> tuple[Callable, Callable]:
+    """The same by sentence-transformers."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    whole = SentenceTransformer(model, device="cuda" if torch.cuda.is_available() else "cpu")
+    whole.max_seq_length = 128
+
+    def forward(ids):
+        features = {"input_ids": torch.tensor(ids, device=whole.device)}
+        features["attention_mask"] = torch.ones_like(features["input_ids"])
+        with torch.inference_mode():
+            return whole(features)["sentence_embedding"].cpu().numpy()
+
+    return lambda texts: whole.encode(texts, batch_size=BATCH), forward
+
+
+def with_onnx(model: str) -> tuple[Callable, Callable]:
+    """The same by onnxruntime: exported once, sorted by length and padded to the longest of a batch."""
+    import numpy as np
+    import onnxruntime
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import AutoModel
+
+    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"encode-{os.getpid()}.onnx"
+    inner = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
+    example = torch.ones(2, 8, dtype=torch.long)
+    axes = {0: "batch", 1: "length"}
+    torch.onnx.export(
+        inner,
+        (example, example),
+        str(path),
+        input_names=["ids", "mask"],
+        output_names=["hidden"],
+        dynamic_axes={"ids": axes, "mask": axes, "hidden": axes},
+        dynamo=False,
+    )
+    session = onnxruntime.InferenceSession(str(path))
+    path.unlink()
+    tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(128)
+
+    def pooled(ids, mask):
+        hidden = session.run(["hidden"], {"ids": ids, "mask": mask})[0]
+        vectors = (hidden * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def encode(texts):
+        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+        order, vectors = sorted(range(len(rows)), key=lambda n: -len(rows[n])), {}
+        for start in range(0, len(order), BATCH):
+            chosen = order[start : start + BATCH]
+            ids = np.zeros((len(chosen), len(rows[chosen[0]])), np.int64)
+            mask = np.zeros_like(ids)
+            for line, n in enumerate(chosen):
+                ids[line, : len(rows[n])], mask[line, : len(rows[n])] = rows[n], 1
+            vectors |= dict(zip(chosen, pooled(ids, mask), strict=True))
+        return np.stack([vectors[n] for n in range(len(rows))])
+
+    return encode, lambda ids: pooled(ids.astype(np.int64), np.ones_like(ids, dtype=np.int64))
+
+
+ENGINES = {"jaxrec": with_jaxrec, "torch": with_torch, "onnx": with_onnx}
+
+
+def measure(engine: str, model: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Texts a second of every task, after each was done once, and a few vectors."""
+    encode, forward = ENGINES[engine](model)
+    vectors = encode(texts)
+    started = time.perf_counter()
+    encode(texts)
+    rates = {"titles": len(texts) / (time.perf_counter() - started)}
+    for length in LENGTHS:
+        ids = token_ids(length)
+        forward(ids[:BATCH])
+        started = time.perf_counter()
+        for start in range(0, len(ids), BATCH):
+            forward(ids[start : start + BATCH])
+        rates[str(length)] = len(ids) / (time.perf_counter() - started)
+    return {"rates": rates, "vectors": [row.tolist() for row in vectors[:: max(len(texts) // 16, 1)]]}
+
+
+def run(engine: str, python: str, options: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """The same in a process of its own."""
+    words = ["--titles", options.titles, "--column", options.column, "--model", folder, "--child", engine]
+    command = [python if engine != "jaxrec" else sys.executable, __file__, *words]
+    done = subprocess.run(command, env=os.environ | MALLOC, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def read_titles(path: str, column: str) -> list[str]:
+    """One column of a tab-separated file, read alike by every engine."""
+    lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    place = lines[0].split("\t").index(column)
+    return [line.split("\t")[place] for line in lines[1:]]
+
+
+def main() -> None:
+    """Measure all engines in turn and print a JSON line a task."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--titles", required=True)
+    parser.add_argument("--column", default="title")
+    parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engines", nargs="+", default=["jaxrec"], choices=ENGINES)
+    parser.add_argument("--other-python", default=sys.executable)
+    parser.add_argument("--child", choices=ENGINES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    texts = read_titles(options.titles, options.column)
+    if options.child:
+        print(json.dumps(measure(options.child, options.model, texts)))
+        return
+    report(options, texts)
+
+
+def report(options: argparse.Namespace, texts: Sequence[str]) -> None:
+    """Run the rounds and print what they gave."""
+    import jax
+    import numpy as np
+
+    from jaxrec.encoder.folder import find_model
+
+    folder, seen = str(find_model(options.model)), {engine: [] for engine in options.engines}
+    for _ in range(options.rounds):
+        for engine in options.engines:
+            seen[engine].append(run(engine, options.other_python, options, folder))
+    vectors = {engine: np.array(rounds[0]["vectors"]) for engine, rounds in seen.items()}
+    first = vectors[options.engines[0]]
+    for task in ("titles", *map(str, LENGTHS)):
+        rates = {engine: [one["rates"][task] for one in rounds] for engine, rounds in seen.items()}
+        medians = {engine: statistics.median(values) for engine, values in rates.items()}
+        line = {
+            "benchmark": "encode",
+            "task": task,
+            "model": options.model,
+            "texts": len(texts) if task == "titles" else BATCH * BATCHES,
+            "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores",
+            "texts_per_s": {engine: round(value, 1) for engine, value in medians.items()},
+            "lowest": {engine: round(min(values), 1) for engine, values in rates.items()},
+            "highest": {engine: round(max(values), 1) for engine, values in rates.items()},
+            "jaxrec_over": {e: round(medians["jaxrec"] / m, 3) for e, m in medians.items() if e != "jaxrec"},
+            "largest_difference": {engine: float(np.abs(v - first).max()) for engine, v in vectors.items()},
+            "rounds": options.rounds,
+            "jax": jax.__version__,
+        }
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Texts by the million to vectors on disk, in parts: what is finished is not done again after a stop.
+
+PARTS/identity.json   what the parts are of: model, settings, texts
+      ids-N.npz       token ids of the N-th part's texts
+      vectors-N.npy   their vectors
+
+All texts are tokenised first (by all cores), so that all parts share one choice of padded lengths; parts and batches
+then depend on the texts alone, and a stopped run ends in the same bytes as one that was never stopped.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jax.sharding import Mesh
+
+from jaxrec.checks import InputError
+from jaxrec.encoder.batches import bucket_lengths
+from jaxrec.encoder.encode_ids import encode_ids
+from jaxrec.encoder.load import Encoder
+from jaxrec.progress import track
+from jaxrec.storage.files import atomic_path, remove_unfinished, write_json
+
+PART = 16_384  # texts; a batch in a part's last lengths is padded, and what is lost by a stop is at most a part
+IDENTITY = "identity.json"
+
+
+def embed_in_parts(
+    enc: Encoder,
+    texts: pa.Array,
+    folder: Path,
+    identity: dict[str, Any],
+    batch_tokens: int,
+    mesh: Mesh | None = None,
+    size: int = PART,
+) -> list[Path]:
+    """Files of vectors [n, width] float32 of all texts in their order, n at most `size`.
+
+    `identity` (plain data) tells what the parts depend on. Raises InputError where `folder` has parts of other things.
+    """
+    _claim(folder, identity)
+    starts = range(0, len(texts), size)
+
+    def part(kind: str, start: int) -> Path:
+        return folder / f"{kind}-{start // size:05d}{'.npz' if kind == 'ids' else '.npy'}"
+
+    def tokenise(start: int) -> dict[str, np.ndarray]:
+        rows = enc.tokenize([enc.prompt + text for text in texts[start : start + size].to_pylist()])
+        return {
+            "ids": np.concatenate([np.asarray(r, np.int32) for r in rows]),
+            "lengths": np.array([len(r) for r in rows]),
+        }
+
+    lengths = []
+    with track("tokenising", len(texts)) as advance:
+        for start in starts:
+            lengths.append(_kept(part("ids", start), lambda start=start: tokenise(start))["lengths"])
+            advance(len(lengths[-1]))
+    buckets = bucket_lengths(np.concatenate(lengths))
+    with track("encoding", len(texts)) as advance:
+        for start in starts:
+            path = part("vectors", start)
+            if _read(path) is not None:
+                advance(min(size, len(texts) - start))
+                continue
+            vectors = encode_ids(enc, _rows(part("ids", start)), batch_tokens, advance, buckets=buckets, mesh=mesh)
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.save(file, vectors)
+    return [part("vectors", start) for start in starts]
+
+
+def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
+    path = folder / IDENTITY
+    if not path.exists():
+        write_json(path, identity)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != identity:
+        changed = [name for name in identity if not isinstance(found, dict) or found.get(name) != identity[name]]
+        raise InputError(
+            f"{folder}: holds parts of another job ({', '.join(changed)} differ); delete it, or name another -o."
+        )
+
+
+def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:
+    """Arrays in `path`; made and written first where they are not there whole."""
+    arrays = _read(path)
+    if arrays is None:
+        arrays: Any = make()
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+    return arrays
+
+
+def _read(path: Path) -> Any:
+    """What numpy finds in a file, None where it is missing or damaged."""
+    try:
+        stored = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
+        return stored if path.suffix == ".npy" else {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _rows(path: Path) -> Sequence[np.ndarray]:
+    stored = _read(path)
+    return np.split(stored["ids"], np.cumsum(stored["lengths"])[:-1])

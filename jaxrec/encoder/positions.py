@@ -1,0 +1,75 @@
+"""Where a token stands: rows of a learned table, rotary angles, buckets of distance, and who sees whom."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.encoder.architecture import Rotary
+from jaxrec.types import Array
+
+MASKED = -1e9  # added to scores: exp gives exactly 0, and a fully masked row stays finite
+
+
+def token_positions(mask: Array) -> Array:
+    """Count the tokens before each token; mask [B, T] -> [B, T] int32, whichever side the padding is on."""
+    return jnp.maximum(jnp.cumsum((mask > 0).astype(jnp.int32), axis=1) - 1, 0)
+
+
+def inverse_frequencies(rotary: Rotary, head_dim: int) -> np.ndarray:
+    """Radians a position of each pair of channels; [head_dim / 2] float32."""
+    plain = rotary.theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    slow = plain / rotary.factor
+    if rotary.scaling == "default":
+        return plain.astype(np.float32)
+    if rotary.scaling == "linear":
+        return slow.astype(np.float32)
+    # llama3: turns within the original length decide; few turns are slowed down, many are kept, between is blended.
+    turns = rotary.original_length * plain / (2 * math.pi)
+    keep = (turns - rotary.low_freq_factor) / (rotary.high_freq_factor - rotary.low_freq_factor)
+    keep = np.clip(keep, 0, 1)
+    return (keep * plain + (1 - keep) * slow).astype(np.float32)
+
+
+def rotary_table(rotary: Rotary, head_dim: int, length: int) -> tuple[Array, Array]:
+    """Cosine and sine of every position's angles; two [T, head_dim] float32, the halves alike."""
+    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * inverse_frequencies(rotary, head_dim)[None, :]
+    angles = jnp.concatenate([angles, angles], axis=-1)
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """Turn channel i with channel i + D/2; x [B, H, T, D], cos and sin [T, D] -> [B, H, T, D] float32."""
+    x = x.astype(jnp.float32)
+    first, second = jnp.split(x, 2, axis=-1)
+    return x * cos[None, None] + jnp.concatenate([-second, first], axis=-1) * sin[None, None]
+
+
+def relative_bucket(length: int, buckets: int, max_distance: int, causal: bool) -> np.ndarray:
+    """Bucket of the distance from query to key (T5, arXiv:1910.10683); [T, T] int32, queries first.
+
+    Half of the buckets are for one distance each, the rest grow in size up to `max_distance`. Without `causal`
+    the second half of all buckets is for keys behind the query.
+    """
+    ahead = np.arange(length)[None, :] - np.arange(length)[:, None]
+    base = np.zeros_like(ahead)
+    if causal:
+        distance = np.maximum(-ahead, 0)
+    else:
+        buckets //= 2
+        base, distance = np.where(ahead > 0, buckets, 0), np.abs(ahead)
+    exact = buckets // 2
+    far = np.log(np.maximum(distance, 1).astype(np.float32) / exact) / np.float32(math.log(max_distance / exact))
+    far = np.minimum(exact + (far * np.float32(buckets - exact)).astype(np.int32), buckets - 1)
+    return (base + np.where(distance < exact, distance, far)).astype(np.int32)
+
+
+def visibility(length: int, window: int, causal: bool) -> np.ndarray | None:
+    """Give 0 where the query sees the key and `MASKED` elsewhere; [T, T] float32, None where all see all."""
+    ahead = np.arange(length)[None, :] - np.arange(length)[:, None]
+    seen = np.ones_like(ahead, bool)
+    if causal:
+        seen &= ahead <= 0
+    if window:
+        seen &= np.abs(ahead) < window
+    return None if seen.all() else np.where(seen, 0.0, MASKED).astype(np.float32)

@@ -1,0 +1,56 @@
+"""Values of a config.json, read by name and type."""
+
+from typing import Any
+
+from jaxrec.checks import InputError
+
+_REQUIRED = object()
+
+
+class Stored:
+    """Values of a config.json by name; a missing value, or one of another type, is an error that names it."""
+
+    def __init__(self, values: dict[str, Any]):
+        self.values = values
+
+    def _get(self, name: str, kind: type, default: Any) -> Any:
+        value = self.values.get(name)
+        if value is None:
+            if default is _REQUIRED:
+                raise InputError(f"{name} missing; fetch the file again.")
+            return default
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise InputError(f"{name}: expected a value of type {kind.__name__}, got {value!r}.")
+        return value
+
+    def whole(self, name: str, default: Any = _REQUIRED) -> Any:
+        """Read a whole number; null counts as missing, here and below."""
+        return self._get(name, int, default)
+
+    def number(self, name: str, default: Any = _REQUIRED) -> Any:
+        """Read a number."""
+        return self._get(name, float, default)
+
+    def word(self, name: str, default: Any = _REQUIRED) -> Any:
+        """Read a string."""
+        return self._get(name, str, default)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Read true or false."""
+        return self._get(name, bool, default)
+
+    def words(self, name: str) -> list[str]:
+        """Read a list of words, empty where there is none."""
+        return self._get(name, list, [])
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """Read an object, empty where there is none."""
+        return self._get(name, dict, {})
+
+    def only(self, **wanted: Any) -> None:
+        """Raise where a value is given that the mathematics here does not cover."""
+        for name, want in wanted.items():
+            if self.values.get(name) not in (want, None):
+                raise InputError(f"{name}: only {want!r} is supported, got {self.values[name]!r}.")

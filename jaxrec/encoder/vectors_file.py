@@ -1,0 +1,69 @@
+"""Vectors of many texts in one file: numpy, Parquet or Orbax."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from jaxrec.checks import InputError
+from jaxrec.storage.files import atomic_path
+from jaxrec.storage.portable import save_portable
+
+KIND = "vectors"
+ENDINGS = (".npy", ".parquet", "")
+
+
+def check_output(path: Path, with_ids: bool) -> None:
+    """Raise InputError for an ending that names no format, and for ids that the format cannot carry."""
+    if path.suffix not in ENDINGS:
+        raise InputError(
+            f"-o: {path}: expected NAME.npy, NAME.parquet or a folder's name (Orbax), got {path.suffix!r}."
+        )
+    if with_ids and path.suffix != ".parquet":
+        raise InputError(f"--ids: {path.name} has no place for ids; write NAME.parquet, or leave --ids out.")
+
+
+def write_vectors(path: Path, parts: Sequence[Path], ids: pa.Array | None) -> None:
+    """Join `parts`, .npy files of [n, width] float32, in `path`, whole or not at all; a part at a time is in memory.
+
+    .npy: [N, width]; .parquet: a row a text with a list `vector` and, where there are `ids` [N], an `id`; else a folder
+    with an Orbax checkpoint of `{"vectors": [N, width]}`, which is put together in memory.
+    """
+    if path.suffix == ".npy":
+        _write_npy(path, parts)
+    elif path.suffix == ".parquet":
+        _write_parquet(path, parts, ids)
+    else:
+        vectors = np.concatenate([np.load(part) for part in parts])
+        save_portable(path, KIND, {"vectors": vectors}, {"shape": list(vectors.shape)})
+
+
+def _write_npy(path: Path, parts: Sequence[Path]) -> None:
+    shapes = [np.load(part, mmap_mode="r").shape for part in parts]
+    with atomic_path(path) as temporary:
+        whole = np.lib.format.open_memmap(
+            temporary, "w+", np.float32, (sum(rows for rows, _ in shapes), shapes[0][1]), version=(1, 0)
+        )
+        start = 0
+        for part, (rows, _) in zip(parts, shapes, strict=True):
+            whole[start : start + rows] = np.load(part)
+            start += rows
+        whole.flush()
+
+
+def _write_parquet(path: Path, parts: Sequence[Path], ids: pa.Array | None) -> None:
+    width = np.load(parts[0], mmap_mode="r").shape[1]
+    fields = [pa.field("vector", pa.list_(pa.float32(), width))]
+    if ids is not None:
+        fields.insert(0, pa.field("id", pa.string()))
+    start = 0
+    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, pa.schema(fields)) as writer:
+        for part in parts:
+            vectors = np.load(part)
+            columns = [pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)]
+            if ids is not None:
+                columns.insert(0, ids[start : start + len(vectors)].cast(pa.string()))
+            writer.write_table(pa.table(columns, schema=pa.schema(fields)))
+            start += len(vectors)
