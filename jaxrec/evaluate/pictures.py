@@ -110,7 +110,7 @@ def _returns(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) 
 
 
 def _finish(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.grid(color=GRID, linewidth=0.5)
 
 
