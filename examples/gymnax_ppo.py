@@ -31,9 +31,9 @@ class Config:
 
     num_envs: int = 256
     num_steps: int = 128
-    updates: int = 60
+    updates: int = 40
     epochs: int = 4
-    minibatches: int = 8
+    minibatches: int = 2
     learning_rate: float = 1e-3
     gamma: float = 1.0  # what a click is worth shows only when the session ends
     gae_lambda: float = 0.95
@@ -58,7 +58,8 @@ class Net(nn.Module):
             return nn.Dense(size, kernel_init=nn.initializers.orthogonal(scale))(hidden)
 
         log_std = self.param("log_std", nn.initializers.constant(self.log_std), (self.size,))
-        return head(self.size, 0.01), jnp.exp(log_std), head(1, 1.0)[..., 0]
+        mean = head(self.size, 0.01)
+        return mean, jnp.broadcast_to(jnp.exp(log_std), mean.shape), head(1, 1.0)[..., 0]
 
 
 class Step(NamedTuple):
@@ -90,7 +91,7 @@ def rollout(env: Any, params: Any, config: Config, train_state: TrainState, star
         next_obs, state, reward, terminated, truncated, info = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
             jax.random.split(key_step, config.num_envs), state, jnp.clip(action, space.low, space.high), params
         )
-        after = net(train_state.params, info["final_observation"])[2] * ~terminated
+        after = jnp.where(terminated, 0.0, net(train_state.params, info["final_observation"])[2])
         step = Step(obs, action, log_prob(mean, std, action), value, reward, after, terminated | truncated)
         return (next_obs, state), step
 
@@ -102,7 +103,7 @@ def advantages(steps: Step, config: Config) -> Array:
 
     def one(later: Array, step: Step) -> tuple[Array, Array]:
         delta = step.reward + config.gamma * step.after - step.value
-        now = delta + config.gamma * config.gae_lambda * ~step.done * later
+        now = delta + jnp.where(step.done, 0.0, config.gamma * config.gae_lambda * later)
         return now, now
 
     return jax.lax.scan(one, jnp.zeros_like(steps.value[0]), steps, reverse=True)[1]
@@ -163,7 +164,7 @@ def play(env: Any, act: Callable[[Array, Array], Array], key: Array, episodes: i
         obs, state, reward, terminated, truncated, _ = jax.vmap(env.step, in_axes=(0, 0, 0, None))(
             jax.random.split(key_step, episodes), state, action, params
         )
-        return key, obs, state, total + reward * playing, playing & ~(terminated | truncated)
+        return key, obs, state, total + jnp.where(playing, reward, 0.0), playing & ~(terminated | truncated)
 
     start = (key_steps, obs, state, jnp.zeros(episodes), jnp.ones(episodes, bool))
     return np.asarray(jax.lax.while_loop(lambda carry: carry[-1].any(), one, start)[3])

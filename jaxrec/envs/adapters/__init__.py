@@ -26,9 +26,10 @@ def to_gymnax(
     """Give `env` the interface of gymnax 1.0: `reset(key, params)`, `step(key, state, action, params)` and the rest.
 
     `actions`: "slate" (the default where K = 1), "scores" (the default elsewhere), "query", "permutations" or
-    "combinations" (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or "dict"; `history`:
-    "mean" or "rows" of the vector (`jaxrec.envs.adapters.observations`). Users who end are replaced, as gymnax does:
-    hand over the plain environment. `max_steps` becomes the default of `params.max_steps_in_episode`.
+    "combinations" (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or
+    "dict"; `history`: "mean" or "rows" of the vector (`jaxrec.envs.adapters.observations`). Users who end are
+    replaced, as gymnax does: hand over the plain environment. `max_steps` becomes the default of
+    `params.max_steps_in_episode`.
     """
     module = _adapter("gymnax_env", "to_gymnax", "gymnax")
     actions = actions or ("slate" if env.spec.slate_size == 1 else "scores")

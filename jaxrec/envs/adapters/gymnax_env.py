@@ -12,7 +12,8 @@ from jaxrec.envs.adapters.actions import Actions
 from jaxrec.envs.adapters.observations import Bounds, View
 from jaxrec.types import Array, Env, Observation
 
-# Only the order of scores counts, and the direction of a query. Loops clip noise of deviation 1 to the bounds, and clipped scores would tie.
+# Only the order of scores counts, and the direction of a query. Loops clip noise of deviation 1 to the bounds, and
+# clipped scores would tie.
 BOUND = 4.0
 
 
