@@ -3,11 +3,13 @@
 pip install "jaxrec[gymnasium]" torch stable-baselines3
 python examples/gymnasium_sb3.py
 
-Stable-Baselines3 has vector environments of its own; `Users` is the bridge, with which all users step in one call.
+Stable-Baselines3 has vector environments of its own; `Users` is the bridge, with which all users step in one call. An
+action is a query, a weight a column of the item table: here a topic.
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -17,8 +19,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
 import jaxrec.gym  # noqa: F401  registers the ids
-
-MYOPIC = 167.5  # minutes watched when candidates are ranked by the user's present interests
 
 
 class Users(VecEnv):
@@ -59,15 +59,15 @@ class Users(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
 
-def make(num_envs: int, scale: float) -> Users:
-    """Ten candidates, slates of three: an action is a score a candidate, a reward `scale` a minute."""
+def make(num_envs: int, actions: str = "query", scale: float = 1.0) -> Users:
+    """Ten candidates, slates of three, a reward of `scale` a minute."""
     return Users(
         gymnasium.make_vec(
             "jaxrec/InterestEvolution-v0",
             num_envs=num_envs,
             vectorization_mode="vector_entry_point",
             autoreset_mode="SameStep",
-            actions="scores",
+            actions=actions,
             num_candidates=10,
             slate_size=3,
             reward={"watch_time": scale},
@@ -75,45 +75,54 @@ def make(num_envs: int, scale: float) -> Users:
     )
 
 
-def play(model: PPO, episodes: int, seed: int) -> np.ndarray:
-    """Return of the first episode of every one of `episodes` users."""
-    users = make(episodes, scale=1.0)
+def play(users: Users, act: Callable[[np.ndarray], np.ndarray], seed: int) -> np.ndarray:
+    """Return of the first episode of every one of the users."""
     users.seed(seed)
-    obs, returns, playing = users.reset(), np.zeros(episodes), np.ones(episodes, bool)
+    obs, returns, playing = users.reset(), np.zeros(users.num_envs), np.ones(users.num_envs, bool)
     while playing.any():
-        obs, reward, done, _ = users.step(model.predict(obs, deterministic=True)[0])
+        obs, reward, done, _ = users.step(act(obs))
         returns += np.where(playing, reward, 0.0)
         playing &= ~done
     return returns
 
 
 def main() -> None:
-    """Train, then play whole episodes with the unscaled reward."""
+    """Train, then play whole episodes with the unscaled reward beside two simple policies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4_000_000)
+    parser.add_argument("--steps", type=int, default=650_000)
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
     model = PPO(
         "MlpPolicy",
-        make(512, scale=0.01),  # returns of about 200 would swamp the policy's gradients
+        make(256, scale=0.01),  # returns of about 200 would swamp the policy's gradients
         n_steps=128,  # about an episode: what a click is worth shows only when the session ends
-        n_epochs=2,
-        batch_size=8192,
-        learning_rate=2e-3,
+        n_epochs=4,
+        batch_size=16_384,
+        learning_rate=1e-3,
         gamma=1.0,
-        gae_lambda=1.0,
+        gae_lambda=0.95,
         seed=options.seed,
         device="cpu",
-        policy_kwargs={"net_arch": [64], "activation_fn": torch.nn.Tanh, "log_std_init": -0.5},
+        policy_kwargs={"net_arch": [64], "activation_fn": torch.nn.Tanh, "log_std_init": -2.0},
     )
     start = time.perf_counter()
     model.learn(options.steps)
     print(f"{model.num_timesteps} steps in {time.perf_counter() - start:.0f} s")
-    returns = play(model, options.episodes, seed=options.seed + 1)
-    error = 1.96 * returns.std() / options.episodes**0.5
-    print(f"return {returns.mean():.1f} +- {error:.1f} minutes over {options.episodes} episodes, myopic {MYOPIC}")
+
+    queries, scores = make(options.episodes), make(options.episodes, "scores")
+    interests = queries.env.layout["user"]
+    scores.action_space.seed(options.seed)
+    policies = {
+        "PPO": (queries, lambda obs: model.predict(obs, deterministic=True)[0]),
+        "myopic": (queries, lambda obs: obs[:, interests]),  # candidates ranked by the user's present interests
+        "random": (scores, lambda obs: np.stack([scores.action_space.sample() for _ in obs])),
+    }
+    for name, (users, act) in policies.items():
+        returns = play(users, act, options.seed + 1)
+        error = 1.96 * returns.std() / options.episodes**0.5
+        print(f"{name:6} {returns.mean():.1f} +- {error:.1f} minutes watched over {options.episodes} episodes")
 
 
 if __name__ == "__main__":

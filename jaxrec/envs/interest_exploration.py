@@ -22,6 +22,7 @@ from jaxrec.config.users import InterestExplorationConfig
 from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
 from jaxrec.envs.documents import category, lognormal, world_without_items
 from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.ops.draws import unit_interval
 from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
 
 TOPICS = 2
@@ -78,9 +79,9 @@ def observe(state: InterestExplorationState) -> Observation:
     return Observation(user=jnp.log1p(jnp.concatenate([state.shown, state.clicks])), candidate_features=features)
 
 
-def draw_documents(users: InterestExplorationUsers, uniform: Array) -> tuple[Array, Array]:
-    """Topics [M] and qualities [M] from uniform numbers [2 M]."""
-    of_topic, of_quality = jnp.split(uniform, 2)
+def draw_documents(users: InterestExplorationUsers, words: Array) -> tuple[Array, Array]:
+    """Topics [M] and qualities [M] from random words [M]; 16 bits each: one of 65,536 quantiles of the quality."""
+    of_topic, of_quality = ((half.astype(jnp.float32) + 0.5) / 2**16 for half in (words & 0xFFFF, words >> 16))
     topic = category(users.topic_share, of_topic)
     return topic, lognormal(users.quality_mean[topic], users.quality_sd, of_quality)
 
@@ -92,11 +93,12 @@ def make(config: InterestExplorationConfig) -> Env:
 
     def reset(key: Array, params: World) -> tuple[InterestExplorationState, Observation]:
         users: InterestExplorationUsers = params.users
-        draw = jax.random.uniform(key, (1 + TOPICS + 2 * num_candidates,))
+        words = jax.random.bits(key, (num_candidates + 1 + TOPICS,))
+        topic, quality = draw_documents(users, words[:num_candidates])
+        draw = unit_interval(words[num_candidates:])
         mean = users.affinity_mean[category(users.type_share, draw[0])]
-        topic, quality = draw_documents(users, draw[1 + TOPICS :])
         state = InterestExplorationState(
-            affinity=lognormal(mean, users.affinity_sd, draw[1 : 1 + TOPICS]),
+            affinity=lognormal(mean, users.affinity_sd, draw[1:]),
             topic=topic,
             quality=quality,
             shown=jnp.zeros(TOPICS),
@@ -111,11 +113,11 @@ def make(config: InterestExplorationConfig) -> Env:
         check_shape("action", action, (slate_size,))
         users: InterestExplorationUsers = params.users
         # One draw: the next documents, then the choice.
-        draw = jax.random.uniform(key, (2 * num_candidates + draws,))
+        words = jax.random.bits(key, (num_candidates + draws,))
         choice = make_choice(config.choice, users.choice)
-        click = choice.pick(document_scores(state)[action], draw[2 * num_candidates :])
+        click = choice.pick(document_scores(state)[action], unit_interval(words[num_candidates:]))
         of_topic = jax.nn.one_hot(state.topic[action], TOPICS)  # [K, 2]
-        topic, quality = draw_documents(users, draw[: 2 * num_candidates])
+        topic, quality = draw_documents(users, words[:num_candidates])
         after = state.replace(
             topic=topic,
             quality=quality,

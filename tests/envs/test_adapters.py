@@ -68,6 +68,24 @@ def test_positions_are_those_of_recommendable_items_and_the_history_is_not_shown
     assert by_score(scores, later, env.params).tolist() == [4, 5]
 
 
+def test_a_query_ranks_by_its_product_with_the_rows_of_what_is_on_offer() -> None:
+    env, obs = interest_evolution()  # rows are one-hot: the score of a candidate is the weight of its topic
+    obs = obs.replace(candidates=jnp.array([7, 2, 7, 0, 19], jnp.int32))
+    actions = make_actions(env, "query")
+    assert (actions.weights, actions.numbered) == (20, 0)
+    weights = jnp.zeros(20).at[jnp.array([2, 7, 19])].set(jnp.array([0.5, 0.2, -1.0]))
+    assert actions.to_slate(weights, obs, env.params).tolist() == [1, 0]  # 2 has .5, then the first of two 7s
+    assert actions.to_slate(weights.at[0].set(jnp.nan), obs, env.params).tolist() == [1, 0]  # NaN counts as 0
+    catalogue = short_visits()  # row of item i: [2 i, 2 i + 1]; item 1 is not recommendable
+    _, obs = catalogue.reset(jax.random.key(0), catalogue.params)
+    query = make_actions(catalogue, "query")  # [a, b] scores item i as 2 i (a + b) + b
+    assert query.weights == 2
+    assert query.to_slate(jnp.array([1.0, 0.0]), obs, catalogue.params).tolist() == [5, 4]
+    assert query.to_slate(jnp.array([-1.0, 0.5]), obs, catalogue.params).tolist() == [0, 2]
+    later = obs.replace(history_items=jnp.array([0, 3], jnp.int32))
+    assert query.to_slate(jnp.array([-1.0, 0.5]), later, catalogue.params).tolist() == [2, 4]
+
+
 def test_vectors_hold_the_rows_of_candidates_and_say_where_every_part_is() -> None:
     env, obs = interest_evolution()
     view = make_view(env, "vector")
@@ -113,6 +131,11 @@ def test_fresh_documents_context_and_mask_are_parts_too_with_the_ranges_of_the_d
     assert np.concatenate([part.low for part in view.bounds.values()]).tolist() == [-7, 0, 0, 0, 0, 0, 0]
     assert np.concatenate([part.high for part in view.bounds.values()]).tolist() == [7, 9, 9, 9, 9, 1, 1]
     assert make_actions(env, "slate").to_slate(jnp.asarray(1), obs, env.params).tolist() == [0]  # 1 is masked
+    query, free = make_actions(env, "query"), obs.replace(mask=None)
+    assert query.weights == 2
+    assert query.to_slate(jnp.array([1.0, -0.5]), free, env.params).tolist() == [1]  # 1 - 1 and 3 - 2
+    assert query.to_slate(jnp.array([1.0, -0.5]), obs, env.params).tolist() == [0]
+    assert query.to_slate(jnp.array([0.5, -1.0]), free, env.params).tolist() == [0]  # .5 - 2 and 1.5 - 4
     assert sorted(make_view(env, "dict").show(obs, env.params)) == ["candidate_features", "context", "mask"]
 
 

@@ -30,7 +30,7 @@ def test_environments_that_need_no_files_pass_gymnasiums_checks(name: str, obser
         check_env(env.unwrapped)
 
 
-@pytest.mark.parametrize("actions", ["scores", "combinations", "permutations"])
+@pytest.mark.parametrize("actions", ["scores", "query", "combinations", "permutations"])
 def test_other_ways_to_name_slates_pass_too(actions: str) -> None:
     check_env(gymnasium.make("jaxrec/InterestEvolution-v0", actions=actions).unwrapped)
 
@@ -81,6 +81,8 @@ def test_a_repeated_position_is_replaced_or_refused_and_arrays_are_the_callers_o
         ("slate", [0], r"expected shape \(2,\), got \(1,\)"),
         ("combinations", 10, "expected whole numbers from 0 to 9, got 10"),
         ("scores", [0.0, 1.0, np.nan, 0.0, 0.0], "expected finite scores"),
+        ("query", [0.0, np.inf], "expected finite weights"),
+        ("query", [0.0, 1.0, 0.0], r"expected shape \(2,\), got \(3,\)"),
     ],
 )
 def test_actions_outside_the_space_are_refused_in_one_line(actions: str, action: object, message: str) -> None:

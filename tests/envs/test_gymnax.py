@@ -25,6 +25,8 @@ def test_it_is_a_gymnax_environment_with_the_properties_that_loops_read() -> Non
     assert drawn.shape == (200, 3) and (drawn.min(), drawn.max()) == (0, 9) and slates.contains(drawn)
     sets = to_gymnax(make_env("interest_evolution"), actions="combinations")
     assert sets.action_space().n == sets.num_actions == 120
+    queries = to_gymnax(make_env("interest_evolution"), actions="query")
+    assert queries.action_space().shape == (20,) and queries.num_actions == 20
 
 
 def test_a_step_is_that_of_the_environment_under_the_same_key() -> None:

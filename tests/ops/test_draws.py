@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import norm
 
-from jaxrec.ops.draws import standard_normal, two_a_word, unit_interval, whole_numbers
+from jaxrec.ops.draws import distinct, standard_normal, two_a_word, unit_interval, whole_numbers
 
 
 def test_words_fill_the_unit_interval_from_zero_to_just_below_one() -> None:
@@ -27,8 +27,8 @@ def test_whole_numbers_cut_the_range_into_equal_parts() -> None:
 
 
 def test_normal_numbers_are_the_quantiles_and_stay_finite_at_the_ends() -> None:
-    uniform = np.linspace(1e-4, 1 - 1e-4, 999, dtype=np.float32)
-    np.testing.assert_allclose(standard_normal(jnp.asarray(uniform)), norm.ppf(uniform.astype(np.float64)), atol=2e-4)
+    uniform = np.arange(1, 2**23, 4_001, dtype=np.float32) / 2**23
+    np.testing.assert_allclose(standard_normal(jnp.asarray(uniform)), norm.ppf(uniform.astype(np.float64)), atol=1e-6)
     ends = np.asarray(standard_normal(jnp.array([0.0, 1 - 2.0**-23])))
     assert np.isfinite(ends).all()
     assert -6 < ends[0] < -5 < 5 < ends[1] < 6
@@ -38,3 +38,15 @@ def test_all_halves_of_random_words_are_used() -> None:
     halves = np.asarray(two_a_word(jax.random.bits(jax.random.key(0), (50_000,))))
     assert abs(halves.mean() / 2**16 - 0.5) < 4 * (1 / 12 / 100_000) ** 0.5
     assert abs(np.corrcoef(halves[::2], halves[1::2])[0, 1]) < 4 / 50_000**0.5
+
+
+def test_distinct_numbers_are_the_first_cards_of_a_shuffle() -> None:
+    # cards 0 1 2 3: place 0 + 3 gives 3 (3 1 2 0), place 1 + 2 gives 0 (3 0 2 1), place 2 + 1 gives 1
+    assert distinct(jnp.array([0.99, 0.99, 0.99]), 4).tolist() == [3, 0, 1]
+    assert distinct(jnp.zeros(4), 4).tolist() == [0, 1, 2, 3]
+    uniform = jax.random.uniform(jax.random.key(0), (60_000, 3))
+    drawn = np.asarray(jax.vmap(lambda u: distinct(u, 5))(uniform))
+    assert (np.sort(drawn)[:, 1:] > np.sort(drawn)[:, :-1]).all()
+    counts = np.unique(drawn @ [25, 5, 1], return_counts=True)[1]
+    assert len(counts) == 60  # of every sequence 1,000
+    assert ((counts - 1_000) ** 2 / 1_000).sum() < 100  # chi-squared, 59 degrees of freedom: 98.3 is one in 1,000

@@ -25,10 +25,11 @@ def to_gymnax(
 ) -> "GymnaxEnv":
     """Give `env` the interface of gymnax 1.0: `reset(key, params)`, `step(key, state, action, params)` and the rest.
 
-    `actions`: "slate" (the default where K = 1), "scores" (the default elsewhere), "permutations" or "combinations"
-    (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or "dict"; `history`:
-    "mean" or "rows" of the vector (`jaxrec.envs.adapters.observations`). Users who end are replaced, as gymnax does:
-    hand over the plain environment. `max_steps` becomes the default of `params.max_steps_in_episode`.
+    `actions`: "slate" (the default where K = 1), "scores" (the default elsewhere), "query", "permutations" or
+    "combinations" (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or
+    "dict"; `history`: "mean" or "rows" of the vector (`jaxrec.envs.adapters.observations`). Users who end are
+    replaced, as gymnax does: hand over the plain environment. `max_steps` becomes the default of
+    `params.max_steps_in_episode`.
     """
     module = _adapter("gymnax_env", "to_gymnax", "gymnax")
     actions = actions or ("slate" if env.spec.slate_size == 1 else "scores")
@@ -40,9 +41,9 @@ def to_gymnasium(
 ) -> "UserEnv":
     """Give `env` the interface of Gymnasium: one user, `reset(seed=...)` and `step(action)`, NumPy in and out.
 
-    `actions`: "slate" (MultiDiscrete, Discrete where K = 1), "scores", "permutations" or "combinations"; `repeats`:
-    what to do with a slate that names a position twice, "replace" or "refuse"; the rest as in `to_gymnax`. Hand over
-    the plain environment, not an auto-reset one.
+    `actions`: "slate" (MultiDiscrete, Discrete where K = 1), "scores", "query", "permutations" or "combinations";
+    `repeats`: what to do with a slate that names a position twice, "replace" or "refuse"; the rest as in `to_gymnax`.
+    Hand over the plain environment, not an auto-reset one.
     """
     module = _adapter("gymnasium_env", "to_gymnasium", "gymnasium")
     return module.UserEnv(env, make_actions(env, actions), make_view(env, observation, history), repeats)

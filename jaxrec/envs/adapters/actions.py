@@ -2,8 +2,12 @@
 
 slate          K positions, [K] int (a single one, [], where K = 1)
 scores         a score a position, [M] float; the slate is the K best, best first
+query          a weight a column of the items' features, [E] float; a position's score is the product with its row
 permutations   one number for every slate, order counts: M! / (M - K)! of them
 combinations   one number for every set of K positions, shown in increasing order: M! / (K! (M - K)!)
+
+A query is as long as a row, however many items are on offer: the proto-action of Dulac-Arnold et al. (arXiv 1512.07679)
+with the product in place of the distance. Rows are those of the item table; of fresh documents, their features.
 
 Positions are those of the candidates or, where there are none, of the recommendable items. Items that may not be shown
 (`Observation.mask`; those of the history where the whole catalogue is on offer, unless `EnvSpec.repeats`) and repeated
@@ -27,7 +31,7 @@ NUMBERED = {
     "permutations": (math.perm, itertools.permutations),
     "combinations": (math.comb, itertools.combinations),
 }
-KINDS = ("slate", "scores", *NUMBERED)
+KINDS = ("slate", "scores", "query", *NUMBERED)
 MOST_NUMBERED = 20_000  # slates that are worth a number each
 
 
@@ -37,7 +41,8 @@ class Actions(NamedTuple):
     kind: str
     num_positions: int  # M
     slate_size: int  # K
-    numbered: int  # slates that have a number; M for a slate of one position, 0 for scores and longer slates
+    numbered: int  # slates that have a number, M for a slate of one position; 0 where an action is not one number
+    weights: int  # length of an action of real numbers: M scores, or a query of E; 0 where it is whole numbers
     to_slate: Callable[[Array, Observation, World], Array]  # action -> slate [K] that `Env.step` takes
 
 
@@ -46,16 +51,18 @@ def make_actions(env: Env, kind: str) -> Actions:
     check_name("actions", kind, KINDS)
     m, k = num_positions(env), env.spec.slate_size
     if kind == "scores":
-        return Actions(kind, m, k, 0, _from_scores(env, m))
+        return Actions(kind, m, k, 0, m, _from_scores(env, m))
+    if kind == "query":
+        return Actions(kind, m, k, 0, query_size(env), _from_query(env, m))
     if kind == "slate":
         mend = _mended(env, m)
-        return Actions(kind, m, k, m if k == 1 else 0, lambda a, obs, world: mend(jnp.reshape(a, (k,)), obs, world))
+        return Actions(kind, m, k, m if k == 1 else 0, 0, lambda a, obs, world: mend(jnp.reshape(a, (k,)), obs, world))
     count, list_all = NUMBERED[kind]
     numbered = count(m, k)
     if numbered > MOST_NUMBERED:
         raise InputError(f"actions: {numbered} {kind} are too many (at most {MOST_NUMBERED}); choose 'scores'.")
     table, mend = np.array(list(list_all(range(m), k)), np.int32), _mended(env, m)
-    return Actions(kind, m, k, numbered, lambda a, obs, world: mend(jnp.asarray(table)[a], obs, world))
+    return Actions(kind, m, k, numbered, 0, lambda a, obs, world: mend(jnp.asarray(table)[a], obs, world))
 
 
 def num_positions(env: Env) -> int:
@@ -63,6 +70,11 @@ def num_positions(env: Env) -> int:
     if env.spec.num_candidates is not None:
         return env.spec.num_candidates
     return env.spec.num_items if env.params.recommendable is None else env.params.recommendable.shape[0]
+
+
+def query_size(env: Env) -> int:
+    """E: columns of the item table, or features of a fresh document."""
+    return env.spec.candidate_size or env.params.item_table.shape[1]
 
 
 def mend_slate(slate: Array, allowed: Array) -> Array:
@@ -103,6 +115,24 @@ def _from_scores(env: Env, m: int) -> Callable[[Array, Observation, World], Arra
         return _items(env, top_slate(scores, env.spec.slate_size), obs, world)
 
     return best
+
+
+def _from_query(env: Env, m: int) -> Callable[[Array, Observation, World], Array]:
+    best = _from_scores(env, m)
+
+    def nearest(query: Array, obs: Observation, world: World) -> Array:
+        rows = _rows(obs, world).astype(jnp.float32)
+        return best(jnp.dot(rows, jnp.nan_to_num(query.astype(jnp.float32)), precision="highest"), obs, world)
+
+    return nearest
+
+
+def _rows(obs: Observation, world: World) -> Array:
+    """Features of what each position stands for, [M, E]."""
+    if obs.candidate_features is not None:
+        return obs.candidate_features
+    shown = obs.candidates if obs.candidates is not None else world.recommendable
+    return world.item_table if shown is None else world.item_table[shown]
 
 
 def _allowed(env: Env, m: int, obs: Observation, world: World) -> Array | None:

@@ -16,6 +16,7 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, Observation, StepOutput, World
 
 REPEATS = ("replace", "refuse")
+NUMBERS = {"scores": "scores", "query": "weights"}  # what an action of real numbers holds
 
 
 class Stream(NamedTuple):
@@ -102,9 +103,9 @@ def checked(action: Any, space: spaces.Space, actions: Actions, repeats: str) ->
     array = np.asarray(action)
     if array.shape != space.shape:
         raise InputError(f"action: expected shape {space.shape}, got {array.shape}.")
-    if not actions.numbered and actions.kind == "scores":
+    if actions.weights:
         if not np.isfinite(array).all():
-            raise InputError("action: expected finite scores, got NaN or infinity.")
+            raise InputError(f"action: expected finite {NUMBERS[actions.kind]}, got NaN or infinity.")
         return array.astype(np.float32)
     top = actions.numbered or actions.num_positions
     if not np.issubdtype(array.dtype, np.integer) or (array.size and not 0 <= array.min() <= array.max() < top):
@@ -124,8 +125,8 @@ def action_space(actions: Actions) -> spaces.Space:
     """Space of one user's actions."""
     if actions.numbered:
         return spaces.Discrete(actions.numbered)
-    if actions.kind == "scores":
-        return spaces.Box(-1.0, 1.0, (actions.num_positions,), np.float32)
+    if actions.weights:
+        return spaces.Box(-1.0, 1.0, (actions.weights,), np.float32)
     return spaces.MultiDiscrete([actions.num_positions] * actions.slate_size)
 
 

@@ -12,8 +12,9 @@ from jaxrec.envs.adapters.actions import Actions
 from jaxrec.envs.adapters.observations import Bounds, View
 from jaxrec.types import Array, Env, Observation
 
-# Only the order of scores counts. Loops clip noise of deviation 1 to the bounds, and clipped scores would tie.
-SCORE = 4.0
+# Only the order of scores counts, and the direction of a query. Loops clip noise of deviation 1 to the bounds, and
+# clipped scores would tie.
+BOUND = 4.0
 
 
 @struct.dataclass
@@ -78,8 +79,8 @@ class GymnaxEnv(environment.Environment):
 
     @property
     def num_actions(self) -> int:
-        """How many actions there are; numbers of a score vector, which is what networks ask for."""
-        return self._actions.numbered or self._actions.num_positions
+        """How many actions there are; length of scores and queries, which is what networks ask for."""
+        return self._actions.numbered or self._actions.weights or self._actions.num_positions
 
     @property
     def layout(self) -> dict[str, slice]:
@@ -123,12 +124,12 @@ class GymnaxEnv(environment.Environment):
         return self._view.show(state.obs, (params or self.default_params).world)
 
     def action_space(self, params: GymnaxParams | None = None) -> spaces.Discrete | spaces.Box:
-        """Discrete, a score a position, or K positions."""
+        """Discrete, K positions, or a box of scores or weights."""
         if self._actions.numbered:
             return spaces.Discrete(self._actions.numbered)
         if self._actions.kind == "slate":
             return SlateSpace(self._actions.num_positions, self._actions.slate_size)
-        return spaces.Box(-SCORE, SCORE, (self._actions.num_positions,), jnp.float32)
+        return spaces.Box(-BOUND, BOUND, (self._actions.weights,), jnp.float32)
 
     def observation_space(self, params: GymnaxParams | None = None) -> spaces.Box | spaces.Dict:
         """Bounds by the environment's description and its own item table."""
