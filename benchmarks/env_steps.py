@@ -1,17 +1,17 @@
 """How many user steps a second does a simulator make, and what does a user cost?
 
     python benchmarks/env_steps.py [--env interest_evolution ...] [--users 1024 16384 ...] [--steps 64] [--calls 7]
-        [--logged SIMULATOR_FOLDER] [--full-matrix FILE.npz]
+        [--slates top_k|dealt] [--logged SIMULATOR_FOLDER] [--full-matrix FILE.npz]
 
 The last two are measured where they are given: `jaxrec fit-simulator CONFIG` makes such a folder, and
 `jaxrec.data.matrix.save_matrix` or a run of `configs/ppo_full_matrix.yaml` such a file.
 
-Nothing learns here. One call is a `lax.scan` over `--steps` steps of all users. The slate is K different positions of
-what is on offer, drawn afresh by a shuffle of which K cards are dealt, so that a catalogue of 1,000 items costs the
-simulator no ranking; users who left are replaced within the step (`auto_reset`), and a checksum over every
-field of every observation and output is carried along, so that nothing can be left out by the compiler. One JSON line
-an environment and number of users: device, versions, compile seconds, bytes of state a user, median and spread over
-the calls; benchmarks/README.md has the table.
+Nothing learns here. One call is a `lax.scan` over `--steps` steps of all users. The slate is the top K of fresh
+uniforms over what is on offer, as a policy ranks it; with `--slates dealt` it is K positions dealt from a shuffle, which
+leaves the simulator alone where a catalogue is large. Users who left are replaced within the step (`auto_reset`), and a
+checksum over every field of every observation and output is carried along, so that nothing can be left out by the
+compiler. One JSON line an environment and number of users: device, versions, compile seconds, bytes of state a user,
+median and spread over the calls; benchmarks/README.md has the table.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import jax.numpy as jnp
 
 from jaxrec.envs import auto_reset, list_envs, make_env
 from jaxrec.ops.draws import distinct
+from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, World
 
@@ -38,15 +39,27 @@ def checksum(tree: Any) -> Array:
     return sum((jnp.asarray(x, jnp.float32).sum() for x in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
-def make_call(env: Env, users: int, steps: int):
+def ranked(key: Array, users: int, offered: int, size: int) -> Array:
+    """The top `size` of uniforms [users, offered]: [users, size]."""
+    return top_slate(jax.random.uniform(key, (offered, users)).T, size)
+
+
+def dealt(key: Array, users: int, offered: int, size: int) -> Array:
+    """As many different positions without ranking any: [users, size]."""
+    return jax.vmap(distinct, in_axes=(1, None))(jax.random.uniform(key, (size, users)), offered)
+
+
+SLATES = {"top_k": ranked, "dealt": dealt}
+
+
+def make_call(env: Env, users: int, steps: int, slates: str):
     """A function of (key, states, world) -> (key, states, checksum) that makes `users` x `steps` user steps."""
     offered = env.spec.num_candidates or env.spec.num_items
 
     def one(carry: tuple, _: None) -> tuple[tuple, None]:
         key, state, total, world = carry
         key, key_slate, key_step = jax.random.split(key, 3)
-        uniform = jax.random.uniform(key_slate, (env.spec.slate_size, users))
-        slate = jax.vmap(distinct, in_axes=(1, None))(uniform, offered)
+        slate = SLATES[slates](key_slate, users, offered, env.spec.slate_size)
         state, out = jax.vmap(env.step, in_axes=(0, 0, 0, None))(jax.random.split(key_step, users), state, slate, world)
         return (key, state, total + checksum(out), world), None
 
@@ -57,14 +70,14 @@ def make_call(env: Env, users: int, steps: int):
     return call
 
 
-def measure(name: str, options: dict, users: int, steps: int, calls: int) -> dict:
+def measure(name: str, options: dict, users: int, steps: int, calls: int, slates: str) -> dict:
     """Time `calls` calls after one that compiles."""
     env = auto_reset(make_env(name, **options))
     key, key_reset = jax.random.split(jax.random.key(0))
     state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(key_reset, users), env.params)
     state_bytes = sum(x.nbytes for x in jax.tree.leaves(state))
     started = time.perf_counter()
-    program = compiled(make_call(env, users, steps)).lower(key, state, env.params).compile()
+    program = compiled(make_call(env, users, steps, slates)).lower(key, state, env.params).compile()
     compile_s = time.perf_counter() - started
     key, state, total = jax.block_until_ready(program(key, state, env.params))
     seconds, processor = [], []
@@ -82,6 +95,7 @@ def measure(name: str, options: dict, users: int, steps: int, calls: int) -> dic
         "options": {**options, **({"path": Path(options["path"]).name} if "path" in options else {})},
         "offered": env.spec.num_candidates or env.spec.num_items,
         "device": jax.devices()[0].device_kind,
+        "slates": slates,
         "users": users,
         "steps": steps,
         "user_steps_per_s": round(statistics.median(rates)),
@@ -100,6 +114,7 @@ def main() -> None:
     families = [name for name in list_envs() if name not in NEEDS_FILES]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="*", default=families, choices=families)
+    parser.add_argument("--slates", choices=SLATES, default="top_k")
     parser.add_argument("--logged", metavar="FOLDER", help="measure the fitted users of this folder")
     parser.add_argument("--full-matrix", metavar="FILE", help="measure the users of this matrix")
     parser.add_argument("--users", type=int, nargs="+", default=[256, 4_096, 65_536])
@@ -111,7 +126,7 @@ def main() -> None:
     measured += [(name, {"path": path}) for name, path in files.items() if path]
     for name, settings in measured:
         for users in options.users:
-            print(json.dumps(measure(name, settings, users, options.steps, options.calls)), flush=True)
+            print(json.dumps(measure(name, settings, users, options.steps, options.calls, options.slates)), flush=True)
 
 
 if __name__ == "__main__":
