@@ -7,8 +7,8 @@ The last two are measured where they are given: `jaxrec fit-simulator CONFIG` ma
 `jaxrec.data.matrix.save_matrix` or a run of `configs/ppo_full_matrix.yaml` such a file.
 
 Nothing learns here. One call is a `lax.scan` over `--steps` steps of all users. The slate is the top K of fresh
-uniforms over what is on offer, as a policy ranks it; with `--slates dealt` it is K positions dealt from a shuffle, which
-leaves the simulator alone where a catalogue is large. Users who left are replaced within the step (`auto_reset`), and a
+uniforms over what is on offer, as a policy ranks; with `--slates dealt` it is K positions dealt from a shuffle, which
+leaves the simulator alone where a catalogue is large. Users who left are replaced in the step (`auto_reset`), and a
 checksum over every field of every observation and output is carried along, so that nothing can be left out by the
 compiler. One JSON line an environment and number of users: device, versions, compile seconds, bytes of state a user,
 median and spread over the calls; benchmarks/README.md has the table.
