@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config.users import ResponseConfig
+from jaxrec.config.logged import ResponseConfig
 from jaxrec.data import Log
 from jaxrec.envs.simulator import make_world
 from jaxrec.nets.response import ResponseHead, UserEncoder

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, matrix, runtime
 from jaxrec.cli.simulators import context_before, sides_before
+from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.load import load_config
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import FullMatrixConfig, LoggedConfig
 from jaxrec.envs.simulator import load_simulator
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.baselines import baselines

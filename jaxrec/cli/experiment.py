@@ -13,8 +13,9 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
+from jaxrec.config.full_matrix import FullMatrixConfig
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import FullMatrixConfig, LoggedConfig
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.data.context import in_columns
 from jaxrec.encoder import embed_texts, open_encoder

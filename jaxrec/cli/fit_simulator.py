@@ -10,8 +10,8 @@ import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, runtime, simulators
 from jaxrec.config.load import load_config, to_dict, to_yaml
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import LoggedConfig
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import logged
 from jaxrec.storage.files import write_json, write_text

@@ -7,8 +7,8 @@ from typing import Any
 
 from jaxrec.checks import InputError
 from jaxrec.config.load import load_config
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import LoggedConfig
 from jaxrec.storage.run import RunFolder
 from jaxrec.storage.stored import Stored, stored_arrays
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from jaxrec.cli.experiment import Corpus, embed, log_config
+from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import FullMatrixConfig
 from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
 from jaxrec.envs import full_matrix
 from jaxrec.storage.run import RunFolder

@@ -35,8 +35,8 @@ from jaxrec.cli.experiment import (
     log_config,
     stream,
 )
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
-from jaxrec.config.users import LoggedConfig
 from jaxrec.data import Log
 from jaxrec.data.log import ROW_COLUMNS
 from jaxrec.envs import logged

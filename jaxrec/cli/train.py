@@ -10,9 +10,10 @@ from jaxrec.checks import InputError
 from jaxrec.cli import continued, experiment, matrix, runtime
 from jaxrec.cli.simulators import context_before, prepare_simulators, sides_before
 from jaxrec.config.data import FeedbackKind
+from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.load import load_config, to_yaml
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config, EvaluateConfig
-from jaxrec.config.users import FullMatrixConfig, LoggedConfig
 from jaxrec.data import Catalogue
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize

@@ -1,7 +1,10 @@
 """The eight presets of SARDINE (arXiv 2311.16586): numbers only."""
 
+import dataclasses
 from typing import Literal
 
+from jaxrec.checks import InputError, check_range
+from jaxrec.config.choice import ChoiceConfig
 from jaxrec.config.section import section
 
 SardinePreset = Literal[
@@ -57,3 +60,62 @@ SARDINE_PRESETS: dict[SardinePreset, SardineValues] = {
     "SlateRerank-Static": _values(10, 10, 10, 0.30, 5, 1.00, NEVER, 0.70),
     "SlateRerank-Bored": _values(10, 10, 10, 0.30, 5, 1.00, 4, 0.70),
 }
+
+
+@section
+class SardineConfig:
+    """SARDINE's users, who click by position, get bored and follow what they click (arXiv 2311.16586).
+
+    `preset` decides the fields that are None; a field that is set replaces that value alone.
+    """
+
+    name: Literal["sardine"] = "sardine"
+    preset: SardinePreset = "SlateTopK-Bored"
+    slate_size: int | None = None
+    num_items: int | None = None
+    requests: int | None = None  # an episode exactly; its end is a truncation
+    offset: float | None = None  # product of item and user at which the relevance is one half
+    slope: float | None = None  # of the relevance in that product
+    omega: float | None = None  # share of the interests that clicks leave as they were; 1: no influence
+    boredom_threshold: int | None = None  # clicks of a topic among the 10 latest that bore the user; 11: nothing does
+    decay: float | None = None  # attention lost a place
+    choice: ChoiceConfig | None = None  # None: position, with `decay`
+    boredom: Literal["churn_and_return", "topic"] = "churn_and_return"  # no interest in anything, or in what bores
+    boredom_steps: int = 5  # how long clicks are remembered and boredom lasts
+    history_slates: int = 1  # latest slates in the observation
+    ideal_state: bool = False  # the observation tells the hidden interests and boredom too
+    compat: bool = False  # the published code's averages: influence by one number, see jaxrec.envs.sardine
+    item_seed: int = 0  # of the items' vectors, which are the same for all users
+    reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"click": 1.0})
+
+    def __post_init__(self):
+        values = self.values
+        check_range("env.num_items", values.num_items, 1)
+        check_range("env.slate_size", values.slate_size, 1, values.num_items)
+        check_range("env.slope", values.slope, 0, open_low=True)
+        for name in ("requests", "boredom_threshold"):
+            check_range(f"env.{name}", getattr(values, name), 1)
+        for name in ("boredom_steps", "history_slates"):
+            check_range(f"env.{name}", getattr(self, name), 1)
+        for name in ("omega", "decay"):
+            check_range(f"env.{name}", getattr(values, name), 0, 1)
+        check_range("env.item_seed", self.item_seed, 0)
+        if self.choice is not None and self.decay is not None:
+            raise InputError("env.decay: the choice model that env.choice names has its own; set env.choice.decay.")
+
+    @property
+    def values(self) -> SardineValues:
+        """The preset with the fields that are set in their places."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(SardineValues)}
+        given = {name: value for name, value in own.items() if value is not None}
+        return dataclasses.replace(SARDINE_PRESETS[self.preset], **given)
+
+    @property
+    def choice_model(self) -> ChoiceConfig:
+        """How users click."""
+        return self.choice or ChoiceConfig(name="position", decay=self.values.decay)
+
+    @property
+    def history_length(self) -> int:
+        """H, shown items in the observation."""
+        return self.history_slates * self.values.slate_size

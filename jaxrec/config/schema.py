@@ -1,7 +1,7 @@
 """The whole recipe: one frozen dataclass a section, one default a value.
 
 `jaxrec/config/load.py` fills these from YAML and `section.key=value` overrides; ranges are checked when a section is
-built, so a configuration that exists is valid. Sections live beside this file by subject: data, users, learners.
+built, so a configuration that exists is valid. Sections live beside this file by subject: data, learners, each kind of users.
 Nothing here imports JAX.
 """
 
@@ -10,17 +10,12 @@ from typing import Literal
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
+from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.learners import DqnConfig, PpoConfig
+from jaxrec.config.logged import LoggedConfig, ResponseConfig
+from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
+from jaxrec.config.sardine import SardineConfig
 from jaxrec.config.section import section
-from jaxrec.config.users import (
-    FullMatrixConfig,
-    InterestEvolutionConfig,
-    InterestExplorationConfig,
-    LoggedConfig,
-    LongTermSatisfactionConfig,
-    ResponseConfig,
-    SardineConfig,
-)
 
 
 @section

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.config.users import ChoiceConfig
+from jaxrec.config.choice import ChoiceConfig
 from jaxrec.types import Array
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from flax import struct
 
 from jaxrec.checks import InputError, check_shape
-from jaxrec.config.users import FullMatrixConfig
+from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.data.matrix import RewardMatrix, load_matrix
 from jaxrec.envs.leave import ITEM_RULES, leave_window
 from jaxrec.envs.rewards import feedback_weights, make_reward

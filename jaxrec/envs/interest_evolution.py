@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError, check_shape
-from jaxrec.config.users import InterestEvolutionConfig
+from jaxrec.config.recsim import InterestEvolutionConfig
 from jaxrec.envs.choice import make_choice
 from jaxrec.envs.rewards import make_reward
 from jaxrec.ops.draws import standard_normal, two_a_word, unit_interval, whole_numbers

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import check_shape
-from jaxrec.config.users import InterestExplorationConfig
+from jaxrec.config.recsim import InterestExplorationConfig
 from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
 from jaxrec.envs.documents import category, lognormal, world_without_items
 from jaxrec.envs.rewards import feedback_weights, make_reward

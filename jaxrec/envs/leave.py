@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.users import TemperConfig
+from jaxrec.config.logged import TemperConfig
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.types import Array
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError, check_shape
-from jaxrec.config.users import LoggedConfig
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.leave import make_leave
 from jaxrec.envs.return_day import make_return
 from jaxrec.envs.rewards import feedback_weights, make_reward

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import check_shape
-from jaxrec.config.users import LongTermSatisfactionConfig
+from jaxrec.config.recsim import LongTermSatisfactionConfig
 from jaxrec.envs.documents import lognormal, world_without_items
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.ops.draws import standard_normal

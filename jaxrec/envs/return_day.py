@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import LoggedConfig, ReturnConfig
+from jaxrec.config.logged import LoggedConfig, ReturnConfig
 from jaxrec.envs.rewards import RETURN_DAY, feedback_weights
 from jaxrec.envs.simulator import LoggedUsers
 from jaxrec.supervised.response import user_state

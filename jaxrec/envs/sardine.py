@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import check_shape
-from jaxrec.config.users import SardineConfig
+from jaxrec.config.sardine import SardineConfig
 from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, StepOutput, World

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.config.users import FullMatrixConfig, LoggedConfig
+from jaxrec.config.full_matrix import FullMatrixConfig
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs import full_matrix
 from jaxrec.envs.logged import item_rewards
 from jaxrec.evaluate.simulate import Recommender

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config.users import LoggedConfig
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
 from jaxrec.envs import logged

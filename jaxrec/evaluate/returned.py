@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config.users import ReturnConfig
+from jaxrec.config.logged import ReturnConfig
 from jaxrec.data.log import Log
 from jaxrec.evaluate.replayed import compared
 from jaxrec.supervised.response import Response

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import FactorsConfig
+from jaxrec.config.full_matrix import FactorsConfig
 from jaxrec.data.log import Log
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array

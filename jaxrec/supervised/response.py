@@ -17,7 +17,7 @@ from flax import struct
 from safetensors import SafetensorError
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import ResponseConfig
+from jaxrec.config.logged import ResponseConfig
 from jaxrec.nets.response import ResponseHead, UserEncoder
 from jaxrec.storage.files import atomic_path, write_json
 from jaxrec.types import PADDING, Array, Params

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from jaxrec.checks import InputError, check_shape
-from jaxrec.config.users import ResponseConfig
+from jaxrec.config.logged import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.nets.response import ItemEncoder, ResponseHead, UserEncoder
 from jaxrec.sharding.compile import compiled

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config.users import ReturnConfig
+from jaxrec.config.logged import ReturnConfig
 from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
 from jaxrec.sharding.compile import compiled

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrec.checks import check_range
-from jaxrec.config.users import ResponseConfig
+from jaxrec.config.logged import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, reliability, sigmoid
 from jaxrec.supervised.histories import running_totals

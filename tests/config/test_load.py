@@ -8,8 +8,9 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.load import build_section, load_config, to_dict, to_yaml
+from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.recsim import InterestEvolutionConfig
 from jaxrec.config.schema import Config, EvaluateConfig, TrainConfig
-from jaxrec.config.users import InterestEvolutionConfig, LoggedConfig
 
 ENV = "env: {name: interest_evolution}\n"
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

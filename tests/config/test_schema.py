@@ -6,8 +6,10 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
 from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig, PpoConfig
+from jaxrec.config.logged import LoggedConfig, ResponseConfig
+from jaxrec.config.recsim import InterestEvolutionConfig
 from jaxrec.config.schema import EncoderConfig, EvaluateConfig, TrainConfig
-from jaxrec.config.users import ENV_CONFIGS, InterestEvolutionConfig, LoggedConfig, ResponseConfig
+from jaxrec.config.users import ENV_CONFIGS
 
 
 @pytest.mark.parametrize(("users", "shards"), [(256, 64), (512, 64), (96, 32), (48, 16), (20, 4), (7, 1)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import ChoiceConfig
+from jaxrec.config.choice import ChoiceConfig
 from jaxrec.envs import make_env
 from jaxrec.envs.choice import CHOICES, make_choice
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import CategoriesConfig, DistanceConfig, FullMatrixConfig
+from jaxrec.config.full_matrix import CategoriesConfig, DistanceConfig, FullMatrixConfig
 from jaxrec.data.matrix import RewardMatrix, load_matrix, save_matrix
 from jaxrec.envs import auto_reset, full_matrix, make_env
 from jaxrec.envs.leave import leave_window

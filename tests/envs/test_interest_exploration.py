@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import ChoiceConfig
+from jaxrec.config.choice import ChoiceConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.envs.interest_exploration import InterestExplorationState, document_scores
 from jaxrec.evaluate.baselines import baselines

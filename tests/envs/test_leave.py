@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import LoggedConfig, TemperConfig
+from jaxrec.config.logged import LoggedConfig, TemperConfig
 from jaxrec.envs import logged
 from jaxrec.envs.leave import make_leave
 from tests.constant_users import constant_world

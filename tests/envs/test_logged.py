@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import LoggedConfig, ResponseConfig, TemperConfig
+from jaxrec.config.logged import LoggedConfig, ResponseConfig, TemperConfig
 from jaxrec.data import Log
 from jaxrec.envs import auto_reset, logged, make_env
 from jaxrec.envs.simulator import load_simulator, make_world, save_simulator

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import LoggedConfig, ReturnConfig, TemperConfig
+from jaxrec.config.logged import LoggedConfig, ReturnConfig, TemperConfig
 from jaxrec.envs import auto_reset, logged
 from jaxrec.envs.simulator import load_simulator, save_simulator
 from jaxrec.supervised.returns import ReturnModel

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from jaxrec.checks import InputError
+from jaxrec.config.choice import ChoiceConfig
 from jaxrec.config.load import build_section, to_dict
-from jaxrec.config.sardine import SARDINE_PRESETS
-from jaxrec.config.users import ChoiceConfig, SardineConfig
+from jaxrec.config.sardine import SARDINE_PRESETS, SardineConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.envs.choice import CHOICES
 from jaxrec.envs.sardine import SardineState, bore, draw_items, draw_user, influence, relevance, remembered

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxrec.config.users import LoggedConfig, ResponseConfig, TemperConfig
+from jaxrec.config.logged import LoggedConfig, ResponseConfig, TemperConfig
 from jaxrec.data import Log
 from jaxrec.data.sessions import ticks_per_second
 from jaxrec.envs.simulator import make_world

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import FactorsConfig
+from jaxrec.config.full_matrix import FactorsConfig
 from jaxrec.data import Log
 from jaxrec.supervised import factorise as module
 from jaxrec.supervised.factorise import factorise, matrix_of_log

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.users import ResponseConfig
+from jaxrec.config.logged import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.fit import Schedule, fit

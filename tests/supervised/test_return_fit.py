@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.config.users import ReturnConfig
+from jaxrec.config.logged import ReturnConfig
 from jaxrec.data import Log
 from jaxrec.supervised.return_fit import fit_returns, fit_weights, mean_day, returns_of, states_after
 from jaxrec.supervised.returns import ReturnModel, day_log_probabilities, draw_day, return_chance

@@ -4,7 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxrec.config.users import ResponseConfig
+from jaxrec.config.logged import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, reliability, sigmoid
 from jaxrec.supervised.histories import other_users_totals, running_totals

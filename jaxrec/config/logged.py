@@ -1,0 +1,104 @@
+"""Sections of users fitted to a log: the response model, patience, returns."""
+
+import dataclasses
+from typing import Literal
+
+from jaxrec.checks import InputError, check_range
+from jaxrec.config.section import section
+
+
+@section
+class TemperConfig:
+    """When users leave (KuaiSim, arXiv 2309.12645): temper falls by 0 to `target` a request, the less they like it.
+
+    temper <- temper + clip(satisfaction - target, -target, 0), satisfaction being the mean over the slate of the
+    weighted feedback; the user leaves when temper falls below 1.
+    """
+
+    name: Literal["temper"] = "temper"
+    start: float = 20.0
+    target: float = 2.0
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)  # of feedback; empty: those of env.reward
+
+    def __post_init__(self):
+        check_range("env.leave.start", self.start, 1)
+        check_range("env.leave.target", self.target, 0, open_low=True)
+        for name, weight in self.weights.items():
+            check_range(f"env.leave.weights.{name}", weight)
+
+
+@section
+class ReturnConfig:
+    """When users who left come back (KuaiSim, arXiv 2309.12645); `jaxrec.supervised.returns` has the equations."""
+
+    name: Literal["days"] = "days"
+    sessions: int = 5  # visits of one user; the end of the last is a termination
+    base: float = 0.4  # P of coming back on a day, before what the user and the last slate add
+    reward_weight: float = 0.1  # lambda: what one unit of the last slate's mean reward adds to P
+    gap_hours: float = 12.0  # a longer pause in the log is a return: who is back the same day has not been away
+
+    def __post_init__(self):
+        check_range("env.return_model.sessions", self.sessions, 1)
+        check_range("env.return_model.base", self.base, 0, 1)
+        check_range("env.return_model.reward_weight", self.reward_weight)
+        check_range("env.return_model.gap_hours", self.gap_hours, 0, open_low=True)
+
+
+@section
+class LoggedConfig:
+    """Users fitted to a log: the whole catalogue is recommendable, every request shows one slate."""
+
+    name: Literal["logged"] = "logged"
+    path: str = ""  # what `jaxrec fit-simulator` wrote; empty in recipes whose run fits its own
+    slate_size: int = 5
+    requests: int = 10  # an episode at most; reaching it is a truncation
+    reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
+    leave: TemperConfig | None = None  # None: nobody leaves before `requests`
+    return_model: ReturnConfig | None = None  # None: an episode is one visit
+    slate_interaction: float = 0.0  # rho: p falls by rho x mean text cosine to the other items of the slate
+    pessimism: float = 0.0  # standard deviations over the ensemble by which p is lowered while training
+    drift: float = 1.0  # 0: tastes stay as the log left them, 1: users react to everything shown in the visit
+
+    def __post_init__(self):
+        check_range("env.slate_size", self.slate_size, 1)
+        check_range("env.requests", self.requests, 1)
+        check_range("env.slate_interaction", self.slate_interaction, 0, 1)
+        check_range("env.pessimism", self.pessimism, 0)
+        check_range("env.drift", self.drift, 0, 1)
+        if self.return_model is not None and self.leave is None:
+            raise InputError("env.return_model: nobody leaves, so nobody comes back; set env.leave.")
+        for name, weight in self.reward.items():
+            check_range(f"env.reward.{name}", weight)
+
+
+@section
+class ResponseConfig:
+    """The model of users' feedback that is fitted to a log and becomes the simulator."""
+
+    history_length: int = 20  # H, latest items a user's state reads one by one
+    width: int = 32  # d, of encodings and states
+    layers: int = 1  # of the Transformer over the history
+    heads: int = 4
+    dropout: float = 0.1  # while fitting only
+    recent: tuple[float, ...] = (0.05, 0.2)  # rates of the running means of feedback over the history
+    mean_strength: float = 30.0  # rows by which an item's mean feedback is drawn to the log's mean
+    id_strength: float = 1000.0  # rows at which half of an item's own terms counts, the rest being its text
+    holdout: float = 0.1  # latest share of the rows, for calibration
+    epochs: int = 8
+    batch_size: int = 64  # windows of `history_length` rows
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    members: int = 3  # fits with different seeds whose mean probability is the simulator
+
+    def __post_init__(self):
+        for name in ("members", "history_length", "width", "layers", "heads", "epochs", "batch_size"):
+            check_range(f"response.{name}", getattr(self, name), 1)
+        if self.width % self.heads:
+            raise InputError(f"response.width: expected a multiple of response.heads={self.heads}, got {self.width}.")
+        check_range("response.dropout", self.dropout, 0, 0.9)
+        for rate in self.recent:
+            check_range("response.recent", rate, 0, 1, open_low=True)
+        for name in ("mean_strength", "id_strength", "learning_rate"):
+            check_range(f"response.{name}", getattr(self, name), 0, open_low=True)
+        check_range("response.weight_decay", self.weight_decay, 0)
+        check_range("response.holdout", self.holdout, 0.01, 0.5)
