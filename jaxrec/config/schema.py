@@ -1,8 +1,8 @@
 """The whole recipe: one frozen dataclass a section, one default a value.
 
 `jaxrec/config/load.py` fills these from YAML and `section.key=value` overrides; ranges are checked when a section is
-built, so a configuration that exists is valid. Sections live beside this file by subject: data, learners, each kind of users.
-Nothing here imports JAX.
+built, so a configuration that exists is valid. Sections live beside this file by subject: data, learners,
+each kind of users. Nothing here imports JAX.
 """
 
 import dataclasses
