@@ -35,6 +35,7 @@ class Encoder:
     """A language model that turns texts into vectors; its functions are pure, `params` is their argument."""
 
     name: str
+    folder: Path  # that it was read from
     config: Architecture
     params: Params  # nested dict, float32; layers stacked on the leading axis
     apply: Apply  # params, ids [B, T] int32, mask [B, T] int32 (1: token, 0: padding) -> hidden [B, T, E]
@@ -89,6 +90,7 @@ def load_encoder(
     params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config)
     return Encoder(
         name=str(name),
+        folder=root,
         config=config,
         params=params | ({"heads": modules.heads} if modules.heads else {}),
         apply=make_apply(module),
