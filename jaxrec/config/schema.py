@@ -11,6 +11,7 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
 from jaxrec.config.learners import DqnConfig, PpoConfig
 from jaxrec.config.section import section
+from jaxrec.config.tune import TuneConfig
 from jaxrec.config.users import (
     FullMatrixConfig,
     InterestEvolutionConfig,
@@ -96,6 +97,7 @@ class Config:
     seed: int = 0  # everything random follows from it
     data: DataConfig | None = None  # environments without a log need none
     encoder: EncoderConfig = EncoderConfig()
+    tune: TuneConfig = TuneConfig()  # of the encoder on the log, by `jaxrec tune`
     response: ResponseConfig = ResponseConfig()  # users fitted to the log
     env: (
         InterestEvolutionConfig

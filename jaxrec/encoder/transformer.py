@@ -71,6 +71,7 @@ class Layer(nn.Module):
 
     config: Architecture
     dtype: Any
+    dropout: float = 0.0
 
     def dense(self, features: int, bias: bool, name: str) -> nn.Dense:
         """A product with weights in `dtype`; float32 means it on every device, where the default may be lower."""
@@ -111,14 +112,19 @@ class Layer(nn.Module):
         if shared.structure is not None:
             biases += (_of_kind(shared.structure, kind),)
         mixed = attention(query, key, value, biases, _precision(self.dtype))
-        return self.dense(config.hidden_size, config.output_bias, "attention_output")(mixed).astype(jnp.float32)
+        return self._drop(self.dense(config.hidden_size, config.output_bias, "attention_output")(mixed))
 
     def _transform(self, x: Array) -> Array:
         config = self.config
         wide = functools.partial(self.dense, config.intermediate_size, config.mlp_bias)
         act = ACTIVATIONS[config.hidden_act]
         inner = act(wide("mlp_gate")(x)) * wide("mlp_in")(x) if config.gated_mlp else act(wide("mlp_in")(x))
-        return self.dense(config.hidden_size, config.mlp_bias, "mlp_out")(inner).astype(jnp.float32)
+        return self._drop(self.dense(config.hidden_size, config.mlp_bias, "mlp_out")(inner))
+
+    def _drop(self, x: Array) -> Array:
+        """Give float32, while training with dropout."""
+        x = x.astype(jnp.float32)
+        return nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x) if self.dropout else x
 
 
 def _precision(dtype: Any) -> lax.Precision | None:
@@ -132,12 +138,14 @@ def _of_kind(table: Array, kind: Array) -> Array:
 class Transformer(nn.Module):
     """The encoder without heads; `dtype` is that of the products with weights, all else is float32.
 
-    Layers are scanned: parameters are stacked [layers, ...] and compile time does not grow with depth.
+    Layers are scanned: parameters are stacked [layers, ...] and compile time does not grow with depth. `dropout` is of
+    what a sublayer adds, where a "dropout" key is given.
     """
 
     config: Architecture
     dtype: Any = jnp.float32
     remat: Literal["none", "dots", "full"] = "none"
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, ids: Array, mask: Array) -> Array:
@@ -155,12 +163,12 @@ class Transformer(nn.Module):
         layers = nn.scan(
             layer,
             variable_axes={"params": 0},
-            split_rngs={"params": True},
+            split_rngs={"params": True, "dropout": True},
             in_axes=(0, same),
             length=config.num_hidden_layers,
         )
         shared = self._shared(kinds, mask)
-        x = layers(config, self.dtype, name="layers")(self._embed(ids, mask), (rows, normed), shared)[0]
+        x = layers(config, self.dtype, self.dropout, name="layers")(self._embed(ids, mask), (rows, normed), shared)[0]
         return Norm(config, name="final_norm")(x) if config.final_norm else x
 
     def _embed(self, ids: Array, mask: Array) -> Array:

@@ -24,6 +24,8 @@ from jaxrec.storage.files import remove_unfinished, write_text
 class RunFolder:
     """Paths and append-only files of one run."""
 
+    made_by = "train"
+
     def __init__(self, path: str | Path):
         """Point at `path`; nothing is read or written yet."""
         self.path = Path(path)
@@ -53,7 +55,9 @@ class RunFolder:
         """Point at an existing run."""
         run = cls(path)
         if not run.config.is_file():
-            raise InputError(f"{run.path}: not a run folder (config.yaml is missing); `jaxrec train` makes one.")
+            raise InputError(
+                f"{run.path}: not a run folder ({run.config.name} is missing); `jaxrec {run.made_by}` makes one."
+            )
         return run
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -80,6 +84,28 @@ class RunFolder:
                 line = _line(row)
             kept.append(line)
         write_text(self.metrics, "".join(kept))
+
+
+class TuneFolder(RunFolder):
+    """The folder of `jaxrec tune`; its recipe has another name, so that nobody takes it for a run with a policy.
+
+    tune.yaml       the recipe as resolved
+    metrics.jsonl   a row a step
+    checkpoints/    the latest and the best state
+    encoder/        the best encoder, as transformers reads it
+    adapters/       the same as adapters, as PEFT reads them (tune.mode: lora)
+    tuning.json     the account: test metrics before and after, sizes, digests of the weights
+    """
+
+    made_by = "tune"
+
+    def __init__(self, path: str | Path):
+        """Point at `path`; nothing is read or written yet."""
+        super().__init__(path)
+        self.config = self.path / "tune.yaml"
+        self.encoder = self.path / "encoder"
+        self.adapters = self.path / "adapters"
+        self.account = self.path / "tuning.json"
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
