@@ -11,22 +11,21 @@ import numpy as np
 import jaxrec
 from jaxrec.checks import InputError, check_name
 from jaxrec.cli import experiment, runtime
+from jaxrec.cli.tune_judge import Judge
 from jaxrec.config.load import load_config, to_dict, to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.data.item_text import texts_without
 from jaxrec.data.pseudonyms import check_key_outside
-from jaxrec.encoder import Encoder, embed_texts, open_encoder, save_encoder
+from jaxrec.encoder import Encoder, open_encoder, save_encoder
 from jaxrec.encoder.adapt import save_adapters
-from jaxrec.encoder.embed import spread, weights_digest
-from jaxrec.encoder.encode_ids import encode_ids
-from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
+from jaxrec.encoder.embed import weights_digest
 from jaxrec.sharding.mesh import DATA, make_mesh
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import TuneFolder
 from jaxrec.supervised.pairs import PairData, co_liked, make_pair_data
 from jaxrec.supervised.tune import make_tuning
-from jaxrec.supervised.tune_loop import Evaluate, Tuned
+from jaxrec.supervised.tune_loop import Tuned
 from jaxrec.supervised.tune_loop import tune as run_loop
 from jaxrec.types import Params
 
@@ -47,20 +46,22 @@ def tune(config_path: str, overrides: list[str], run_path: str | None, resume: b
     runtime.prepare()
     print(f"run {run.path} on {runtime.describe_devices()}")
     corpus = experiment.read_corpus(config)
+    if config.encoder.weights != "float32":
+        raise InputError(f"encoder.weights: {config.encoder.weights} cannot be tuned; set it to float32 here.")
     enc = open_encoder(config.encoder)
     pairs = make_pairs(config, corpus, enc)
-    before = judge(config, corpus, enc)
+    judge = Judge(config, corpus, enc)
+    before = judge.test(enc.params)
     tuning = make_tuning(enc, config.tune, config.encoder.dtype, mesh if mesh.size > 1 else None)
     sizes = {"trained": _size(jax.eval_shape(tuning.init, jax.random.key(0)).trained), "all": _size(enc.params)}
     print(f"  {len(pairs.pairs):,} pairs; {sizes['trained']:,} of {sizes['all']:,} parameters are tuned")
-    evaluate = make_evaluate(config, corpus, enc)
     key = experiment.stream(config, "tune")
-    tuned = run_loop(tuning, pairs, run, config.tune, key, evaluate, config.train.devices)
+    tuned = run_loop(tuning, pairs, run, config.tune, key, judge.validation, config.train.devices)
     result = dataclasses.replace(enc, params=jax.tree.map(np.asarray, tuned.weights))
     save_encoder(result, run.encoder)
     if config.tune.mode == "lora":
         save_adapters(enc, tuned.trained, config.tune.rank, config.tune.alpha, run.adapters)
-    after = judge(config, corpus, open_encoder(dataclasses.replace(config.encoder, model=str(run.encoder))))
+    after = judge.test(result.params)
     seconds = time.perf_counter() - started
     write_json(run.account, describe(tuned, sizes, len(pairs.pairs), (enc, result), (before, after), seconds))
     report(before, after)
@@ -104,27 +105,6 @@ def make_pairs(config: Config, corpus: experiment.Corpus, enc: Encoder) -> PairD
     if config.tune.max_length:
         enc = open_encoder(dataclasses.replace(config.encoder, max_length=config.tune.max_length))
     return make_pair_data(pairs, [enc.tokenize([enc.prompt + text for text in some]) for some in texts])
-
-
-def make_evaluate(config: Config, corpus: experiment.Corpus, enc: Encoder) -> Evaluate:
-    """NDCG@10 on the validation rows of some users; the catalogue is tokenised once."""
-    ids = enc.tokenize([enc.prompt + text for text in corpus.dataset.catalogue.texts])
-    split = validation_of(corpus.split, config.tune.evaluate_users, config.seed)
-    normal = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
-
-    def evaluate(weights: Params) -> tuple[float, np.ndarray]:
-        now, mesh = spread(dataclasses.replace(normal, params=weights))
-        vectors = encode_ids(now, ids, config.encoder.batch_tokens, lambda *_: None, mesh=mesh)
-        return retrieval_metrics(vectors, split, (10,))["ndcg@10"], vectors
-
-    return evaluate
-
-
-def judge(config: Config, corpus: experiment.Corpus, enc: Encoder) -> dict[str, float]:
-    """Ranking metrics of the encoder alone on the test rows of all users."""
-    cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
-    vectors = embed_texts(enc, corpus.dataset.catalogue.texts, config.encoder.batch_tokens, cache)
-    return retrieval_metrics(vectors, corpus.split, config.evaluate.cutoffs)
 
 
 def describe(

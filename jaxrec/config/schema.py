@@ -31,6 +31,7 @@ class EncoderConfig:
     max_length: int = 128  # tokens; longer texts are cut
     batch_tokens: int = 8192  # tokens a batch, padding included
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
+    weights: Literal["float32", "int8"] = "float32"  # as kept in memory; int8 is rounded when read
     pooling: Literal["", "mean", "cls", "lasttoken", "max", "weightedmean", "mean_sqrt_len_tokens"] = (
         ""  # empty: its own
     )

@@ -39,7 +39,8 @@ def with_adapters(module: nn.Module, rank: int, alpha: float, kernels: Sequence[
             "tune.mode: lora needs qwix; install it with `pip install qwix`, or set mode to full."
         ) from None
     path = rf"layers/({'|'.join(kernels)})"
-    return qwix.apply_lora_to_model(module, qwix.LoraProvider(module_path=path, rank=rank, alpha=alpha))
+    provider = qwix.LoraProvider(module_path=path, rank=rank, alpha=alpha)
+    return qwix.apply_lora_to_model(module, provider)  # type: ignore[return-value]
 
 
 def new_adapters(module: nn.Module, key: Array) -> Params:
@@ -48,7 +49,7 @@ def new_adapters(module: nn.Module, key: Array) -> Params:
     def init(key: Array) -> dict[str, Array]:
         with jax.numpy_dtype_promotion("standard"):
             params = module.init(key, jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), jnp.int32))["params"]
-        flat: Mapping = flatten_dict(params, sep="/")
+        flat: Any = flatten_dict(params, sep="/")
         return {path: x for path, x in flat.items() if path.endswith((A, B))}
 
     return unflatten_dict(compiled(init)(key), sep="/")
@@ -61,7 +62,8 @@ def joined(params: Params, other: Params) -> Params:
 
 def merged(params: Params, adapters: Params, scale: float) -> Params:
     """Plain weights: kernel + scale * A B."""
-    flat, low = flatten_dict(params, sep="/"), flatten_dict(adapters, sep="/")
+    flat: Any = flatten_dict(params, sep="/")
+    low: Any = flatten_dict(adapters, sep="/")
     new = dict(flat)
     for path, a in low.items():
         if path.endswith(A):
@@ -78,7 +80,7 @@ def save_adapters(enc: Encoder, adapters: Params, rank: int, alpha: float, folde
     """
     modules = read_modules(enc.folder)
     family, _ = read_architecture(modules.folder / "config.json")
-    low: Mapping = flatten_dict(adapters, sep="/")
+    low: Any = flatten_dict(adapters, sep="/")
     fused: dict[str, list[Rule]] = {}
     for rule in key_table(family, enc.config).rules:
         if rule.path.endswith("/kernel"):

@@ -19,6 +19,7 @@ from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.config_json import read_architecture
 from jaxrec.encoder.families import key_table
 from jaxrec.encoder.folder import find_model
+from jaxrec.encoder.int8 import quantised
 from jaxrec.encoder.modules import Modules, read_modules, read_prompts
 from jaxrec.encoder.pool import Pooling
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
@@ -27,6 +28,7 @@ from jaxrec.encoder.weights import read_params, weight_files
 from jaxrec.types import Array, Params
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+WEIGHTS = ("float32", "int8")
 Apply = Callable[[Params, Array, Array], Array]
 
 
@@ -63,6 +65,7 @@ def load_encoder(
     prompt_name: str = "",
     bidirectional: bool = False,
     remat: str = "none",
+    weights: str = "float32",
 ) -> Encoder:
     """Load a model by folder or name; `dtype` (float32, bfloat16) is that of the matrix products.
 
@@ -72,10 +75,12 @@ def load_encoder(
     `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, a text put before every
     text, replace what the model says; `prompt_name` picks one of its own prompts. `dimensions` keeps the leading
     channels of a vector. `bidirectional` lets the tokens of a decoder see those behind them. `remat` (none, dots,
-    full) is how little a gradient keeps of each layer.
+    full) is how little a gradient keeps of each layer. `weights` (float32, int8) is how kernels and words are kept:
+    int8 takes a quarter of the memory and has no gradient.
     """
     check_name("dtype", dtype, DTYPES)
     check_name("remat", remat, REMAT)
+    check_name("weights", weights, WEIGHTS)
     root = find_model(str(name))
     modules = read_modules(root)
     family, config = read_architecture(modules.folder / "config.json")
@@ -88,6 +93,8 @@ def load_encoder(
     module = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
     params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config)
+    if weights == "int8":
+        module, params = module.clone(int8=True), quantised(params)
     return Encoder(
         name=str(name),
         folder=root,
@@ -105,7 +112,7 @@ def load_encoder(
 
 def open_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a recipe describes."""
-    names = ("max_length", "dtype", "pooling", "dimensions", "prompt", "prompt_name", "bidirectional")
+    names = ("max_length", "dtype", "pooling", "dimensions", "prompt", "prompt_name", "bidirectional", "weights")
     return load_encoder(config.model, **{name: getattr(config, name) for name in names})
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
+from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.config_json import read_architecture
 from jaxrec.encoder.families import key_table
@@ -32,6 +33,8 @@ def save_encoder(enc: Encoder, folder: str | Path) -> None:
     other settings that were given when loading are not part of the folder; give them again. An existing folder is
     replaced whole.
     """
+    if enc.params["words"]["embedding"].dtype == np.int8:
+        raise InputError(f"{folder}: weights in int8 are not saved; load them as float32.")
     modules = read_modules(enc.folder)
     inner = modules.folder.relative_to(enc.folder)
     with atomic_path(Path(folder)) as temporary:
@@ -52,7 +55,7 @@ def save_encoder(enc: Encoder, folder: str | Path) -> None:
 
 def stored_tensors(params: Params, table: KeyTable, config: Architecture) -> dict[str, np.ndarray]:
     """Tensors under the names of a family, without prefix: the inverse of `read_params`."""
-    flat: Mapping = flatten_dict(params, sep="/")
+    flat: Any = flatten_dict(params, sep="/")
     parts: dict[str, dict[int, np.ndarray]] = {}
     transposed = {}
     for name, (rule, layer) in table.places(config, flat):

@@ -12,6 +12,7 @@ from jax import lax
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.attention import attention, split_heads
+from jaxrec.encoder.int8 import Int8Dense, Int8Embed
 from jaxrec.encoder.positions import MASKED, relative_bucket, rotary_table, rotate, token_positions, visibility
 from jaxrec.types import Array
 
@@ -72,10 +73,12 @@ class Layer(nn.Module):
     config: Architecture
     dtype: Any
     dropout: float = 0.0
+    int8: bool = False
 
-    def dense(self, features: int, bias: bool, name: str) -> nn.Dense:
+    def dense(self, features: int, bias: bool, name: str) -> nn.Module:
         """A product with weights in `dtype`; float32 means it on every device, where the default may be lower."""
-        return nn.Dense(features, bias, dtype=self.dtype, precision=_precision(self.dtype), name=name)
+        kind = Int8Dense if self.int8 else nn.Dense
+        return kind(features, bias, dtype=self.dtype, precision=_precision(self.dtype), name=name)
 
     @nn.compact
     def __call__(self, x: Array, layer: tuple[Array, Array], shared: Shared) -> tuple[Array, None]:
@@ -146,6 +149,7 @@ class Transformer(nn.Module):
     dtype: Any = jnp.float32
     remat: Literal["none", "dots", "full"] = "none"
     dropout: float = 0.0
+    int8: bool = False  # weights as `jaxrec.encoder.int8.quantised` gives them
 
     @nn.compact
     def __call__(self, ids: Array, mask: Array) -> Array:
@@ -168,13 +172,16 @@ class Transformer(nn.Module):
             length=config.num_hidden_layers,
         )
         shared = self._shared(kinds, mask)
-        x = layers(config, self.dtype, self.dropout, name="layers")(self._embed(ids, mask), (rows, normed), shared)[0]
+        x = layers(config, self.dtype, self.dropout, self.int8, name="layers")(
+            self._embed(ids, mask), (rows, normed), shared
+        )[0]
         return Norm(config, name="final_norm")(x) if config.final_norm else x
 
     def _embed(self, ids: Array, mask: Array) -> Array:
         config = self.config
         embed = functools.partial(nn.Embed, features=config.hidden_size)
-        x = embed(config.vocab_size, name="words")(ids) * config.embedding_scale
+        words = Int8Embed(config.vocab_size, config.hidden_size, name="words") if self.int8 else None
+        x = (words or embed(config.vocab_size, name="words"))(ids) * config.embedding_scale
         if config.learned_positions:
             places = token_positions(mask) + config.position_offset
             x = x + embed(config.max_position_embeddings, name="positions")(places)

@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jaxrec.checks import InputError
 from jaxrec.storage.files import remove_unfinished, write_text
@@ -39,7 +39,7 @@ class RunFolder:
         self.evaluation = self.path / "evaluation.json"
 
     @classmethod
-    def create(cls, path: str | Path, config_yaml: str) -> "RunFolder":
+    def create(cls, path: str | Path, config_yaml: str) -> Self:
         """Begin a run; refuses a folder that holds more than the config of a run that failed at once."""
         run = cls(path)
         if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {run.config.name}):
@@ -51,7 +51,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> "RunFolder":
+    def open(cls, path: str | Path) -> Self:
         """Point at an existing run."""
         run = cls(path)
         if not run.config.is_file():

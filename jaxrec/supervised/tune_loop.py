@@ -17,7 +17,7 @@ from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.pairs import PairData
-from jaxrec.supervised.tune import Tuning, TuneState
+from jaxrec.supervised.tune import TuneState, Tuning
 from jaxrec.types import Array, Params
 
 SCORE = "validation_ndcg@10"  # of the rows whose weights were judged
