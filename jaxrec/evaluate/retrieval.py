@@ -39,5 +39,5 @@ def validation_of(split: Split, users: int, seed: int) -> Split:
 def _scores(table: Array, obs: Observation) -> Array:
     items = obs.history_items
     assert items is not None
-    rows = table[jnp.maximum(items, 0)] * (items != PADDING)[..., None]
+    rows = jnp.where((items != PADDING)[..., None], table[jnp.maximum(items, 0)], 0.0)
     return jnp.matmul(unit_length(rows.sum(axis=-2)), table.T, precision=lax.Precision.HIGHEST)

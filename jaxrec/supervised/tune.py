@@ -73,7 +73,7 @@ def make_tuning(enc: Encoder, config: TuneConfig, dtype: str, mesh: Mesh | None 
         (_, metrics), grad = slope(state.trained, frozen, (texts, items), data, table, key_dropout)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
             updates, opt_state = optimiser.update(grad, state.opt_state, state.trained)
-        metrics |= {"gradient_norm": optax.global_norm(grad)}
+        metrics |= {"gradient_norm": optax.tree.norm(grad)}
         return TuneState(optax.apply_updates(state.trained, updates), opt_state, key, state.step + 1), metrics
 
     def weights(frozen: Params, trained: Params) -> Params:
