@@ -86,11 +86,11 @@ def build_catalogue(
 def texts_without(catalogue: Catalogue, template: str, field: str) -> list[str]:
     """Give the texts of `template` without a column and the words before it; where nothing is left, the whole text."""
     parts = [(literal, name) for literal, name in placeholders(template) if name != field]
-    rows = zip(*catalogue.fields.values(), strict=True)
-    shorter = [_render(parts, dict(zip(catalogue.fields, cells, strict=True))) for cells in rows]
-    return [
-        text if any(c.isalnum() for c in text) else whole for text, whole in zip(shorter, catalogue.texts, strict=True)
-    ]
+    texts = []
+    for whole, cells in zip(catalogue.texts, zip(*catalogue.fields.values(), strict=True), strict=True):
+        left = {name: cell for name, cell in zip(catalogue.fields, cells, strict=True) if name != field and cell}
+        texts.append(_render(parts, left).lstrip(" ,.;:") if left else whole)
+    return texts
 
 
 def _cells(items: ItemTable, row: int | None, title: str, reviews: str | None) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`jaxrec tune` on the generated log with the tiny encoder."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 import jaxrec
 from jaxrec.cli import main
+from jaxrec.cli.tune_judge import Judge
 from jaxrec.config.schema import EncoderConfig
 from tests.recipes import TINY
 
@@ -46,23 +46,27 @@ def test_a_folder_with_the_encoder_and_an_account_comes_out(tuned: Path) -> None
     assert vectors(tuned / "encoder").shape == (2, 32)
 
 
-def test_a_run_that_was_cut_off_ends_as_if_it_never_was(tuned: Path, recipe: Path, tmp_path: Path, capsys) -> None:
-    run = Path(shutil.copytree(tuned, tmp_path / "tuned"))
-    for path in (run / "checkpoints").iterdir():
-        if path.name == "8":
-            shutil.rmtree(path)
-    if not any(path.name == "4" for path in (run / "checkpoints").iterdir()):
-        pytest.skip("the best step was neither 0 nor 4, so that step 4 is not kept")
-    shutil.rmtree(run / "encoder")
-    assert main(["tune", str(run / "tune.yaml"), "--run", str(run), "--resume"]) == 0
-    assert (run / "metrics.jsonl").read_bytes() == (tuned / "metrics.jsonl").read_bytes()
-    names = "encoder/model.safetensors"
-    assert (run / names).read_bytes() == (tuned / names).read_bytes()
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tuned: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    run, judged, validation = tmp_path / "stopped", [], Judge.validation
+
+    def stopping(judge: Judge, weights):
+        judged.append(1)
+        if len(judged) == 3:  # at step 8, behind the checkpoint of step 4
+            raise KeyboardInterrupt
+        return validation(judge, weights)
+
+    monkeypatch.setattr(Judge, "validation", stopping)
+    words = ["tune", str(tuned / "tune.yaml"), "--run", str(run)]
+    assert main(words) == 130 and not (run / "encoder").exists()
+    assert main(words) == 2 and "add --resume to continue it" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 0
+    for name in ("metrics.jsonl", "encoder/model.safetensors"):
+        assert (run / name).read_bytes() == (tuned / name).read_bytes()
 
 
 def test_adapters_are_written_beside_the_merged_encoder(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "lora"
-    words = ["tune.mode=lora", "tune.rank=2", "tune.kernels=[query, value]", "tune.learning_rate=3e-2"]
+    words = ["tune.mode=lora", "tune.rank=2", "tune.kernels=[query, value]", "tune.learning_rate=3e-3"]
     assert main(["tune", str(recipe), *SMALL, *words, "--run", str(run)]) == 0
     account = json.loads((run / "tuning.json").read_text())
     assert account["parameters"]["trained"] == 2 * 4 * 2 * (32 + 32)
@@ -77,7 +81,7 @@ def test_adapters_are_written_beside_the_merged_encoder(recipe: Path, tmp_path: 
         (["tune.steps=5"], "tune.steps: expected a multiple of tune.steps_per_call=10, got 5"),
         (["tune.kernels=[querry]"], "tune.kernels: no 'querry'; did you mean 'query'"),
         (["tune.feedback=likes"], "tune.feedback: no 'likes'; did you mean 'liked'"),
-        (["tune.field_dropout=0.1", "data.text={title}"], "tune.field_dropout: '{title}' has one field"),
+        (["tune.field_dropout=0.1", "data.text='{title}'"], "tune.field_dropout: '{title}' has one field"),
         (["encoder.weights=int8"], "encoder.weights: int8 cannot be tuned"),
     ],
 )
