@@ -40,6 +40,14 @@ example:
 
 A stopped command goes on where it stopped. key=value are fields of `encoder:` in a recipe; rows are of unit length.
 """
+TUNE_EXAMPLE = """\
+example:
+  jaxrec tune configs/tune_beauty.yaml --run runs/tuned
+  jaxrec tune my.yaml tune.mode=lora tune.learning_rate=1e-3 --run runs/lora
+  jaxrec train my.yaml encoder.model=runs/tuned/encoder
+
+A stopped command goes on from its latest evaluation with --resume.
+"""
 INSPECT_EXAMPLE = """\
 example:
   jaxrec inspect runs/demo
@@ -142,6 +150,12 @@ def make_parser() -> argparse.ArgumentParser:
     embed.add_argument("--prompt", metavar="TEXT", help="put before every text, as 'query: '")
     embed.add_argument("--ids", metavar="NAME", default="", help="column to keep beside the vectors (.parquet)")
 
+    tune = _command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, _tune)
+    tune.add_argument("config", metavar="CONFIG", help="recipe with a data section")
+    _overrides(tune)
+    tune.add_argument("--run", metavar="DIR", help="folder of the result (default: runs/ and the recipe's name)")
+    tune.add_argument("--resume", action="store_true", help="go on after a stop, from the newest checkpoint")
+
     inspect = _command(commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, _inspect)
     inspect.add_argument("path", metavar="RUN", help="run, policy or simulator folder, at any moment of its making")
     inspect.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -198,6 +212,12 @@ def _embed(options: argparse.Namespace) -> int:
     prompt = [] if options.prompt is None else [f"prompt={json.dumps(options.prompt)}"]
     overrides = [*options.overrides, *prompt]
     return embed(options.model, options.texts, options.output, options.column, options.ids, overrides)
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from jaxrec.cli.tune import tune
+
+    return tune(options.config, options.overrides, options.run, options.resume)
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from jaxrec.config.logged import LoggedConfig, ResponseConfig
 from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
 from jaxrec.config.sardine import SardineConfig
 from jaxrec.config.section import section
+from jaxrec.config.tune import TuneConfig
 
 
 @section
@@ -26,6 +27,7 @@ class EncoderConfig:
     max_length: int = 128  # tokens; longer texts are cut
     batch_tokens: int = 8192  # tokens a batch, padding included
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
+    weights: Literal["float32", "int8"] = "float32"  # as kept in memory; int8 is rounded when read
     pooling: Literal["", "mean", "cls", "lasttoken", "max", "weightedmean", "mean_sqrt_len_tokens"] = (
         ""  # empty: its own
     )
@@ -95,6 +97,7 @@ class Config:
     seed: int = 0  # everything random follows from it
     data: DataConfig | None = None  # environments without a log need none
     encoder: EncoderConfig = EncoderConfig()
+    tune: TuneConfig = TuneConfig()  # of the encoder on the log, by `jaxrec tune`
     response: ResponseConfig = ResponseConfig()  # users fitted to the log
     env: (
         InterestEvolutionConfig

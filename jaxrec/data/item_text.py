@@ -63,9 +63,11 @@ def build_catalogue(
     missing = [item for item in ids_in_log if item not in row_of]
     ids = [items.ids[row] for row in known] + missing
     titles = [items.columns["title"][row] or items.ids[row] for row in known] + missing
-    parts = placeholders(template)
     rows: list[int | None] = [*known, *(None for _ in missing)]
-    texts = [_render(parts, items, *entry) for entry in zip(rows, titles, map(reviews.get, ids), strict=True)]
+    cells = [_cells(items, *entry) for entry in zip(rows, titles, map(reviews.get, ids), strict=True)]
+    parts = placeholders(template)
+    texts = [_render(parts, some) if some else title for some, title in zip(cells, titles, strict=True)]
+    fields = {name: tuple(some.get(name, "") for some in cells) for name in columns_of(template)}
     place = {item: n for n, item in enumerate(ids)}
     account = []
     if len(row_of) < len(items.ids):
@@ -77,16 +79,29 @@ def build_catalogue(
     if len(row_of) > len(known):
         unused = counted(len(row_of) - len(known), "item")
         account.append(f"{items.name}: {unused} without a row in the log left out")
-    return Catalogue(tuple(ids), tuple(titles), tuple(texts)), [place[item] for item in ids_in_log], account
+    catalogue = Catalogue(tuple(ids), tuple(titles), tuple(texts), fields)
+    return catalogue, [place[item] for item in ids_in_log], account
 
 
-def _render(
-    parts: Sequence[tuple[str, str | None]], items: ItemTable, row: int | None, title: str, reviews: str | None
-) -> str:
-    """The template filled in; items without a row in the table and without reviews read as their title."""
+def texts_without(catalogue: Catalogue, template: str, field: str) -> list[str]:
+    """Give the texts of `template` without a column and the words before it; where nothing is left, the whole text."""
+    parts = [(literal, name) for literal, name in placeholders(template) if name != field]
+    texts = []
+    for whole, cells in zip(catalogue.texts, zip(*catalogue.fields.values(), strict=True), strict=True):
+        left = {name: cell for name, cell in zip(catalogue.fields, cells, strict=True) if name != field and cell}
+        texts.append(_render(parts, left).lstrip(" ,.;:") if left else whole)
+    return texts
+
+
+def _cells(items: ItemTable, row: int | None, title: str, reviews: str | None) -> dict[str, str]:
+    """What a template's columns are of one item; nothing for items without a row in the table and without reviews."""
     if row is None and not reviews:
-        return title
+        return {}
     cells = {} if row is None else {name: column[row] for name, column in items.columns.items()}
-    cells |= {"title": title} if reviews is None else {"title": title, REVIEWS: reviews}
+    return cells | ({"title": title} if reviews is None else {"title": title, REVIEWS: reviews})
+
+
+def _render(parts: Sequence[tuple[str, str | None]], cells: Mapping[str, str]) -> str:
+    """The template filled in."""
     text = "".join(literal + ("" if field is None else cells.get(field, "")) for literal, field in parts)
     return " ".join(text.split())

@@ -1,6 +1,7 @@
 """The log, the catalogue and what is split from them, as plain numpy arrays."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class Catalogue:
     ids: tuple[str, ...]  # as in the log
     titles: tuple[str, ...]
     texts: tuple[str, ...]
+    fields: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # columns that the texts are of
 
     def __len__(self) -> int:
         return len(self.ids)

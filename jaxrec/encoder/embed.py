@@ -71,12 +71,16 @@ def accelerators() -> Mesh | None:
     return None if jax.default_backend() == "cpu" or jax.device_count() == 1 else make_mesh()
 
 
+def spread(enc: Encoder) -> tuple[Encoder, Mesh | None]:
+    """The encoder with its parameters on all `accelerators`, and their mesh."""
+    mesh = accelerators()
+    return (enc if mesh is None else dataclasses.replace(enc, params=lay_out(enc.params, enc.config, mesh))), mesh
+
+
 def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.ndarray:
     if not texts:
         return np.zeros((0, enc.width), np.float32)
-    mesh = accelerators()
-    if mesh is not None:
-        enc = dataclasses.replace(enc, params=lay_out(enc.params, enc.config, mesh))
+    enc, mesh = spread(enc)
     with track(label, len(texts)) as advance:
         return encode_ids(enc, enc.tokenize(texts), batch_tokens, advance, mesh=mesh)
 

@@ -20,6 +20,7 @@ from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.config_json import read_architecture
 from jaxrec.encoder.families import key_table
 from jaxrec.encoder.folder import find_model
+from jaxrec.encoder.int8 import quantised
 from jaxrec.encoder.layout import lay_out, sharding_of
 from jaxrec.encoder.modules import Modules, read_modules, read_prompts
 from jaxrec.encoder.pool import Pooling
@@ -29,6 +30,7 @@ from jaxrec.encoder.weights import read_params, weight_files
 from jaxrec.types import Array, Params
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+WEIGHTS = ("float32", "int8")
 Apply = Callable[[Params, Array, Array], Array]
 
 
@@ -37,6 +39,7 @@ class Encoder:
     """A language model that turns texts into vectors; its functions are pure, `params` is their argument."""
 
     name: str
+    folder: Path  # that it was read from
     config: Architecture
     params: Params  # nested dict, float32; layers stacked on the leading axis
     apply: Apply  # params, ids [B, T] int32, mask [B, T] int32 (1: token, 0: padding) -> hidden [B, T, E]
@@ -64,6 +67,7 @@ def load_encoder(
     prompt_name: str = "",
     bidirectional: bool = False,
     remat: Literal["none", "dots", "full"] = "none",
+    weights: Literal["float32", "int8"] = "float32",
     mesh: Mesh | None = None,
 ) -> Encoder:
     """Load a model by folder or name; `dtype` (float32, bfloat16) is that of the matrix products.
@@ -74,11 +78,13 @@ def load_encoder(
     `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, a text put before every
     text, replace what the model says; `prompt_name` picks one of its own prompts. `dimensions` keeps the leading
     channels of a vector. `bidirectional` lets the tokens of a decoder see those behind them. `remat` (none, dots,
-    full) is how little a gradient keeps of each layer. With a `mesh` every device reads its own part of the weights
+    full) is how little a gradient keeps of each layer. `weights` (float32, int8) is how kernels and words are kept:
+    int8 takes a quarter of the memory and has no gradient. With a `mesh` every device reads its own part of the weights
     (`jaxrec.encoder.layout`); without it all are on the default device.
     """
     check_name("dtype", dtype, DTYPES)
     check_name("remat", remat, REMAT)
+    check_name("weights", weights, WEIGHTS)
     root = find_model(str(name))
     modules = read_modules(root)
     family, config = read_architecture(modules.folder / "config.json")
@@ -92,12 +98,16 @@ def load_encoder(
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
     layout = None if mesh is None else functools.partial(sharding_of, config=config, mesh=mesh)
     params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config, layout)
+    if weights == "int8":
+        module, params = module.clone(int8=True), quantised(params)
+    params |= {"heads": modules.heads} if modules.heads else {}
     if mesh is not None:
-        modules = modules._replace(heads=lay_out(modules.heads, config, mesh))
+        params = lay_out(params, config, mesh)  # what is there already stays
     return Encoder(
         name=str(name),
+        folder=root,
         config=config,
-        params=params | ({"heads": modules.heads} if modules.heads else {}),
+        params=params,
         apply=make_apply(module),
         pool=_make_pool(root, modules, config, pooling, dimensions),
         tokenize=make_tokenize(tokenizer, modules.folder, config.vocab_size),
@@ -110,7 +120,7 @@ def load_encoder(
 
 def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:
     """Load the encoder that a recipe describes."""
-    names = ("max_length", "dtype", "pooling", "dimensions", "prompt", "prompt_name", "bidirectional")
+    names = ("max_length", "dtype", "pooling", "dimensions", "prompt", "prompt_name", "bidirectional", "weights")
     return load_encoder(config.model, mesh=mesh, **{name: getattr(config, name) for name in names})
 
 

@@ -28,6 +28,7 @@ class Modules(NamedTuple):
     folder: Path  # of the transformer
     pooling: Pooling
     heads: Params  # weights of the dense heads, by number
+    head_folders: tuple[Path, ...] = ()  # in the same order
 
 
 def read_modules(root: Path) -> Modules:
@@ -35,7 +36,7 @@ def read_modules(root: Path) -> Modules:
     path = root / "modules.json"
     if not path.is_file():
         return Modules(root, Pooling(), {})
-    folder, mode, normalise, heads, weights = root, "mean", False, [], {}
+    folder, mode, normalise, heads, weights, places = root, "mean", False, [], {}, []
     for module in read_json(path, list):
         if not isinstance(module, dict) or not all(isinstance(module.get(k), str) for k in ("type", "path")):
             raise InputError(f"{path}: expected objects with strings 'type' and 'path', got {module!r:.60}.")
@@ -50,9 +51,10 @@ def read_modules(root: Path) -> Modules:
         elif kind == "Dense":
             weights[str(len(heads))], head = _read_head(place)
             heads.append(head)
+            places.append(place)
         else:
             normalise = True
-    return Modules(folder, Pooling(mode, normalise, tuple(heads)), weights)
+    return Modules(folder, Pooling(mode, normalise, tuple(heads)), weights, tuple(places))
 
 
 def read_prompts(root: Path) -> tuple[dict[str, str], str]:

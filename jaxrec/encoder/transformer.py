@@ -12,6 +12,7 @@ from jax import lax
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.attention import attention, split_heads
+from jaxrec.encoder.int8 import Int8Dense, Int8Embed
 from jaxrec.encoder.positions import MASKED, relative_bucket, rotary_table, rotate, token_positions, visibility
 from jaxrec.types import Array
 
@@ -71,10 +72,13 @@ class Layer(nn.Module):
 
     config: Architecture
     dtype: Any
+    dropout: float = 0.0
+    int8: bool = False
 
-    def dense(self, features: int, bias: bool, name: str) -> nn.Dense:
+    def dense(self, features: int, bias: bool, name: str) -> nn.Module:
         """A product with weights in `dtype`; float32 means it on every device, where the default may be lower."""
-        return nn.Dense(features, bias, dtype=self.dtype, precision=_precision(self.dtype), name=name)
+        kind = Int8Dense if self.int8 else nn.Dense
+        return kind(features, bias, dtype=self.dtype, precision=_precision(self.dtype), name=name)
 
     @nn.compact
     def __call__(self, x: Array, layer: tuple[Array, Array], shared: Shared) -> tuple[Array, None]:
@@ -111,14 +115,19 @@ class Layer(nn.Module):
         if shared.structure is not None:
             biases += (_of_kind(shared.structure, kind),)
         mixed = attention(query, key, value, biases, _precision(self.dtype))
-        return self.dense(config.hidden_size, config.output_bias, "attention_output")(mixed).astype(jnp.float32)
+        return self._drop(self.dense(config.hidden_size, config.output_bias, "attention_output")(mixed))
 
     def _transform(self, x: Array) -> Array:
         config = self.config
         wide = functools.partial(self.dense, config.intermediate_size, config.mlp_bias)
         act = ACTIVATIONS[config.hidden_act]
         inner = act(wide("mlp_gate")(x)) * wide("mlp_in")(x) if config.gated_mlp else act(wide("mlp_in")(x))
-        return self.dense(config.hidden_size, config.mlp_bias, "mlp_out")(inner).astype(jnp.float32)
+        return self._drop(self.dense(config.hidden_size, config.mlp_bias, "mlp_out")(inner))
+
+    def _drop(self, x: Array) -> Array:
+        """Give float32, while training with dropout."""
+        x = x.astype(jnp.float32)
+        return nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x) if self.dropout else x
 
 
 def _precision(dtype: Any) -> lax.Precision | None:
@@ -132,12 +141,15 @@ def _of_kind(table: Array, kind: Array) -> Array:
 class Transformer(nn.Module):
     """The encoder without heads; `dtype` is that of the products with weights, all else is float32.
 
-    Layers are scanned: parameters are stacked [layers, ...] and compile time does not grow with depth.
+    Layers are scanned: parameters are stacked [layers, ...] and compile time does not grow with depth. `dropout` is of
+    what a sublayer adds, where a "dropout" key is given.
     """
 
     config: Architecture
     dtype: Any = jnp.float32
     remat: Literal["none", "dots", "full"] = "none"
+    dropout: float = 0.0
+    int8: bool = False  # weights as `jaxrec.encoder.int8.quantised` gives them
 
     @nn.compact
     def __call__(self, ids: Array, mask: Array) -> Array:
@@ -155,18 +167,21 @@ class Transformer(nn.Module):
         layers = nn.scan(
             layer,
             variable_axes={"params": 0},
-            split_rngs={"params": True},
+            split_rngs={"params": True, "dropout": True},
             in_axes=in_axes,
             length=config.num_hidden_layers,
         )
         shared = self._shared(kinds, mask)
-        x = layers(config, self.dtype, name="layers")(self._embed(ids, mask), (rows, normed), shared)[0]
+        x = layers(config, self.dtype, self.dropout, self.int8, name="layers")(
+            self._embed(ids, mask), (rows, normed), shared
+        )[0]
         return Norm(config, name="final_norm")(x) if config.final_norm else x
 
     def _embed(self, ids: Array, mask: Array) -> Array:
         config = self.config
         embed = functools.partial(nn.Embed, features=config.hidden_size)
-        x = embed(config.vocab_size, name="words")(ids) * config.embedding_scale
+        words = Int8Embed(config.vocab_size, config.hidden_size, name="words") if self.int8 else None
+        x = (words or embed(config.vocab_size, name="words"))(ids) * config.embedding_scale
         if config.learned_positions:
             places = token_positions(mask) + config.position_offset
             x = x + embed(config.max_position_embeddings, name="positions")(places)

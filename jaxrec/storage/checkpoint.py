@@ -71,6 +71,7 @@ class Checkpoints:
         """Return of the best step; -inf before the first."""
         if self.best is None:
             return -math.inf
+        self._manager.wait_until_finished()  # metrics are read from disk
         metrics = self._manager.metrics(self.best)
         return metrics[METRIC] if metrics else -math.inf
 

@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jaxrec.checks import InputError
 from jaxrec.storage.files import remove_unfinished, write_text
@@ -24,6 +24,8 @@ from jaxrec.storage.files import remove_unfinished, write_text
 
 class RunFolder:
     """Paths and append-only files of one run."""
+
+    made_by = "train"
 
     def __init__(self, path: str | Path):
         """Point at `path`; nothing is read or written yet."""
@@ -39,7 +41,7 @@ class RunFolder:
         self.evaluation_picture = self.path / "evaluation.svg"
 
     @classmethod
-    def create(cls, path: str | Path, config_yaml: str) -> "RunFolder":
+    def create(cls, path: str | Path, config_yaml: str) -> Self:
         """Begin a run; refuses a folder that holds more than the config of a run that failed at once."""
         run = cls(path)
         if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {run.config.name}):
@@ -51,11 +53,13 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> "RunFolder":
+    def open(cls, path: str | Path) -> Self:
         """Point at an existing run."""
         run = cls(path)
         if not run.config.is_file():
-            raise InputError(f"{run.path}: not a run folder (config.yaml is missing); `jaxrec train` makes one.")
+            raise InputError(
+                f"{run.path}: not a run folder ({run.config.name} is missing); `jaxrec {run.made_by}` makes one."
+            )
         return run
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -82,6 +86,28 @@ class RunFolder:
                 line = _line(row)
             kept.append(line)
         write_text(self.metrics, "".join(kept))
+
+
+class TuneFolder(RunFolder):
+    """The folder of `jaxrec tune`; its recipe has another name, so that nobody takes it for a run with a policy.
+
+    tune.yaml       the recipe as resolved
+    metrics.jsonl   a row a step
+    checkpoints/    the latest and the best state
+    encoder/        the best encoder, as transformers reads it
+    adapters/       the same as adapters, as PEFT reads them (tune.mode: lora)
+    tuning.json     the account: test metrics before and after, sizes, digests of the weights
+    """
+
+    made_by = "tune"
+
+    def __init__(self, path: str | Path):
+        """Point at `path`; nothing is read or written yet."""
+        super().__init__(path)
+        self.config = self.path / "tune.yaml"
+        self.encoder = self.path / "encoder"
+        self.adapters = self.path / "adapters"
+        self.account = self.path / "tuning.json"
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

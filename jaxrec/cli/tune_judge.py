@@ -1,0 +1,53 @@
+"""What an encoder alone retrieves while it is tuned: the catalogue is tokenised once."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+
+from jaxrec.cli.experiment import Corpus
+from jaxrec.config.schema import Config
+from jaxrec.encoder import Encoder, embed_texts
+from jaxrec.encoder.embed import spread, weights_digest
+from jaxrec.encoder.encode_ids import encode_ids
+from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
+from jaxrec.types import Params
+
+
+class Judge:
+    """Scores weights of one encoder; vectors [I, E] of the untuned and of the best weights are remembered."""
+
+    def __init__(self, config: Config, corpus: Corpus, enc: Encoder):
+        """Encode by the untuned `enc`, or read what the cache has."""
+        texts = corpus.dataset.catalogue.texts
+        cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
+        self._config, self._split, self._enc = config, corpus.split, enc
+        self._validation = validation_of(corpus.split, config.tune.evaluate_users, config.seed)
+        self._first = weights_digest(enc.params), _unit(embed_texts(enc, texts, config.encoder.batch_tokens, cache))
+        self._best, self._score = self._first, -math.inf
+        self._ids = enc.tokenize([enc.prompt + text for text in texts])
+
+    def validation(self, weights: Params) -> tuple[float, np.ndarray]:
+        """NDCG@10 on the validation rows of some users, and the unit vectors of the catalogue."""
+        digest, vectors = self._encoded(weights)
+        score = retrieval_metrics(vectors, self._validation, (10,))["ndcg@10"]
+        if score > self._score:
+            self._best, self._score = (digest, vectors), score
+        return score, vectors
+
+    def test(self, weights: Params) -> dict[str, float]:
+        """Ranking metrics on the test rows of all users."""
+        return retrieval_metrics(self._encoded(weights)[1], self._split, self._config.evaluate.cutoffs)
+
+    def _encoded(self, weights: Params) -> tuple[str, np.ndarray]:
+        digest = weights_digest(weights)
+        for known in (self._first, self._best):
+            if known[0] == digest:
+                return known
+        enc, mesh = spread(dataclasses.replace(self._enc, params=weights))
+        return digest, _unit(encode_ids(enc, self._ids, self._config.encoder.batch_tokens, lambda *_: None, mesh=mesh))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

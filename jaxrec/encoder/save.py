@@ -1,0 +1,89 @@
+"""An encoder back into the format it came in: a folder that transformers and sentence-transformers read."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+from safetensors.numpy import save_file
+
+from jaxrec.checks import InputError
+from jaxrec.encoder.architecture import Architecture
+from jaxrec.encoder.config_json import read_architecture
+from jaxrec.encoder.families import key_table
+from jaxrec.encoder.folder import read_json
+from jaxrec.encoder.keys import KeyTable
+from jaxrec.encoder.load import Encoder
+from jaxrec.encoder.modules import read_modules
+from jaxrec.storage.files import atomic_path
+from jaxrec.types import Params
+
+WEIGHTS = "model.safetensors"
+_KEPT = {".json", ".txt", ".md", ".model", ".jinja"}  # settings, tokenizers, prompts, licences
+_OTHER = {"onnx", "openvino"}  # the old weights for other programs
+
+
+def save_encoder(enc: Encoder, folder: str | Path) -> None:
+    """Write `enc.params`, float32, with the settings and tokenizer files of the folder they were read from.
+
+    Only what an encoder reads is written: heads of a training task and decoders are left behind. Pooling, prompt and
+    other settings that were given when loading are not part of the folder; give them again. An existing folder is
+    replaced whole.
+    """
+    if enc.params["words"]["embedding"].dtype == np.int8:
+        raise InputError(f"{folder}: weights in int8 are not saved; load them as float32.")
+    modules = read_modules(enc.folder)
+    inner = modules.folder.relative_to(enc.folder)
+    with atomic_path(Path(folder)) as temporary:
+        for path in _settings(enc.folder):
+            target = temporary / path.relative_to(enc.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        _say_float32(temporary / inner / "config.json")
+        family, _ = read_architecture(modules.folder / "config.json")
+        _write(stored_tensors(enc.params, key_table(family, enc.config), enc.config), temporary / inner)
+        for number, head in enumerate(modules.head_folders):
+            weights = enc.params["heads"][str(number)]
+            tensors = {"linear.weight": weights["kernel"].T}
+            if "bias" in weights:
+                tensors["linear.bias"] = weights["bias"]
+            _write(tensors, temporary / head.relative_to(enc.folder))
+
+
+def stored_tensors(params: Params, table: KeyTable, config: Architecture) -> dict[str, np.ndarray]:
+    """Tensors under the names of a family, without prefix: the inverse of `read_params`."""
+    flat: Any = flatten_dict(params, sep="/")
+    parts: dict[str, dict[int, np.ndarray]] = {}
+    transposed = {}
+    for name, (rule, layer) in table.places(config, flat):
+        value = np.asarray(flat[rule.path] if layer is None else flat[rule.path][layer], np.float32)
+        parts.setdefault(name, {})[rule.part] = value
+        transposed[name] = rule.transpose
+    tensors = {name: np.concatenate([some[n] for n in sorted(some)], axis=-1) for name, some in parts.items()}
+    return {name: x.T if transposed[name] else x for name, x in tensors.items()}
+
+
+def _settings(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root)
+        hidden = any(part.startswith(".") or part in _OTHER for part in inside.parts)
+        if path.is_file() and path.suffix in _KEPT and not path.name.endswith(".index.json") and not hidden:
+            yield path
+
+
+def _say_float32(path: Path) -> None:
+    """Programs that load weights in the type that config.json names would round them."""
+    stored = read_json(path)
+    stored |= {name: "float32" for name in ("dtype", "torch_dtype") if name in stored}
+    path.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+
+
+def _write(tensors: Mapping[str, Any], folder: Path) -> None:
+    save_file(
+        {n: np.ascontiguousarray(x, np.float32) for n, x in tensors.items()},
+        folder / WEIGHTS,
+        metadata={"format": "pt"},
+    )

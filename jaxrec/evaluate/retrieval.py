@@ -1,0 +1,43 @@
+"""How well vectors of items alone find what users chose next."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxrec.data import Split
+from jaxrec.encoder.pool import unit_length
+from jaxrec.evaluate.held_out import Score, held_out_metrics
+from jaxrec.sharding.compile import compiled
+from jaxrec.types import PADDING, Array, Observation
+
+
+def retrieval_metrics(vectors: np.ndarray, split: Split, ks: Sequence[int] = (5, 10, 20)) -> dict[str, float]:
+    """Ranking metrics of `history_mean` over item vectors [I, E], as `held_out_metrics` defines them."""
+    return held_out_metrics(history_mean(vectors), split, ks)
+
+
+def history_mean(vectors: np.ndarray) -> Score:
+    """A user is the mean of the unit vectors of the whole history, an item's score its cosine to it."""
+    table = unit_length(jnp.asarray(vectors, jnp.float32))
+    return partial(compiled(_scores), table)
+
+
+def validation_of(split: Split, users: int, seed: int) -> Split:
+    """Split whose test rows are the validation rows of at most `users` users, drawn by `seed`."""
+    present = np.unique(split.validation.user)
+    chosen = np.random.default_rng(seed).permutation(present)[:users]
+    nothing = split.validation.take(np.zeros(len(split.validation), bool))
+    return dataclasses.replace(
+        split, validation=nothing, test=split.validation.take(np.isin(split.validation.user, chosen))
+    )
+
+
+def _scores(table: Array, obs: Observation) -> Array:
+    items = obs.history_items
+    assert items is not None
+    rows = jnp.where((items != PADDING)[..., None], table[jnp.maximum(items, 0)], 0.0)
+    return jnp.matmul(unit_length(rows.sum(axis=-2)), table.T, precision=lax.Precision.HIGHEST)
