@@ -83,7 +83,8 @@ def draw_documents(users: InterestExplorationUsers, words: Array) -> tuple[Array
     """Topics [M] and qualities [M] from random words [M]; 16 bits each: one of 65,536 quantiles of the quality."""
     of_topic, of_quality = ((half.astype(jnp.float32) + 0.5) / 2**16 for half in (words & 0xFFFF, words >> 16))
     topic = category(users.topic_share, of_topic)
-    return topic, lognormal(users.quality_mean[topic], users.quality_sd, of_quality)
+    mean = jnp.where(topic == 0, *users.quality_mean)  # a gather would keep the loop from being vectorised
+    return topic, lognormal(mean, users.quality_sd, of_quality)
 
 
 def make(config: InterestExplorationConfig) -> Env:

@@ -92,21 +92,18 @@ def draw_user(draw: Array) -> Array:
 
 
 def remembered(clicked: Array) -> Array:
-    """Clicks of each topic among the latest 10 of `clicked` [W, K], newest last: [T] int32."""
+    """Clicks of each topic among the latest 10 of `clicked` [W, K], newest last: [T] int32.
+
+    Counts are at most 10: four bits each, eight in a word, so that clicks are added up in two sums rather than ten.
+    """
     topics = clicked.reshape(-1)
     later = jnp.tri(topics.shape[0])  # a product with it is a sum from one place to the last, and exact
     since = (topics >= 0).astype(jnp.float32) @ later  # clicks from this one to the newest
-    counted = (topics[:, None] == jnp.arange(TOPICS)[None]) & (since <= REMEMBERED)[:, None]
-    return counted.sum(0, dtype=jnp.int32)
-
-
-def main_topic(rows: Array) -> Array:
-    """Number of the largest entry, the first of several; [K, T] -> [K] int32."""
-    best, topic = rows[:, 0], jnp.zeros(rows.shape[0], jnp.int32)
-    for t in range(1, rows.shape[1]):  # ten selections: argmax along so short an axis costs five times as much
-        topic = jnp.where(rows[:, t] > best, t, topic)
-        best = jnp.maximum(best, rows[:, t])
-    return topic
+    word = jnp.where((topics >= 0) & (since <= REMEMBERED), topics >> 3, PADDING)
+    one = jnp.left_shift(1, 4 * (topics & 7))
+    words = jnp.stack([jnp.where(word == n, one, 0).sum(dtype=jnp.int32) for n in range(2)])
+    topic = jnp.arange(TOPICS)
+    return (words[topic >> 3] >> (4 * (topic & 7))) & 15
 
 
 def bore(boring: Array, counts: Array, threshold: Array, steps: int) -> Array:
@@ -137,7 +134,9 @@ def show(
     liking = (rows * state.current[None]).sum(-1)  # no product of matrices: accelerators round those
     choice = make_choice(config.choice_model, users.choice)
     click = choice.pick(users.slope * (liking - users.offset), uniform)
-    topics = jnp.where(click > 0, main_topic(rows), PADDING)
+    # Of the whole table, once for all users: of each user's rows it would be computed anew for every topic counted.
+    main_topic = jnp.argmax(params.item_table, axis=-1).astype(jnp.int32)
+    topics = jnp.where(click > 0, main_topic[slate], PADDING)
     clicked = jnp.concatenate([state.clicked[1:], topics[None]])
     boring = bore(state.boring, remembered(clicked), users.boredom_threshold, config.boredom_steps)
     user = influence(state.user, rows, click, users.omega, config.compat)
