@@ -5,8 +5,8 @@
 
 Every engine runs in a process of its own, one after the other, `--rounds` times in turn, with the same settings of the
 memory allocator; `--other-python` is an interpreter with torch, sentence-transformers, onnx and onnxruntime, none of
-which jaxrec needs. A process first does the work once without a clock (jaxrec all of it, so that every shape is compiled;
-the others 512 texts), then:
+which jaxrec needs. A process first does the work once without a clock (jaxrec all of it, so that every shape is
+compiled; the others 512 texts), then:
 
     titles    all texts of the file from strings to vectors on the host, tokenising included, texts/s
     64, 128   batches of 32 texts of exactly so many tokens through the model and its pooling, texts/s
