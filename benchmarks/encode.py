@@ -83,12 +83,21 @@ def with_onnx(model: str) -> tuple[Callable, Callable]:
     from tokenizers import Tokenizer
     from transformers import AutoModel
 
+    class Hidden(torch.nn.Module):
+        """The model by the names of its arguments, as tracing wants it."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
+
+        def forward(self, ids, mask):
+            return self.inner(input_ids=ids, attention_mask=mask).last_hidden_state
+
     path = Path(os.environ.get("TMPDIR", "/tmp")) / f"encode-{os.getpid()}.onnx"
-    inner = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
     example = torch.ones(2, 8, dtype=torch.long)
     axes = {0: "batch", 1: "length"}
     torch.onnx.export(
-        inner,
+        Hidden(),
         (example, example),
         str(path),
         input_names=["ids", "mask"],
