@@ -1,6 +1,7 @@
 """From a recipe to what training and judging need: the log, the catalogue, the simulators."""
 
 import dataclasses
+import hashlib
 import zlib
 from collections.abc import Sequence
 from functools import partial
@@ -41,14 +42,21 @@ class ContextColumns(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Who trained and who judged in an earlier run, by pseudonym."""
+    """Who trained and who judged in an earlier run, by marks that only who has the pseudonyms can tell."""
 
+    salt: str
     train: frozenset[str]
     judge: frozenset[str]
 
     def of(self, users: Sequence[str]) -> np.ndarray:
         """[num_users] 0 for who judged before, 1 for who trained, -1 for who is new."""
-        return np.array([0 if user in self.judge else 1 if user in self.train else -1 for user in users], np.int8)
+        marks = user_marks(users, self.salt)
+        return np.array([0 if mark in self.judge else 1 if mark in self.train else -1 for mark in marks], np.int8)
+
+
+def user_marks(users: Sequence[str], salt: str) -> list[str]:
+    """64 bits of a salted SHA-256 of each pseudonym: runs hold no pseudonyms, by which they could be joined."""
+    return [hashlib.sha256(f"{salt} {user}".encode()).hexdigest()[:16] for user in users]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

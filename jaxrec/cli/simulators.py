@@ -2,7 +2,7 @@
 
 FOLDER/train/, judge/   the users that train and, fitted to other people, the users that judge
        log.json         what they were fitted to
-       users.json       who trains and who judges, by pseudonym: a later log must not move anybody
+       users.json       who trains and who judges, by marks of pseudonyms: a later log must not move anybody
        own_texts/       the basis of context columns that tell what users wrote, where the recipe has them
        validity.json    how far to believe them; validity.html for reading
        fits/            finished members of an ensemble, until the others are fitted too
@@ -34,6 +34,7 @@ from jaxrec.cli.experiment import (
     item_table,
     log_config,
     stream,
+    user_marks,
 )
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
@@ -79,9 +80,10 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     if not (folder / LOG).is_file():
         write_json(folder / LOG, log_identity(corpus))
     if not (folder / USERS).is_file():
-        names = np.array(corpus.dataset.users, object)
-        sides = {TRAIN: corpus.train, JUDGE: corpus.judge}
-        write_json(folder / USERS, {side: names[np.unique(log.user)].tolist() for side, log in sides.items()})
+        salt = log_identity(corpus)["halves"]
+        marks, sides = np.array(user_marks(corpus.dataset.users, salt)), {TRAIN: corpus.train, JUDGE: corpus.judge}
+        marked = {side: sorted(marks[np.unique(log.user)].tolist()) for side, log in sides.items()}
+        write_json(folder / USERS, {"salt": salt, **marked})
     if corpus.own_texts is not None and not (folder / OWN_TEXTS).is_dir():
         save_basis(folder / OWN_TEXTS, corpus.own_texts)
     if all((folder / part).exists() for part in PARTS):
@@ -186,7 +188,7 @@ def sides_before(*folders: Path) -> Sides | None:
     for folder in folders:
         if (folder / USERS).is_file():
             sides = read_object(folder / USERS)
-            return Sides(frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
+            return Sides(sides.get("salt", ""), frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
     return None
 
 
