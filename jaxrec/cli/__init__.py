@@ -93,73 +93,88 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    train = _command(commands, "train", "train a policy from a recipe", TRAIN_EXAMPLE, _train)
-    train.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/demo.yaml")
-    _overrides(train)
-    train.add_argument("--run", metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
-    train.add_argument("--resume", action="store_true", help="go on after a stop, from the run's newest checkpoint")
-    train.add_argument(
+    for add in (_add_train, _add_fit, _add_evaluate, _add_recommend, _add_embed, _add_tune, _add_inspect):
+        add(commands)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "train", "train a policy from a recipe", TRAIN_EXAMPLE, _train)
+    parser.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/demo.yaml")
+    _overrides(parser)
+    parser.add_argument("--run", metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
+    parser.add_argument("--resume", action="store_true", help="go on after a stop, from the run's newest checkpoint")
+    parser.add_argument(
         "--continue",
         dest="continue_from",
         metavar="RUN",
         help="start from the policy of a finished run, with a later log (data.path=FOLDER)",
     )
 
-    fit = _command(
+
+def _add_fit(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
         commands,
         "fit-simulator",
         "fit simulated users to a log and report how far to believe them",
         FIT_SIMULATOR_EXAMPLE,
         _fit_simulator,
     )
-    fit.add_argument("config", metavar="CONFIG", help="recipe with a data section, for instance configs/demo.yaml")
-    _overrides(fit)
-    fit.add_argument("-o", dest="output", metavar="DIR", help="folder (default: a name of its own in simulators/)")
+    parser.add_argument("config", metavar="CONFIG", help="recipe with a data section, for instance configs/demo.yaml")
+    _overrides(parser)
+    parser.add_argument("-o", dest="output", metavar="DIR", help="folder (default: a name of its own in simulators/)")
 
-    evaluate = _command(
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
         commands, "evaluate", "judge a run's policy against simple recommenders", EVALUATE_EXAMPLE, _evaluate
     )
-    evaluate.add_argument("run", metavar="RUN", help="run folder")
-    _overrides(evaluate)
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    _overrides(parser)
 
-    recommend = _command(
-        commands, "recommend", "recommend a slate for a history or a user", RECOMMEND_EXAMPLE, _recommend
-    )
-    recommend.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
-    recommend.add_argument(
+
+def _add_recommend(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "recommend", "recommend a slate for a history or a user", RECOMMEND_EXAMPLE, _recommend)
+    parser.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
+    parser.add_argument(
         "--history",
         metavar="ID,ID",
         default="",
         help="item ids as in the log, oldest first; ID:VALUE gives a rating",
     )
-    recommend.add_argument("--user", metavar="ID", help="user id as in the log, instead of a history")
-    recommend.add_argument("--data", metavar="FOLDER", help="where --user looks (default: data.path of the recipe)")
-    recommend.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
-    recommend.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--user", metavar="ID", help="user id as in the log, instead of a history")
+    parser.add_argument("--data", metavar="FOLDER", help="where --user looks (default: data.path of the recipe)")
+    parser.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    embed = _command(commands, "embed", "encode the texts of a file", EMBED_EXAMPLE, _embed)
-    embed.add_argument("model", metavar="MODEL", help="folder, installed package or Hugging Face name")
-    embed.add_argument("texts", metavar="TEXTS", help="table (.csv .tsv .parquet .jsonl) or .txt, a text a line")
-    embed.add_argument("overrides", metavar="key=value", nargs="*", help="settings of the encoder, as max_length=256")
-    embed.add_argument(
+
+def _add_embed(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "embed", "encode the texts of a file", EMBED_EXAMPLE, _embed)
+    parser.add_argument("model", metavar="MODEL", help="folder, installed package or Hugging Face name")
+    parser.add_argument("texts", metavar="TEXTS", help="table (.csv .tsv .parquet .jsonl) or .txt, a text a line")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="settings of the encoder, as max_length=256")
+    parser.add_argument(
         "-o", dest="output", metavar="OUT", required=True, help="NAME.npy, NAME.parquet or an Orbax folder"
     )
-    embed.add_argument(
+    parser.add_argument(
         "--column", metavar="NAME", default="", help="column of the texts (default: text, or the only one)"
     )
-    embed.add_argument("--prompt", metavar="TEXT", help="put before every text, as 'query: '")
-    embed.add_argument("--ids", metavar="NAME", default="", help="column to keep beside the vectors (.parquet)")
+    parser.add_argument("--prompt", metavar="TEXT", help="put before every text, as 'query: '")
+    parser.add_argument("--ids", metavar="NAME", default="", help="column to keep beside the vectors (.parquet)")
 
-    tune = _command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, _tune)
-    tune.add_argument("config", metavar="CONFIG", help="recipe with a data section")
-    _overrides(tune)
-    tune.add_argument("--run", metavar="DIR", help="folder of the result (default: runs/ and the recipe's name)")
-    tune.add_argument("--resume", action="store_true", help="go on after a stop, from the newest checkpoint")
 
-    inspect = _command(commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, _inspect)
-    inspect.add_argument("path", metavar="RUN", help="run, policy or simulator folder, at any moment of its making")
-    inspect.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
+def _add_tune(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, _tune)
+    parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
+    _overrides(parser)
+    parser.add_argument("--run", metavar="DIR", help="folder of the result (default: runs/ and the recipe's name)")
+    parser.add_argument("--resume", action="store_true", help="go on after a stop, from the newest checkpoint")
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, _inspect)
+    parser.add_argument("path", metavar="RUN", help="run, policy or simulator folder, at any moment of its making")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _command(

@@ -18,7 +18,7 @@ from jaxrec.config.load import config_of
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.data.texts import read_texts
 from jaxrec.encoder.bulk import embed_in_parts
-from jaxrec.encoder.embed import accelerators, weights_digest
+from jaxrec.encoder.embed import accelerators, texts_digest, weights_digest
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.vectors_file import check_output, write_vectors
 from jaxrec.storage.files import write_json
@@ -61,19 +61,11 @@ def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Arra
         "model": config.model,
         "weights": weights_digest(enc.params),
         "settings": hashlib.sha256(settings.encode()).hexdigest(),
-        "texts": _digest(texts),
-        "ids": None if ids is None else _digest(ids),
+        "texts": texts_digest(texts.to_pylist()),
+        "ids": None if ids is None else texts_digest(ids.to_pylist()),
         "devices": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
         "jax": jax.__version__,
     }
-
-
-def _digest(texts: pa.Array) -> str:
-    digest = hashlib.sha256()
-    for text in texts.to_pylist():
-        data = text.encode()
-        digest.update(b"%d:" % len(data) + data)
-    return digest.hexdigest()
 
 
 def _finished(path: Path, description: Path, identity: dict[str, Any]) -> bool:

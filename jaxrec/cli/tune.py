@@ -38,6 +38,8 @@ def tune(config_path: str, overrides: list[str], run_path: str | None, resume: b
     data = experiment.log_config(config)
     run_path = run_path or f"runs/{Path(config_path).stem}"
     check_key_outside(data, Path(run_path))
+    if config.encoder.weights != "float32":
+        raise InputError(f"encoder.weights: {config.encoder.weights} cannot be tuned; set it to float32 here.")
     mesh = make_mesh(config.train.devices)
     if 2 * config.tune.batch_size % mesh.shape[DATA]:
         raise InputError(f"tune.batch_size: {mesh.shape[DATA]} devices do not divide 2 x {config.tune.batch_size}.")
@@ -46,8 +48,6 @@ def tune(config_path: str, overrides: list[str], run_path: str | None, resume: b
     runtime.prepare()
     print(f"run {run.path} on {runtime.describe_devices()}")
     corpus = experiment.read_corpus(config)
-    if config.encoder.weights != "float32":
-        raise InputError(f"encoder.weights: {config.encoder.weights} cannot be tuned; set it to float32 here.")
     enc = open_encoder(config.encoder)
     pairs = make_pairs(config, corpus, enc)
     judge = Judge(config, corpus, enc)

@@ -5,7 +5,7 @@ import hashlib
 import os
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -94,12 +94,20 @@ def weights_digest(params: Params) -> str:
     return digest.hexdigest()
 
 
-def _key(enc: Encoder, texts: list[str]) -> str:
-    """Hash all that decides the vectors; texts with their lengths, so that no two lists read the same."""
-    digest = hashlib.sha256(f"{_CACHE_VERSION} {enc.identity} {enc.pool} {weights_digest(enc.params)}".encode())
+def texts_digest(texts: Iterable[str]) -> str:
+    """SHA-256 of texts with their lengths, so that no two lists read the same."""
+    digest = hashlib.sha256()
     for text in texts:
         data = text.encode()
         digest.update(b"%d:" % len(data) + data)
+    return digest.hexdigest()
+
+
+def _key(enc: Encoder, texts: list[str]) -> str:
+    """Hash all that decides the vectors."""
+    digest = hashlib.sha256(
+        f"{_CACHE_VERSION} {enc.identity} {enc.pool} {weights_digest(enc.params)} {texts_digest(texts)}".encode()
+    )
     return digest.hexdigest()[:40]
 
 
