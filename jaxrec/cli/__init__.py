@@ -48,6 +48,15 @@ example:
 
 A stopped command goes on from its latest evaluation with --resume.
 """
+DISTILL_EXAMPLE = """\
+example:
+  jaxrec distill my.yaml distill.layers=3 --run runs/small    (half of MiniLM's layers)
+  jaxrec distill my.yaml encoder.model=runs/tuned/encoder distill.layers=3 distill.channels=768 --run runs/small
+  jaxrec distill my.yaml distill.student=models/tiny distill.objective=relations --run runs/tiny
+  jaxrec train my.yaml encoder.model=runs/small/encoder
+
+A stopped command goes on from its latest evaluation with --resume.
+"""
 INSPECT_EXAMPLE = """\
 example:
   jaxrec inspect runs/demo
@@ -93,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for add in (_add_train, _add_fit, _add_evaluate, _add_recommend, _add_embed, _add_tune, _add_inspect):
+    for add in (_add_train, _add_fit, _add_evaluate, _add_recommend, _add_embed, _add_tune, _add_distill, _add_inspect):
         add(commands)
     return parser
 
@@ -164,7 +173,15 @@ def _add_embed(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, _tune)
+    _fit_options(_command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, _tune))
+
+
+def _add_distill(commands: argparse._SubParsersAction) -> None:
+    summary = "make a smaller encoder that gives the vectors of a recipe's"
+    _fit_options(_command(commands, "distill", summary, DISTILL_EXAMPLE, _distill))
+
+
+def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
     _overrides(parser)
     parser.add_argument("--run", metavar="DIR", help="folder of the result (default: runs/ and the recipe's name)")
@@ -233,6 +250,12 @@ def _tune(options: argparse.Namespace) -> int:
     from jaxrec.cli.tune import tune
 
     return tune(options.config, options.overrides, options.run, options.resume)
+
+
+def _distill(options: argparse.Namespace) -> int:
+    from jaxrec.cli.distill import distill
+
+    return distill(options.config, options.overrides, options.run, options.resume)
 
 
 def _inspect(options: argparse.Namespace) -> int:

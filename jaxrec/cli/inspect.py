@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.checks import InputError
+from jaxrec.cli.inspect_encoder import describe_distillation, describe_tuning
+from jaxrec.cli.inspect_files import folder_bytes, read_account, read_rows
 from jaxrec.config.load import load_config
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
@@ -40,8 +42,8 @@ def describe(folder: Path) -> dict[str, Any]:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise InputError(f"{folder}: damaged ({reason}); restore it or make it again.") from None
     raise InputError(
-        f"{folder}: neither a run nor a policy or simulators; give a folder that `jaxrec train` or "
-        "`jaxrec fit-simulator` wrote."
+        f"{folder}: neither a run nor a policy, simulators or a tuned encoder; give a folder that `jaxrec train`, "
+        "`fit-simulator`, `tune` or `distill` wrote."
     )
 
 
@@ -49,7 +51,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
     """A run at any moment: not begun, half done, killed, finished, judged."""
     run = RunFolder.open(folder)
     config = load_config(Config, run.config)
-    metrics, timings = _rows(run.metrics), _rows(run.timings)
+    metrics, timings = read_rows(run.metrics), read_rows(run.timings)
     account = {
         "kind": "run",
         "path": str(folder),
@@ -62,8 +64,8 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "last_timing": next((row for row in reversed(timings) if "seconds" in row), None),
         "seconds_in_updates": round(sum(row.get("seconds", 0.0) for row in timings), 1),
         "compile_seconds": next((row[COMPILE] for row in reversed(timings) if COMPILE in row), None),
-        "evaluation": _evaluation(_read(run.evaluation)) if run.evaluation.is_file() else None,
-        "bytes_on_disk": _bytes(folder),
+        "evaluation": _evaluation(read_account(run.evaluation)) if run.evaluation.is_file() else None,
+        "bytes_on_disk": folder_bytes(folder),
     }
     account["missing"], account["next"] = _what_is_left(run, config, account)
     return account
@@ -71,8 +73,8 @@ def describe_run(folder: Path) -> dict[str, Any]:
 
 def describe_simulators(folder: Path) -> dict[str, Any]:
     """The simulators of a run, or a folder of `jaxrec fit-simulator`; what is not fitted yet is missing."""
-    log = _read(folder / "log.json") if (folder / "log.json").is_file() else {}
-    report = _read(folder / "validity.json") if (folder / "validity.json").is_file() else {}
+    log = read_account(folder / "log.json") if (folder / "log.json").is_file() else {}
+    report = read_account(folder / "validity.json") if (folder / "validity.json").is_file() else {}
     return {
         "kind": "simulators",
         "path": str(folder),
@@ -82,13 +84,13 @@ def describe_simulators(folder: Path) -> dict[str, Any]:
             for name, kind in report.get("feedback", {}).items()
         },
         "fitted": {name: _describe_saved(folder / name) for name in ("train", "judge") if (folder / name).is_dir()},
-        "bytes_on_disk": _bytes(folder),
+        "bytes_on_disk": folder_bytes(folder),
     }
 
 
 def _describe_saved(folder: Path) -> dict[str, Any]:
     """A folder of arrays with a description: a policy or one simulator."""
-    description = _read(folder / "description.json")
+    description = read_account(folder / "description.json")
     arrays = stored_arrays(folder / "arrays")
     table = arrays["item_table"]
     account = {
@@ -98,7 +100,7 @@ def _describe_saved(folder: Path) -> dict[str, Any]:
         "items": table.shape[0],
         "recommendable": arrays["recommendable"].size if "recommendable" in arrays else table.shape[0],
         "item_table": _array(table) | {"bytes": table.nbytes},
-        "bytes_on_disk": _bytes(folder),
+        "bytes_on_disk": folder_bytes(folder),
     }
     if description["kind"] == "policy":
         params = {name.removeprefix("params."): x for name, x in arrays.items() if name.startswith("params.")}
@@ -140,7 +142,7 @@ def _checkpoints(folder: Path) -> list[dict[str, Any]]:
     steps = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
     found = []
     for step in steps:
-        score = _read(folder / str(step) / "metrics" / "metrics")["return"]
+        score = read_account(folder / str(step) / "metrics" / "metrics")["return"]
         arrays = stored_arrays(folder / str(step) / "default")
         parts: dict[str, int] = {}
         for name, x in arrays.items():
@@ -150,7 +152,7 @@ def _checkpoints(folder: Path) -> list[dict[str, Any]]:
             {
                 "step": step,
                 "return": score if score > UNJUDGED else None,
-                "bytes_on_disk": _bytes(folder / str(step)),
+                "bytes_on_disk": folder_bytes(folder / str(step)),
                 "bytes_in_memory": parts,
                 "replay": _replay(arrays),
             }
@@ -202,33 +204,12 @@ def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tu
         return ["an evaluation of this policy"], f"jaxrec evaluate {run.path}"
     if not policy["history_length"]:
         return [], ""
-    ids = _read(run.policy / "items.json")["ids"][:2]
+    ids = read_account(run.policy / "items.json")["ids"][:2]
     return [], f"jaxrec recommend {run.path} --history {','.join(ids)}"
 
 
 def _array(x: Stored) -> dict[str, Any]:
     return {"shape": list(x.shape), "dtype": x.dtype.name}
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL file without a last one that is being written or was cut off."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; its folder is half copied or damaged, make it again.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); restore the file or make its folder again.") from None
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 # The first file that is there says what a folder is.
@@ -237,4 +218,6 @@ KINDS: tuple[tuple[str, Callable[[Path], dict[str, Any]]], ...] = (
     ("config.yaml", describe_run),
     ("description.json", _describe_saved),
     ("log.json", describe_simulators),
+    ("tune.yaml", describe_tuning),
+    ("distill.yaml", describe_distillation),
 )

@@ -18,6 +18,8 @@ def print_account(account: dict[str, Any]) -> None:
         "policy": "policy for other programs",
         "simulator": "simulated users",
         "simulators": "simulated users to train in and to be judged by",
+        "tune": "encoder of jaxrec tune",
+        "distill": "encoder of jaxrec distill",
     }
     console.print(Text.assemble((account["path"], "bold"), f"  {titles[account['kind']]}"), soft_wrap=True)
     for heading, rows in SECTIONS[account["kind"]](account):
@@ -151,6 +153,37 @@ def _evaluation(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]
         yield "held-out log", [f"{name} {value:.4f}" for name, value in chosen]
 
 
+def _encoder(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    steps, best = account["steps"], max((row["score"] for row in account["scores"]), default=None)
+    judged = [f"{r['step']}: {r['score']:.4f}{' (best)' * (r['score'] == best)}" for r in account["scores"]]
+    rows: Rows = [("steps", f"{steps['measured']} of {steps['asked']}"), ("source", account["source"])]
+    if judged:
+        rows.append((account["score"].replace("validation_", "valid. "), judged))
+    if metrics := account["last_metrics"]:
+        rows.append((f"step {metrics['step']}", [f"{k} {_number(v)}" for k, v in metrics.items() if k != "step"]))
+    yield "progress", [*rows, ("on disk", _size(account["bytes_on_disk"]))]
+    if result := account["account"]:
+        yield "encoder alone, test rows", list(RESULTS[account["kind"]](result))
+
+
+def _tuned(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    before, after, size = result["test"]["before"], result["test"]["after"], result["parameters"]
+    yield "parameters", f"{size['trained']:,} of {size['all']:,} were tuned"
+    for name in _ranking(before):
+        yield name, f"{before[name]:.4f} -> {after[name]:.4f}"
+
+
+def _distilled(result: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    for who in ("teacher", "student_before", "student"):
+        row = result[who]
+        sizes = [f"{row['parameters']:,} parameters", f"{row['layers']} layers", f"agreement {row['agreement']:.4f}"]
+        yield who.replace("_", " "), [*sizes, *(f"{name} {row['test'][name]:.4f}" for name in _ranking(row["test"]))]
+
+
+def _ranking(test: dict[str, float]) -> list[str]:
+    return [name for name in test if name.startswith("ndcg")]
+
+
 def _shape(x: Mapping[str, Any]) -> str:
     return f"{' x '.join(str(n) for n in x['shape']) or '1'} {x['dtype']}"
 
@@ -172,4 +205,7 @@ SECTIONS = {
     "policy": lambda account: iter([(f"update {account['step']} in {account['env']}", _policy(account))]),
     "simulator": lambda account: iter([("users and items", _simulator(account))]),
     "simulators": lambda account: iter([("simulators", _simulators(account))]),
+    "tune": _encoder,
+    "distill": _encoder,
 }
+RESULTS = {"tune": _tuned, "distill": _distilled}

@@ -4,15 +4,16 @@ import dataclasses
 import math
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.cli.experiment import Corpus
 from jaxrec.config.schema import Config
 from jaxrec.encoder import Encoder, embed_texts
-from jaxrec.encoder.embed import spread, weights_digest
-from jaxrec.encoder.encode_ids import encode_ids
+from jaxrec.encoder.embed import unit_vectors, weights_digest
+from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
-from jaxrec.types import Params
+from jaxrec.types import Array, Params
 
 
 class Judge:
@@ -24,17 +25,17 @@ class Judge:
         cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
         self._config, self._split, self._enc = config, corpus.split, enc
         self._validation = validation_of(corpus.split, config.tune.evaluate_users, config.seed)
-        self._first = weights_digest(enc.params), _unit(embed_texts(enc, texts, config.encoder.batch_tokens, cache))
+        self._first = weights_digest(enc.params), unit_rows(embed_texts(enc, texts, config.encoder.batch_tokens, cache))
         self._best, self._score = self._first, -math.inf
         self._ids = enc.tokenize([enc.prompt + text for text in texts])
 
-    def validation(self, weights: Params) -> tuple[float, np.ndarray]:
-        """NDCG@10 on the validation rows of some users, and the unit vectors of the catalogue."""
+    def validation(self, weights: Params) -> tuple[float, Array | None]:
+        """NDCG@10 on the validation rows of some users; the catalogue's unit vectors too where the loss reads them."""
         digest, vectors = self._encoded(weights)
         score = retrieval_metrics(vectors, self._validation, (10,))["ndcg@10"]
         if score > self._score:
             self._best, self._score = (digest, vectors), score
-        return score, vectors
+        return score, jnp.asarray(vectors) if self._config.tune.objective == "full_softmax" else None
 
     def test(self, weights: Params) -> dict[str, float]:
         """Ranking metrics on the test rows of all users."""
@@ -45,9 +46,5 @@ class Judge:
         for known in (self._first, self._best):
             if known[0] == digest:
                 return known
-        enc, mesh = spread(dataclasses.replace(self._enc, params=weights))
-        return digest, _unit(encode_ids(enc, self._ids, self._config.encoder.batch_tokens, lambda *_: None, mesh=mesh))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        enc = dataclasses.replace(self._enc, params=weights)
+        return digest, unit_vectors(enc, self._ids, self._config.encoder.batch_tokens)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
+from jaxrec.config.distill import DistillConfig
 from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.learners import DqnConfig, PpoConfig
 from jaxrec.config.logged import LoggedConfig, ResponseConfig
@@ -98,6 +99,7 @@ class Config:
     data: DataConfig | None = None  # environments without a log need none
     encoder: EncoderConfig = EncoderConfig()
     tune: TuneConfig = TuneConfig()  # of the encoder on the log, by `jaxrec tune`
+    distill: DistillConfig = DistillConfig()  # of the encoder into a smaller one, by `jaxrec distill`
     response: ResponseConfig = ResponseConfig()  # users fitted to the log
     env: (
         InterestEvolutionConfig

@@ -30,8 +30,13 @@ from jaxrec.types import Array, Params
 A, B = "_lora_a", "_lora_b"
 
 
-def with_adapters(module: nn.Module, rank: int, alpha: float, kernels: Sequence[str]) -> nn.Module:
-    """The module with adapters beside `kernels`; as before while B is zero."""
+def with_adapters(
+    module: nn.Module, rank: int, alpha: float, kernels: Sequence[str], dropout: float = 0.0
+) -> nn.Module:
+    """The module with adapters beside `kernels`; as before while B is zero.
+
+    With `dropout`, of what adapters read, every call needs a "dropout" key.
+    """
     try:
         import qwix
     except ImportError:
@@ -39,7 +44,7 @@ def with_adapters(module: nn.Module, rank: int, alpha: float, kernels: Sequence[
             "tune.mode: lora needs qwix; install it with `pip install qwix`, or set mode to full."
         ) from None
     path = rf"layers/({'|'.join(kernels)})"
-    provider = qwix.LoraProvider(module_path=path, rank=rank, alpha=alpha)
+    provider = qwix.LoraProvider(module_path=path, rank=rank, alpha=alpha, dropout=dropout)
     return qwix.apply_lora_to_model(module, provider)  # type: ignore[return-value]
 
 
@@ -48,7 +53,8 @@ def new_adapters(module: nn.Module, key: Array) -> Params:
 
     def init(key: Array) -> dict[str, Array]:
         with jax.numpy_dtype_promotion("standard"):
-            params = module.init(key, jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), jnp.int32))["params"]
+            keys = {"params": key, "dropout": key}  # nothing of what dropout hides is kept
+            params = module.init(keys, jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), jnp.int32))["params"]
         flat: Any = flatten_dict(params, sep="/")
         return {path: x for path, x in flat.items() if path.endswith((A, B))}
 

@@ -1,5 +1,6 @@
 """Reading the config.json of a Hugging Face model, as transformers 4 or 5 wrote it, into an `Architecture`."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,12 @@ from jaxrec.encoder.stored import Stored
 
 def read_architecture(path: Path) -> tuple[str, Architecture]:
     """Give the family (`model_type`) and the architecture that a config.json describes."""
-    stored = Stored(read_json(path))
+    return parse_architecture(read_json(path), path)
+
+
+def parse_architecture(values: dict[str, Any], path: Path) -> tuple[str, Architecture]:
+    """The same of the contents of the file at `path`."""
+    stored = Stored(values)
     family = str(stored.values.get("model_type"))
     if family not in READERS:
         raise InputError(f"{path}: model_type {family!r} is not supported; supported: {', '.join(READERS)}.")
@@ -230,6 +236,43 @@ READERS: dict[str, Callable[[Stored], dict[str, Any]]] = {
     "gpt2": _gpt2,
     "t5": _t5,
 }
+
+
+_SIZES = {  # that may differ from a source's, by the names of most families
+    "num_hidden_layers": lambda config: config.num_hidden_layers,
+    "num_attention_heads": lambda config: config.num_attention_heads,
+    "num_key_value_heads": lambda config: config.num_key_value_heads,
+    "head_dim": lambda config: config.head_dim,
+    "intermediate_size": lambda config: config.intermediate_size,
+}
+_OWN_NAMES = {
+    "gpt2": {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "intermediate_size": "n_inner"},
+    "t5": {"num_hidden_layers": "num_layers", "num_attention_heads": "num_heads", "intermediate_size": "d_ff"},
+}
+
+
+def with_sizes(values: dict[str, Any], path: Path, config: Architecture) -> dict[str, Any]:
+    """Contents of a config.json with the sizes of `config`, an architecture that was made from it.
+
+    Raises InputError where the family has no words for what `config` is.
+    """
+    family, stored = parse_architecture(values, path)
+    wanted = dataclasses.replace(config, causal=stored.causal)  # a switch, which no file tells
+    if wanted == stored:
+        return values
+    names, new = _OWN_NAMES.get(family, {}), dict(values)
+    for name, size in _SIZES.items():
+        if size(config) != size(stored):
+            new[names.get(name, name)] = size(config)
+    if config.num_attention_heads != stored.num_attention_heads and family != "t5":  # the width says it no longer
+        new["head_dim"] = config.head_dim
+    if len({one.window for one in stored.layers}) > 1:
+        new["layer_types"] = ["sliding_attention" if one.window else "full_attention" for one in config.layers]
+    elif "layer_types" in values:
+        new["layer_types"] = values["layer_types"][: len(config.layers)]
+    if parse_architecture(new, path)[1] != wanted:
+        raise InputError(f"{path}: a config.json of {family} cannot say which layers, heads or channels are left.")
+    return new
 
 
 def _typed_layers(c: Stored, default: list[str], kinds: dict[str, LayerKind]) -> tuple[LayerKind, ...]:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.schema import EncoderConfig
-from jaxrec.encoder.encode_ids import encode_ids
+from jaxrec.encoder.encode_ids import encode_ids, unit_rows
 from jaxrec.encoder.layout import lay_out
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.tokenize import check_texts
@@ -75,6 +75,12 @@ def spread(enc: Encoder) -> tuple[Encoder, Mesh | None]:
     """The encoder with its parameters on all `accelerators`, and their mesh."""
     mesh = accelerators()
     return (enc if mesh is None else dataclasses.replace(enc, params=lay_out(enc.params, enc.config, mesh))), mesh
+
+
+def unit_vectors(enc: Encoder, ids: Sequence[Sequence[int]], batch_tokens: int) -> np.ndarray:
+    """Unit vectors [B, width] of token ids, by all `accelerators`."""
+    enc, mesh = spread(enc)
+    return unit_rows(encode_ids(enc, ids, batch_tokens, lambda *_: None, mesh=mesh))
 
 
 def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.ndarray:

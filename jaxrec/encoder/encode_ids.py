@@ -19,7 +19,8 @@ CPU_TOKENS = 2048  # a larger batch falls out of a CPU's cache: MiniLM 7.2k toke
 
 
 @functools.cache
-def _program(apply: Apply, pool: Pooling):
+def forward_program(apply: Apply, pool: Pooling):
+    """Compiled params, ids [B, T], mask [B, T] -> [B, width]; equal architectures share it."""
     return compiled(lambda params, ids, mask: pool(params, apply(params, ids, mask), mask))
 
 
@@ -40,7 +41,7 @@ def encode_ids(
     vectors = np.zeros((len(ids), enc.width), np.float32)
     if jax.default_backend() == "cpu":
         batch_tokens = min(batch_tokens, max(CPU_TOKENS, enc.max_length))
-    program, sent = _program(enc.apply, enc.pool), []
+    program, sent = forward_program(enc.apply, enc.pool), []
     devices = 1 if mesh is None else mesh.shape[DATA]
     for rows, *inputs in make_batches(ids, batch_tokens, enc.max_length, buckets, devices):
         if mesh is not None:
@@ -54,6 +55,11 @@ def encode_ids(
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise InputError(f"{enc.name}: texts[{row}] has no finite vector; the weights are damaged, fetch them again.")
     return vectors
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows [B, E] at length one; zero rows stay zero."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _collect(vectors: np.ndarray, sent: tuple[np.ndarray, jax.Array], advance: Advance) -> None:

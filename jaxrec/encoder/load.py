@@ -46,6 +46,7 @@ class Encoder:
     pool: Pooling  # params, hidden [B, T, E], mask [B, T] -> [B, width]
     tokenize: Tokenize  # texts -> lists of ids, special tokens included, cut at max_length
     max_length: int  # tokens a text
+    dtype: str  # of the matrix products
     identity: str  # hash of all but weights, pooling and prompt that decides a vector
     prompts: Mapping[str, str]  # texts to put before what is encoded, by their use (query, document, ...)
     prompt: str  # the one that `embed_texts` puts before every text
@@ -112,6 +113,7 @@ def load_encoder(
         pool=_make_pool(root, modules, config, pooling, dimensions),
         tokenize=make_tokenize(tokenizer, modules.folder, config.vocab_size),
         max_length=max_length,
+        dtype=dtype,
         identity=_identity(config, tokenizer, max_length, dtype),
         prompts=prompts,
         prompt=chosen,
@@ -122,6 +124,13 @@ def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:
     """Load the encoder that a recipe describes."""
     names = ("max_length", "dtype", "pooling", "dimensions", "prompt", "prompt_name", "bidirectional", "weights")
     return load_encoder(config.model, mesh=mesh, **{name: getattr(config, name) for name in names})
+
+
+def with_weights(enc: Encoder, config: Architecture, params: Params) -> Encoder:
+    """The encoder with other sizes and float32 weights; tokenizer, pooling and prompts stay."""
+    identity = hashlib.sha256(f"{enc.identity} {config}".encode()).hexdigest()
+    apply = make_apply(Transformer(config, DTYPES[enc.dtype]))
+    return dataclasses.replace(enc, config=config, params=params, apply=apply, identity=identity)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
-from jaxrec.encoder.config_json import read_architecture
+from jaxrec.encoder.config_json import parse_architecture, with_sizes
 from jaxrec.encoder.families import key_table
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.keys import KeyTable
@@ -42,8 +42,7 @@ def save_encoder(enc: Encoder, folder: str | Path) -> None:
             target = temporary / path.relative_to(enc.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        _say_float32(temporary / inner / "config.json")
-        family, _ = read_architecture(modules.folder / "config.json")
+        family = _describe(modules.folder / "config.json", temporary / inner / "config.json", enc.config)
         _write(stored_tensors(enc.params, key_table(family, enc.config), enc.config), temporary / inner)
         for number, head in enumerate(modules.head_folders):
             weights = enc.params["heads"][str(number)]
@@ -74,11 +73,15 @@ def _settings(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _say_float32(path: Path) -> None:
-    """Programs that load weights in the type that config.json names would round them."""
-    stored = read_json(path)
+def _describe(source: Path, target: Path, config: Architecture) -> str:
+    """Write the config.json at `source` with the sizes of `config`, and give the family that it names.
+
+    It says float32: programs that load weights in the type that it names would round them.
+    """
+    stored = with_sizes(read_json(source), source, config)
     stored |= {name: "float32" for name in ("dtype", "torch_dtype") if name in stored}
-    path.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    return parse_architecture(stored, source)[0]
 
 
 def _write(tensors: Mapping[str, Any], folder: Path) -> None:

@@ -29,6 +29,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def over_data(x: Any, mesh: Mesh | None) -> Any:
+    """Spread the leading axis of all leaves over the data axis, inside a compiled program; without a mesh, nothing."""
+    if mesh is None or mesh.size == 1:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(DATA)))
+
+
 def check_shards(mesh: Mesh, num_shards: int) -> None:
     """Raise InputError unless every device gets the same number of logical shards."""
     devices = mesh.shape[DATA]

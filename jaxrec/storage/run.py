@@ -110,6 +110,28 @@ class TuneFolder(RunFolder):
         self.account = self.path / "tuning.json"
 
 
+class DistillFolder(RunFolder):
+    """The folder of `jaxrec distill`.
+
+    distill.yaml        the recipe as resolved
+    pruned/             the student before its first step, where it is the encoder without some of its parts
+    metrics.jsonl       a row a step
+    checkpoints/        the latest and the best state
+    encoder/            the best student
+    distillation.json   the account: sizes, agreement with the teacher, test metrics, digests of the weights
+    """
+
+    made_by = "distill"
+
+    def __init__(self, path: str | Path):
+        """Point at `path`; nothing is read or written yet."""
+        super().__init__(path)
+        self.config = self.path / "distill.yaml"
+        self.pruned = self.path / "pruned"
+        self.encoder = self.path / "encoder"
+        self.account = self.path / "distillation.json"
+
+
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("a", encoding="utf-8") as file:
         for row in rows:

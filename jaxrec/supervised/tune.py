@@ -1,13 +1,10 @@
-"""Tuning an encoder on the log: one pure update."""
+"""Tuning an encoder on the log: what users liked one after the other comes closer."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import struct
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from jaxrec.config.tune import TuneConfig
 from jaxrec.encoder.adapt import joined, merged, new_adapters, with_adapters
@@ -15,41 +12,38 @@ from jaxrec.encoder.load import DTYPES, Encoder
 from jaxrec.encoder.pool import unit_length
 from jaxrec.encoder.transformer import Transformer
 from jaxrec.ops.contrastive import full_softmax_loss, in_batch_loss
-from jaxrec.sharding.mesh import DATA
-from jaxrec.supervised.pairs import PairData, draw_texts
-from jaxrec.types import Array, Metrics, Params
+from jaxrec.sharding.mesh import over_data
+from jaxrec.supervised.encoder_step import (
+    EncoderFit,
+    EncoderState,
+    Objective,
+    first_state,
+    make_optimiser,
+    make_update,
+)
+from jaxrec.supervised.item_texts import draw_texts
+from jaxrec.supervised.pairs import PairData
+from jaxrec.types import Array, Params
 
 
-class TuneState(struct.PyTreeNode):
-    """What one step reads and writes."""
-
-    trained: Params  # all weights, or the adapters
-    opt_state: optax.OptState
-    key: Array  # [] typed PRNG key
-    step: Array  # [] int32
-
-
-class Tuning(NamedTuple):
-    """Pure functions of one encoder; `frozen` are the weights that do not change, an argument of the update."""
-
-    init: Callable[[Array], TuneState]
-    update: Callable[[TuneState, Params, PairData, Array | None], tuple[TuneState, Metrics]]
-    weights: Callable[[Params, Params], Params]  # frozen, trained -> the encoder's weights
-    frozen: Params
-
-
-def make_tuning(enc: Encoder, config: TuneConfig, dtype: str, mesh: Mesh | None = None) -> Tuning:
-    """Build the update of `enc` in products of `dtype`; with a mesh the texts of a batch are spread over it."""
-    module: Any = Transformer(enc.config, DTYPES[dtype], config.remat, config.dropout)
+def make_tuning(enc: Encoder, config: TuneConfig, mesh: Mesh | None = None) -> EncoderFit:
+    """Build the update of `enc`; with a mesh the texts of a batch are spread over it."""
+    module: Any = Transformer(enc.config, DTYPES[enc.dtype], config.remat, config.dropout)
     scale, lora = config.alpha / config.rank, config.mode == "lora"
     if lora:
-        module = with_adapters(module, config.rank, config.alpha, config.kernels)
+        module = with_adapters(module, config.rank, config.alpha, config.kernels, config.lora_dropout)
     optimiser = make_optimiser(config)
 
-    def init(key: Array) -> TuneState:
+    def init(key: Array) -> EncoderState:
         key_adapters, key_steps = jax.random.split(key)
         trained = new_adapters(module, key_adapters) if lora else jax.tree.map(jnp.array, enc.params)
-        return TuneState(trained, optimiser.init(trained), key_steps, jnp.int32(0))
+        return first_state(trained, optimiser, key_steps)
+
+    def draw(key_items: Array, key_texts: Array, data: PairData):
+        rows = jax.random.randint(key_items, (config.batch_size,), 0, len(data.pairs))
+        items = data.pairs[rows].T  # [2, B]
+        texts = draw_texts(key_texts, data.texts, items.reshape(-1), config.field_dropout, config.word_dropout)
+        return over_data(texts, mesh), items
 
     def loss(trained: Params, frozen: Params, batch: tuple, data: PairData, table: Array | None, key: Array):
         (ids, mask), items = batch
@@ -62,51 +56,8 @@ def make_tuning(enc: Encoder, config: TuneConfig, dtype: str, mesh: Mesh | None 
         share = config.popularity * jnp.stack([data.log_share[0][items[0]], data.log_share[1][items[1]]])
         return in_batch_loss(vectors, items, share, config.temperature)
 
-    def update(state: TuneState, frozen: Params, data: PairData, table: Array | None) -> tuple[TuneState, Metrics]:
-        key, key_pairs, key_texts, key_dropout = jax.random.split(state.key, 4)
-        rows = jax.random.randint(key_pairs, (config.batch_size,), 0, len(data.pairs))
-        items = data.pairs[rows].T  # [2, B]
-        texts = draw_texts(key_texts, data, items.reshape(-1), config.field_dropout, config.word_dropout)
-        if mesh is not None:
-            texts = jax.lax.with_sharding_constraint(texts, NamedSharding(mesh, PartitionSpec(DATA)))
-        slope = jax.value_and_grad(loss, has_aux=True)
-        (_, metrics), grad = slope(state.trained, frozen, (texts, items), data, table, key_dropout)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
-            updates, opt_state = optimiser.update(grad, state.opt_state, state.trained)
-        metrics |= {"gradient_norm": optax.tree.norm(grad)}
-        return TuneState(optax.apply_updates(state.trained, updates), opt_state, key, state.step + 1), metrics
-
     def weights(frozen: Params, trained: Params) -> Params:
         return merged(frozen, trained, scale) if lora else trained
 
-    return Tuning(init, update, weights, enc.params if lora else {})
-
-
-def make_optimiser(config: TuneConfig) -> optax.GradientTransformation:
-    """Clip, then AdamW or Adafactor at a rate that rises, then falls."""
-    warm = round(config.warm_up * config.steps)
-    behind = max(1, config.steps - warm)
-    fall = {
-        "cosine": optax.cosine_decay_schedule(config.learning_rate, behind),
-        "linear": optax.linear_schedule(config.learning_rate, 0.0, behind),
-        "constant": optax.constant_schedule(config.learning_rate),
-    }[config.decay]
-    # The first step is one step up, not at 0.
-    rise = optax.linear_schedule(config.learning_rate / max(1, warm), config.learning_rate, max(1, warm - 1))
-    rate = optax.join_schedules([rise, fall], [warm])
-    if config.optimiser == "adamw":
-        step = optax.adamw(rate, weight_decay=config.weight_decay, mask=_decayed)
-    else:
-        # A rate means what it means for AdamW: steps are not scaled by the size of a weight.
-        step = optax.adafactor(
-            rate,
-            multiply_by_parameter_scale=False,
-            weight_decay_rate=config.weight_decay or None,
-            weight_decay_mask=_decayed,
-        )
-    return optax.chain(optax.clip_by_global_norm(config.clip), step)
-
-
-def _decayed(params: Params) -> Params:
-    """Biases and norms are stacked over layers, so the number of axes does not tell them from kernels."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in ("bias", "scale"), params)
+    update = make_update(Objective(draw, loss), optimiser)
+    return EncoderFit(init, update, weights, enc.params if lora else {})

@@ -82,7 +82,7 @@ def test_adapters_are_written_beside_the_merged_encoder(recipe: Path, tmp_path: 
         (["tune.kernels=[querry]"], "tune.kernels: no 'querry'; did you mean 'query'"),
         (["tune.feedback=likes"], "tune.feedback: no 'likes'; did you mean 'liked'"),
         (["tune.field_dropout=0.1", "data.text='{title}'"], "tune.field_dropout: '{title}' has one field"),
-        (["encoder.weights=int8"], "encoder.weights: int8 cannot be tuned"),
+        (["encoder.weights=int8"], "encoder.weights: int8 cannot be trained"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(recipe: Path, tmp_path: Path, capsys, words, message: str) -> None:
@@ -96,3 +96,14 @@ def test_a_finished_folder_is_kept_and_another_recipe_does_not_resume_it(tuned: 
     assert "already exists" in capsys.readouterr().err
     assert main(["tune", str(tuned / "tune.yaml"), "tune.steps=20", "--run", str(tuned), "--resume"]) == 2
     assert "`tune` was another" in capsys.readouterr().err
+
+
+def test_inspect_tells_how_far_it_is_and_what_comes_next(tuned: Path, capsys) -> None:
+    assert main(["inspect", str(tuned), "--json"]) == 0
+    account = json.loads(capsys.readouterr().out)
+    assert account["kind"] == "tune" and account["steps"] == {"measured": 8, "asked": 8}
+    assert [row["step"] for row in account["scores"]] == [0, 4, 8] and account["score"] == "validation_ndcg@10"
+    assert account["next"] == f"jaxrec train {tuned / 'tune.yaml'} encoder.model={tuned / 'encoder'}"
+    assert main(["inspect", str(tuned)]) == 0
+    shown = capsys.readouterr().out
+    assert "8 of 8" in shown and "valid. ndcg@10" in shown and "(best)" in shown and "ndcg@10" in shown

@@ -9,7 +9,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.encoder import Encoder, embed_texts, encode
-from jaxrec.encoder.encode_ids import _program
+from jaxrec.encoder.encode_ids import forward_program
 from jaxrec.encoder.pool import Pooling
 from tests.encoder.references import load_golden
 
@@ -51,7 +51,7 @@ def test_no_texts_give_no_rows(tiny: Encoder) -> None:
 
 def test_item_titles_cost_at_most_four_compiled_shapes(tiny: Encoder) -> None:
     enc = dataclasses.replace(tiny, pool=dataclasses.replace(tiny.pool, normalise=True))
-    program = _program(enc.apply, enc.pool)
+    program = forward_program(enc.apply, enc.pool)
     before = program._cache_size()
     embed_texts(enc, titles(600), batch_tokens=2048)
     embed_texts(enc, titles(600), batch_tokens=2048)

@@ -7,8 +7,9 @@ import pytest
 from jaxrec.config.tune import TuneConfig
 from jaxrec.encoder import Encoder, load_encoder
 from jaxrec.sharding.mesh import make_mesh
+from jaxrec.supervised.encoder_step import make_optimiser
 from jaxrec.supervised.pairs import PairData, make_pair_data
-from jaxrec.supervised.tune import make_optimiser, make_tuning
+from jaxrec.supervised.tune import make_tuning
 
 GOLDEN = Path(__file__).parents[1] / "encoder" / "golden"
 
@@ -28,7 +29,7 @@ def data() -> PairData:
 
 
 def losses(enc: Encoder, data: PairData, config: TuneConfig, steps: int, mesh=None, table=None):
-    tuning = make_tuning(enc, config, "float32", mesh)
+    tuning = make_tuning(enc, config, mesh)
     state = jax.jit(tuning.init)(jax.random.key(0))
     update, values = jax.jit(tuning.update), []
     for _ in range(steps):
@@ -42,6 +43,7 @@ def losses(enc: Encoder, data: PairData, config: TuneConfig, steps: int, mesh=No
     [
         {"mode": "full", "learning_rate": 3e-3},
         {"mode": "lora", "learning_rate": 3e-3, "rank": 4},
+        {"mode": "lora", "learning_rate": 3e-3, "rank": 4, "lora_dropout": 0.2},
         {"mode": "full", "learning_rate": 3e-3, "optimiser": "adafactor", "decay": "linear", "word_dropout": 0.1},
     ],
 )

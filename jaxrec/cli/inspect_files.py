@@ -1,0 +1,30 @@
+"""Reading the files of a folder that may be half written, for `jaxrec inspect`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxrec.checks import InputError
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSONL file without a last one that is being written or was cut off."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def read_account(path: Path) -> dict[str, Any]:
+    """An object of a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; its folder is half copied or damaged, make it again.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore the file or make its folder again.") from None
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files in it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

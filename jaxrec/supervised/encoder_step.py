@@ -1,0 +1,88 @@
+"""What every training of an encoder does in a step, whatever its loss: draw, differentiate, clip, update."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxrec.config.encoder_fit import EncoderFitConfig
+from jaxrec.types import Array, Metrics, Params
+
+
+class EncoderState(struct.PyTreeNode):
+    """What one step reads and writes."""
+
+    trained: Params  # all weights, or the adapters
+    opt_state: optax.OptState
+    key: Array  # [] typed PRNG key
+    step: Array  # [] int32
+
+
+class EncoderFit(NamedTuple):
+    """Pure functions of one encoder; `frozen` are the weights that do not change, an argument of the update."""
+
+    init: Callable[[Array], EncoderState]
+    update: Callable[[EncoderState, Params, Any, Array | None], tuple[EncoderState, Metrics]]
+    weights: Callable[[Params, Params], Params]  # frozen, trained -> the encoder's weights
+    frozen: Params
+
+
+class Objective(NamedTuple):
+    """What a training is after; `data` is all that it draws from, `table` what the latest evaluation gave."""
+
+    draw: Callable[[Array, Array, Any], Any]  # key of items, key of texts, data -> batch
+    loss: Callable[..., tuple[Array, Metrics]]  # trained, frozen, batch, data, table, key -> [], metrics
+
+
+def make_update(objective: Objective, optimiser: optax.GradientTransformation) -> Callable[..., Any]:
+    """Build `EncoderFit.update`."""
+    slope = jax.value_and_grad(objective.loss, has_aux=True)
+
+    def update(state: EncoderState, frozen: Params, data: Any, table: Array | None) -> tuple[EncoderState, Metrics]:
+        key, key_items, key_texts, key_dropout = jax.random.split(state.key, 4)
+        batch = objective.draw(key_items, key_texts, data)
+        (_, metrics), grad = slope(state.trained, frozen, batch, data, table, key_dropout)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
+            updates, opt_state = optimiser.update(grad, state.opt_state, state.trained)
+        metrics |= {"gradient_norm": optax.tree.norm(grad)}
+        return EncoderState(optax.apply_updates(state.trained, updates), opt_state, key, state.step + 1), metrics
+
+    return update
+
+
+def first_state(trained: Params, optimiser: optax.GradientTransformation, key: Array) -> EncoderState:
+    """State before the first step."""
+    return EncoderState(trained, optimiser.init(trained), key, jnp.int32(0))
+
+
+def make_optimiser(config: EncoderFitConfig) -> optax.GradientTransformation:
+    """Clip, then AdamW or Adafactor at a rate that rises, then falls."""
+    warm = round(config.warm_up * config.steps)
+    behind = max(1, config.steps - warm)
+    fall = {
+        "cosine": optax.cosine_decay_schedule(config.learning_rate, behind),
+        "linear": optax.linear_schedule(config.learning_rate, 0.0, behind),
+        "constant": optax.constant_schedule(config.learning_rate),
+    }[config.decay]
+    # The first step is one step up, not at 0.
+    rise = optax.linear_schedule(config.learning_rate / max(1, warm), config.learning_rate, max(1, warm - 1))
+    rate = optax.join_schedules([rise, fall], [warm])
+    if config.optimiser == "adamw":
+        step = optax.adamw(rate, weight_decay=config.weight_decay, mask=_decayed)
+    else:
+        # A rate means what it means for AdamW: steps are not scaled by the size of a weight.
+        step = optax.adafactor(
+            rate,
+            multiply_by_parameter_scale=False,
+            weight_decay_rate=config.weight_decay or None,
+            weight_decay_mask=_decayed,
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip), step)
+
+
+def _decayed(params: Params) -> Params:
+    """Biases and norms are stacked over layers, so the number of axes does not tell them from kernels."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in ("bias", "scale"), params)
