@@ -1,25 +1,31 @@
-"""What do fewer bits cost an encoder? Size, texts a second and retrieval by float32, bfloat16 and int8 weights.
+"""What does a cheaper encoder cost? Size, texts a second and retrieval with fewer bits, layers, heads or channels.
 
-    python benchmarks/weights.py CONFIG [section.key=value ...]
+    python benchmarks/weights.py CONFIG [section.key=value ...] [--models FOLDER ...] [--timed 2000] [--rounds 3]
 
-Encodes the catalogue of the recipe in each form and ranks the test rows as `jaxrec tune` does: a user is the mean of
-the history's vectors. One JSON line a form; compiling is part of the first seconds, so a bucket's program is built
-before the clock starts.
+Encodes the catalogue of the recipe by its encoder in float32, with bfloat16 products and with int8 weights, and by each
+further model in float32, and ranks the test rows as `jaxrec tune` does: a user is the mean of the history's vectors.
+`agreement` is the correlation of cosines between texts with those of the recipe's encoder. Then all encode the same
+`--timed` texts in turn, `--rounds` times after one without a clock. One JSON line a form.
 """
 
+import argparse
 import dataclasses
 import json
-import sys
+import random
+import statistics
 import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrec.cli import experiment, runtime
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.encoder import embed_texts, open_encoder
+from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.evaluate.retrieval import retrieval_metrics
+from jaxrec.ops.distillation import agreement
 
 FORMS: dict[str, dict[str, Any]] = {
     "float32": {},
@@ -28,31 +34,50 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(path: str, overrides: list[str]) -> None:
+def main() -> None:
     """Print a line a form."""
-    config = load_config(Config, path, overrides)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--models", nargs="*", default=[])
+    parser.add_argument("--timed", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_intermixed_args()
+    config = load_config(Config, options.config, options.overrides)
     runtime.prepare()
     corpus = experiment.read_corpus(config)
-    texts = corpus.dataset.catalogue.texts
-    for name, changes in FORMS.items():
-        enc = open_encoder(dataclasses.replace(config.encoder, **changes))
-        embed_texts(enc, texts[:512], config.encoder.batch_tokens)
-        started = time.perf_counter()
-        vectors = embed_texts(enc, texts, config.encoder.batch_tokens)
-        seconds = time.perf_counter() - started
-        line = {
-            "weights": name,
+    texts, tokens = corpus.dataset.catalogue.texts, config.encoder.batch_tokens
+    forms = FORMS | {model: {"model": model} for model in options.models}
+    encoders = {name: open_encoder(dataclasses.replace(config.encoder, **changes)) for name, changes in forms.items()}
+    timed = random.Random(0).sample(list(texts), min(options.timed, len(texts)))
+    sample = slice(None, None, max(1, len(texts) // 1000))
+    lines, first = {}, None
+    for name, enc in encoders.items():
+        vectors = unit_rows(embed_texts(enc, texts, tokens))
+        first = vectors if first is None else first
+        lines[name] = {
+            "benchmark": "weights",
+            "encoder": name,
+            "layers": enc.config.num_hidden_layers,
+            "heads": enc.config.num_attention_heads,
+            "channels": enc.config.intermediate_size,
             "megabytes": round(sum(leaf.nbytes for leaf in jax.tree.leaves(enc.params)) / 1e6, 1),
-            "texts_per_s": round(len(texts) / seconds, 1),
+            "agreement": round(float(agreement(jnp.asarray(vectors[sample]), jnp.asarray(first[sample]))), 4),
             "ndcg@10": round(retrieval_metrics(vectors, corpus.split, (10,))["ndcg@10"], 5),
-            "model": config.encoder.model,
-            "texts": len(texts),
-            "device": runtime.describe_devices(),
         }
-        print(json.dumps(line), flush=True)
+    rates = {name: [] for name in encoders}
+    for number in range(options.rounds + 1):
+        for name, enc in encoders.items():
+            started = time.perf_counter()
+            embed_texts(enc, timed, tokens)
+            if number:
+                rates[name].append(len(timed) / (time.perf_counter() - started))
+    for name, line in lines.items():
+        line |= {"texts_per_s": round(statistics.median(rates[name]), 1)}
+        line |= {"lowest": round(min(rates[name]), 1), "highest": round(max(rates[name]), 1)}
+        line |= {"of": config.encoder.model, "texts": len(texts), "timed": len(timed), "rounds": options.rounds}
+        print(json.dumps(line | {"device": runtime.describe_devices()}), flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2:])
+    main()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +11,18 @@ import numpy as np
 import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, runtime
-from jaxrec.cli.encoder_fit import begin, size_of, token_variants
+from jaxrec.cli.distill_judge import AGREEMENT, Judge, Row
+from jaxrec.cli.encoder_fit import begin, token_variants
 from jaxrec.config.schema import Config
 from jaxrec.encoder import Encoder, open_encoder, save_encoder
-from jaxrec.encoder.embed import unit_vectors, weights_digest
 from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.encoder.importance import prune
-from jaxrec.evaluate.retrieval import retrieval_metrics
-from jaxrec.ops.distillation import agreement
 from jaxrec.progress import track
-from jaxrec.sharding.compile import compiled
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import DistillFolder
 from jaxrec.supervised.distill import DistillData, make_distillation
 from jaxrec.supervised.encoder_loop import Evaluation, Fitted, Job, train_encoder
 from jaxrec.supervised.item_texts import lay_out_texts
-from jaxrec.types import Array, Params
-
-AGREEMENT = "agreement"  # with the teacher, on texts that the student does not learn from
 
 
 def distill(config_path: str, overrides: list[str], run_path: str | None, resume: bool) -> int:
@@ -86,55 +80,6 @@ def prune_on(enc: Encoder, config: Config, texts: list[str]) -> Encoder:
             return prune(enc, jnp.asarray(ids), jnp.asarray(mask), key_gates, advance=advance, **sizes)
         except InputError as error:
             raise InputError(f"distill.{error}") from None
-
-
-class Row(NamedTuple):
-    """What an encoder is worth."""
-
-    parameters: int
-    layers: int
-    heads: int
-    channels: int
-    agreement: float
-    test: dict[str, float]  # retrieval by the mean of a history's vectors
-    weights: str  # digest
-
-
-class Judge:
-    """Compares weights of one student with the teacher's vectors [I, D], on texts that are held out."""
-
-    def __init__(self, config: Config, corpus: experiment.Corpus, student: Encoder, targets: np.ndarray):
-        """Draw the held-out texts by the recipe's seed."""
-        texts = corpus.dataset.catalogue.texts
-        self.targets, self._config, self._split, self._student = targets, config, corpus.split, student
-        count = max(2, min(config.distill.held_out, len(texts) // 10))
-        self.held_out = np.sort(np.random.default_rng(config.seed).permutation(len(texts))[:count])
-        self._ids = student.tokenize([student.prompt + text for text in texts])
-        self._agreement = compiled(agreement)
-
-    def validation(self, weights: Params) -> tuple[float, Array | None]:
-        """Agreement with the teacher."""
-        vectors = self._encode(weights, [self._ids[n] for n in self.held_out])
-        return float(self._agreement(vectors, self.targets[self.held_out])), None
-
-    def account(self, weights: Params) -> Row:
-        """All about the student with these weights."""
-        vectors = self._encode(weights, self._ids)
-        near = float(self._agreement(vectors[self.held_out], self.targets[self.held_out]))
-        return self._row(dataclasses.replace(self._student, params=weights), near, vectors)
-
-    def teacher(self, enc: Encoder) -> Row:
-        """The same of the teacher, which agrees with itself."""
-        return self._row(enc, 1.0, self.targets)
-
-    def _row(self, enc: Encoder, near: float, vectors: np.ndarray) -> Row:
-        sizes = (enc.config.num_hidden_layers, enc.config.num_attention_heads, enc.config.intermediate_size)
-        test = retrieval_metrics(vectors, self._split, self._config.evaluate.cutoffs)
-        return Row(size_of(enc.params), *sizes, near, test, weights_digest(enc.params))
-
-    def _encode(self, weights: Params, ids: list[list[int]]) -> np.ndarray:
-        enc = dataclasses.replace(self._student, params=weights)
-        return unit_vectors(enc, ids, self._config.encoder.batch_tokens)
 
 
 def describe(rows: dict[str, Row], fitted: Fitted, seconds: float) -> dict[str, Any]:

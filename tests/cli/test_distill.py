@@ -8,7 +8,7 @@ import pytest
 
 import jaxrec
 from jaxrec.cli import main
-from jaxrec.cli.distill import Judge
+from jaxrec.cli.distill_judge import Judge
 from jaxrec.config.schema import EncoderConfig
 from tests.recipes import TINY, TINY_ENCODER
 
