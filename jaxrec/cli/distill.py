@@ -1,7 +1,10 @@
 """`jaxrec distill`: a smaller encoder that gives the vectors of the recipe's encoder."""
 
 import dataclasses
+import json
+import shlex
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,10 +14,12 @@ import numpy as np
 import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.cli import experiment, runtime
-from jaxrec.cli.distill_judge import AGREEMENT, Judge, Row
-from jaxrec.cli.encoder_fit import begin, token_variants
-from jaxrec.config.schema import Config
+from jaxrec.cli.distill_judge import AGREEMENT, Judge, Row, draw_held_out
+from jaxrec.cli.encoder_fit import begin, check_sources, token_variants
+from jaxrec.config.load import to_dict
+from jaxrec.config.schema import Config, EncoderConfig
 from jaxrec.encoder import Encoder, open_encoder, save_encoder
+from jaxrec.encoder.embed import texts_digest, weights_digest
 from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.encoder.importance import prune
 from jaxrec.progress import track
@@ -31,18 +36,23 @@ def distill(config_path: str, overrides: list[str], run_path: str | None, resume
     config, run, mesh, corpus = begin(DistillFolder, "distill", config_path, overrides, run_path, resume)
     texts = corpus.dataset.catalogue.texts
     teacher = open_encoder(config.encoder)
-    student = open_student(config, run, teacher, texts)
+    check_sources(run, weights=weights_digest(teacher.params), texts=texts_digest(texts))
+    held_out = draw_held_out(config, len(texts))
+    items = np.delete(np.arange(len(texts), dtype=np.int32), held_out)
+    student = open_student(config, run, teacher, [texts[n] for n in items])
     fit = make_distillation(student, teacher.width, config.distill, mesh)
-    judge = Judge(config, corpus, student, unit_rows(experiment.embed(config, texts)))
-    items = np.delete(np.arange(len(texts), dtype=np.int32), judge.held_out)
-    data = DistillData(lay_out_texts(token_variants(config, "distill", corpus, student)), judge.targets, items)  # type: ignore[arg-type]
-    before = judge.account(student.params)
-    print(f"  {len(items):,} texts to learn from, {len(judge.held_out):,} to judge by")
+    variants = token_variants(config, "distill", corpus, student)
+    targets = unit_rows(experiment.embed(config, texts, teacher))
+    judge = Judge(config, corpus, student, targets, held_out)
+    rows = {"teacher": judge.teacher(teacher), "student before": judge.account(student.params)}
+    del teacher  # its memory is the student's now
+    print(f"  {len(items):,} texts to learn from, {len(held_out):,} to judge by")
+    data = DistillData(lay_out_texts(variants), targets, items)  # type: ignore[arg-type]
     job = Job(fit, data, Evaluation(AGREEMENT, judge.validation), "distilling")
     fitted = train_encoder(job, run, config.distill, experiment.stream(config, "distill"), config.train.devices)
     result = dataclasses.replace(student, params=jax.tree.map(np.asarray, fitted.weights))
     save_encoder(result, run.encoder)
-    rows = {"teacher": judge.teacher(teacher), "student before": before, "student": judge.account(result.params)}
+    rows |= {"student": judge.account(result.params)}
     seconds = time.perf_counter() - started
     write_json(run.account, describe(rows, fitted, seconds))
     report(rows)
@@ -50,32 +60,56 @@ def distill(config_path: str, overrides: list[str], run_path: str | None, resume
         f"done in {seconds:.0f} s: best step {fitted.best} of {fitted.step}\n"
         f"  encoder  {run.encoder}\n"
         f"  account  {run.account}\n"
-        f"next: jaxrec train {config_path} encoder.model={run.encoder}"
+        f"next: jaxrec train {config_path} {' '.join(words_for(config, run))}"
     )
     return 0
 
 
-def open_student(config: Config, run: DistillFolder, teacher: Encoder, texts: list[str]) -> Encoder:
-    """The student of the recipe; one that is pruned is kept in the run, and read from there when resumed."""
-    model = config.distill.student
-    if not model:
+def open_student(config: Config, run: DistillFolder, teacher: Encoder, texts: Sequence[str]) -> Encoder:
+    """The student of the recipe; one that is pruned, by `texts`, is kept in the run and read from there again."""
+    if not config.distill.student:
         if not run.pruned.exists():
             save_encoder(prune_on(teacher, config, texts), run.pruned)
-        model = str(run.pruned)
-    return open_encoder(dataclasses.replace(config.encoder, model=model))
+        return open_encoder(dataclasses.replace(config.encoder, model=str(run.pruned)))
+    student = open_encoder(student_config(config))
+    if weights_digest(student.params) == weights_digest(teacher.params):
+        raise InputError(f"distill.student: {config.distill.student} is the teacher itself; name a smaller model.")
+    return student
 
 
-def prune_on(enc: Encoder, config: Config, texts: list[str]) -> Encoder:
-    """The encoder without what some texts of the catalogue depend on least."""
+def student_config(config: Config) -> EncoderConfig:
+    """How a student of another origin is read: pooling, prompt and width are its own, not those of the teacher."""
+    names = ("max_length", "batch_tokens", "dtype", "cache_dir")
+    kept = {name: getattr(config.encoder, name) for name in names}
+    return EncoderConfig(model=config.distill.student, **kept)
+
+
+def words_for(config: Config, run: DistillFolder) -> list[str]:
+    """What replaces the recipe's encoder by the student on a command line."""
+    words = [f"encoder.model={run.encoder}"]
+    if not config.distill.student:
+        return words
+    own, recipe = to_dict(student_config(config)), to_dict(config.encoder)
+    other = (name for name in own if name != "model" and own[name] != recipe[name])
+    return words + [shlex.quote(f"encoder.{name}={json.dumps(own[name])}") for name in other]
+
+
+def prune_on(enc: Encoder, config: Config, texts: Sequence[str]) -> Encoder:
+    """The encoder without what some of `texts` depend on least."""
+    sizes = {name: getattr(config.distill, name) for name in ("layers", "heads", "channels")}
+    whole = (enc.config.num_hidden_layers, enc.config.num_attention_heads, enc.config.intermediate_size)
+    if all(size in (0, most) for size, most in zip(sizes.values(), whole, strict=True)):
+        raise InputError(
+            f"distill: nothing is left out of {whole[0]} layers of {whole[1]} heads and {whole[2]} channels; "
+            "set distill.layers, heads or channels lower, or name a student."
+        )
     key_texts, key_gates = jax.random.split(experiment.stream(config, "prune"))
     count = min(config.distill.probe_texts, len(texts))
     chosen = np.asarray(jax.random.choice(key_texts, len(texts), (count,), replace=False))
     laid = lay_out_texts([enc.tokenize([enc.prompt + texts[n] for n in chosen])])
-    ids, lengths = np.asarray(laid.ids[0]), np.asarray(laid.lengths[0])
+    ids, lengths = laid.ids[0], laid.lengths[0]
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int32)
-    sizes = {name: getattr(config.distill, name) for name in ("layers", "heads", "channels")}
-    layers, kept = enc.config.num_hidden_layers, sizes["layers"] or enc.config.num_hidden_layers
-    with track("pruning", sum(range(kept + 1, layers + 1))) as advance:
+    with track("pruning", sum(range((sizes["layers"] or whole[0]) + 1, whole[0] + 1))) as advance:
         try:
             return prune(enc, jnp.asarray(ids), jnp.asarray(mask), key_gates, advance=advance, **sizes)
         except InputError as error:

@@ -17,7 +17,15 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Params
 
 AGREEMENT = "agreement"  # with the teacher, on texts that the student does not learn from
-LEAST = 4  # texts: two to learn from and two to judge by
+LEAST = 20  # texts; of fewer, cosines between those that are held out tell nothing
+
+
+def draw_held_out(config: Config, texts: int) -> np.ndarray:
+    """Rising numbers of the texts that the student does not learn from, by the recipe's seed."""
+    if texts < LEAST:
+        raise InputError(f"data: {texts} items are too few to learn from and to judge by; {LEAST} are enough.")
+    count = max(4, min(config.distill.held_out, texts // 10))
+    return np.sort(np.random.default_rng(config.seed).permutation(texts)[:count])
 
 
 class Row(NamedTuple):
@@ -35,31 +43,27 @@ class Row(NamedTuple):
 class Judge:
     """Compares weights of one student with the teacher's vectors [I, D], on texts that are held out."""
 
-    def __init__(self, config: Config, corpus: Corpus, student: Encoder, targets: np.ndarray):
-        """Draw the held-out texts by the recipe's seed."""
-        texts = corpus.dataset.catalogue.texts
-        self.targets, self._config, self._split, self._student = targets, config, corpus.split, student
-        if len(texts) < LEAST:
-            raise InputError(f"data: {len(texts)} items are too few to learn from and to judge by; {LEAST} are enough.")
-        count = max(2, min(config.distill.held_out, len(texts) // 10))
-        self.held_out = np.sort(np.random.default_rng(config.seed).permutation(len(texts))[:count])
-        self._ids = student.tokenize([student.prompt + text for text in texts])
+    def __init__(self, config: Config, corpus: Corpus, student: Encoder, targets: np.ndarray, held_out: np.ndarray):
+        """Compare with `targets` on the texts `held_out`."""
+        self._config, self._split, self._student = config, corpus.split, student
+        self._targets, self._held_out = targets, held_out
+        self._ids = student.tokenize([student.prompt + text for text in corpus.dataset.catalogue.texts])
         self._agreement = compiled(agreement)
 
     def validation(self, weights: Params) -> tuple[float, Array | None]:
         """Agreement with the teacher."""
-        vectors = self._encode(weights, [self._ids[n] for n in self.held_out])
-        return float(self._agreement(vectors, self.targets[self.held_out])), None
+        vectors = self._encode(weights, [self._ids[n] for n in self._held_out])
+        return float(self._agreement(vectors, self._targets[self._held_out])), None
 
     def account(self, weights: Params) -> Row:
         """All about the student with these weights."""
         vectors = self._encode(weights, self._ids)
-        near = float(self._agreement(vectors[self.held_out], self.targets[self.held_out]))
+        near = float(self._agreement(vectors[self._held_out], self._targets[self._held_out]))
         return self._row(dataclasses.replace(self._student, params=weights), near, vectors)
 
     def teacher(self, enc: Encoder) -> Row:
         """The same of the teacher, which agrees with itself."""
-        return self._row(enc, 1.0, self.targets)
+        return self._row(enc, 1.0, self._targets)
 
     def _row(self, enc: Encoder, near: float, vectors: np.ndarray) -> Row:
         sizes = (enc.config.num_hidden_layers, enc.config.num_attention_heads, enc.config.intermediate_size)

@@ -1,24 +1,29 @@
 """What `jaxrec tune` and `jaxrec distill` have in common."""
 
-import dataclasses
+import json
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import jax
 from jax.sharding import Mesh
 
-from jaxrec.checks import InputError
+from jaxrec.checks import InputError, check_range
 from jaxrec.cli import experiment, runtime
 from jaxrec.config.load import load_config, to_dict, to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.data.item_text import texts_without
 from jaxrec.data.pseudonyms import check_key_outside
-from jaxrec.encoder import Encoder, open_encoder
+from jaxrec.encoder import Encoder
+from jaxrec.encoder.load import tokenize_to
 from jaxrec.sharding.mesh import DATA, make_mesh
+from jaxrec.storage.files import write_json
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Params
 
 Folder = TypeVar("Folder", bound=RunFolder)
+
+
+SOURCES = "sources.json"  # of a run: digests of what it was made from
 
 
 class Begun(NamedTuple, Generic[Folder]):
@@ -31,22 +36,50 @@ class Begun(NamedTuple, Generic[Folder]):
 
 
 def begin(
-    kind: type[Folder], section: str, config_path: str, overrides: list[str], run_path: str | None, resume: bool
+    kind: type[Folder],
+    section: str,
+    config_path: str,
+    overrides: list[str],
+    run_path: str | None,
+    resume: bool,
+    texts: int = 1,
 ) -> Begun[Folder]:
-    """Read the recipe and its log and open the folder; all that can be refused early is."""
+    """Read the recipe and its log and open the folder; `texts` are those of an example of the batch.
+
+    What can be refused early is, while the folder holds no more than the recipe.
+    """
     config = load_config(Config, config_path, overrides)
     data = experiment.log_config(config)
     path = run_path or f"runs/{Path(config_path).stem}"
     check_key_outside(data, Path(path))
     if config.encoder.weights != "float32":
         raise InputError(f"encoder.weights: {config.encoder.weights} cannot be trained; set it to float32 here.")
-    mesh, batch = make_mesh(config.train.devices), getattr(config, section).batch_size
-    if batch % mesh.shape[DATA]:
-        raise InputError(f"{section}.batch_size: {mesh.shape[DATA]} devices do not divide {batch}.")
+    fit, mesh = getattr(config, section), make_mesh(config.train.devices)
+    if texts * fit.batch_size % mesh.shape[DATA]:
+        raise InputError(
+            f"{section}.batch_size: {mesh.shape[DATA]} devices do not divide {texts * fit.batch_size} texts."
+        )
+    check_range(f"{section}.max_length", fit.max_length, 0, config.encoder.max_length)
     run = _resumed(kind, config, section, path) if resume else kind.create(path, to_yaml(config))
     runtime.prepare()
     print(f"run {run.path} on {runtime.describe_devices()}")
-    return Begun(config, run, mesh, experiment.read_corpus(config))
+    corpus = experiment.read_corpus(config)
+    if fit.field_dropout and len(corpus.dataset.catalogue.fields) < 2:
+        raise InputError(
+            f"{section}.field_dropout: {data.text!r} has one field, which cannot be left out; set it to 0."
+        )
+    return Begun(config, run, mesh, corpus)
+
+
+def check_sources(run: RunFolder, **digests: str) -> None:
+    """Note what the run is made from; where that was done before, raise InputError if it has changed since."""
+    path = run.path / SOURCES
+    if not path.is_file():
+        write_json(path, digests)
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if changed := [name for name in digests if found.get(name) != digests[name]]:
+        raise InputError(f"{path}: {', '.join(changed)} changed since the run began; begin another with --run.")
 
 
 def _resumed(kind: type[Folder], config: Config, section: str, path: str) -> Folder:
@@ -68,14 +101,9 @@ def token_variants(config: Config, section: str, corpus: experiment.Corpus, enc:
     catalogue, template = corpus.dataset.catalogue, experiment.log_config(config).text
     texts = [list(catalogue.texts)]
     if fit.field_dropout:
-        if len(catalogue.fields) < 2:
-            raise InputError(
-                f"{section}.field_dropout: {template!r} has one field, which cannot be left out; set it to 0."
-            )
         texts += [texts_without(catalogue, template, field) for field in catalogue.fields]
-    if fit.max_length:
-        enc = open_encoder(dataclasses.replace(config.encoder, model=str(enc.folder), max_length=fit.max_length))
-    return [enc.tokenize([enc.prompt + text for text in some]) for some in texts]
+    tokenize = tokenize_to(enc, fit.max_length) if fit.max_length else enc.tokenize
+    return [tokenize([enc.prompt + text for text in some]) for some in texts]
 
 
 def size_of(params: Params) -> int:

@@ -19,7 +19,7 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.data.context import in_columns
-from jaxrec.encoder import embed_texts, open_encoder
+from jaxrec.encoder import Encoder, embed_texts, open_encoder
 from jaxrec.envs import full_matrix, logged
 from jaxrec.envs.registry import MAKERS
 from jaxrec.envs.simulator import LoggedUsers
@@ -94,10 +94,11 @@ def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sid
     return Corpus(dataset=dataset, split=split, train=train, judge=judge, own_texts=basis)
 
 
-def embed(config: Config, texts: Sequence[str]) -> np.ndarray:
-    """Vectors [N, E] of texts by the recipe's encoder, from the cache where they are known."""
+def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None) -> np.ndarray:
+    """Vectors [N, E] of texts by the recipe's encoder, open already or not, from the cache where they are known."""
+    enc = enc or open_encoder(config.encoder)
     cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
-    return embed_texts(open_encoder(config.encoder), texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
+    return embed_texts(enc, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
 
 
 def make_environment(config: Config, world: World | None) -> Env:

@@ -1,6 +1,7 @@
 """`jaxrec tune`: the encoder of a recipe, fitted to what users liked one after the other."""
 
 import dataclasses
+import hashlib
 import time
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 import jaxrec
 from jaxrec.checks import check_name
 from jaxrec.cli import experiment, runtime
-from jaxrec.cli.encoder_fit import begin, size_of, token_variants
+from jaxrec.cli.encoder_fit import begin, check_sources, size_of, token_variants
 from jaxrec.cli.tune_judge import Judge
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.encoder import Encoder, open_encoder, save_encoder
 from jaxrec.encoder.adapt import save_adapters
-from jaxrec.encoder.embed import weights_digest
+from jaxrec.encoder.embed import texts_digest, weights_digest
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import TuneFolder
 from jaxrec.supervised.encoder_loop import Evaluation, Fitted, Job, train_encoder
@@ -27,9 +28,11 @@ from jaxrec.supervised.tune import make_tuning
 def tune(config_path: str, overrides: list[str], run_path: str | None, resume: bool) -> int:
     """Tune to the end of the recipe; a stopped command goes on from its latest evaluation with --resume."""
     started = time.perf_counter()
-    config, run, mesh, corpus = begin(TuneFolder, "tune", config_path, overrides, run_path, resume)
+    config, run, mesh, corpus = begin(TuneFolder, "tune", config_path, overrides, run_path, resume, texts=2)
     enc = open_encoder(config.encoder)
     pairs = make_pairs(config, corpus, enc)
+    digests = {"weights": weights_digest(enc.params), "texts": texts_digest(corpus.dataset.catalogue.texts)}
+    check_sources(run, **digests, pairs=hashlib.sha256(np.asarray(pairs.pairs).tobytes()).hexdigest())
     judge = Judge(config, corpus, enc)
     before = judge.test(enc.params)
     tuning = make_tuning(enc, config.tune, mesh)

@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.cli.experiment import Corpus
+from jaxrec.cli.experiment import Corpus, embed
 from jaxrec.config.schema import Config
-from jaxrec.encoder import Encoder, embed_texts
+from jaxrec.encoder import Encoder
 from jaxrec.encoder.embed import unit_vectors, weights_digest
 from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
@@ -22,10 +21,9 @@ class Judge:
     def __init__(self, config: Config, corpus: Corpus, enc: Encoder):
         """Encode by the untuned `enc`, or read what the cache has."""
         texts = corpus.dataset.catalogue.texts
-        cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
         self._config, self._split, self._enc = config, corpus.split, enc
         self._validation = validation_of(corpus.split, config.tune.evaluate_users, config.seed)
-        self._first = weights_digest(enc.params), unit_rows(embed_texts(enc, texts, config.encoder.batch_tokens, cache))
+        self._first = weights_digest(enc.params), unit_rows(embed(config, texts, enc))
         self._best, self._score = self._first, -math.inf
         self._ids = enc.tokenize([enc.prompt + text for text in texts])
 

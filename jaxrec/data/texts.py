@@ -52,7 +52,7 @@ def _lines(path: Path) -> Texts:
     try:
         check_utf8(path)
         with open_bytes(path) as file:
-            lines = file.read().decode("utf-8").split("\n")
+            lines = file.read().decode("utf-8-sig").split("\n")
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)}); correct TEXTS or mend the file.") from None
     lines = [line.removesuffix("\r") for line in lines]

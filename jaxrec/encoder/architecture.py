@@ -26,6 +26,8 @@ class Rotary:
         check_name("rope_type", self.scaling, ROTARY_SCALINGS)
         for name in ("theta", "factor", "original_length"):
             check_range(f"rope_{name}", getattr(self, name), 0, open_low=True)
+        if self.scaling == "llama3":
+            check_range("rope_high_freq_factor", self.high_freq_factor, self.low_freq_factor, open_low=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

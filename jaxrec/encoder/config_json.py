@@ -56,14 +56,14 @@ def _bert(c: Stored) -> dict[str, Any]:
         "hidden_act": c.word("hidden_act", "gelu"),
         "max_position_embeddings": c.whole("max_position_embeddings"),
         "learned_positions": True,
-        "type_vocab_size": c.whole("type_vocab_size", 2),
+        "type_vocab_size": c.whole("type_vocab_size", 2, least=0),
         "embedding_norm": True,
         "norm_eps": c.number("layer_norm_eps", 1e-12),
     }
 
 
 def _roberta(c: Stored) -> dict[str, Any]:
-    return _bert(c) | {"position_offset": c.whole("pad_token_id", 1) + 1}
+    return _bert(c) | {"position_offset": c.whole("pad_token_id", 1, least=0) + 1}
 
 
 def _mpnet(c: Stored) -> dict[str, Any]:
@@ -75,12 +75,14 @@ def _mpnet(c: Stored) -> dict[str, Any]:
 def _modernbert(c: Stored) -> dict[str, Any]:
     every = c.whole("global_attn_every_n_layers", 3)
     default = ["sliding_attention" if i % every else "full_attention" for i in range(c.whole("num_hidden_layers"))]
-    scaling = c.mapping("rope_scaling")
+    scaling, theta = c.mapping("rope_scaling"), c.number("global_rope_theta", 160_000.0)
+    # null says that sliding layers turn like the others.
+    local = theta if "local_rope_theta" in c.values and c.values["local_rope_theta"] is None else 10_000.0
     kinds = {
-        "full_attention": LayerKind(rotary=_rotary(c, "full_attention", "global_rope_theta", 160_000.0, scaling)),
+        "full_attention": LayerKind(rotary=_rotary(c, "full_attention", "global_rope_theta", theta, scaling)),
         "sliding_attention": LayerKind(
             window=c.whole("local_attention", 128) // 2 + 1,
-            rotary=_rotary(c, "sliding_attention", "local_rope_theta", 10_000.0, scaling),
+            rotary=_rotary(c, "sliding_attention", "local_rope_theta", local, scaling),
         ),
     }
     first, *rest = _typed_layers(c, default, kinds)
@@ -115,7 +117,7 @@ def _llama(c: Stored) -> dict[str, Any]:
         "norm_eps": c.number("rms_norm_eps", 1e-6),
         "norm_order": "pre",
         "final_norm": True,
-        "causal": True,
+        "causal": c.flag("is_causal", True),
         "qkv_bias": bias,
         "output_bias": bias,
         "mlp_bias": c.flag("mlp_bias"),
@@ -126,7 +128,7 @@ def _llama(c: Stored) -> dict[str, Any]:
 def _mistral(c: Stored) -> dict[str, Any]:
     sizes = _llama(c)
     (rotary,) = {one.rotary for one in sizes["layers"]}
-    kind = LayerKind(window=c.whole("sliding_window", 0), rotary=rotary)
+    kind = LayerKind(window=c.whole("sliding_window", 0, least=0), rotary=rotary)
     return sizes | {"layers": (kind,) * len(sizes["layers"])}
 
 
@@ -134,8 +136,8 @@ def _qwen(c: Stored) -> dict[str, Any]:
     """Qwen2 and Qwen3 but for what sets them apart: windows from some layer on, where they are switched on."""
     sizes = _llama(c)
     full = sizes["layers"][0]
-    window = c.whole("sliding_window", 0) if c.flag("use_sliding_window") else 0
-    start = c.whole("max_window_layers", 28) if window else len(sizes["layers"])
+    window = c.whole("sliding_window", 0, least=0) if c.flag("use_sliding_window") else 0
+    start = c.whole("max_window_layers", 28, least=0) if window else len(sizes["layers"])
     default = ["sliding_attention" if i >= start else "full_attention" for i in range(len(sizes["layers"]))]
     kinds = {"full_attention": full, "sliding_attention": LayerKind(window=window, rotary=full.rotary)}
     return sizes | {"layers": _typed_layers(c, default, kinds)}
@@ -154,7 +156,7 @@ def _gemma3(c: Stored) -> dict[str, Any]:
     every = c.whole("sliding_window_pattern", c.whole("_sliding_window_pattern", 6))
     layers = range(1, c.whole("num_hidden_layers") + 1)
     default = ["sliding_attention" if i % every else "full_attention" for i in layers]
-    causal = not c.flag("use_bidirectional_attention")
+    causal = c.flag("is_causal", True) and not c.flag("use_bidirectional_attention")
     window = c.whole("sliding_window", 4096)
     kinds = {
         "full_attention": LayerKind(
@@ -165,7 +167,7 @@ def _gemma3(c: Stored) -> dict[str, Any]:
             rotary=_rotary(c, "sliding_attention", "rope_local_base_freq", 10_000.0, {}),
         ),
     }
-    sizes = _llama(c)
+    sizes = _llama(Stored({"head_dim": 256} | c.values))
     return sizes | {
         "layers": _typed_layers(c, default, kinds),
         "hidden_act": c.word("hidden_activation", "gelu_pytorch_tanh"),
@@ -291,10 +293,11 @@ def _rotary(c: Stored, layer_type: str, theta_name: str, theta: float, scaling: 
         new = Stored(new).mapping(layer_type)
     values = Stored(new or scaling)
     values.only(partial_rotary_factor=1.0)
+    kind = values.word("rope_type", values.word("type", "default"))
     return Rotary(
         theta=values.number("rope_theta", c.number(theta_name, theta)),
-        scaling=values.word("rope_type", values.word("type", "default")),
-        factor=values.number("factor", 1.0),
+        scaling=kind,
+        factor=values.number("factor", 1.0) if kind == "default" else values.number("factor"),
         low_freq_factor=values.number("low_freq_factor", 1.0),
         high_freq_factor=values.number("high_freq_factor", 4.0),
         original_length=values.whole("original_max_position_embeddings", c.whole("max_position_embeddings")),

@@ -60,6 +60,8 @@ def prune(
     if not heads and not channels:
         return enc
     importance = unit_importance(enc, ids, mask, key)
+    if not all(np.isfinite(gates).all() for gates in importance):
+        raise InputError(f"{enc.name}: the vectors' slopes are not finite; the weights are damaged, fetch them again.")
     if heads:
         groups = np.asarray(importance.groups)
         if config.relative_buckets:  # one table of heads for all layers

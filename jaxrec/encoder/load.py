@@ -133,6 +133,13 @@ def with_weights(enc: Encoder, config: Architecture, params: Params) -> Encoder:
     return dataclasses.replace(enc, config=config, params=params, apply=apply, identity=identity)
 
 
+def tokenize_to(enc: Encoder, max_length: int) -> Tokenize:
+    """The encoder's tokenizer, cutting at `max_length` tokens."""
+    folder = read_modules(enc.folder).folder
+    tokenizer = load_tokenizer(folder, max_length) or load_tokenizer(enc.folder, max_length)
+    return make_tokenize(tokenizer, folder, enc.config.vocab_size)
+
+
 @functools.cache
 def make_apply(module: nn.Module) -> Apply:
     """Give params, ids, mask -> hidden; equal modules share one function, hence its compiled programs."""

@@ -76,7 +76,8 @@ HEAD_ACTIVATIONS = {  # by the last part of a torch class name
 
 def unit_length(x: Array) -> Array:
     """Divide each row by its Euclidean norm; [B, E] -> [B, E]; zero rows stay zero."""
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    # The root is of a sum that is never zero: its slope at a text without tokens would be NaN.
+    return x * lax.rsqrt(jnp.maximum((x * x).sum(axis=-1, keepdims=True), 1e-24))
 
 
 @dataclasses.dataclass(frozen=True)

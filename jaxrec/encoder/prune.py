@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -26,7 +27,7 @@ def keep_layers(enc: Encoder, layers: Sequence[int]) -> Encoder:
         raise InputError(f"layers: expected rising numbers of the {count} layers, got {list(layers)}.")
     rows = np.array(layers)
     stacked = flatten_dict(enc.params["layers"])
-    kept: Any = unflatten_dict({path: np.asarray(x)[rows] for path, x in stacked.items()})
+    kept: Any = unflatten_dict({path: jnp.asarray(x)[rows] for path, x in stacked.items()})
     kinds = tuple(enc.config.layers[layer] for layer in layers)
     return with_weights(enc, dataclasses.replace(enc.config, layers=kinds), {**enc.params, "layers": kept})
 
@@ -47,7 +48,7 @@ def keep_heads(enc: Encoder, groups: np.ndarray) -> Encoder:
     layers = _taken(enc.params["layers"], columns, {"attention_output": columns["query"]})
     params = {**enc.params, "layers": layers}
     if config.relative_buckets:
-        params["relative"] = {"embedding": np.asarray(enc.params["relative"]["embedding"])[:, heads[0]]}
+        params["relative"] = {"embedding": jnp.asarray(enc.params["relative"]["embedding"])[:, heads[0]]}
     sizes = {"num_attention_heads": heads.shape[1], "num_key_value_heads": groups.shape[1]}
     return with_weights(enc, dataclasses.replace(config, **sizes), params)
 
@@ -81,7 +82,7 @@ def _taken(layers: Params, columns: dict[str, np.ndarray], rows: dict[str, np.nd
     for (name, kind), x in flat.items():
         if name in columns:
             places = columns[name] if kind == "bias" else columns[name][:, None]
-            new[name, kind] = np.take_along_axis(np.asarray(x), places, axis=-1)
+            new[name, kind] = jnp.take_along_axis(jnp.asarray(x), places, axis=-1)
         elif name in rows and kind == "kernel":
-            new[name, kind] = np.take_along_axis(np.asarray(x), rows[name][:, :, None], axis=1)
+            new[name, kind] = jnp.take_along_axis(jnp.asarray(x), rows[name][:, :, None], axis=1)
     return unflatten_dict(new)

@@ -29,7 +29,8 @@ _OTHER = {"onnx", "openvino"}  # the old weights for other programs
 def save_encoder(enc: Encoder, folder: str | Path) -> None:
     """Write `enc.params`, float32, with the settings and tokenizer files of the folder they were read from.
 
-    Only what an encoder reads is written: heads of a training task and decoders are left behind. Pooling, prompt and
+    Only what an encoder reads is written: heads of a training task and decoders are left behind. Other programs may
+    refuse an encoder with fewer heads than its source had (docs/text-encoders.md). Pooling, prompt and
     other settings that were given when loading are not part of the folder; give them again. An existing folder is
     replaced whole.
     """

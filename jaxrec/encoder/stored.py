@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxrec.checks import InputError
+from jaxrec.checks import InputError, check_range
 
 _REQUIRED = object()
 
@@ -25,13 +25,19 @@ class Stored:
             raise InputError(f"{name}: expected a value of type {kind.__name__}, got {value!r}.")
         return value
 
-    def whole(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Read a whole number; null counts as missing, here and below."""
-        return self._get(name, int, default)
+    def whole(self, name: str, default: Any = _REQUIRED, *, least: int = 1) -> Any:
+        """Read a whole number of at least `least`; null counts as missing, here and below."""
+        value = self._get(name, int, default)
+        if value is not default:
+            check_range(name, value, least)
+        return value
 
     def number(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Read a number."""
-        return self._get(name, float, default)
+        """Read a number above 0."""
+        value = self._get(name, float, default)
+        if value is not default:
+            check_range(name, value, 0, open_low=True)
+        return value
 
     def word(self, name: str, default: Any = _REQUIRED) -> Any:
         """Read a string."""

@@ -29,10 +29,35 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer | None:
         tokenizer = wordpiece(vocabulary)
     else:
         return None
+    _add_ends(tokenizer, folder)
     # Files may bake in both, MiniLM's cuts and pads at 128: batches are padded here, to the bucket.
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer
+
+
+def _add_ends(tokenizer: Tokenizer, folder: Path) -> None:
+    """Put tokens before and behind each text that tokenizer_config.json asks for and tokenizer.json forgets.
+
+    Last-token pooling reads the one behind (E5-mistral).
+    """
+    path = folder / "tokenizer_config.json"
+    stored = read_json(path) if path.is_file() else {}
+    seen, template, known = tokenizer.encode("a").tokens, "$A", []
+    for flag, name, place in (("add_bos_token", "bos_token", 0), ("add_eos_token", "eos_token", -1)):
+        token = stored.get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        if stored.get(flag) is not True or (seen and seen[place] == token):
+            continue
+        row = tokenizer.token_to_id(token) if isinstance(token, str) else None
+        if row is None:
+            raise InputError(f"{path}: {flag} is true, but {name} {token!r} is not in the vocabulary; set it to false.")
+        template = f"{token} {template}" if place == 0 else f"{template} {token}"
+        known.append((token, row))
+    if known:
+        added = processors.TemplateProcessing(single=template, special_tokens=known)
+        before = [] if tokenizer.post_processor is None else [tokenizer.post_processor]
+        tokenizer.post_processor = processors.Sequence([*before, added])  # type: ignore[assignment]
 
 
 def wordpiece(vocabulary: Path) -> Tokenizer:

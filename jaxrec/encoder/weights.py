@@ -20,7 +20,10 @@ from jaxrec.types import Params
 Layout = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # path and shape of an array -> where it lies
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
-_CONVERT = "AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)"
+_CONVERT = (
+    "AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER), or for a folder with modules.json "
+    "SentenceTransformer(FOLDER).save_pretrained(FOLDER)"
+)
 
 
 def weight_files(folder: Path) -> list[Path]:

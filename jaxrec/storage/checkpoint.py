@@ -15,7 +15,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from jaxrec.checks import InputError
 from jaxrec.storage.stored import stored_arrays
 
-METRIC = "return"
+METRIC, STEP = "return", "step"
 
 
 class Checkpoints:
@@ -25,8 +25,9 @@ class Checkpoints:
         """Open or create `folder`; beside the best step the newest `keep_latest` ones are kept."""
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every item
 
-        def metric(metrics: dict[str, float]) -> float:
-            return metrics[METRIC]
+        def metric(metrics: dict[str, float]) -> Any:
+            # Of equal returns the earliest counts; those of older versions do not tell their step.
+            return metrics[METRIC], -metrics.get(STEP, 0)
 
         keep = preservation_policy.AnyPreservationPolicy(
             [
@@ -63,7 +64,7 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """Step with the highest return."""
+        """Step with the highest return, of equal ones the earliest."""
         return self._manager.best_step()
 
     @property
@@ -78,7 +79,7 @@ class Checkpoints:
     def save(self, step: int, state: Any, score: float) -> None:
         """Write `state` under `step`; a NaN score counts as the worst (NaN breaks Orbax's ranking)."""
         score = score if math.isfinite(score) else -1e30
-        if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics={METRIC: score}):
+        if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics={METRIC: score, STEP: step}):
             raise RuntimeError(f"checkpoint {step} was not written: {self._folder} already holds step {self.latest}.")
 
     def restore(self, step: int, abstract: Any) -> Any:

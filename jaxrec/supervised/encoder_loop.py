@@ -115,6 +115,7 @@ def _rows(metrics: dict[str, Array], step: int) -> list[dict[str, Any]]:
     columns = {name: np.asarray(values) for name, values in sorted(metrics.items())}
     rows = [{"step": step + n + 1, **{k: float(x[n]) for k, x in columns.items()}} for n in range(len(columns["loss"]))]
     for row in rows:
-        if not math.isfinite(row["loss"]):
-            raise InputError(f"step {row['step']}: the loss is {row['loss']}; lower the learning rate in another run.")
+        if broken := [name for name, value in row.items() if not math.isfinite(value)]:
+            told = ", ".join(f"{name} {row[name]}" for name in broken)
+            raise InputError(f"step {row['step']}: {told}; lower the learning rate in another run.")
     return rows

@@ -1,6 +1,7 @@
 """`jaxrec distill` on the generated log with the tiny encoder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,14 @@ def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(r
     [
         (["distill.layers=9"], "distill.layers: expected a value at least 0 and at most 4, got 9"),
         (["distill.heads=9"], "distill.heads: expected a value at least 0 and at most 4, got 9"),
+        ([], "distill: nothing is left out of 4 layers of 4 heads and 64 channels; set distill.layers"),
+        ([f"distill.student={TINY_ENCODER}"], "is the teacher itself; name a smaller model"),
+        (
+            ["distill.layers=2", "distill.max_length=99"],
+            "distill.max_length: expected a value at least 0 and at most 32",
+        ),
+        (["distill.layers=2", "distill.field_dropout=0.1"], "distill.field_dropout: '{title}' has one field"),
+        (["distill.layers=2", "data.generated.items=12"], "data: 12 items are too few"),
         (["distill.steps=5"], "distill.steps: expected a multiple of distill.steps_per_call=10, got 5"),
         ([f"distill.student={TINY_ENCODER}", "distill.layers=2"], "distill.student: cannot be pruned too"),
         (["encoder.weights=int8"], "encoder.weights: int8 cannot be trained"),
@@ -85,8 +94,15 @@ def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(r
 )
 def test_what_cannot_be_is_refused_in_a_line(recipe: Path, tmp_path: Path, capsys, words, message: str) -> None:
     assert main(["distill", str(recipe), *words, "--run", str(tmp_path / "run")]) == 2
-    error = capsys.readouterr().err
-    assert message in error.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_teacher_that_changed_is_not_resumed(small: Path, tmp_path: Path, capsys) -> None:
+    run = shutil.copytree(small, tmp_path / "run")
+    sources = json.loads((run / "sources.json").read_text())
+    (run / "sources.json").write_text(json.dumps(sources | {"weights": "0" * 64}))
+    assert main(["distill", str(run / "distill.yaml"), "--run", str(run), "--resume"]) == 2
+    assert "sources.json: weights changed since the run began; begin another" in capsys.readouterr().err
 
 
 def test_inspect_tells_how_far_it_is_and_what_comes_next(small: Path, capsys) -> None:

@@ -71,6 +71,15 @@ def test_layer_patterns_of_older_files(tmp_path: Path) -> None:
     assert {one.window for one in qwen.layers} == {0}
 
 
+def test_switches_and_sizes_that_only_some_published_models_have(tmp_path: Path) -> None:
+    assert not read(tmp_path, "qwen2", is_causal=False).causal and read(tmp_path, "qwen2", is_causal=True).causal
+    assert not read(tmp_path, "gemma3", is_causal=False).causal
+    older = ("rope_parameters", "layer_types")
+    same = read(tmp_path, "modernbert", older, global_rope_theta=GLOBAL, local_rope_theta=None)
+    assert {one.rotary for one in same.layers} == {same.layers[0].rotary}
+    assert read(tmp_path, "gemma3", ("head_dim",)).head_dim == 256
+
+
 def test_xlm_roberta_is_roberta_and_a_pad_id_moves_its_positions(tmp_path: Path) -> None:
     config = read(tmp_path, "xlm_roberta")
     assert read(tmp_path, "xlm_roberta", model_type="roberta") == config
@@ -89,6 +98,15 @@ def test_xlm_roberta_is_roberta_and_a_pad_id_moves_its_positions(tmp_path: Path)
         ("tiny_bert", {"num_attention_heads": 3}, r"hidden_size: expected a multiple of num_attention_heads \(3\)"),
         ("tiny_bert", {"num_hidden_layers": 0}, "num_hidden_layers: expected a value at least 1, got 0"),
         ("tiny_bert", {"hidden_size": True}, "hidden_size: expected a value of type int, got True"),
+        ("mistral", {"num_hidden_layers": 0}, "num_hidden_layers: expected a value at least 1, got 0"),
+        ("mistral", {"sliding_window": -1}, "sliding_window: expected a value at least 0, got -1"),
+        ("gemma3", {"query_pre_attn_scalar": 0}, r"query_pre_attn_scalar: expected a value above 0, got 0\.0"),
+        ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4}}, "factor missing"),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 4.0}},
+            r"rope_high_freq_factor: expected a value above 4\.0, got 4\.0",
+        ),
         ("gemma3", {"layer_types": ["full_attention"]}, "layer_types: expected 4 of full_attention, sliding_attention"),
         ("gemma3", {"layer_types": [{}, {}, {}, {}]}, "layer_types: expected 4 of"),
         ("gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping: only None is supported"),

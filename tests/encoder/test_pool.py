@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -40,6 +41,14 @@ def test_normalised_vectors_have_unit_length() -> None:
 def test_a_row_without_tokens_is_zero_and_finite(mode: str) -> None:
     got = Pooling(mode, normalise=True)({}, HIDDEN, jnp.zeros_like(MASK))
     np.testing.assert_allclose(got, np.zeros((2, 2)))
+
+
+def test_a_row_without_tokens_has_a_finite_slope() -> None:
+    def total(hidden):
+        return Pooling("mean", normalise=True)({}, hidden, MASK.at[0].set(0)).sum()
+
+    slope = jax.grad(total)(HIDDEN)
+    assert bool(jnp.isfinite(slope).all()) and float(jnp.abs(slope[0]).max()) == 0.0
 
 
 def test_half_precision_hidden_states_are_averaged_in_float32() -> None:

@@ -41,6 +41,31 @@ def test_baked_in_padding_and_truncation_are_taken_off(tiny_copy: Path) -> None:
     assert enc.tokenize(["a", "a b c d"]) == [[CLS, 5, SEP], [CLS, 5, 6, 7, 8, SEP]]
 
 
+def test_ends_that_the_settings_ask_for_are_put_on(tiny_copy: Path) -> None:
+    tokenizer = load_tokenizer(tiny_copy, 64)
+    tokenizer.post_processor = None
+    tokenizer.save(str(tiny_copy / "tokenizer.json"))
+    settings = tiny_copy / "tokenizer_config.json"
+    ends = {"bos_token": "[CLS]", "eos_token": {"content": "[SEP]"}}
+    for flags, want in (
+        ({}, [[5]]),
+        ({"add_eos_token": True}, [[5, SEP]]),
+        ({"add_bos_token": True, "add_eos_token": True}, [[CLS, 5, SEP]]),
+    ):
+        settings.write_text(json.dumps(ends | flags))
+        assert load_encoder(tiny_copy, max_length=64).tokenize(["a"]) == want
+    assert load_encoder(tiny_copy, max_length=3).tokenize(["a b c d"]) == [[CLS, 5, SEP]]
+    settings.write_text(json.dumps({"add_eos_token": True, "eos_token": "</s>"}))
+    with pytest.raises(InputError, match="add_eos_token is true, but eos_token '</s>' is not in the vocabulary"):
+        load_encoder(tiny_copy, max_length=64)
+
+
+def test_ends_that_are_there_are_not_doubled(tiny_copy: Path, tiny: Encoder) -> None:
+    settings = {"add_bos_token": True, "add_eos_token": True, "bos_token": "[CLS]", "eos_token": "[SEP]"}
+    (tiny_copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert load_encoder(tiny_copy, max_length=64).tokenize(["a"]) == tiny.tokenize(["a"])
+
+
 def test_vocab_txt_alone_gives_the_ids_of_tokenizer_json(minilm: Encoder, golden: Path, tmp_path: Path) -> None:
     texts = json.loads((golden / "minilm.json").read_text())
     folder = find_model("all-MiniLM-L6-v2")

@@ -112,6 +112,13 @@ def test_a_new_best_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert steps(tmp_path) == [3, 5]
 
 
+def test_of_equal_returns_the_earliest_is_the_best(tmp_path: Path) -> None:
+    saved(tmp_path, {1: 5.0, 2: 7.0, 3: 7.0, 4: 7.0, 5: 6.0}, keep_latest=1)
+    assert steps(tmp_path) == [2, 5]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert (checkpoints.best, checkpoints.best_score) == (2, 7.0)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_no_number_is_never_the_best(tmp_path: Path, bad: float) -> None:
     saved(tmp_path, {1: bad, 2: -1e6, 3: bad, 4: bad, 5: bad})
