@@ -10,8 +10,6 @@ import pytest
 # Programs that several tests compile are compiled once a session.
 CACHE = tempfile.TemporaryDirectory(prefix="jaxrec-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name  # for processes that tests start
-# Most programs of tests run once or twice: compiling them well takes longer than running them.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 os.environ["JAXREC_USER_KEY"] = "of tests only: nobody is hidden by it"  # else the first test would make one at home
 jax.config.update("jax_compilation_cache_dir", CACHE.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
