@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxrec.checks import InputError
-from jaxrec.encoder.architecture import Architecture, LayerKind, Rotary
+from jaxrec.checks import InputError, check_name
+from jaxrec.encoder.architecture import ROTARY_SCALINGS, Architecture, LayerKind, Rotary
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.stored import Stored
 
@@ -294,6 +294,7 @@ def _rotary(c: Stored, layer_type: str, theta_name: str, theta: float, scaling: 
     values = Stored(new or scaling)
     values.only(partial_rotary_factor=1.0)
     kind = values.word("rope_type", values.word("type", "default"))
+    check_name("rope_type", kind, ROTARY_SCALINGS)
     return Rotary(
         theta=values.number("rope_theta", c.number(theta_name, theta)),
         scaling=kind,

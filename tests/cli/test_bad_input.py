@@ -188,7 +188,11 @@ BAD_INPUT = (
         ("checkpoints", "damaged", "delete"),
         cut("checkpoints/8/default"),
     ),
-    BadInput("a folder of nothing", "inspect nowhere", ("nowhere", "neither a run nor a policy, simulators or a tuned encoder")),
+    BadInput(
+        "a folder of nothing",
+        "inspect nowhere",
+        ("nowhere", "neither a run nor a policy, simulators or a tuned encoder"),
+    ),
     BadInput(
         "a run to inspect with damaged scores",
         "inspect RUN",

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import jaxrec
+from jaxrec.checks import InputError
 from jaxrec.cli import main
-from jaxrec.cli.distill_judge import Judge
-from jaxrec.config.schema import EncoderConfig
+from jaxrec.cli.distill_judge import Judge, draw_held_out
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config, EncoderConfig
 from tests.recipes import TINY, TINY_ENCODER
 
 SMALL = ["distill.steps=8", "distill.steps_per_call=2", "distill.evaluate_every=4", "distill.batch_size=8"]
@@ -86,7 +88,6 @@ def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(r
             "distill.max_length: expected a value at least 0 and at most 32",
         ),
         (["distill.layers=2", "distill.field_dropout=0.1"], "distill.field_dropout: '{title}' has one field"),
-        (["distill.layers=2", "data.generated.items=12"], "data: 12 items are too few"),
         (["distill.steps=5"], "distill.steps: expected a multiple of distill.steps_per_call=10, got 5"),
         ([f"distill.student={TINY_ENCODER}", "distill.layers=2"], "distill.student: cannot be pruned too"),
         (["encoder.weights=int8"], "encoder.weights: int8 cannot be trained"),
@@ -95,6 +96,15 @@ def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(r
 def test_what_cannot_be_is_refused_in_a_line(recipe: Path, tmp_path: Path, capsys, words, message: str) -> None:
     assert main(["distill", str(recipe), *words, "--run", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_tenth_of_the_texts_is_held_out_and_never_too_few(recipe: Path) -> None:
+    config = load_config(Config, str(recipe))
+    for texts, count in ((20, 4), (300, 30), (40_000, 1000)):
+        held_out = draw_held_out(config, texts)
+        assert len(set(held_out.tolist())) == count and held_out.max() < texts
+    with pytest.raises(InputError, match="data: 19 items are too few"):
+        draw_held_out(config, 19)
 
 
 def test_a_teacher_that_changed_is_not_resumed(small: Path, tmp_path: Path, capsys) -> None:
