@@ -106,7 +106,7 @@ def prune_on(enc: Encoder, config: Config, texts: Sequence[str]) -> Encoder:
     key_texts, key_gates = jax.random.split(experiment.stream(config, "prune"))
     count = min(config.distill.probe_texts, len(texts))
     chosen = np.asarray(jax.random.choice(key_texts, len(texts), (count,), replace=False))
-    laid = lay_out_texts([enc.tokenize([enc.prompt + texts[n] for n in chosen])])
+    laid = lay_out_texts([enc.tokenize([enc.prompt + texts[n] for n in chosen.tolist()])])
     ids, lengths = laid.ids[0], laid.lengths[0]
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int32)
     with track("pruning", sum(range((sizes["layers"] or whole[0]) + 1, whole[0] + 1))) as advance:

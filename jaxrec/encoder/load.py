@@ -129,8 +129,8 @@ def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:
 def with_weights(enc: Encoder, config: Architecture, params: Params) -> Encoder:
     """The encoder with other sizes and float32 weights; tokenizer, pooling and prompts stay."""
     identity = hashlib.sha256(f"{enc.identity} {config}".encode()).hexdigest()
-    apply = make_apply(Transformer(config, DTYPES[enc.dtype]))
-    return dataclasses.replace(enc, config=config, params=params, apply=apply, identity=identity)
+    module: Any = Transformer(config, DTYPES[enc.dtype])
+    return dataclasses.replace(enc, config=config, params=params, apply=make_apply(module), identity=identity)
 
 
 def tokenize_to(enc: Encoder, max_length: int) -> Tokenize:

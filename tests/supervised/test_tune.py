@@ -42,7 +42,6 @@ def losses(enc: Encoder, data: PairData, config: TuneConfig, steps: int, mesh=No
     "options",
     [
         {"mode": "full", "learning_rate": 3e-3},
-        {"mode": "lora", "learning_rate": 3e-3, "rank": 4},
         {"mode": "lora", "learning_rate": 3e-3, "rank": 4, "lora_dropout": 0.2},
         {"mode": "full", "learning_rate": 3e-3, "optimiser": "adafactor", "decay": "linear", "word_dropout": 0.1},
     ],
