@@ -36,12 +36,12 @@ def distill(config_path: str, overrides: list[str], run_path: str | None, resume
     config, run, mesh, corpus = begin(DistillFolder, "distill", config_path, overrides, run_path, resume)
     texts = corpus.dataset.catalogue.texts
     teacher = open_encoder(config.encoder)
-    check_sources(run, weights=weights_digest(teacher.params), texts=texts_digest(texts))
     held_out = draw_held_out(config, len(texts))
     items = np.delete(np.arange(len(texts), dtype=np.int32), held_out)
     student = open_student(config, run, teacher, [texts[n] for n in items])
     fit = make_distillation(student, teacher.width, config.distill, mesh)
     variants = token_variants(config, "distill", corpus, student)
+    check_sources(run, weights=weights_digest(teacher.params), texts=texts_digest(texts))
     targets = unit_rows(experiment.embed(config, texts, teacher))
     judge = Judge(config, corpus, student, targets, held_out)
     rows = {"teacher": judge.teacher(teacher), "student before": judge.account(student.params)}
@@ -106,7 +106,7 @@ def prune_on(enc: Encoder, config: Config, texts: Sequence[str]) -> Encoder:
     key_texts, key_gates = jax.random.split(experiment.stream(config, "prune"))
     count = min(config.distill.probe_texts, len(texts))
     chosen = np.asarray(jax.random.choice(key_texts, len(texts), (count,), replace=False))
-    laid = lay_out_texts([enc.tokenize([enc.prompt + texts[n] for n in chosen.tolist()])])
+    laid = lay_out_texts([enc.tokenize([enc.prompt + texts[int(n)] for n in chosen])])
     ids, lengths = laid.ids[0], laid.lengths[0]
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int32)
     with track("pruning", sum(range((sizes["layers"] or whole[0]) + 1, whole[0] + 1))) as advance:

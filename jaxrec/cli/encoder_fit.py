@@ -1,6 +1,5 @@
 """What `jaxrec tune` and `jaxrec distill` have in common."""
 
-import json
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -9,6 +8,7 @@ from jax.sharding import Mesh
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.cli import experiment, runtime
+from jaxrec.cli.inspect_files import read_account
 from jaxrec.config.load import load_config, to_dict, to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.data.item_text import texts_without
@@ -21,7 +21,6 @@ from jaxrec.storage.run import RunFolder
 from jaxrec.types import Params
 
 Folder = TypeVar("Folder", bound=RunFolder)
-
 
 SOURCES = "sources.json"  # of a run: digests of what it was made from
 
@@ -77,7 +76,7 @@ def check_sources(run: RunFolder, **digests: str) -> None:
     if not path.is_file():
         write_json(path, digests)
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_account(path)
     if changed := [name for name in digests if found.get(name) != digests[name]]:
         raise InputError(f"{path}: {', '.join(changed)} changed since the run began; begin another with --run.")
 
