@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.cli import experiment, runtime
-from jaxrec.cli.inspect_files import read_account
+from jaxrec.cli.run_files import read_account
 from jaxrec.config.load import load_config, to_dict, to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.data.item_text import texts_without

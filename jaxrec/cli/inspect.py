@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxrec.checks import InputError
 from jaxrec.cli.inspect_encoder import describe_distillation, describe_tuning
-from jaxrec.cli.inspect_files import folder_bytes, read_account, read_rows
+from jaxrec.cli.run_files import folder_bytes, read_account, read_rows
 from jaxrec.config.load import load_config
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jaxrec.cli.inspect_files import folder_bytes, read_account, read_rows
+from jaxrec.cli.run_files import folder_bytes, read_account, read_rows
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.storage.run import DistillFolder, TuneFolder

@@ -1,4 +1,4 @@
-"""Reading the files of a folder that may be half written, for `jaxrec inspect`."""
+"""Reading the files of a folder that may be half written or damaged."""
 
 import json
 from pathlib import Path
