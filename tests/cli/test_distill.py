@@ -13,17 +13,10 @@ from jaxrec.cli import main
 from jaxrec.cli.distill_judge import Judge, draw_held_out
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config, EncoderConfig
-from tests.recipes import TINY, TINY_ENCODER
+from tests.recipes import TINY_ENCODER
 
 SMALL = ["distill.steps=8", "distill.steps_per_call=2", "distill.evaluate_every=4", "distill.batch_size=8"]
 FEWER = ["distill.layers=2", "distill.heads=2", "distill.channels=32", "distill.learning_rate=3e-3"]
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(TINY)
-    return path
 
 
 @pytest.fixture(scope="module")
