@@ -74,16 +74,16 @@ def measure(name: str, options: dict, users: int, steps: int, calls: int, slates
     """Time `calls` calls after one that compiles."""
     env = auto_reset(make_env(name, **options))
     key, key_reset = jax.random.split(jax.random.key(0))
-    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(key_reset, users), env.params)
+    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(key_reset, users), env.world)
     state_bytes = sum(x.nbytes for x in jax.tree.leaves(state))
     started = time.perf_counter()
-    program = compiled(make_call(env, users, steps, slates)).lower(key, state, env.params).compile()
+    program = compiled(make_call(env, users, steps, slates)).lower(key, state, env.world).compile()
     compile_s = time.perf_counter() - started
-    key, state, total = jax.block_until_ready(program(key, state, env.params))
+    key, state, total = jax.block_until_ready(program(key, state, env.world))
     seconds, processor = [], []
     for _ in range(calls):
         started, used = time.perf_counter(), time.process_time()
-        key, state, total = jax.block_until_ready(program(key, state, env.params))
+        key, state, total = jax.block_until_ready(program(key, state, env.world))
         seconds.append(time.perf_counter() - started)
         processor.append(time.process_time() - used)
     rates = sorted(users * steps / s for s in seconds)

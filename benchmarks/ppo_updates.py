@@ -41,7 +41,7 @@ def main() -> None:
     config = load_config(Config, RECIPE, overrides)
     env = make_env("interest_evolution")
     learner = make_learner("ppo", auto_reset(env), config.learner)
-    program = compile_learner(learner, env.params, config.train, config.learner.shards)
+    program = compile_learner(learner, env.world, config.train, config.learner.shards)
     state = program.init(jax.random.key(0), program.world)
     started = time.perf_counter()
     state, metrics = program.update_many(state, program.world)

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -27,8 +27,8 @@ def check_range(
     """Raise unless low <= value <= high (low < value with `open_low`); NaN and infinities never pass."""
     above = value > low if open_low else value >= low
     if not (above and value <= high and math.isfinite(value)):
-        left = f"above {low:g}" if open_low else f"at least {low:g}"
-        wanted = left if high == math.inf else f"{left} and at most {high:g}"
+        lower = f"above {low:g}" if open_low else f"at least {low:g}"
+        wanted = lower if high == math.inf else f"{lower} and at most {high:g}"
         raise InputError(f"{name}: expected a value {wanted}, got {value}.")
 
 
@@ -37,6 +37,12 @@ def check_name(name: str, value: str, known: Iterable[str]) -> None:
     known = list(known)
     if value not in known:
         raise InputError(f"{name}: no {value!r}{suggest(value, known)} (known: {', '.join(sorted(known))}).")
+
+
+def check_renamed(name: str, value: str, renamed: Mapping[str, str]) -> None:
+    """Raise where `value` is an old name; the message gives the new one."""
+    if value in renamed:
+        raise InputError(f"{name}: {value!r} is called {renamed[value]!r} now; rename it.")
 
 
 def suggest(value: str, known: Iterable[str]) -> str:

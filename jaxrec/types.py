@@ -107,7 +107,7 @@ class Env(NamedTuple):
 
     reset: Callable[[Array, World], tuple[Any, Observation]]
     step: Callable[[Array, Any, Array, World], tuple[Any, StepOutput]]
-    params: World  # defaults; passed back in by the caller
+    world: World  # defaults; passed back in by the caller
     spec: EnvSpec
 
 

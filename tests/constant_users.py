@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.data import Log
-from jaxrec.envs.simulator import make_world
+from jaxrec.envs.logged_world import make_world
 from jaxrec.nets.response import ResponseHead, UserEncoder
 from jaxrec.supervised.response import Response
 from jaxrec.types import World

@@ -154,15 +154,15 @@ def learn(name: str, env: Env, options: dict[str, Any], updates: int, seed: int 
     """Train the learner called `name` in one compiled call -> state, metrics [updates]."""
     learner = make_learner(name, auto_reset(env), options)
     quickly = {"xla_backend_optimization_level": 0}  # halves the seconds of compiling, of which tests are made
-    state = jax.jit(learner.init, compiler_options=quickly)(jax.random.key(seed), env.params)
+    state = jax.jit(learner.init, compiler_options=quickly)(jax.random.key(seed), env.world)
     many = jax.jit(
         lambda s, w: jax.lax.scan(lambda s, _: learner.update(s, w), s, None, length=updates), compiler_options=quickly
     )
-    return many(state, env.params)
+    return many(state, env.world)
 
 
 def outputs(env: Env, params: Any, config: PolicyConfig, users: int = 32) -> tuple[PolicyOutput, Observation]:
     """What a policy says of new users."""
     policy = make_policy(env.spec, config)
-    _, obs = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(9), users), env.params)
-    return policy.apply(params, policy.items(params, env.params), obs, env.params), obs
+    _, obs = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(9), users), env.world)
+    return policy.apply(params, policy.items(params, env.world), obs, env.world), obs

@@ -16,7 +16,7 @@ from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.simulate import make_simulation
 from jaxrec.nets.policy import make_policy
 from jaxrec.serve import SavedPolicy, load_policy
-from jaxrec.serve.carry import carried_params
+from jaxrec.serve.new_catalogue import carried_params
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, Params
@@ -57,8 +57,8 @@ def check_users(config: Config, sides: experiment.Sides | None, users: Sequence[
 def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[str, ...]) -> Params:
     """Parameters of the old policy for the new catalogue; prints what became of the items."""
     params = carried_params(before, ids)
-    fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.params)
-    widths = before.world.item_table.shape[1], env.params.item_table.shape[1]
+    fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
+    widths = before.world.item_table.shape[1], env.world.item_table.shape[1]
     _check_same(
         RunFolder(config.train.continue_from),
         {
@@ -93,8 +93,8 @@ def _parameter_counts(params: Params) -> str:
 def print_old_against_new(config: Config, run: RunFolder, env: Env, corpus: experiment.Corpus) -> None:
     """Both policies on the newer log: ranking of its held-out part, return in the simulator that only judges."""
     new = load_policy(run.path)
-    policies = evaluate.judged_policies(run, new, env.params)
-    ranked = evaluate.held_out(config, policies, env.params, corpus, new.spec.history_length)
+    policies = evaluate.judged_policies(run, new, env.world)
+    ranked = evaluate.held_out(config, policies, env.world, corpus, new.spec.history_length)
     world = load_simulator(run.simulators / experiment.JUDGE)
     facts, key = experiment.item_facts(env, corpus), experiment.stream(config, "judge")
     results = {}

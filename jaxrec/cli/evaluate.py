@@ -14,7 +14,7 @@ from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.load import load_config
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
-from jaxrec.envs.simulator import load_simulator
+from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.baselines import baselines
 from jaxrec.evaluate.held_out import held_out_metrics
@@ -22,7 +22,7 @@ from jaxrec.evaluate.pictures import behaviour_picture
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.serve import SavedPolicy, load_policy
-from jaxrec.serve.carry import Deployed, deployed_in
+from jaxrec.serve.new_catalogue import Deployed, deployed_in
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.files import write_json, write_text
 from jaxrec.storage.run import RunFolder
@@ -46,7 +46,7 @@ def evaluate(run_path: str, overrides: list[str]) -> int:
         env = experiment.make_environment(config, world)
         policy = recommenders.learned(saved.policy, env.spec.slate_size, (saved.params, saved.items))
         rivals = {report.POLICY: policy, **baselines(env, config.env)}
-        results = _simulate_all(config, env, [env.params], rivals, key, None)[0]
+        results = _simulate_all(config, env, [env.world], rivals, key, None)[0]
         section = report.simulated_section(results)
         report.print_simulated(f"{env.spec.name}, {config.evaluate.users} users", section)
         account["simulators"] = {experiment.TRAIN: section}
@@ -79,7 +79,7 @@ def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array
     worlds = [load_simulator(run.simulators / name) for name in (experiment.TRAIN, experiment.JUDGE)]
     env = experiment.make_environment(config, worlds[0])
     facts = experiment.item_facts(env, corpus)
-    policies = judged_policies(run, saved, env.params)
+    policies = judged_policies(run, saved, env.world)
     rivals = _logged_recommenders(config, env, policies, corpus)
     trained, judged = _simulate_all(config, env, worlds, rivals, key, facts)
 
@@ -92,7 +92,7 @@ def _judge_logged(config: Config, run: RunFolder, saved: SavedPolicy, key: Array
     account["lift_kept"] = report.lift_kept(trained, judged)
     _print_shares(account)
 
-    account["held_out"] = held_out(config, policies, env.params, corpus, saved.spec.history_length)
+    account["held_out"] = held_out(config, policies, env.world, corpus, saved.spec.history_length)
     account["held_out"] |= _held_out_simple(config, corpus)
     split = experiment.log_config(config).split
     title = f"held-out log ({split}), whole catalogue; the simple recommenders know all users' training rows"
@@ -119,7 +119,7 @@ def _logged_recommenders(
         "random": recommenders.uniform(size),
         report.POPULAR: recommenders.ranking(counts, size),
         report.FIXED: recommenders.best_fixed(config.env, env, experiment.stream(config, "best_fixed")),
-        report.GREEDY: recommenders.greedy(config.env, env.params),
+        report.GREEDY: recommenders.greedy(config.env, env.world),
     }
     if env.spec.num_items > KNN_ITEMS:
         print(f"  item_knn left out: its table of {env.spec.num_items:,} x {env.spec.num_items:,} items is too large")

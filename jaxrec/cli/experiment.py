@@ -21,8 +21,8 @@ from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_use
 from jaxrec.data.context import in_columns
 from jaxrec.encoder import Encoder, embed_texts, open_encoder
 from jaxrec.envs import full_matrix, logged
+from jaxrec.envs.logged_world import LoggedUsers
 from jaxrec.envs.registry import MAKERS
-from jaxrec.envs.simulator import LoggedUsers
 from jaxrec.evaluate.simulate import ItemFacts
 from jaxrec.serve import SavedPolicy
 from jaxrec.sharding.mesh import check_shards, make_mesh
@@ -127,7 +127,7 @@ def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
 
 def item_facts(env: Env, corpus: Corpus | None) -> ItemFacts:
     """Rows and surprise for diversity and novelty; without a log every item is equally novel."""
-    table, users = env.params.item_table, env.params.users
+    table, users = env.world.item_table, env.world.users
     rows = np.asarray(users.text(table) if isinstance(users, LoggedUsers) else table, np.float32)
     counts = np.ones(len(rows)) if corpus is None else corpus.counts + 1.0
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-8)

@@ -11,8 +11,8 @@ from jaxrec.cli.run_files import folder_bytes, read_account, read_rows
 from jaxrec.config.load import load_config
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
+from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.run import RunFolder
-from jaxrec.storage.stored import Stored, stored_arrays
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
 UNJUDGED = -1e30  # how a checkpoint says that it has no return, see `jaxrec.storage.checkpoint`
@@ -91,7 +91,7 @@ def describe_simulators(folder: Path) -> dict[str, Any]:
 def _describe_saved(folder: Path) -> dict[str, Any]:
     """A folder of arrays with a description: a policy or one simulator."""
     description = read_account(folder / "description.json")
-    arrays = stored_arrays(folder / "arrays")
+    arrays = array_headers(folder / "arrays")
     table = arrays["item_table"]
     account = {
         "kind": description["kind"],
@@ -143,7 +143,7 @@ def _checkpoints(folder: Path) -> list[dict[str, Any]]:
     found = []
     for step in steps:
         score = read_account(folder / str(step) / "metrics" / "metrics")["return"]
-        arrays = stored_arrays(folder / str(step) / "default")
+        arrays = array_headers(folder / str(step) / "default")
         parts: dict[str, int] = {}
         for name, x in arrays.items():
             part = name.split(".")[0]
@@ -162,7 +162,7 @@ def _checkpoints(folder: Path) -> list[dict[str, Any]]:
     return [row | {"best": row is best} for row in found]
 
 
-def _replay(arrays: dict[str, Stored]) -> dict[str, int] | None:
+def _replay(arrays: dict[str, ArrayHeader]) -> dict[str, int] | None:
     """Transitions that the replay in a state has room for."""
     rows = arrays.get("replay.rows.terminated")
     return None if rows is None else {"transitions": rows.size}
@@ -208,7 +208,7 @@ def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tu
     return [], f"jaxrec recommend {run.path} --history {','.join(ids)}"
 
 
-def _array(x: Stored) -> dict[str, Any]:
+def _array(x: ArrayHeader) -> dict[str, Any]:
     return {"shape": list(x.shape), "dtype": x.dtype.name}
 
 

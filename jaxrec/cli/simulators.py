@@ -41,17 +41,17 @@ from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.data.log import ROW_COLUMNS
 from jaxrec.envs import logged
+from jaxrec.envs.logged_world import load_simulator, make_world, save_simulator
 from jaxrec.envs.rewards import feedback_weights
-from jaxrec.envs.simulator import load_simulator, make_world, save_simulator
+from jaxrec.evaluate.comeback_days import comeback_days
 from jaxrec.evaluate.page import figure, findings, validity_page
 from jaxrec.evaluate.replayed import simulated_beside_logged
-from jaxrec.evaluate.returned import return_days
 from jaxrec.storage.files import atomic_path, remove_unfinished, write_json, write_text
+from jaxrec.supervised.comeback import ComebackModel
+from jaxrec.supervised.comeback_fit import fit_comebacks
 from jaxrec.supervised.own_texts import load_basis, save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
-from jaxrec.supervised.return_fit import fit_returns
-from jaxrec.supervised.returns import ReturnModel
 from jaxrec.supervised.validity import validity_report
 from jaxrec.types import World
 
@@ -98,8 +98,8 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
         if not (folder / name).is_dir():
             members = _ensemble(config, log, vectors, seed, folder / FITS / name)
-            returns = _returns(config, members, log, seed, name)
-            save_simulator(folder / name, make_world(members, log, table, vectors.shape[1], recommendable, returns))
+            comeback = _comeback(config, members, log, seed, name)
+            save_simulator(folder / name, make_world(members, log, table, vectors.shape[1], recommendable, comeback))
     shutil.rmtree(folder / FITS, ignore_errors=True)
 
 
@@ -108,10 +108,10 @@ def _validity(config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, 
     response, test, report = validity_report(log, vectors, config.response, config.seed, compare_text=compare_text)
     world = make_world([response], log, table, vectors.shape[1])
     report |= simulated_beside_logged(config.env, world, log, test, stream(config, "replay"))
-    if config.env.return_model is not None:
+    if config.env.comeback_model is not None:
         weights = feedback_weights(config.env.reward, log.feedback_names)
-        report["return_days"] = return_days(
-            config.env.return_model, response, log, test, weights, config.env.slate_size
+        report["comeback_days"] = comeback_days(
+            config.env.comeback_model, response, log, test, weights, config.env.slate_size
         )
     return report
 
@@ -129,19 +129,19 @@ def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: P
     return members
 
 
-def _returns(config: Config, members: list[Response], log: Log, seed: int, name: str) -> ReturnModel | None:
+def _comeback(config: Config, members: list[Response], log: Log, seed: int, name: str) -> ComebackModel | None:
     """When users of one simulator come back, where the recipe asks for it; prints what the days were fitted to."""
     env = config.env
     assert isinstance(env, LoggedConfig)
-    if env.return_model is None:
+    if env.comeback_model is None:
         return None
     weights = feedback_weights(env.reward, log.feedback_names)
-    model, report = fit_returns(members, log, env.return_model, weights, env.slate_size, seed)
+    model, report = fit_comebacks(members, log, env.comeback_model, weights, env.slate_size, seed)
     if report["source"] == "seed":
-        print(f"  return days of {name} users: drawn from seed {report['seed']}, since {report['why']}")
+        print(f"  comeback days of {name} users: drawn from seed {report['seed']}, since {report['why']}")
     else:
         print(
-            f"  return days of {name} users, fitted to {report['returns']:,} returns of the log: mean "
+            f"  comeback days of {name} users, fitted to {report['comebacks']:,} comebacks in the log: mean "
             f"{report['fitted_mean_day']:.2f} fitted, {report['logged_mean_day']:.2f} logged; log loss "
             f"{report['nll']:.3f} a return, with one chance for everybody {report['nll_one_chance']:.3f}"
         )
@@ -270,10 +270,10 @@ def print_validity(report: dict[str, Any]) -> None:
     lengths = report["session_lengths"]
     if "ks" in lengths:
         print(f"  items of {lengths['sessions']:,} visits, at most {lengths['most_items']}: {_compared(lengths, 1)}")
-    days = report.get("return_days", {})
+    days = report.get("comeback_days", {})
     if "ks" in days:
         print(
-            f"  days until {days['returns']:,} later returns: {_compared(days, 2)}; log loss {days['nll']:.3f}, with "
+            f"  days until {days['comebacks']:,} later returns: {_compared(days, 2)}; log loss {days['nll']:.3f}, with "
             f"one chance for everybody {days['nll_one_chance']:.3f}"
         )
 

@@ -116,15 +116,15 @@ def reinforce(
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
 
     def evaluate(params: Params, step: int) -> float:
-        arrays = (params, policy.items(params, env.params))
+        arrays = (params, policy.items(params, env.world))
         key = jax.random.fold_in(key_evaluate, step)
-        return simulate(env.params, facts, key, config.train.evaluate_users, arrays).mean
+        return simulate(env.world, facts, key, config.train.evaluate_users, arrays).mean
 
     def save(params: Params, step: int) -> None:
         save_policy(
             run.policy,
             params=params,
-            world=env.params,
+            world=env.world,
             spec=env.spec,
             config=config.learner.policy,
             feedback=_feedback_kinds(config, env),
@@ -134,7 +134,7 @@ def reinforce(
 
     return run_loop(
         learner,
-        env.params,
+        env.world,
         run,
         config.train,
         key=experiment.stream(config, "learn"),

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from jaxrec.checks import InputError, check_name, suggest
+from jaxrec.checks import InputError, check_name, check_renamed, suggest
 
 T = TypeVar("T")
+
+RENAMED = {"env": {"return_model": "comeback_model"}}  # section -> old name of a field -> its name now
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,6 +78,7 @@ def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: s
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     for key in values:
+        check_renamed(f"{source}: {where or 'the recipe'}", key, RENAMED.get(where, {}))
         if key not in fields:
             raise InputError(f"{source}: {where or 'the recipe'} has no field {key!r}{suggest(key, fields)}.")
     values = {key: _with_default_variant(value, fields[key].default) for key, value in values.items()}

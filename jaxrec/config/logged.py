@@ -28,8 +28,8 @@ class TemperConfig:
 
 
 @section
-class ReturnConfig:
-    """When users who left come back (KuaiSim, arXiv 2309.12645); `jaxrec.supervised.returns` has the equations."""
+class ComebackConfig:
+    """When users who left come back (KuaiSim, arXiv 2309.12645); `jaxrec.supervised.comeback` has the equations."""
 
     name: Literal["days"] = "days"
     sessions: int = 5  # visits of one user; the end of the last is a termination
@@ -38,10 +38,10 @@ class ReturnConfig:
     gap_hours: float = 12.0  # a longer pause in the log is a return: who is back the same day has not been away
 
     def __post_init__(self):
-        check_range("env.return_model.sessions", self.sessions, 1)
-        check_range("env.return_model.base", self.base, 0, 1)
-        check_range("env.return_model.reward_weight", self.reward_weight)
-        check_range("env.return_model.gap_hours", self.gap_hours, 0, open_low=True)
+        check_range("env.comeback_model.sessions", self.sessions, 1)
+        check_range("env.comeback_model.base", self.base, 0, 1)
+        check_range("env.comeback_model.reward_weight", self.reward_weight)
+        check_range("env.comeback_model.gap_hours", self.gap_hours, 0, open_low=True)
 
 
 @section
@@ -54,7 +54,7 @@ class LoggedConfig:
     requests: int = 10  # an episode at most; reaching it is a truncation
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
     leave: TemperConfig | None = None  # None: nobody leaves before `requests`
-    return_model: ReturnConfig | None = None  # None: an episode is one visit
+    comeback_model: ComebackConfig | None = None  # None: an episode is one visit
     slate_interaction: float = 0.0  # rho: p falls by rho x mean text cosine to the other items of the slate
     pessimism: float = 0.0  # standard deviations over the ensemble by which p is lowered while training
     drift: float = 1.0  # 0: tastes stay as the log left them, 1: users react to everything shown in the visit
@@ -65,8 +65,8 @@ class LoggedConfig:
         check_range("env.slate_interaction", self.slate_interaction, 0, 1)
         check_range("env.pessimism", self.pessimism, 0)
         check_range("env.drift", self.drift, 0, 1)
-        if self.return_model is not None and self.leave is None:
-            raise InputError("env.return_model: nobody leaves, so nobody comes back; set env.leave.")
+        if self.comeback_model is not None and self.leave is None:
+            raise InputError("env.comeback_model: nobody leaves, so nobody comes back; set env.leave.")
         for name, weight in self.reward.items():
             check_range(f"env.reward.{name}", weight)
 

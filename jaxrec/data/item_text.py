@@ -88,8 +88,8 @@ def texts_without(catalogue: Catalogue, template: str, field: str) -> list[str]:
     parts = [(literal, name) for literal, name in placeholders(template) if name != field]
     texts = []
     for whole, cells in zip(catalogue.texts, zip(*catalogue.fields.values(), strict=True), strict=True):
-        left = {name: cell for name, cell in zip(catalogue.fields, cells, strict=True) if name != field and cell}
-        texts.append(_render(parts, left).lstrip(" ,.;:") if left else whole)
+        present = {name: cell for name, cell in zip(catalogue.fields, cells, strict=True) if name != field and cell}
+        texts.append(_render(parts, present).lstrip(" ,.;:") if present else whole)
     return texts
 
 

@@ -20,9 +20,9 @@ from safetensors.numpy import save_file
 from jaxrec.checks import InputError
 from jaxrec.encoder.config_json import read_architecture
 from jaxrec.encoder.families import key_table
-from jaxrec.encoder.keys import Rule
 from jaxrec.encoder.load import Encoder
-from jaxrec.encoder.modules import read_modules
+from jaxrec.encoder.sentence_transformers import read_modules
+from jaxrec.encoder.weight_names import Rule
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.files import atomic_path
 from jaxrec.types import Array, Params

@@ -7,8 +7,8 @@ from typing import Any
 
 from jaxrec.checks import InputError, check_name
 from jaxrec.encoder.architecture import ROTARY_SCALINGS, Architecture, LayerKind, Rotary
+from jaxrec.encoder.config_values import ConfigValues
 from jaxrec.encoder.folder import read_json
-from jaxrec.encoder.stored import Stored
 
 
 def read_architecture(path: Path) -> tuple[str, Architecture]:
@@ -18,7 +18,7 @@ def read_architecture(path: Path) -> tuple[str, Architecture]:
 
 def parse_architecture(values: dict[str, Any], path: Path) -> tuple[str, Architecture]:
     """The same of the contents of the file at `path`."""
-    stored = Stored(values)
+    stored = ConfigValues(values)
     family = str(stored.values.get("model_type"))
     if family not in READERS:
         raise InputError(f"{path}: model_type {family!r} is not supported; supported: {', '.join(READERS)}.")
@@ -28,7 +28,7 @@ def parse_architecture(values: dict[str, Any], path: Path) -> tuple[str, Archite
         raise InputError(f"{path}: {error}") from None
 
 
-def _heads(c: Stored, size: str = "hidden_size", heads: str = "num_attention_heads") -> dict[str, Any]:
+def _heads(c: ConfigValues, size: str = "hidden_size", heads: str = "num_attention_heads") -> dict[str, Any]:
     """Sizes of attention; heads share the width evenly where `head_dim` does not say otherwise."""
     width, count = c.whole(size), c.whole(heads)
     if not c.values.get("head_dim") and (count < 1 or width % count):
@@ -44,11 +44,11 @@ def _heads(c: Stored, size: str = "hidden_size", heads: str = "num_attention_hea
     }
 
 
-def _plain_layers(c: Stored, name: str = "num_hidden_layers") -> tuple[LayerKind, ...]:
+def _plain_layers(c: ConfigValues, name: str = "num_hidden_layers") -> tuple[LayerKind, ...]:
     return (LayerKind(),) * c.whole(name)
 
 
-def _bert(c: Stored) -> dict[str, Any]:
+def _bert(c: ConfigValues) -> dict[str, Any]:
     c.only(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
     return _heads(c) | {
         "intermediate_size": c.whole("intermediate_size"),
@@ -62,17 +62,17 @@ def _bert(c: Stored) -> dict[str, Any]:
     }
 
 
-def _roberta(c: Stored) -> dict[str, Any]:
+def _roberta(c: ConfigValues) -> dict[str, Any]:
     return _bert(c) | {"position_offset": c.whole("pad_token_id", 1, least=0) + 1}
 
 
-def _mpnet(c: Stored) -> dict[str, Any]:
+def _mpnet(c: ConfigValues) -> dict[str, Any]:
     # The reference knows 32 buckets and padding id 1 whatever the file says.
     c.only(relative_attention_num_buckets=32)
     return _bert(c) | {"position_offset": 2, "type_vocab_size": 0, "relative_buckets": 32}
 
 
-def _modernbert(c: Stored) -> dict[str, Any]:
+def _modernbert(c: ConfigValues) -> dict[str, Any]:
     every = c.whole("global_attn_every_n_layers", 3)
     default = ["sliding_attention" if i % every else "full_attention" for i in range(c.whole("num_hidden_layers"))]
     scaling, theta = c.mapping("rope_scaling"), c.number("global_rope_theta", 160_000.0)
@@ -105,7 +105,7 @@ def _modernbert(c: Stored) -> dict[str, Any]:
     }
 
 
-def _llama(c: Stored) -> dict[str, Any]:
+def _llama(c: ConfigValues) -> dict[str, Any]:
     rotary = _rotary(c, "full_attention", "rope_theta", 10_000.0, c.mapping("rope_scaling"))
     bias = c.flag("attention_bias")
     return _heads(c) | {
@@ -125,14 +125,14 @@ def _llama(c: Stored) -> dict[str, Any]:
     }
 
 
-def _mistral(c: Stored) -> dict[str, Any]:
+def _mistral(c: ConfigValues) -> dict[str, Any]:
     sizes = _llama(c)
     (rotary,) = {one.rotary for one in sizes["layers"]}
     kind = LayerKind(window=c.whole("sliding_window", 0, least=0), rotary=rotary)
     return sizes | {"layers": (kind,) * len(sizes["layers"])}
 
 
-def _qwen(c: Stored) -> dict[str, Any]:
+def _qwen(c: ConfigValues) -> dict[str, Any]:
     """Qwen2 and Qwen3 but for what sets them apart: windows from some layer on, where they are switched on."""
     sizes = _llama(c)
     full = sizes["layers"][0]
@@ -143,15 +143,15 @@ def _qwen(c: Stored) -> dict[str, Any]:
     return sizes | {"layers": _typed_layers(c, default, kinds)}
 
 
-def _qwen2(c: Stored) -> dict[str, Any]:
+def _qwen2(c: ConfigValues) -> dict[str, Any]:
     return _qwen(c) | {"qkv_bias": True, "output_bias": False}
 
 
-def _qwen3(c: Stored) -> dict[str, Any]:
+def _qwen3(c: ConfigValues) -> dict[str, Any]:
     return _qwen(c) | {"query_key_norm": True}
 
 
-def _gemma3(c: Stored) -> dict[str, Any]:
+def _gemma3(c: ConfigValues) -> dict[str, Any]:
     c.only(attn_logit_softcapping=None)
     every = c.whole("sliding_window_pattern", c.whole("_sliding_window_pattern", 6))
     layers = range(1, c.whole("num_hidden_layers") + 1)
@@ -167,7 +167,7 @@ def _gemma3(c: Stored) -> dict[str, Any]:
             rotary=_rotary(c, "sliding_attention", "rope_local_base_freq", 10_000.0, {}),
         ),
     }
-    sizes = _llama(Stored({"head_dim": 256} | c.values))
+    sizes = _llama(ConfigValues({"head_dim": 256} | c.values))
     return sizes | {
         "layers": _typed_layers(c, default, kinds),
         "hidden_act": c.word("hidden_activation", "gelu_pytorch_tanh"),
@@ -181,7 +181,7 @@ def _gemma3(c: Stored) -> dict[str, Any]:
     }
 
 
-def _gpt2(c: Stored) -> dict[str, Any]:
+def _gpt2(c: ConfigValues) -> dict[str, Any]:
     c.only(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     sizes = _heads(c, "n_embd", "n_head")
     return sizes | {
@@ -197,7 +197,7 @@ def _gpt2(c: Stored) -> dict[str, Any]:
     }
 
 
-def _t5(c: Stored) -> dict[str, Any]:
+def _t5(c: ConfigValues) -> dict[str, Any]:
     """Only the encoder; scores are not scaled, the published weights have it in them."""
     c.only(is_decoder=False)
     name = c.word("feed_forward_proj", "relu")
@@ -224,7 +224,7 @@ def _t5(c: Stored) -> dict[str, Any]:
     }
 
 
-READERS: dict[str, Callable[[Stored], dict[str, Any]]] = {
+READERS: dict[str, Callable[[ConfigValues], dict[str, Any]]] = {
     "bert": _bert,
     "roberta": _roberta,
     "xlm-roberta": _roberta,
@@ -277,7 +277,7 @@ def with_sizes(values: dict[str, Any], path: Path, config: Architecture) -> dict
     return new
 
 
-def _typed_layers(c: Stored, default: list[str], kinds: dict[str, LayerKind]) -> tuple[LayerKind, ...]:
+def _typed_layers(c: ConfigValues, default: list[str], kinds: dict[str, LayerKind]) -> tuple[LayerKind, ...]:
     """Kinds of the layers by the words of `layer_types`, or by `default` where the file has none."""
     words = c.words("layer_types") or default
     if len(words) != len(default) or not all(word in list(kinds) for word in words):
@@ -285,13 +285,13 @@ def _typed_layers(c: Stored, default: list[str], kinds: dict[str, LayerKind]) ->
     return tuple(kinds[word] for word in words)
 
 
-def _rotary(c: Stored, layer_type: str, theta_name: str, theta: float, scaling: dict[str, Any]) -> Rotary:
+def _rotary(c: ConfigValues, layer_type: str, theta_name: str, theta: float, scaling: dict[str, Any]) -> Rotary:
     """Angles from `rope_parameters`, where transformers 5 has them, or from the older names and `scaling`."""
     c.only(partial_rotary_factor=1.0)
     new = c.mapping("rope_parameters")
     if any(isinstance(value, dict) for value in new.values()):  # one object a layer type
-        new = Stored(new).mapping(layer_type)
-    values = Stored(new or scaling)
+        new = ConfigValues(new).mapping(layer_type)
+    values = ConfigValues(new or scaling)
     values.only(partial_rotary_factor=1.0)
     kind = values.word("rope_type", values.word("type", "default"))
     check_name("rope_type", kind, ROTARY_SCALINGS)

@@ -1,7 +1,7 @@
 """What each model family calls its tensors: one key table a family."""
 
 from jaxrec.encoder.architecture import Architecture
-from jaxrec.encoder.keys import KeyTable, Rule
+from jaxrec.encoder.weight_names import KeyTable, Rule
 
 
 def _dense(name: str, path: str) -> tuple[Rule, ...]:

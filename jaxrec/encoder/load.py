@@ -22,8 +22,8 @@ from jaxrec.encoder.families import key_table
 from jaxrec.encoder.folder import find_model
 from jaxrec.encoder.int8 import quantised
 from jaxrec.encoder.layout import lay_out, sharding_of
-from jaxrec.encoder.modules import Modules, read_modules, read_prompts
 from jaxrec.encoder.pool import Pooling
+from jaxrec.encoder.sentence_transformers import Modules, read_modules, read_prompts
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
 from jaxrec.encoder.transformer import REMAT, Transformer
 from jaxrec.encoder.weights import read_params, weight_files

@@ -15,9 +15,9 @@ from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.config_json import parse_architecture, with_sizes
 from jaxrec.encoder.families import key_table
 from jaxrec.encoder.folder import read_json
-from jaxrec.encoder.keys import KeyTable
 from jaxrec.encoder.load import Encoder
-from jaxrec.encoder.modules import read_modules
+from jaxrec.encoder.sentence_transformers import read_modules
+from jaxrec.encoder.weight_names import KeyTable
 from jaxrec.storage.files import atomic_path
 from jaxrec.types import Params
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.folder import read_json
-from jaxrec.encoder.keys import KeyTable, Rule, match_keys
+from jaxrec.encoder.weight_names import KeyTable, Rule, match_keys
 from jaxrec.types import Params
 
 Layout = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # path and shape of an array -> where it lies

@@ -69,36 +69,36 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
         )
     reward_of = make_reward(config.reward, FEEDBACK)
 
-    def observe(state: FullMatrixState, params: World) -> Observation:
-        candidates = offer(params) if config.repeats else None
+    def observe(state: FullMatrixState, world: World) -> Observation:
+        candidates = offer(world) if config.repeats else None
         return Observation(history_items=state.items, history_feedback=state.values, candidates=candidates)
 
-    def reset(key: Array, params: World) -> tuple[FullMatrixState, Observation]:
+    def reset(key: Array, world: World) -> tuple[FullMatrixState, Observation]:
         state = FullMatrixState(
-            user=jax.random.randint(key, (), 0, params.users.matrix.shape[0], jnp.int32),
+            user=jax.random.randint(key, (), 0, world.users.matrix.shape[0], jnp.int32),
             items=jnp.full(config.turns, PADDING, jnp.int32),
             values=jnp.zeros((config.turns, 1)),
             turn=jnp.asarray(0, jnp.int32),
         )
-        return state, observe(state, params)
+        return state, observe(state, world)
 
-    def step(key: Array, state: FullMatrixState, action: Array, params: World) -> tuple[FullMatrixState, StepOutput]:
+    def step(key: Array, state: FullMatrixState, action: Array, world: World) -> tuple[FullMatrixState, StepOutput]:
         check_shape("action", action, (1,))
-        item = offer(params)[action] if config.repeats else action.astype(jnp.int32)
-        feedback = params.users.matrix[state.user, item][:, None]  # [1, 1]
-        left = leaves(config, params.users, state, item)[0]
+        item = offer(world)[action] if config.repeats else action.astype(jnp.int32)
+        feedback = world.users.matrix[state.user, item][:, None]  # [1, 1]
+        left = leaves(config, world.users, state, item)[0]
         after = FullMatrixState(
             user=state.user,
             items=jnp.concatenate([state.items[1:], item]),
             values=jnp.concatenate([state.values[1:], feedback]),
             turn=state.turn + 1,
         )
-        obs = observe(after, params)
+        obs = observe(after, world)
         return after, StepOutput(
             obs=obs,
             reward=reward_of(feedback, left),
             terminated=left,
-            truncated=(after.turn >= params.users.turns) & ~left,
+            truncated=(after.turn >= world.users.turns) & ~left,
             feedback=feedback,
             final_obs=obs,
         )
@@ -159,23 +159,23 @@ def leaves(config: FullMatrixConfig, users: MatrixUsers, state: FullMatrixState,
     return ITEM_RULES[config.leave.name](users.compared, items, recent, in_window, users.threshold)
 
 
-def item_rewards(config: FullMatrixConfig, state: FullMatrixState, params: World, *, staying: bool = False) -> Array:
+def matrix_rewards(config: FullMatrixConfig, state: FullMatrixState, world: World, *, staying: bool = False) -> Array:
     """Feedback reward of every item for one user: [I]. What only an oracle knows.
 
     With `staying` items that make the user leave come last, whatever they pay.
     """
-    values = params.users.matrix[state.user] * feedback_weights(config.reward, FEEDBACK)[0]
+    values = world.users.matrix[state.user] * feedback_weights(config.reward, FEEDBACK)[0]
     if not staying or config.leave is None:
         return values
-    left = leaves(config, params.users, state, jnp.arange(values.shape[0]))
+    left = leaves(config, world.users, state, jnp.arange(values.shape[0]))
     return values - jnp.where(left, 1.0 + values.max() - values.min(), 0.0)
 
 
-def offer(params: World) -> Array:
+def offer(world: World) -> Array:
     """Items that may be shown: [R] int32."""
-    if params.recommendable is not None:
-        return params.recommendable
-    return jnp.arange(params.item_table.shape[0], dtype=jnp.int32)
+    if world.recommendable is not None:
+        return world.recommendable
+    return jnp.arange(world.item_table.shape[0], dtype=jnp.int32)
 
 
 def _scaled(vectors: np.ndarray) -> np.ndarray:

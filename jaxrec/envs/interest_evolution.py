@@ -83,20 +83,20 @@ def make(config: InterestEvolutionConfig) -> Env:
     def observe(state: InterestEvolutionState) -> Observation:
         return Observation(user=state.user, candidates=state.candidates)
 
-    def reset(key: Array, params: World) -> tuple[InterestEvolutionState, Observation]:
+    def reset(key: Array, world: World) -> tuple[InterestEvolutionState, Observation]:
         halves = two_a_word(jax.random.bits(key, (TOPICS // 2 + half,)))
         state = InterestEvolutionState(
             user=(halves[:TOPICS].astype(jnp.float32) + 0.5) / 2**15 - 1.0,
-            budget=jnp.array(params.users.start_budget),  # a copy: states are donated, world parameters are not
+            budget=jnp.array(world.users.start_budget),  # a copy: states are donated, world parameters are not
             candidates=whole_numbers(halves[TOPICS : TOPICS + num_candidates], TOPICS),
         )
         return state, observe(state)
 
     def step(
-        key: Array, state: InterestEvolutionState, action: Array, params: World
+        key: Array, state: InterestEvolutionState, action: Array, world: World
     ) -> tuple[InterestEvolutionState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        users: InterestEvolutionUsers = params.users
+        users: InterestEvolutionUsers = world.users
         # One draw: the next candidates, quality of the shown documents, the direction of drift, the choice.
         words = jax.random.bits(key, (half + slate_size + 1 + choice.draws(slate_size),))
         draw = unit_interval(words[half:])

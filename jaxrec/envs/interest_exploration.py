@@ -51,7 +51,7 @@ class InterestExplorationState(struct.PyTreeNode):
     quality: Array  # [M]
     shown: Array  # [2] documents so far, by topic
     clicks: Array  # [2]
-    left: Array  # [] int32 steps until the cut
+    remaining_steps: Array  # [] int32 steps until the cut
 
 
 def users_of(config: InterestExplorationConfig) -> InterestExplorationUsers:
@@ -92,8 +92,8 @@ def make(config: InterestExplorationConfig) -> Env:
     num_candidates, slate_size = config.num_candidates, config.slate_size
     reward_of, draws = make_reward(config.reward, FEEDBACK), make_choice(config.choice).draws(slate_size)
 
-    def reset(key: Array, params: World) -> tuple[InterestExplorationState, Observation]:
-        users: InterestExplorationUsers = params.users
+    def reset(key: Array, world: World) -> tuple[InterestExplorationState, Observation]:
+        users: InterestExplorationUsers = world.users
         words = jax.random.bits(key, (num_candidates + 1 + TOPICS,))
         topic, quality = draw_documents(users, words[:num_candidates])
         draw = unit_interval(words[num_candidates:])
@@ -104,15 +104,15 @@ def make(config: InterestExplorationConfig) -> Env:
             quality=quality,
             shown=jnp.zeros(TOPICS),
             clicks=jnp.zeros(TOPICS),
-            left=users.steps,
+            remaining_steps=users.steps,
         )
         return state, observe(state)
 
     def step(
-        key: Array, state: InterestExplorationState, action: Array, params: World
+        key: Array, state: InterestExplorationState, action: Array, world: World
     ) -> tuple[InterestExplorationState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        users: InterestExplorationUsers = params.users
+        users: InterestExplorationUsers = world.users
         # One draw: the next documents, then the choice.
         words = jax.random.bits(key, (num_candidates + draws,))
         choice = make_choice(config.choice, users.choice)
@@ -124,14 +124,14 @@ def make(config: InterestExplorationConfig) -> Env:
             quality=quality,
             shown=state.shown + of_topic.sum(0),
             clicks=state.clicks + click @ of_topic,
-            left=state.left - 1,
+            remaining_steps=state.remaining_steps - 1,
         )
         feedback, obs = click[:, None], observe(after)
         return after, StepOutput(
             obs=obs,
             reward=reward_of(feedback),
             terminated=jnp.asarray(False),
-            truncated=after.left <= 0,
+            truncated=after.remaining_steps <= 0,
             feedback=feedback,
             final_obs=obs,
         )

@@ -6,8 +6,8 @@ means every shown item, liked or not; `context` [C] where the log has one; `cand
 ids. Feedback of item i: one Bernoulli draw a kind from the fitted probability, the mean of an ensemble, lowered by how
 alike the slate's items are. A new user is a random user of the log at a random position, with that user's real earlier
 items as history and that position's context during the whole visit. The visit ends when the user leaves (termination,
-`jaxrec.envs.leave`) or after `requests` slates (truncation). With `return_model` users who left come back for more
-visits of the same episode (`jaxrec.envs.return_day`).
+`jaxrec.envs.leave`) or after `requests` slates (truncation). With `comeback_model` users who left come back for more
+visits of the same episode (`jaxrec.envs.comeback`).
 """
 
 import math
@@ -19,15 +19,15 @@ from flax import struct
 
 from jaxrec.checks import InputError, check_shape
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.envs.comeback import make_comeback
 from jaxrec.envs.leave import make_leave
-from jaxrec.envs.return_day import make_return
+from jaxrec.envs.logged_world import LoggedUsers, load_simulator
 from jaxrec.envs.rewards import feedback_weights, make_reward
-from jaxrec.envs.simulator import LoggedUsers, load_simulator
 from jaxrec.supervised.response import (
     Response,
     UserHistory,
+    add_to_history,
     all_probabilities,
-    observe,
     probabilities,
     user_state,
 )
@@ -62,30 +62,30 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     check_room(slate_size, window, shown)
     check_users(config, names, members.base.shape[0])
     leave = make_leave(config.leave, config.reward, names)
-    come_back = make_return(config, world.users, leave.start)
-    reward_of = make_reward(config.reward, names, returns=come_back is not None)
+    come_back = make_comeback(config, world.users, leave.start)
+    reward_of = make_reward(config.reward, names, comebacks=come_back is not None)
 
-    def reset(key: Array, params: World) -> tuple[LoggedState, Observation]:
+    def reset(key: Array, world: World) -> tuple[LoggedState, Observation]:
         # A user, then a position of theirs: drawing rows instead would let a handful of heavy raters be the crowd.
-        draw, users = jax.random.uniform(key, (2,)), params.users
+        draw, users = jax.random.uniform(key, (2,)), world.users
         user = _scaled(draw[0], users.begin.shape[0])
-        state = begin_visit(config, params, user, _scaled(draw[1], users.length[user]))
+        state = begin_visit(config, world, user, _scaled(draw[1], users.length[user]))
         return state, _observation(state.history)
 
-    def step(key: Array, state: LoggedState, action: Array, params: World) -> tuple[LoggedState, StepOutput]:
+    def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = answer_probabilities(state, params, config, action)  # [K, F]
+        p = answer_probabilities(state, world, config, action)  # [K, F]
         if config.slate_interaction:
-            alike = mean_cosine(params.users.text(params.item_table[action]))
+            alike = mean_cosine(world.users.text(world.item_table[action]))
             p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
         draw, day_draw = draws(key, p.shape, come_back is not None)
         feedback = (draw < p).astype(jnp.float32)
         mood, left = leave.after(state.leave, feedback)
-        history, request = observe(state.history, action, feedback), state.request + 1
+        history, request = add_to_history(state.history, action, feedback), state.request + 1
         after = LoggedState(history, state.first, mood, request, state.session)
         day, terminated = jnp.asarray(0.0), left
         if come_back is not None:
-            after, day, terminated = come_back(params.users, after, feedback, left, day_draw)
+            after, day, terminated = come_back(world.users, after, feedback, left, day_draw)
         obs = _observation(history)
         return after, StepOutput(
             obs=obs,
@@ -109,9 +109,9 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     return Env(reset, step, world, spec)
 
 
-def begin_visit(config: LoggedConfig, params: World, user: Array, place: Array) -> LoggedState:
+def begin_visit(config: LoggedConfig, world: World, user: Array, place: Array) -> LoggedState:
     """Place a user, [] int32, in front of their row number `place`, [] int32 from 0, of the simulator's log."""
-    users: LoggedUsers = params.users
+    users: LoggedUsers = world.users
     window = users.members.history_length
     begin = users.begin[user]
     position = begin + place
@@ -126,7 +126,7 @@ def begin_visit(config: LoggedConfig, params: World, user: Array, place: Array) 
     )
     leave = make_leave(config.leave, config.reward, users.members.feedback_names)
     start = jnp.asarray(0, jnp.int32)
-    session = None if config.return_model is None else start
+    session = None if config.comeback_model is None else start
     return LoggedState(history, history if config.drift < 1 else None, leave.start(), start, session)
 
 
@@ -148,7 +148,7 @@ def _observation(history: UserHistory) -> Observation:
     return Observation(context=history.context, history_items=history.items, history_feedback=history.feedback)
 
 
-def answer_probabilities(state: LoggedState, params: World, config: LoggedConfig, items: Array | None = None) -> Array:
+def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig, items: Array | None = None) -> Array:
     """P(feedback) of single items, before the slate's interaction: [..., K, F] of `items` [..., K], or [..., I, F].
 
     Of each member of the ensemble: drift p(history now) + (1 - drift) p(history when the visit began); then the mean
@@ -166,7 +166,7 @@ def answer_probabilities(state: LoggedState, params: World, config: LoggedConfig
             return answer(model, state.first)
         return config.drift * answer(model, state.history) + (1 - config.drift) * answer(model, state.first)
 
-    p = jax.vmap(member)(params.users.members)
+    p = jax.vmap(member)(world.users.members)
     if not config.pessimism:
         return p.mean(0)
     return jnp.maximum(p.mean(0) - config.pessimism * p.std(0), 0.0)
@@ -182,16 +182,16 @@ def mean_cosine(rows: Array) -> Array:
     return (cosines.sum(1) - jnp.diagonal(cosines)) / (rows.shape[0] - 1)
 
 
-def item_rewards(state: LoggedState, params: World, config: LoggedConfig) -> Array:
+def expected_rewards(state: LoggedState, world: World, config: LoggedConfig) -> Array:
     """Expected feedback reward of showing each item alone next to users [B]: [B, I]. What only an oracle knows."""
-    p = answer_probabilities(state, params, config)  # [B, I, F]
-    return p @ jnp.asarray(feedback_weights(config.reward, params.users.members.feedback_names))
+    p = answer_probabilities(state, world, config)  # [B, I, F]
+    return p @ jnp.asarray(feedback_weights(config.reward, world.users.members.feedback_names))
 
 
 def check_users(config: LoggedConfig, feedback: tuple[str, ...], members: int) -> None:
     """Raise InputError for rewards, leave models and pessimism that kinds of `feedback` and `members` cannot give."""
     make_leave(config.leave, config.reward, feedback)
-    make_reward(config.reward, feedback, returns=config.return_model is not None)
+    make_reward(config.reward, feedback, comebacks=config.comeback_model is not None)
     if config.pessimism and members < 2:
         raise InputError("env.pessimism: one fit has no spread to be careful about; set response.members to 2 or more.")
 

@@ -55,7 +55,7 @@ class LongTermSatisfactionState(struct.PyTreeNode):
     npe: Array  # [] net positive exposure, hidden from the agent
     clickbait: Array  # [M] of the documents on offer
     recent: Array  # [2] running means: clickbait taken, log(1 + observed engagement)
-    left: Array  # [] int32 steps, hidden from the agent
+    remaining_steps: Array  # [] int32 steps, hidden from the agent
 
 
 def satisfaction(users: LongTermSatisfactionUsers, npe: Array) -> Array:
@@ -86,22 +86,22 @@ def make(config: LongTermSatisfactionConfig) -> Env:
     reward_of = make_reward(config.reward, FEEDBACK)
     click = jnp.zeros(slate_size).at[0].set(1.0)
 
-    def reset(key: Array, params: World) -> tuple[LongTermSatisfactionState, Observation]:
-        users: LongTermSatisfactionUsers = params.users
+    def reset(key: Array, world: World) -> tuple[LongTermSatisfactionState, Observation]:
+        users: LongTermSatisfactionUsers = world.users
         draw = jax.random.uniform(key, (1 + num_candidates,))
         state = LongTermSatisfactionState(
             npe=users.start_npe * (2.0 * draw[0] - 1.0),
             clickbait=draw[1:],
             recent=jnp.array([0.5, 0.0]),
-            left=users.budget,
+            remaining_steps=users.budget,
         )
         return state, observe(state)
 
     def step(
-        key: Array, state: LongTermSatisfactionState, action: Array, params: World
+        key: Array, state: LongTermSatisfactionState, action: Array, world: World
     ) -> tuple[LongTermSatisfactionState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        users: LongTermSatisfactionUsers = params.users
+        users: LongTermSatisfactionUsers = world.users
         draw = jax.random.uniform(key, (2 + num_candidates,))  # engagement, innovation, the next documents
         clickbait = state.clickbait[action[0]]
         felt = engagement(users, state.npe, clickbait, draw[0])
@@ -111,9 +111,9 @@ def make(config: LongTermSatisfactionConfig) -> Env:
             npe=next_npe(users, state.npe, clickbait, draw[1]),
             clickbait=draw[2:],
             recent=state.recent + RATE * (latest - state.recent),
-            left=state.left - 1,
+            remaining_steps=state.remaining_steps - 1,
         )
-        obs, left = observe(after), after.left <= 0
+        obs, left = observe(after), after.remaining_steps <= 0
         return after, StepOutput(
             obs=obs,
             reward=reward_of(jnp.stack([click, click * felt], axis=-1), left),

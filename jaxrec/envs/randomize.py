@@ -41,27 +41,27 @@ def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
             start += sizes[name]
         return drawn
 
-    def reset(key: Array, params: World) -> tuple[RandomizedState, Observation]:
+    def reset(key: Array, world: World) -> tuple[RandomizedState, Observation]:
         key_draw, key_reset = jax.random.split(key)
         drawn = draw(key_draw)
-        state, obs = env.reset(key_reset, _own(params, drawn))
+        state, obs = env.reset(key_reset, _own(world, drawn))
         return RandomizedState(state, drawn), obs
 
-    def step(key: Array, state: RandomizedState, action: Array, params: World) -> tuple[RandomizedState, StepOutput]:
-        after, out = env.step(key, state.env_state, action, _own(params, state.drawn))
+    def step(key: Array, state: RandomizedState, action: Array, world: World) -> tuple[RandomizedState, StepOutput]:
+        after, out = env.step(key, state.env_state, action, _own(world, state.drawn))
         return RandomizedState(after, state.drawn), out
 
     spec = dataclasses.replace(env.spec, feedback_range=())  # may depend on the numbers
     return env._replace(reset=reset, step=step, spec=spec)
 
 
-def _own(params: World, drawn: dict[str, Array]) -> World:
-    return params.replace(users=params.users.replace(**drawn))
+def _own(world: World, drawn: dict[str, Array]) -> World:
+    return world.replace(users=world.users.replace(**drawn))
 
 
 def _shapes(env: Env, ranges: Mapping[str, Sequence[float]]) -> dict[str, tuple[int, ...]]:
     """Shapes of the fields to draw; raises InputError where a name or a range is wrong."""
-    known = _numbers(env.params.users)
+    known = _numbers(env.world.users)
     if not known:
         raise InputError(f"randomize: the users of {env.spec.name} have no numbers of their own to draw.")
     for name, bounds in ranges.items():

@@ -4,22 +4,23 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 
-from jaxrec.checks import InputError, check_name
+from jaxrec.checks import InputError, check_name, check_renamed
 from jaxrec.types import Array
 
 Reward = Callable[..., Array]  # (feedback [K, F], left [] bool, day []) -> []
-RETURN_DAY = "return_day"
+COMEBACK_DAY = "comeback_day"
+RENAMED = {"return_day": COMEBACK_DAY}  # "return" is the RL return only
 
 # What a request is worth beyond its feedback, by name: (left [] bool, day []) -> [].
 OUTCOMES: dict[str, Callable[[Array, Array], Array]] = {
     "depth": lambda left, day: jnp.ones_like(left),  # every request that was answered
     "leave": lambda left, day: left,  # the user leaves; weigh it below 0
-    RETURN_DAY: lambda left, day: day,  # of who left, 1 to 10, else 0; weigh it below 0
+    COMEBACK_DAY: lambda left, day: day,  # of who left, 1 to 10, else 0; weigh it below 0
 }
 
 
-def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...], *, returns: bool = False) -> Reward:
-    """Give a function of feedback [K, F], whether the user leaves and, with `returns`, the day of return -> [].
+def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...], *, comebacks: bool = False) -> Reward:
+    """Give a function of feedback [K, F], whether the user leaves and, with `comebacks`, the day of the comeback -> [].
 
     The sum over the slate of weight times feedback (immediate), plus weight times outcome (long term). Raises
     InputError for names that are neither, and for kinds of feedback that are called like an outcome.
@@ -28,9 +29,12 @@ def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...], *, retur
         if name in OUTCOMES:
             raise InputError(f"data.feedback.{name}: an outcome of rewards has this name; give the feedback another.")
     for name in reward:
+        check_renamed("env.reward", name, RENAMED)
         check_name("env.reward", name, (*feedback, *OUTCOMES))
-        if name == RETURN_DAY and not returns:
-            raise InputError("env.reward.return_day: these users do not come back; give logged users env.return_model.")
+        if name == COMEBACK_DAY and not comebacks:
+            raise InputError(
+                "env.reward.comeback_day: these users do not come back; give logged users env.comeback_model."
+            )
     weights = feedback_weights(reward, feedback)
     outcomes = {name: float(weight) for name, weight in reward.items() if name in OUTCOMES}
 

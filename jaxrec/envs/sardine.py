@@ -108,8 +108,8 @@ def remembered(clicked: Array) -> Array:
 
 def bore(boring: Array, counts: Array, threshold: Array, steps: int) -> Array:
     """Slates for which topics [T] bore after one more slate, given the clicks `counts` [T] that are remembered."""
-    left = jnp.maximum(boring - 1, 0)
-    return jnp.where((left == 0) & (counts >= threshold), steps, left)
+    remaining = jnp.maximum(boring - 1, 0)
+    return jnp.where((remaining == 0) & (counts >= threshold), steps, remaining)
 
 
 def influence(user: Array, rows: Array, click: Array, omega: Array, compat: bool) -> Array:
@@ -120,22 +120,22 @@ def influence(user: Array, rows: Array, click: Array, omega: Array, compat: bool
     return jnp.where(click.any(), unit(omega * user + (1.0 - omega) * mean), user)
 
 
-def relevance(state: SardineState, params: World) -> Array:
+def relevance(state: SardineState, world: World) -> Array:
     """<e, u_cur> of every item, by which relevance ranks, for users [B]: [B, I]. What only an oracle knows."""
-    return jnp.einsum("bt,it->bi", state.current, params.item_table, precision="highest")
+    return jnp.einsum("bt,it->bi", state.current, world.item_table, precision="highest")
 
 
 def show(
-    config: SardineConfig, state: SardineState, slate: Array, uniform: Array, params: World
+    config: SardineConfig, state: SardineState, slate: Array, uniform: Array, world: World
 ) -> tuple[SardineState, Array]:
     """Show one slate [K] to a user, who clicks by `uniform` [draws] -> the user afterwards, clicks [K]."""
-    users: SardineUsers = params.users
-    rows = params.item_table[slate].astype(jnp.float32)
+    users: SardineUsers = world.users
+    rows = world.item_table[slate].astype(jnp.float32)
     liking = (rows * state.current[None]).sum(-1)  # no product of matrices: accelerators round those
     choice = make_choice(config.choice_model, users.choice)
     click = choice.pick(users.slope * (liking - users.offset), uniform)
     # Of the whole table, once for all users: of each user's rows it would be computed anew for every topic counted.
-    main_topic = jnp.argmax(params.item_table, axis=-1).astype(jnp.int32)
+    main_topic = jnp.argmax(world.item_table, axis=-1).astype(jnp.int32)
     topics = jnp.where(click > 0, main_topic[slate], PADDING)
     clicked = jnp.concatenate([state.clicked[1:], topics[None]])
     boring = bore(state.boring, remembered(clicked), users.boredom_threshold, config.boredom_steps)
@@ -153,13 +153,13 @@ def show(
     return after, click
 
 
-def observe(config: SardineConfig, state: SardineState, params: World) -> Observation:
+def observe(config: SardineConfig, state: SardineState, world: World) -> Observation:
     """What the agent sees of a user."""
-    counts, threshold = remembered(state.clicked), params.users.boredom_threshold
+    counts, threshold = remembered(state.clicked), world.users.boredom_threshold
     user = jnp.minimum(counts.astype(jnp.float32) / threshold.astype(jnp.float32), 1.0)
     if config.ideal_state:
-        left = jnp.where((state.boring == 0) & config.compat, config.boredom_steps, state.boring)
-        user = jnp.concatenate([user, state.current, left.astype(jnp.float32) / config.boredom_steps])
+        remaining = jnp.where((state.boring == 0) & config.compat, config.boredom_steps, state.boring)
+        user = jnp.concatenate([user, state.current, remaining.astype(jnp.float32) / config.boredom_steps])
     return Observation(user=user, history_items=state.history_items, history_feedback=state.history_clicks[:, None])
 
 
@@ -169,7 +169,7 @@ def make(config: SardineConfig) -> Env:
     slate_size, num_items = values.slate_size, values.num_items
     reward_of, draws = make_reward(config.reward, FEEDBACK), make_choice(config.choice_model).draws(slate_size)
 
-    def reset(key: Array, params: World) -> tuple[SardineState, Observation]:
+    def reset(key: Array, world: World) -> tuple[SardineState, Observation]:
         # One draw: interests and their topics, the first slate, its clicks.
         draw = jax.random.uniform(key, (2 * TOPICS + 1 + slate_size + draws,))
         user, first, clicks = jnp.split(draw, [2 * TOPICS + 1, 2 * TOPICS + 1 + slate_size])
@@ -184,14 +184,14 @@ def make(config: SardineConfig) -> Env:
             step=jnp.asarray(-1, jnp.int32),
         )
         slate = jnp.minimum((first * num_items).astype(jnp.int32), num_items - 1)
-        state, _ = show(config, start, slate, clicks, params)
+        state, _ = show(config, start, slate, clicks, world)
         empty = jnp.full((config.boredom_steps - 1, slate_size), PADDING, jnp.int32)
-        return state.replace(clicked=jnp.concatenate([empty, state.clicked])), observe(config, state, params)
+        return state.replace(clicked=jnp.concatenate([empty, state.clicked])), observe(config, state, world)
 
-    def step(key: Array, state: SardineState, action: Array, params: World) -> tuple[SardineState, StepOutput]:
+    def step(key: Array, state: SardineState, action: Array, world: World) -> tuple[SardineState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        after, click = show(config, state, action, jax.random.uniform(key, (draws,)), params)
-        feedback, obs = click[:, None], observe(config, after, params)
+        after, click = show(config, state, action, jax.random.uniform(key, (draws,)), world)
+        feedback, obs = click[:, None], observe(config, after, world)
         return after, StepOutput(
             obs=obs,
             reward=reward_of(feedback),

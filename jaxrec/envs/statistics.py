@@ -32,14 +32,14 @@ def episode_statistics(env: Env) -> Env:
     """
     replaced = env.spec.auto_reset
 
-    def reset(key: Array, params: World) -> tuple[EpisodeState, Any]:
-        state, obs = env.reset(key, params)
+    def reset(key: Array, world: World) -> tuple[EpisodeState, Any]:
+        state, obs = env.reset(key, world)
         total, last_total = jnp.zeros(2)
         steps, last_steps, episodes = jnp.zeros(3, jnp.int32)
         return EpisodeState(state, total, steps, last_total, last_steps, episodes), obs
 
-    def step(key: Array, state: EpisodeState, action: Array, params: World) -> tuple[EpisodeState, StepOutput]:
-        after, out = env.step(key, state.env_state, action, params)
+    def step(key: Array, state: EpisodeState, action: Array, world: World) -> tuple[EpisodeState, StepOutput]:
+        after, out = env.step(key, state.env_state, action, world)
         done = out.terminated | out.truncated
         total, steps = state.total + out.reward, state.steps + 1
         return EpisodeState(

@@ -19,10 +19,10 @@ def auto_reset(env: Env) -> Env:
     user and selected: under `vmap` a branch would do the same, and the resets here cost one draw and a gather.
     """
 
-    def step(key: Array, state, action: Array, params: World) -> tuple[object, StepOutput]:
+    def step(key: Array, state, action: Array, world: World) -> tuple[object, StepOutput]:
         key_step, key_reset = jax.random.split(key)
-        after, out = env.step(key_step, state, action, params)
-        fresh, first_obs = env.reset(key_reset, params)
+        after, out = env.step(key_step, state, action, world)
+        fresh, first_obs = env.reset(key_reset, world)
         fresh = keep_last(fresh, after)
         done = out.terminated | out.truncated
 
@@ -45,12 +45,12 @@ def time_limit(env: Env, steps: int) -> Env:
     """Cut sessions after `steps` steps: truncated, unless the user left at that very step."""
     check_range("time_limit", steps, 1)
 
-    def reset(key: Array, params: World) -> tuple[LimitedState, Observation]:
-        state, obs = env.reset(key, params)
+    def reset(key: Array, world: World) -> tuple[LimitedState, Observation]:
+        state, obs = env.reset(key, world)
         return LimitedState(state, jnp.zeros((), jnp.int32)), obs
 
-    def step(key: Array, state: LimitedState, action: Array, params: World) -> tuple[LimitedState, StepOutput]:
-        after, out = env.step(key, state.env_state, action, params)
+    def step(key: Array, state: LimitedState, action: Array, world: World) -> tuple[LimitedState, StepOutput]:
+        after, out = env.step(key, state.env_state, action, world)
         taken = state.steps + 1
         cut = (taken >= steps) & ~out.terminated
         return LimitedState(after, taken), out.replace(truncated=out.truncated | cut)

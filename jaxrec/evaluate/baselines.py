@@ -40,7 +40,7 @@ def _sardine(env: Env, config: Any) -> Rules:
 
 def _full_matrix(env: Env, config: Any) -> Rules:
     return {
-        FIXED: ranking(env.params.users.matrix.mean(0), 1),
+        FIXED: ranking(env.world.users.matrix.mean(0), 1),
         "greedy_matrix": greedy_matrix(config),
         "greedy_staying": greedy_matrix(config, staying=True),
     }

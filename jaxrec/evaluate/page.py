@@ -51,7 +51,7 @@ def findings(report: dict[str, Any]) -> list[Finding]:
     if "ks" in lengths:
         alike = _alike("Are visits as long as in the log?", lengths)
         lines.append(alike if lengths["users_leave"] else alike._replace(answer="no leave model"))
-    days = report.get("return_days", {})
+    days = report.get("comeback_days", {})
     if "ks" in days:
         lines.append(_alike("Do users stay away as long as in the log?", days))
         seen, wanted = f"log loss {days['nll']:.3f}", f"below {days['nll_one_chance']:.3f}"
@@ -101,7 +101,7 @@ def validity_page(report: dict[str, Any], title: str, facts: Sequence[str]) -> s
 
 
 def _pictures(report: dict[str, Any]) -> list[str]:
-    return [*_predictions(report), *_behaviour(report), *_returns(report.get("return_days", {}))]
+    return [*_predictions(report), *_behaviour(report), *_comebacks(report.get("comeback_days", {}))]
 
 
 def _predictions(report: dict[str, Any]) -> list[str]:
@@ -136,13 +136,13 @@ def _behaviour(report: dict[str, Any]) -> list[str]:
     return [*parts, _figure(distribution_picture("items of a visit", lengths, wide=True), caption)]
 
 
-def _returns(days: dict[str, Any]) -> list[str]:
+def _comebacks(days: dict[str, Any]) -> list[str]:
     if "left_out" in days:
         return [f"<p>Days until users come back are not compared: {escape(days['left_out'])}.</p>"]
     if not days:
         return []
     caption = (
-        f"Days until users came back after {days['returns']:,} later sessions, at most ten: on average "
+        f"Days until users came back after {days['comebacks']:,} later sessions, at most ten: on average "
         f"{days['simulated_mean']:.2f} simulated, {days['logged_mean']:.2f} logged."
     )
     return [_figure(distribution_picture("days until the next session", days), caption)]
@@ -206,9 +206,9 @@ def _explanations(report: dict[str, Any]) -> str:
         "Where two samples of this size from one distribution would exceed it in one case of twenty, there are too "
         "few to tell.",
     }
-    if "return_days" in report:
+    if "comeback_days" in report:
         answers["Days until users come back"] = (
-            "A model of return days is fitted to sessions that ended earlier and draws those after the later ones. The "
+            "A model of comeback days is fitted to the earlier sessions and draws those after the later ones. The "
             "log loss is the mean negative log-likelihood of the later days; one chance for everybody, from the "
             "earlier mean, is what it has to beat to know anything about persons."
         )

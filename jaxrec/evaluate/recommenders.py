@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs import full_matrix
-from jaxrec.envs.logged import item_rewards
+from jaxrec.envs.logged import expected_rewards
 from jaxrec.evaluate.simulate import Recommender
 from jaxrec.nets.policy import Items, Policy, exclude_history
 from jaxrec.ops.slates import top_slate
@@ -73,7 +73,7 @@ def greedy(config: LoggedConfig, fitted: World) -> Recommender:
     """
 
     def choose(fitted: World, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        scores = _on_offer(item_rewards(env_state, fitted, config), obs, world)
+        scores = _on_offer(expected_rewards(env_state, fitted, config), obs, world)
         return _best(scores, obs, world, config.slate_size)
 
     return Recommender(choose, fitted)
@@ -94,10 +94,10 @@ def best_fixed(config: LoggedConfig, env: Env, key: Array, users: int = 2048) ->
 
     def mean_rewards(keys: Array, world: World) -> Array:
         state, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, world)
-        return item_rewards(state, world, config).mean(0)
+        return expected_rewards(state, world, config).mean(0)
 
     program = compiled(mean_rewards)
-    parts = [program(keys, env.params) for keys in jax.random.split(key, users).reshape(-1, 256)]
+    parts = [program(keys, env.world) for keys in jax.random.split(key, users).reshape(-1, 256)]
     return ranking(jnp.stack(parts).mean(0), config.slate_size)
 
 
@@ -105,7 +105,7 @@ def greedy_matrix(config: FullMatrixConfig, *, staying: bool = False) -> Recomme
     """Highest entry of the user's row, an oracle that plans nothing; `staying`: first of what keeps the user here."""
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        rewards = jax.vmap(lambda state: full_matrix.item_rewards(config, state, world, staying=staying))(env_state)
+        rewards = jax.vmap(lambda state: full_matrix.matrix_rewards(config, state, world, staying=staying))(env_state)
         return _best(_on_offer(rewards, obs, world), obs, world, 1)
 
     return Recommender(choose)

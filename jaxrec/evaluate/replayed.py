@@ -16,7 +16,7 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
 from jaxrec.envs import logged
-from jaxrec.envs.return_day import one_session
+from jaxrec.envs.comeback import one_session
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.histories import row_histories
 from jaxrec.supervised.response import UserHistory

@@ -132,7 +132,7 @@ def best_mean(chooser: Array, values: Array, slate_size: int) -> Array:
     return jnp.where(open_, chosen, 0.0).sum(-1) / jnp.maximum(open_.sum(-1), 1).astype(values.dtype)
 
 
-def item_rewards(feedback: Array, reward: Array, spec: EnvSpec, credit: str) -> Array:
+def credited_rewards(feedback: Array, reward: Array, spec: EnvSpec, credit: str) -> Array:
     """What every shown item is credited with; [..., K, F], [...] -> [..., K], which sums to the reward.
 
     "item": the item's own feedback by `spec.reward_weights`, and an equal share of what the slate's reward holds
@@ -160,7 +160,7 @@ def _collect(
 
 def _experience(transitions: Transition, spec: EnvSpec, config: DqnConfig) -> ring.Experience:
     """[T, S, N, ...] -> rows [S, T, N, ...] with scaled rewards."""
-    credited = item_rewards(transitions.feedback, transitions.reward, spec, config.credit) * config.reward_scale
+    credited = credited_rewards(transitions.feedback, transitions.reward, spec, config.credit) * config.reward_scale
     rows = ring.Experience(
         obs=transitions.obs,
         slate=transitions.action,

@@ -54,13 +54,13 @@ def _local(scores: Array, k: int) -> tuple[Array, Array]:
 def _one_after_another(scores: Array, k: int) -> tuple[Array, Array]:
     """K passes over the row; XLA's TopK, a sort of every row, costs three times as much on rows this short."""
     lowest = jnp.finfo(scores.dtype).min
-    left = jnp.maximum(scores, lowest)  # -inf is kept for what has been taken, so that masked items come last but once
+    remaining = jnp.maximum(scores, lowest)  # -inf marks items already taken
     place = jax.lax.broadcasted_iota(jnp.int32, scores.shape, scores.ndim - 1)
     positions = []
     for _ in range(k):
-        best = jnp.argmax(left, axis=-1).astype(jnp.int32)
+        best = jnp.argmax(remaining, axis=-1).astype(jnp.int32)
         positions.append(best)
-        left = jnp.where(place == best[..., None], -jnp.inf, left)
+        remaining = jnp.where(place == best[..., None], -jnp.inf, remaining)
     chosen = jnp.stack(positions, axis=-1)
     return jnp.take_along_axis(scores, chosen, axis=-1), chosen
 

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxrec.checks import InputError
-from jaxrec.storage.stored import stored_arrays
+from jaxrec.storage.array_headers import array_headers
 
 METRIC, STEP = "return", "step"
 
@@ -101,7 +101,7 @@ class Checkpoints:
 
 def _check_same_arrays(where: Path, abstract: Any) -> None:
     """Orbax casts arrays of another type, and in some modes pads or cuts those of another shape: refuse them here."""
-    saved = stored_arrays(where / "default")
+    saved = array_headers(where / "default")
     for path, want in jax.tree_util.tree_leaves_with_path(abstract):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if jax.numpy.issubdtype(want.dtype, jax.dtypes.prng_key):

@@ -23,8 +23,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
-        for left in (temporary, old):
-            _remove(left)
+        for leftover in (temporary, old):
+            _remove(leftover)
 
 
 def remove_unfinished(folder: Path) -> None:

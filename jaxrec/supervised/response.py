@@ -1,6 +1,6 @@
 """The fitted response model as simulators read it: a user's history -> probability of every feedback kind.
 
-Everything here is pure and plain. `UserHistory` is what a simulated user carries: `observe` pushes a shown
+Everything here is pure and plain. `UserHistory` is what a simulated user carries: `add_to_history` pushes a shown
 slate into it, `user_state` reads it, `probabilities` answers for items. Fitting is in response_fit.py.
 """
 
@@ -66,7 +66,7 @@ def empty_history(response: Response) -> UserHistory:
     )
 
 
-def observe(history: UserHistory, items: Array, feedback: Array) -> UserHistory:
+def add_to_history(history: UserHistory, items: Array, feedback: Array) -> UserHistory:
     """Push a shown slate [..., K] and its feedback [..., K, F] behind the newest item, in slate order."""
     length = history.items.shape[-1]
     return history.replace(

@@ -11,7 +11,7 @@ import pytest
 
 from jaxrec import make_env
 from jaxrec.cli import main
-from jaxrec.envs.simulator import load_simulator
+from jaxrec.envs.logged_world import load_simulator
 
 PARTS = {"config.yaml", "simulator.json", "log.json", "users.json", "validity.json", "validity.html", "train", "judge"}
 
@@ -64,9 +64,9 @@ def test_the_same_inputs_find_the_folder_of_their_own_name(
 def test_an_environment_opens_the_users_that_train_and_those_that_judge(fitted: Path) -> None:
     env, judge = make_env("logged", path=str(fitted)), make_env("logged", path=str(fitted / "judge"))
     train = make_env("logged", path=str(fitted / "train"))
-    np.testing.assert_array_equal(env.params.users.items, train.params.users.items)
-    assert env.params.users.begin.shape == judge.params.users.begin.shape == (20,)
-    assert len(env.params.users.items) + len(judge.params.users.items) == 772 - 2 * 40  # held-out rows are in neither
+    np.testing.assert_array_equal(env.world.users.items, train.world.users.items)
+    assert env.world.users.begin.shape == judge.world.users.begin.shape == (20,)
+    assert len(env.world.users.items) + len(judge.world.users.items) == 772 - 2 * 40  # held-out rows are in neither
 
 
 def test_a_run_in_fitted_users_equals_one_that_fits_its_own_and_keeps_them(

@@ -230,3 +230,8 @@ def test_configs_are_frozen_and_keyword_only() -> None:
         TrainConfig().updates = 3  # type: ignore[misc]
     with pytest.raises(TypeError):
         EvaluateConfig(3)  # type: ignore[misc]
+
+
+def test_the_old_name_of_the_comeback_model_is_translated(recipe) -> None:
+    with pytest.raises(InputError, match=r"env: 'return_model' is called 'comeback_model' now; rename it\."):
+        recipe("env: {name: logged, return_model: {}}\n")

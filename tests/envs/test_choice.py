@@ -57,8 +57,8 @@ def test_extreme_scores_stay_finite(name: str) -> None:
 
 def test_any_single_choice_drives_interest_evolution_and_several_clicks_are_refused() -> None:
     env = make_env("interest_evolution", choice={"name": "cascade", "decay": 0.5})
-    state, _ = env.reset(jax.random.key(0), env.params)
-    _, out = env.step(jax.random.key(1), state, jnp.array([0, 1, 2]), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
+    _, out = env.step(jax.random.key(1), state, jnp.array([0, 1, 2]), env.world)
     assert out.feedback[:, 0].sum() <= 1
     with pytest.raises(InputError, match=r"env\.choice\.name: these users click one document at most"):
         make_env("interest_evolution", choice={"name": "position"})

@@ -36,10 +36,10 @@ def make(config: FullMatrixConfig, matrix: RewardMatrix | None = None) -> Env:
 
 def left_on(env: Env, items: list[int]) -> list[bool]:
     """Whether the user would leave on each of the items, who stays whatever happens."""
-    state, _ = env.reset(jax.random.key(0), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
     left = []
     for item in items:
-        state, out = env.step(jax.random.key(0), state, jnp.array([item], jnp.int32), env.params)
+        state, out = env.step(jax.random.key(0), state, jnp.array([item], jnp.int32), env.world)
         left.append(bool(out.terminated))
     return left
 
@@ -93,11 +93,11 @@ def test_rewards_are_entries_of_the_users_row() -> None:
     config = FullMatrixConfig(turns=4, leave=None, reward={"value": 2.0, "depth": 0.5})
     env, matrix = make(config), rewards().matrix
     for n in range(4):
-        state, obs = env.reset(jax.random.key(n), env.params)
+        state, obs = env.reset(jax.random.key(n), env.world)
         assert obs.user is None and (obs.history_items == PADDING).all()
         user = int(state.user)
         for turn, item in enumerate([3, 0, 11, 7]):
-            state, out = env.step(jax.random.key(9), state, jnp.array([item], jnp.int32), env.params)
+            state, out = env.step(jax.random.key(9), state, jnp.array([item], jnp.int32), env.world)
             np.testing.assert_allclose(out.feedback, [[matrix[user, item]]])
             np.testing.assert_allclose(out.reward, 2 * matrix[user, item] + 0.5, rtol=1e-6)
             assert (bool(out.truncated), bool(out.terminated)) == (turn == 3, False)
@@ -109,9 +109,9 @@ def test_rewards_are_entries_of_the_users_row() -> None:
 def test_leaving_at_the_cap_is_leaving_and_the_item_is_paid() -> None:
     config = FullMatrixConfig(turns=2, leave=CategoriesConfig(threshold=0), reward={"value": 1.0, "leave": -7.0})
     env = make(config)
-    state, _ = env.reset(jax.random.key(0), env.params)
-    state, _ = env.step(jax.random.key(0), state, jnp.array([0], jnp.int32), env.params)
-    _, out = env.step(jax.random.key(0), state, jnp.array([1], jnp.int32), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
+    state, _ = env.step(jax.random.key(0), state, jnp.array([0], jnp.int32), env.world)
+    _, out = env.step(jax.random.key(0), state, jnp.array([1], jnp.int32), env.world)
     assert bool(out.terminated) and not bool(out.truncated)
     np.testing.assert_allclose(out.reward, rewards().matrix[int(state.user), 1] - 7, rtol=1e-6)
 
@@ -119,7 +119,7 @@ def test_leaving_at_the_cap_is_leaving_and_the_item_is_paid() -> None:
 def simulate(config: FullMatrixConfig, recommender, matrix: RewardMatrix | None = None):
     env = full_matrix.make(config, full_matrix.make_world(matrix or rewards(), config))
     facts = ItemFacts(rows=jnp.eye(ITEMS), surprise=jnp.ones(ITEMS))
-    return make_simulation(env, recommender, 100)(env.params, facts, jax.random.key(0), 40)
+    return make_simulation(env, recommender, 100)(env.world, facts, jax.random.key(0), 40)
 
 
 def test_nothing_is_shown_twice_unless_repeats_are_allowed() -> None:
@@ -157,9 +157,9 @@ def test_oracles_know_the_row_and_what_makes_users_leave() -> None:
 
 def test_constants_may_change_without_a_new_environment() -> None:
     env = make(FullMatrixConfig(turns=6, leave=CategoriesConfig(threshold=1)))
-    strict = env.params.replace(users=env.params.users.replace(threshold=jnp.asarray(0.0)))
+    strict = env.world.replace(users=env.world.users.replace(threshold=jnp.asarray(0.0)))
     assert left_on(env, [0, 4, 1]) == [False, False, False]
-    assert left_on(env._replace(params=strict), [0, 4, 1]) == [False, False, True]
+    assert left_on(env._replace(world=strict), [0, 4, 1]) == [False, False, True]
 
 
 @settings(max_examples=15, deadline=None)
@@ -167,14 +167,14 @@ def test_constants_may_change_without_a_new_environment() -> None:
 def test_steps_are_finite_and_alike_alone_and_in_batches(seed: int, items: list[int]) -> None:
     env = BATCHED
     keys = jax.random.split(jax.random.key(seed), 3)
-    states, _ = env.reset(keys, env.params)
-    singles = [ALONE.reset(key, env.params)[0] for key in keys]
+    states, _ = env.reset(keys, env.world)
+    singles = [ALONE.reset(key, env.world)[0] for key in keys]
     for item in items:
         action = jnp.array([[item], [(item + 1) % ITEMS], [(item + 5) % ITEMS]], jnp.int32)
-        states, out = env.step(keys, states, action, env.params)
+        states, out = env.step(keys, states, action, env.world)
         assert jnp.isfinite(out.reward).all() and jnp.isfinite(out.obs.history_feedback).all()
         for n in range(3):
-            singles[n], one = ALONE.step(keys[n], singles[n], action[n], env.params)
+            singles[n], one = ALONE.step(keys[n], singles[n], action[n], env.world)
             chex.assert_trees_all_close(jax.tree.map(lambda x, n=n: x[n], out), one)
 
 
@@ -191,11 +191,11 @@ RESET_STEP = jax.jit(RESET.step)
 @given(st.integers(0, 2**31 - 1))
 def test_auto_reset_leaves_nothing_of_the_old_user(seed: int) -> None:
     keys = jax.random.split(jax.random.key(seed), 9)
-    state, _ = RESET.reset(keys[0], RESET.params)
+    state, _ = RESET.reset(keys[0], RESET.world)
     turn = 0
     for key in keys[1:]:
         item = int(jax.random.randint(key, (), 0, ITEMS))
-        state, out = RESET_STEP(key, state, jnp.array([item], jnp.int32), RESET.params)
+        state, out = RESET_STEP(key, state, jnp.array([item], jnp.int32), RESET.world)
         turn += 1
         assert out.final_obs.history_items[-1] == item
         if out.terminated | out.truncated:
@@ -213,9 +213,9 @@ def test_a_saved_matrix_is_the_same_environment(tmp_path: Path) -> None:
         env = make_env("full_matrix", path=str(path), turns=4, leave={"window": 3})
         want = make(FullMatrixConfig(turns=4, leave=CategoriesConfig(window=3)), rewards(recommendable=shown))
         assert env.spec == want.spec
-        chex.assert_trees_all_equal(env.params, want.params)
-    assert env.params.recommendable.tolist() == list(range(9))
-    chex.assert_trees_all_equal(env.params.item_table[:, 2:], jnp.asarray(CATEGORIES))  # behind the vectors
+        chex.assert_trees_all_equal(env.world, want.params)
+    assert env.world.recommendable.tolist() == list(range(9))
+    chex.assert_trees_all_equal(env.world.item_table[:, 2:], jnp.asarray(CATEGORIES))  # behind the vectors
 
 
 def test_what_is_wrong_with_a_matrix_is_one_line(tmp_path: Path) -> None:

@@ -33,10 +33,10 @@ def test_a_step_is_that_of_the_environment_under_the_same_key() -> None:
     env = make_env("interest_evolution")
     theirs = to_gymnax(env, actions="permutations", observation="dict")
     key_reset, key_step = jax.random.split(jax.random.key(0))
-    state, first = env.reset(key_reset, env.params)
+    state, first = env.reset(key_reset, env.world)
     obs, their_state = theirs.reset(key_reset, theirs.default_params)
     np.testing.assert_array_equal(obs["user"], first.user)
-    _, want = env.step(key_step, state, jnp.array([0, 1, 3]), env.params)
+    _, want = env.step(key_step, state, jnp.array([0, 1, 3]), env.world)
     obs, after, reward, terminated, info = theirs.step_env(key_step, their_state, 1, theirs.default_params)
     assert info["slate"].tolist() == [0, 1, 3] and reward == want.reward and not terminated
     np.testing.assert_array_equal(obs["candidates"], want.obs.candidates)

@@ -37,7 +37,7 @@ def user_with(topics: list[int], interests: list[float], budget: float = 200.0) 
 
 def many_steps(state: InterestEvolutionState, count: int) -> tuple[InterestEvolutionState, StepOutput]:
     env, over_keys, _ = env_and_steps()
-    return jax.device_get(over_keys(jax.random.split(jax.random.key(5), count), state, SLATE, env.params))
+    return jax.device_get(over_keys(jax.random.split(jax.random.key(5), count), state, SLATE, env.world))
 
 
 def test_topic_qualities_are_the_published_ones() -> None:
@@ -48,7 +48,7 @@ def test_topic_qualities_are_the_published_ones() -> None:
 def test_a_new_user_has_even_interests_a_full_budget_and_candidates_of_all_topics() -> None:
     env, _, _ = env_and_steps()
     keys = jax.random.split(jax.random.key(0), 4000)
-    state, obs = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, env.params)
+    state, obs = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, env.world)
     assert (state.budget == 200.0).all() and obs.history_items is None
     np.testing.assert_array_equal(obs.user, state.user)
     np.testing.assert_array_equal(obs.candidates, state.candidates)
@@ -146,21 +146,21 @@ def test_candidates_are_drawn_anew_after_every_step() -> None:
 def test_a_batch_of_users_does_as_each_alone() -> None:
     env, _, over_users = env_and_steps()
     keys = jax.random.split(jax.random.key(3), 8)
-    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, env.params)
+    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, env.world)
     actions = jnp.array([[n, 9, 8] for n in range(8)])
-    batched = over_users(keys, state, actions, env.params)
+    batched = over_users(keys, state, actions, env.world)
     step = jax.jit(env.step)
     for n in range(8):
-        alone = step(keys[n], jax.tree.map(lambda x, n=n: x[n], state), actions[n], env.params)
+        alone = step(keys[n], jax.tree.map(lambda x, n=n: x[n], state), actions[n], env.world)
         for got, want in zip(jax.tree.leaves(batched), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(got[n], want, rtol=1e-6)
 
 
 def test_a_slate_of_another_size_is_refused() -> None:
     env, _, _ = env_and_steps()
-    state, _ = env.reset(jax.random.key(0), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
     with pytest.raises(InputError, match=r"action: expected shape \(3\), got \(2,\)"):
-        env.step(jax.random.key(0), state, jnp.array([0, 1]), env.params)
+        env.step(jax.random.key(0), state, jnp.array([0, 1]), env.world)
 
 
 @given(
@@ -174,7 +174,7 @@ def test_from_any_state_interests_stay_in_range_and_nothing_is_nan(user, budget,
     env, over_keys, _ = env_and_steps()
     state = InterestEvolutionState(jnp.asarray(user), jnp.asarray(budget, jnp.float32), jnp.array(topics, jnp.int32))
     keys = jax.random.split(jax.random.key(seed), 50)
-    after, out = jax.device_get(over_keys(keys, state, jnp.array([9, 0, 4]), env.params))
+    after, out = jax.device_get(over_keys(keys, state, jnp.array([9, 0, 4]), env.world))
     assert np.abs(after.user).max() <= 1
     assert after.candidates.min() >= 0 and after.candidates.max() < 20
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, out)))
@@ -184,8 +184,8 @@ def test_from_any_state_interests_stay_in_range_and_nothing_is_nan(user, budget,
 
 def simulate(recommender: Recommender, seed: int) -> Simulated:
     env, _, _ = env_and_steps()
-    facts = ItemFacts(rows=env.params.item_table, surprise=jnp.zeros(20))
-    return make_simulation(env, recommender, max_steps=2000)(env.params, facts, jax.random.key(seed), 5000)
+    facts = ItemFacts(rows=env.world.item_table, surprise=jnp.zeros(20))
+    return make_simulation(env, recommender, max_steps=2000)(env.world, facts, jax.random.key(seed), 5000)
 
 
 @pytest.mark.parametrize(

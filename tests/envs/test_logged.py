@@ -12,7 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig, ResponseConfig, TemperConfig
 from jaxrec.data import Log
 from jaxrec.envs import auto_reset, logged, make_env
-from jaxrec.envs.simulator import load_simulator, make_world, save_simulator
+from jaxrec.envs.logged_world import load_simulator, make_world, save_simulator
 from jaxrec.supervised.response import UserHistory, all_probabilities, user_state
 from jaxrec.supervised.response_fit import fit_response
 from jaxrec.types import PADDING, Env
@@ -58,8 +58,8 @@ def mean_probabilities(world, history: UserHistory):
     return sum(all_probabilities(m, user_state(m, history)) for m in members) / 2
 
 
-def item_rewards(state, world, config: LoggedConfig):
-    return jax.jit(lambda state, world: logged.item_rewards(state, world, config))(state, world)
+def expected_rewards(state, world, config: LoggedConfig):
+    return jax.jit(lambda state, world: logged.expected_rewards(state, world, config))(state, world)
 
 
 def answer_probabilities(state, world, config: LoggedConfig, items=None):
@@ -74,7 +74,7 @@ def make(config: LoggedConfig, world) -> Env:
 
 def test_new_users_are_positions_of_the_log_with_their_own_past(log: Log, world) -> None:
     env = make(CONFIG, world)
-    states, obs = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 400), env.params)
+    states, obs = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 400), env.world)
     histories = []
     for row in range(len(log)):  # worked from the log itself, position by position
         begin = log.offsets[log.user[row]]
@@ -101,10 +101,10 @@ def test_new_users_are_positions_of_the_log_with_their_own_past(log: Log, world)
 
 def test_feedback_follows_the_fitted_probabilities(world) -> None:
     env = make(CONFIG, world)
-    state, _ = env.reset(jax.random.key(1), env.params)
+    state, _ = env.reset(jax.random.key(1), env.world)
     slate = jnp.array([0, 7, 20], jnp.int32)
     keys = jax.random.split(jax.random.key(2), 4000)
-    _, out = jax.vmap(env.step, in_axes=(0, None, None, None))(keys, state, slate, env.params)
+    _, out = jax.vmap(env.step, in_axes=(0, None, None, None))(keys, state, slate, env.world)
     want = mean_probabilities(world, state.history)[slate]  # [K, F]
     sd = jnp.sqrt(want * (1 - want) / len(keys))
     assert (jnp.abs(out.feedback.mean(0) - want) < 4 * sd).all()
@@ -113,11 +113,11 @@ def test_feedback_follows_the_fitted_probabilities(world) -> None:
 
 def test_shown_items_enter_the_history_and_an_episode_is_cut_not_ended(world) -> None:
     env = make(CONFIG, world)
-    state, obs = env.reset(jax.random.key(3), env.params)
+    state, obs = env.reset(jax.random.key(3), env.world)
     before = obs.history_items
     for request in range(CONFIG.requests):
         slate = jnp.arange(3, dtype=jnp.int32) + 3 * request
-        state, out = env.step(jax.random.key(request), state, slate, env.params)
+        state, out = env.step(jax.random.key(request), state, slate, env.world)
         assert bool(out.truncated) == (request == CONFIG.requests - 1)
         assert not bool(out.terminated)
         if request == 0:
@@ -128,8 +128,8 @@ def test_shown_items_enter_the_history_and_an_episode_is_cut_not_ended(world) ->
 
 def test_auto_reset_starts_another_user_with_nothing_of_the_old_one(world) -> None:
     env = auto_reset(make(LoggedConfig(slate_size=3, requests=1), world))
-    state, _ = env.reset(jax.random.key(4), env.params)
-    state, out = env.step(jax.random.key(5), state, jnp.array([0, 1, 2], jnp.int32), env.params)
+    state, _ = env.reset(jax.random.key(4), env.world)
+    state, out = env.step(jax.random.key(5), state, jnp.array([0, 1, 2], jnp.int32), env.world)
     assert bool(out.truncated)
     assert int(state.request) == 0
     chex.assert_trees_all_equal(out.final_obs.history_items[-3:], jnp.array([0, 1, 2], jnp.int32))
@@ -141,18 +141,18 @@ def test_vmapped_users_equal_single_ones(world) -> None:
     env = make(CONFIG, world)
     keys = jax.random.split(jax.random.key(6), 4)
     slates = jnp.array([[0, 1, 2], [3, 4, 6], [7, 8, 9], [10, 12, 13]], jnp.int32)
-    states, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, env.params)
-    _, batched = jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, states, slates, env.params)
+    states, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, env.world)
+    _, batched = jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, states, slates, env.world)
     for n in range(4):
-        state, _ = env.reset(keys[n], env.params)
-        _, single = env.step(keys[n], state, slates[n], env.params)
+        state, _ = env.reset(keys[n], env.world)
+        _, single = env.step(keys[n], state, slates[n], env.world)
         chex.assert_trees_all_close(jax.tree.map(lambda x, n=n: x[n], batched), single, rtol=1e-5)
 
 
 def test_item_rewards_weigh_the_feedback(world) -> None:
     env = make(CONFIG, world)
-    state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(7), 2), env.params)
-    rewards = item_rewards(state, world, CONFIG)
+    state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(7), 2), env.world)
+    rewards = expected_rewards(state, world, CONFIG)
     chex.assert_trees_all_close(rewards, 2.0 * mean_probabilities(world, state.history)[..., 0], rtol=1e-5)
     assert env.spec.reward_weights == (2.0,)
 
@@ -161,16 +161,16 @@ def test_item_rewards_weigh_the_feedback(world) -> None:
 def test_drift_mixes_the_answers_of_now_with_those_of_the_visits_beginning(drift: float, world) -> None:
     config = dataclasses.replace(CONFIG, drift=drift)
     env = make(config, world)
-    before, _ = env.reset(jax.random.key(8), env.params)
+    before, _ = env.reset(jax.random.key(8), env.world)
     slate = jnp.array([0, 1, 2], jnp.int32)
-    state, out = env.step(jax.random.key(9), before, slate, env.params)
+    state, out = env.step(jax.random.key(9), before, slate, env.world)
     chex.assert_trees_all_equal(out.obs.history_items[-3:], slate)  # the agent sees all that happened
     begin, now = (mean_probabilities(world, s.history) for s in (before, state))
     assert jnp.abs(begin - now).max() > 1e-3
     want = drift * now + (1 - drift) * begin
     chex.assert_trees_all_close(answer_probabilities(state, world, config), want, rtol=1e-4)
     chex.assert_trees_all_close(answer_probabilities(state, world, config, slate), want[slate], rtol=1e-4)
-    chex.assert_trees_all_close(item_rewards(state, world, config), 2.0 * want[..., 0], rtol=1e-4)
+    chex.assert_trees_all_close(expected_rewards(state, world, config), 2.0 * want[..., 0], rtol=1e-4)
 
 
 def test_pessimism_lowers_answers_by_the_members_disagreement() -> None:
@@ -179,7 +179,7 @@ def test_pessimism_lowers_answers_by_the_members_disagreement() -> None:
     state, _ = make(config, world).reset(jax.random.key(0), world)
     p = answer_probabilities(state, world, config, jnp.arange(3))
     chex.assert_trees_all_close(p, jnp.broadcast_to(jnp.array([0.45, 0.05]), (3, 2)), atol=1e-6)
-    chex.assert_trees_all_close(item_rewards(state, world, config), jnp.full(60, 0.45 - 0.1), atol=1e-6)
+    chex.assert_trees_all_close(expected_rewards(state, world, config), jnp.full(60, 0.45 - 0.1), atol=1e-6)
     far = dataclasses.replace(config, pessimism=3.0)
     assert float(answer_probabilities(state, world, far, jnp.arange(3))[0, 1]) == 0.0
     with pytest.raises(InputError, match=r"env\.pessimism: one fit has no spread"):
@@ -239,7 +239,7 @@ def test_a_visit_has_the_context_of_the_row_it_starts_from(log: Log, tmp_path: P
     state, out = env.step(jax.random.key(1), state, jnp.array([0, 1, 2], jnp.int32), world)
     chex.assert_trees_all_equal(out.obs.context, obs.context)
     other = state.replace(history=state.history.replace(context=jnp.array([5.0, -5.0])))
-    difference = item_rewards(state, world, CONFIG) - item_rewards(other, world, CONFIG)
+    difference = expected_rewards(state, world, CONFIG) - expected_rewards(other, world, CONFIG)
     assert float(jnp.abs(difference).max()) > 1e-3  # the users read it
 
 
@@ -258,7 +258,7 @@ def test_a_saved_simulator_is_the_same_environment(world, tmp_path: Path) -> Non
         make_env("logged", path=str(tmp_path / "simulator"), slate_size=3, requests=5, reward={"liked": 2.0}),
     )
     assert env.spec == again.spec
-    chex.assert_trees_all_equal(env.params, again.params)
+    chex.assert_trees_all_equal(env.world, again.params)
 
 
 def test_a_simulator_of_another_layout_is_refused_in_one_line(world, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from jaxrec.types import World
 
 FIRST = jnp.array([0])
 ENV = make_env("long_term_satisfaction")
-USERS = ENV.params.users
+USERS = ENV.world.users
 HALF = jnp.asarray(0.5)  # a uniform number in the middle: no noise
 
 
@@ -27,28 +27,28 @@ def over_keys():
     return jax.jit(jax.vmap(ENV.step, in_axes=(0, None, None, None)))
 
 
-def user_with(npe: float, clickbait: float, left: int = 60) -> LongTermSatisfactionState:
+def user_with(npe: float, clickbait: float, remaining_steps: int = 60) -> LongTermSatisfactionState:
     """A user who is offered one document of the given clickbait, and nine of 0.123."""
     offered = jnp.array([clickbait] + [0.123] * 9)
-    return LongTermSatisfactionState(jnp.asarray(npe), offered, jnp.array([0.25, 1.0]), jnp.asarray(left))
+    return LongTermSatisfactionState(jnp.asarray(npe), offered, jnp.array([0.25, 1.0]), jnp.asarray(remaining_steps))
 
 
 def many_steps(state: LongTermSatisfactionState, count: int, **constants: float):
     users = USERS.replace(**{name: jnp.asarray(value) for name, value in constants.items()})
     keys = jax.random.split(jax.random.key(5), count)
-    return jax.device_get(over_keys()(keys, state, FIRST, ENV.params.replace(users=users)))
+    return jax.device_get(over_keys()(keys, state, FIRST, ENV.world.replace(users=users)))
 
 
 def test_a_new_user_has_an_even_exposure_and_even_documents() -> None:
     keys = jax.random.split(jax.random.key(0), 20_000)
-    state, obs = jax.device_get(jax.jit(jax.vmap(ENV.reset, in_axes=(0, None)))(keys, ENV.params))
+    state, obs = jax.device_get(jax.jit(jax.vmap(ENV.reset, in_axes=(0, None)))(keys, ENV.world))
     largest = 0.5 / 0.3
     assert np.abs(state.npe).max() <= largest
     np.testing.assert_allclose(state.npe.mean(), 0, atol=4 * largest / 3**0.5 / 20_000**0.5)
     np.testing.assert_allclose(state.npe.std(), largest / 3**0.5, rtol=0.02)
     np.testing.assert_allclose(np.quantile(state.clickbait, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.005)
     np.testing.assert_array_equal(obs.candidate_features[..., 0], state.clickbait)
-    assert (obs.user == np.array([0.5, 0.0])).all() and (state.left == 60).all()
+    assert (obs.user == np.array([0.5, 0.0])).all() and (state.remaining_steps == 60).all()
 
 
 def test_satisfaction_exposure_and_engagement_by_hand() -> None:
@@ -108,7 +108,7 @@ def test_only_the_first_document_is_ever_taken() -> None:
     state = user_with(0.0, 1.0).replace(clickbait=jnp.array([1.0, 0.25, *[0.5] * 8]))
     keys = jax.random.split(jax.random.key(1), 50)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, None, None, None)))
-    after, out = step(keys, state, jnp.array([1, 0, 4]), env.params)
+    after, out = step(keys, state, jnp.array([1, 0, 4]), env.world)
     np.testing.assert_array_equal(out.feedback[:, :, 0], [[1, 0, 0]] * 50)
     assert (out.feedback[:, 0, 1] > 0).all() and (out.feedback[:, 1:, 1] == 0).all() and (out.reward == 1).all()
     np.testing.assert_allclose(after.npe, np.full(50, 0.5), atol=0.3)  # -2 (1/4 - 1/2)
@@ -117,9 +117,9 @@ def test_only_the_first_document_is_ever_taken() -> None:
 def test_the_user_leaves_after_exactly_the_budget() -> None:
     for left in (3, 2, 1):
         after, out = many_steps(user_with(0.0, 0.5, left), 1)
-        assert not out.truncated[0] and out.terminated[0] == (left == 1) and after.left[0] == left - 1
+        assert not out.truncated[0] and out.terminated[0] == (left == 1) and after.remaining_steps[0] == left - 1
     short = make_env("long_term_satisfaction", budget=7)
-    assert short.reset(jax.random.key(0), short.params)[0].left == 7
+    assert short.reset(jax.random.key(0), short.world)[0].remaining_steps == 7
 
 
 def test_other_constants_need_no_new_program_and_may_differ_by_user() -> None:
@@ -134,18 +134,18 @@ def test_other_constants_need_no_new_program_and_may_differ_by_user() -> None:
     each = jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), USERS)
     for memory in ([0.0, 0.5, 1.0], [1.0, 0.0, 0.5]):
         users = each.replace(memory_discount=jnp.array(memory), innovation_sd=jnp.zeros(3))
-        after, _ = program(jax.random.key(0), user_with(2.0, 0.5), FIRST, ENV.params.replace(users=users))
+        after, _ = program(jax.random.key(0), user_with(2.0, 0.5), FIRST, ENV.world.replace(users=users))
         np.testing.assert_allclose(after.npe, 2 * np.array(memory), atol=1e-6)
     assert len(traced) == 1
 
 
 def test_a_batch_of_users_does_as_each_alone() -> None:
     keys, actions = jax.random.split(jax.random.key(3), 6), jnp.arange(6)[:, None]
-    state, _ = jax.jit(jax.vmap(ENV.reset, in_axes=(0, None)))(keys, ENV.params)
-    batched = jax.jit(jax.vmap(ENV.step, in_axes=(0, 0, 0, None)))(keys, state, actions, ENV.params)
+    state, _ = jax.jit(jax.vmap(ENV.reset, in_axes=(0, None)))(keys, ENV.world)
+    batched = jax.jit(jax.vmap(ENV.step, in_axes=(0, 0, 0, None)))(keys, state, actions, ENV.world)
     step = jax.jit(ENV.step)
     for n in range(6):
-        alone = step(keys[n], jax.tree.map(lambda x, n=n: x[n], state), actions[n], ENV.params)
+        alone = step(keys[n], jax.tree.map(lambda x, n=n: x[n], state), actions[n], ENV.world)
         for got, want in zip(jax.tree.leaves(batched), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(got[n], want, rtol=1e-5, atol=1e-6)
 
@@ -154,8 +154,8 @@ def test_nothing_of_the_old_user_is_left_when_a_new_one_comes() -> None:
     env = auto_reset(ENV)
     keys = jax.random.split(jax.random.key(5), 500)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, None, None, None)))
-    after, out = jax.device_get(step(keys, user_with(80.0, 0.75, left=1), FIRST, env.params))
-    assert out.terminated.all() and (after.left == 60).all()
+    after, out = jax.device_get(step(keys, user_with(80.0, 0.75, remaining_steps=1), FIRST, env.world))
+    assert out.terminated.all() and (after.remaining_steps == 60).all()
     assert np.abs(after.npe).max() <= 0.5 / 0.3 and len(np.unique(after.npe)) > 490
     assert (out.obs.user == np.array([0.5, 0.0])).all() and (out.final_obs.user[:, 1] != 0).all()
     np.testing.assert_array_equal(out.obs.candidate_features[..., 0], after.clickbait)
@@ -164,7 +164,7 @@ def test_nothing_of_the_old_user_is_left_when_a_new_one_comes() -> None:
 
 def test_a_slate_of_another_size_is_refused() -> None:
     with pytest.raises(InputError, match=r"action: expected shape \(1\), got \(2,\)"):
-        ENV.step(jax.random.key(0), user_with(0.0, 0.5), jnp.array([0, 1]), ENV.params)
+        ENV.step(jax.random.key(0), user_with(0.0, 0.5), jnp.array([0, 1]), ENV.world)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_whatever_the_dynamics_everything_is_finite_and_in_range(npe, clickbait,
     users = USERS.replace(memory_discount=jnp.asarray(memory, jnp.float32), start_npe=jnp.asarray(1e6))
     users = users.replace(**{name: jnp.asarray(value, jnp.float32) for name, value in named})
     keys = jax.random.split(jax.random.key(seed), 20)
-    after, out = jax.device_get(over_keys()(keys, user_with(npe, clickbait), FIRST, ENV.params.replace(users=users)))
+    after, out = jax.device_get(over_keys()(keys, user_with(npe, clickbait), FIRST, ENV.world.replace(users=users)))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, out)))
     low, high = ENV.spec.user_range
     assert (out.reward > 0).all() and (out.feedback >= 0).all() and (out.feedback <= [1.0, 100.0]).all()
@@ -210,9 +210,9 @@ def test_whatever_the_dynamics_everything_is_finite_and_in_range(npe, clickbait,
 
 def simulate(name: str, users: int, **options: float) -> Simulated:
     env = make_env("long_term_satisfaction", **options)
-    facts = ItemFacts(rows=env.params.item_table, surprise=jnp.zeros(1))
+    facts = ItemFacts(rows=env.world.item_table, surprise=jnp.zeros(1))
     run = make_simulation(env, baselines(env)[name], max_steps=100)
-    return run(env.params, facts, jax.random.key(11), users)
+    return run(env.world, facts, jax.random.key(11), users)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ def test_every_environment_has_a_config_and_a_name() -> None:
 def test_options_are_the_fields_of_the_config() -> None:
     env = make_env("interest_evolution", num_candidates=7, slate_size=2, reward={"click": 1})
     assert (env.spec.name, env.spec.num_candidates, env.spec.slate_size) == ("interest_evolution", 7, 2)
-    state, obs = env.reset(jax.random.key(0), env.params)
-    _, out = env.step(jax.random.key(1), state, jax.numpy.array([0, 6]), env.params)
+    state, obs = env.reset(jax.random.key(0), env.world)
+    _, out = env.step(jax.random.key(1), state, jax.numpy.array([0, 6]), env.world)
     assert obs.candidates is not None and obs.candidates.shape == (7,) and out.reward in (0.0, 1.0)
 
 

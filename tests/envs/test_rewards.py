@@ -50,3 +50,8 @@ def test_an_unknown_kind_of_feedback_is_named() -> None:
 def test_feedback_called_like_an_outcome_is_refused() -> None:
     with pytest.raises(InputError, match=r"^data\.feedback\.depth: an outcome"):
         make_reward({"depth": 1.0}, ("depth",))
+
+
+def test_the_old_name_of_the_comeback_day_is_translated() -> None:
+    with pytest.raises(InputError, match=r"env\.reward: 'return_day' is called 'comeback_day' now; rename it\."):
+        make_reward({"return_day": -0.1}, KINDS, comebacks=True)

@@ -66,7 +66,7 @@ SMALL = {"slate_size": 3, "num_items": 4}
 
 def test_clicks_follow_relevance_and_position() -> None:
     env, _, _ = made(**SMALL, slope=10, decay=0.5)
-    world = env.params.replace(item_table=ROWS)
+    world = env.world.replace(item_table=ROWS)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, None, None, None)))
     state = user_with(env, topics(0.6, 0.8))
     keys = jax.random.split(jax.random.key(2), COUNT)
@@ -89,7 +89,7 @@ def test_the_latest_ten_clicks_are_counted() -> None:
 def test_a_topic_bores_for_five_slates_and_can_do_so_again() -> None:
     # one topic clicked whenever it does not bore; three clicks bore
     env, _, _ = made(slate_size=1, num_items=4, slope=1000, decay=1, boredom_threshold=3)
-    states, outs = play(env, user_with(env, topics(1.0)), [[0]] * 19, env.params.replace(item_table=ROWS))
+    states, outs = play(env, user_with(env, topics(1.0)), [[0]] * 19, env.world.replace(item_table=ROWS))
     assert [float(out.reward) for out in outs] == [1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1]
     boring = [0, 0, 5, 4, 3, 2, 1, 0, 0, 0, 5]
     assert [int(state.boring[0]) for state in states[:11]] == boring
@@ -107,7 +107,7 @@ def test_a_topic_whose_clicks_are_remembered_beyond_its_boredom_bores_again() ->
 @pytest.mark.parametrize(("boredom", "left"), [("churn_and_return", topics()), ("topic", topics(0.6))])
 def test_boredom_takes_everything_or_the_topic_that_bores(boredom: str, left: jax.Array) -> None:
     env, _, _ = made(**SMALL, slope=1000, offset=0.5, decay=1, boredom_threshold=2, boredom=boredom)
-    world = env.params.replace(item_table=ROWS)
+    world = env.world.replace(item_table=ROWS)
     states, outs = play(env, user_with(env, topics(0.6, 0.8)), [[3, 1, 2], [0, 1, 2]], world)
     assert outs[0].feedback[:, 0].tolist() == [0, 1, 1]  # both of topic 1, which bores
     np.testing.assert_array_equal(states[0].boring, topics(0, 5))
@@ -153,13 +153,13 @@ def test_users_are_unit_vectors_of_three_to_five_topics() -> None:
 
 def test_a_new_user_has_seen_a_random_slate_whose_clicks_count() -> None:
     env, reset, _ = made(preset="SlateRerank-Bored")
-    state, obs = reset(jax.random.split(jax.random.key(0), 4000), env.params)
+    state, obs = reset(jax.random.split(jax.random.key(0), 4000), env.world)
     np.testing.assert_array_equal(obs.history_items, state.history_items)
     share = np.bincount(np.asarray(obs.history_items).ravel(), minlength=10) / 40_000
     np.testing.assert_allclose(share, np.full(10, 0.1), atol=4 * 0.3 / 200)
     assert any(len(set(slate)) < 10 for slate in obs.history_items.tolist())  # with replacement
     clicks = obs.history_feedback[..., 0] > 0
-    main = jnp.argmax(env.params.item_table, axis=1)[obs.history_items]
+    main = jnp.argmax(env.world.item_table, axis=1)[obs.history_items]
     np.testing.assert_array_equal(state.clicked[:, -1], np.where(clicks, main, PADDING))
     assert (state.clicked[:, :-1] == PADDING).all() and (state.step == 0).all()
     counts = [np.bincount(m[c], minlength=10) for m, c in zip(np.asarray(main), np.asarray(clicks), strict=True)]
@@ -169,7 +169,7 @@ def test_a_new_user_has_seen_a_random_slate_whose_clicks_count() -> None:
 
 def test_the_history_holds_the_shown_items_with_their_clicks() -> None:
     env, _, _ = made(**SMALL, slope=1000, offset=0.5, decay=1, history_slates=2)
-    states, outs = play(env, user_with(env, topics(1.0)), [[3, 0, 1], [2, 1, 0]], env.params.replace(item_table=ROWS))
+    states, outs = play(env, user_with(env, topics(1.0)), [[3, 0, 1], [2, 1, 0]], env.world.replace(item_table=ROWS))
     assert outs[0].obs.history_items.tolist() == [-1, -1, -1, 3, 0, 1]
     assert outs[1].obs.history_items.tolist() == [3, 0, 1, 2, 1, 0]
     assert outs[1].obs.history_feedback[:, 0].tolist() == [0, 1, 0, 1, 0, 1]
@@ -181,7 +181,7 @@ def test_the_history_holds_the_shown_items_with_their_clicks() -> None:
 def test_the_ideal_state_tells_interests_and_boredom(compat: bool) -> None:
     options = {**SMALL, "slope": 1000, "offset": 0.5, "decay": 1, "boredom_threshold": 2, "boredom": "topic"}
     env, _, _ = made(**options, ideal_state=True, compat=compat)
-    world = env.params.replace(item_table=ROWS)
+    world = env.world.replace(item_table=ROWS)
     _, outs = play(env, user_with(env, topics(0.6, 0.8)), [[3, 1, 2], [3, 1, 2]], world)
     assert env.spec.user_size == 30
     for out, left in zip(outs, (1.0, 0.8), strict=True):
@@ -196,8 +196,8 @@ def test_every_preset_is_an_environment_of_the_published_sizes(preset: str) -> N
     env = make_env("sardine", preset=preset)
     values = SARDINE_PRESETS[preset]
     assert (env.spec.slate_size, env.spec.num_items) == (values.slate_size, values.num_items)
-    assert env.params.item_table.shape == (values.num_items, 10)
-    users = env.params.users
+    assert env.world.item_table.shape == (values.num_items, 10)
+    users = env.world.users
     got = (users.offset, users.slope, users.omega, users.boredom_threshold, users.choice.decay)
     want = (values.offset, values.slope, values.omega, values.boredom_threshold, values.decay)
     np.testing.assert_allclose([float(x) for x in got], want, rtol=1e-6)
@@ -233,16 +233,16 @@ def test_a_mistake_is_one_line_that_names_it(options: dict, want: str) -> None:
 def test_a_slate_of_another_size_is_refused() -> None:
     env, _, _ = made(**SMALL)
     with pytest.raises(InputError, match=r"action: expected shape \(3\), got \(2,\)"):
-        env.step(jax.random.key(0), user_with(env, topics(1.0)), jnp.array([0, 1]), env.params)
+        env.step(jax.random.key(0), user_with(env, topics(1.0)), jnp.array([0, 1]), env.world)
 
 
 @pytest.mark.parametrize("name", sorted(CHOICES.keys() - {"position"}))
 def test_models_of_a_single_click_drive_these_users_too(name: Any) -> None:
     env, reset, step = made(choice=ChoiceConfig(name=name))
     keys = jax.random.split(jax.random.key(0), 256)
-    state, _ = reset(keys, env.params)
-    best = jax.lax.top_k(relevance(state, env.params), 10)[1]
-    _, out = step(keys, state, best, env.params)
+    state, _ = reset(keys, env.world)
+    best = jax.lax.top_k(relevance(state, env.world), 10)[1]
+    _, out = step(keys, state, best, env.world)
     assert np.isfinite(out.reward).all() and (out.reward > 0).any()
     assert out.reward.max() <= 1
 
@@ -250,7 +250,7 @@ def test_models_of_a_single_click_drive_these_users_too(name: Any) -> None:
 def test_other_constants_are_not_another_program() -> None:
     env, _, _ = made(**SMALL, slope=1000, offset=0.5, decay=1)
     step = jax.jit(chex.assert_max_traces(env.step, n=1))
-    state, world = user_with(env, topics(1.0)), env.params.replace(item_table=ROWS)
+    state, world = user_with(env, topics(1.0)), env.world.replace(item_table=ROWS)
     slate, key = jnp.array([0, 2, 1]), jax.random.key(0)
     for constants, clicks in (
         ({}, [1, 1, 0]),
@@ -265,11 +265,11 @@ def test_other_constants_are_not_another_program() -> None:
 def test_an_episode_is_cut_after_exactly_its_requests(preset: Any) -> None:
     env, reset, step = made(preset=preset)
     keys = jax.random.split(jax.random.key(0), 8)
-    state, _ = reset(keys, env.params)
+    state, _ = reset(keys, env.world)
     slates = jnp.broadcast_to(jnp.arange(env.spec.slate_size)[None], (8, env.spec.slate_size))
     cut = []
     for _ in range(SARDINE_PRESETS[preset].requests):
-        state, out = step(keys, state, slates, env.params)
+        state, out = step(keys, state, slates, env.world)
         cut.append(out.truncated)
         assert not out.terminated.any()
     assert not np.any(cut[:-1]) and np.all(cut[-1])
@@ -278,11 +278,11 @@ def test_an_episode_is_cut_after_exactly_its_requests(preset: Any) -> None:
 def test_a_batch_of_users_does_as_each_alone() -> None:
     env, reset, step = made(preset="SlateTopK-BoredInf", boredom="churn_and_return", ideal_state=True)
     keys = jax.random.split(jax.random.key(3), 6)
-    state, _ = reset(keys, env.params)
-    slates = jax.lax.top_k(relevance(state, env.params), 10)[1]
-    batched, alone = step(keys, state, slates, env.params), jax.jit(env.step)
+    state, _ = reset(keys, env.world)
+    slates = jax.lax.top_k(relevance(state, env.world), 10)[1]
+    batched, alone = step(keys, state, slates, env.world), jax.jit(env.step)
     for n in range(6):
-        want = alone(keys[n], jax.tree.map(lambda x, n=n: x[n], state), slates[n], env.params)
+        want = alone(keys[n], jax.tree.map(lambda x, n=n: x[n], state), slates[n], env.world)
         chex.assert_trees_all_close(jax.tree.map(lambda x, n=n: x[n], batched), want, rtol=1e-6)
 
 
@@ -305,7 +305,7 @@ def test_from_any_state_everything_is_finite_and_in_range(boredom, user, clicked
     )
     states = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (16, *x.shape)), state)
     slates = jnp.broadcast_to(jnp.array(slate)[None], (16, 10))
-    after, out = jax.device_get(many(jax.random.split(jax.random.key(seed), 16), states, slates, env.params))
+    after, out = jax.device_get(many(jax.random.split(jax.random.key(seed), 16), states, slates, env.world))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, out)))
     low, high = env.spec.user_range
     assert (out.obs.user >= low).all() and (out.obs.user <= high).all()
@@ -321,10 +321,10 @@ def test_from_any_state_everything_is_finite_and_in_range(boredom, user, clicked
 def test_an_automatic_reset_leaves_nothing_of_the_old_user() -> None:
     env = make_env("sardine", preset="SlateTopK-BoredInf", requests=1)
     step = jax.jit(auto_reset(env).step)
-    state, _ = env.reset(jax.random.key(0), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
     for seed in range(5):
         key = jax.random.key(seed)
-        fresh = env.reset(jax.random.split(key)[1], env.params)
-        state, out = step(key, state, jnp.arange(10) + seed, env.params)
+        fresh = env.reset(jax.random.split(key)[1], env.world)
+        state, out = step(key, state, jnp.arange(10) + seed, env.world)
         assert out.truncated and not np.array_equal(out.obs.history_items, out.final_obs.history_items)
         chex.assert_trees_all_close((state, out.obs), fresh, rtol=1e-6)

@@ -23,7 +23,7 @@ made = functools.cache(functools.partial(make_env, "sardine"))
 
 def test_the_same_items_may_be_shown_again() -> None:
     env = made(preset="SlateRerank-Static")
-    state, obs = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(jax.random.key(0), 4), env.params)
+    state, obs = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(jax.random.key(0), 4), env.world)
     assert env.spec.repeats and not make_env("interest_evolution").spec.repeats
     policy = make_policy(env.spec, PolicyConfig(encoder="mean", width=8))
 
@@ -32,20 +32,20 @@ def test_the_same_items_may_be_shown_again() -> None:
         params = policy.init(jax.random.key(1), world)
         return policy.apply(params, policy.items(params, world), obs, world).logits
 
-    assert np.isfinite(logits(env.params, obs)).all()
+    assert np.isfinite(logits(env.world, obs)).all()
     for recommender in (
         uniform(10, repeats=True),
         ranking(-jnp.arange(10.0), 10, repeats=True),
         oracle(relevance, 10, repeats=True),
     ):
-        slates = jax.jit(recommender.choose)(recommender.arrays, jax.random.key(2), state, obs, env.params)
+        slates = jax.jit(recommender.choose)(recommender.arrays, jax.random.key(2), state, obs, env.world)
         np.testing.assert_array_equal(np.sort(slates, axis=1), np.arange(10)[None].repeat(4, 0))
 
 
 def test_the_oracle_ranks_by_what_boredom_leaves_and_can_keep_to_new_items() -> None:
     env = made(slate_size=2, num_items=4)
     rows = jnp.zeros((4, 10)).at[:, :3].set(jnp.array([[1.0, 0, 0], [0, 1.0, 0], [0.6, 0.8, 0], [0, 0, 1.0]]))
-    world = env.params.replace(item_table=rows)
+    world = env.world.replace(item_table=rows)
     state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 1), world)
     state = state.replace(current=jnp.zeros((1, 10)).at[0, :2].set(jnp.array([0.6, 0.8])))
     obs = Observation(history_items=jnp.array([[2, PADDING]]))
@@ -55,8 +55,8 @@ def test_the_oracle_ranks_by_what_boredom_leaves_and_can_keep_to_new_items() -> 
 
 def simulate(recommender: Recommender, users: int, **options: Any) -> Simulated:
     env = made(**options)
-    facts = ItemFacts(rows=env.params.item_table, surprise=jnp.zeros(env.spec.num_items))
-    return make_simulation(env, recommender, max_steps=200)(env.params, facts, jax.random.key(11), users)
+    facts = ItemFacts(rows=env.world.item_table, surprise=jnp.zeros(env.spec.num_items))
+    return make_simulation(env, recommender, max_steps=200)(env.world, facts, jax.random.key(11), users)
 
 
 @pytest.mark.parametrize(

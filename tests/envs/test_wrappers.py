@@ -52,10 +52,10 @@ def counting_env() -> Env:
 
 
 def play(env: Env, annoying: int, steps: int) -> list[StepOutput]:
-    state, _ = env.reset(jax.random.key(0), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
     step, outs = jax.jit(env.step), []
     for key in jax.random.split(jax.random.key(1), steps):
-        state, out = step(key, state, jnp.array([annoying]), env.params)
+        state, out = step(key, state, jnp.array([annoying]), env.world)
         outs.append(jax.device_get(out))
     return outs
 
@@ -96,11 +96,11 @@ def test_without_an_end_both_observations_are_the_same() -> None:
 
 def test_each_of_many_users_is_replaced_alone() -> None:
     env = auto_reset(counting_env())
-    state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 4), env.params)
+    state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 4), env.world)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, 0, None)))
     actions = jnp.array([[0], [1], [0], [1]])
     for n in range(3):
-        state, out = step(jax.random.split(jax.random.key(n + 1), 4), state, actions, env.params)
+        state, out = step(jax.random.split(jax.random.key(n + 1), 4), state, actions, env.world)
     assert out.terminated.tolist() == [False, True, False, True]
     assert state.steps.tolist() == [3, 0, 3, 0] and state.patience.tolist() == [3, 3, 3, 3]
 
@@ -108,16 +108,16 @@ def test_each_of_many_users_is_replaced_alone() -> None:
 def test_reset_spec_and_parameters_are_those_of_the_wrapped_environment() -> None:
     env = counting_env()
     wrapped = auto_reset(env)
-    assert wrapped.reset is env.reset and wrapped.params is env.params
+    assert wrapped.reset is env.reset and wrapped.world is env.world
     assert wrapped.spec == dataclasses.replace(env.spec, auto_reset=True)
 
 
 def test_a_new_user_has_a_budget_of_their_own() -> None:
     env = auto_reset(make_env("interest_evolution"))
-    state, _ = env.reset(jax.random.key(0), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
     step = jax.jit(env.step)
     nearly_gone = state.replace(budget=jnp.asarray(0.25))
-    after, out = step(jax.random.key(3), nearly_gone, jnp.array([0, 1, 2]), env.params)
+    after, out = step(jax.random.key(3), nearly_gone, jnp.array([0, 1, 2]), env.world)
     assert out.terminated and after.budget == pytest.approx(200.0)
     assert out.reward <= 0.25
     assert not np.array_equal(out.obs.user, out.final_obs.user)
@@ -130,10 +130,10 @@ def test_a_new_user_has_a_budget_of_their_own() -> None:
 )
 def test_statistics_count_the_running_and_the_last_episode_in_either_order(wrap: Callable[[Env], Env]) -> None:
     env = wrap(counting_env())
-    state, _ = env.reset(jax.random.key(0), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
     step, seen = jax.jit(env.step), []
     for n, annoying in enumerate([0, 0, 0, 0, 0, 1, 1, 1, 0]):  # cut after five steps, left after three, one more
-        state, _ = step(jax.random.key(n), state, jnp.array([annoying]), env.params)
+        state, _ = step(jax.random.key(n), state, jnp.array([annoying]), env.world)
         seen.append([state.total, state.steps, state.last_total, state.last_steps, state.episodes])
     counters = np.array(seen).tolist()
     assert counters[3] == [4, 4, 0, 0, 0]
@@ -145,21 +145,21 @@ def test_statistics_count_the_running_and_the_last_episode_in_either_order(wrap:
 
 def test_statistics_of_many_users_are_their_own_and_their_mean_leaves_out_who_never_ended() -> None:
     env = episode_statistics(auto_reset(counting_env()))
-    state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 3), env.params)
+    state, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(jax.random.key(0), 3), env.world)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, 0, None)))
     assert jnp.isnan(state.last_mean)
     for n in range(4):
         keys = jax.random.split(jax.random.key(n), 3)
-        state, _ = step(keys, state, jnp.array([[0], [1], [1]]), env.params)
+        state, _ = step(keys, state, jnp.array([[0], [1], [1]]), env.world)
     assert state.steps.tolist() == [4, 1, 1] and state.last_steps.tolist() == [0, 3, 3]
     assert state.last_mean == 3.0
 
 
 def test_statistics_without_auto_reset_stay_at_the_end_of_the_episode() -> None:
     env = episode_statistics(counting_env())
-    state, _ = env.reset(jax.random.key(0), env.params)
+    state, _ = env.reset(jax.random.key(0), env.world)
     for n in range(3):
-        state, out = env.step(jax.random.key(n), state, jnp.array([1]), env.params)
+        state, out = env.step(jax.random.key(n), state, jnp.array([1]), env.world)
     assert out.terminated and state.total == state.last_total == 3.0
 
 
@@ -170,7 +170,7 @@ def own_numbers(**ranges: tuple[float, float]) -> Env:
 def test_every_user_draws_numbers_of_their_own_within_the_bounds() -> None:
     env = own_numbers(start_budget=(100.0, 300.0), topic_quality=(-1.0, 1.0))
     keys = jax.random.split(jax.random.key(0), 2000)
-    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, env.params)
+    state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(keys, env.world)
     budget, quality = state.drawn["start_budget"], state.drawn["topic_quality"]
     assert budget.shape == (2000,) and quality.shape == (2000, 20)
     assert budget.min() >= 100 and budget.max() <= 300 and jnp.unique(budget).size > 1900
@@ -182,20 +182,20 @@ def test_every_user_draws_numbers_of_their_own_within_the_bounds() -> None:
 def test_numbers_last_a_users_life_reach_the_step_and_are_drawn_anew_at_auto_reset() -> None:
     env = auto_reset(own_numbers(document_minutes=(1.0, 2.0)))
     keys = jax.random.split(jax.random.key(1), 64)
-    state, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, env.params)
+    state, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, env.world)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, None, None)))
     first = state.drawn["document_minutes"]
-    after, out = step(keys, state, jnp.array([0, 1, 2]), env.params)
+    after, out = step(keys, state, jnp.array([0, 1, 2]), env.world)
     np.testing.assert_array_equal(after.drawn["document_minutes"], first)
     clicked = out.reward > 0
     assert clicked.sum() > 10
     np.testing.assert_array_equal(out.reward[clicked], first[clicked])
     gone = after.replace(env_state=after.env_state.replace(budget=jnp.full(64, 1e-3)))
-    after, out = step(jax.random.split(jax.random.key(2), 64), gone, jnp.array([0, 1, 2]), env.params)
+    after, out = step(jax.random.split(jax.random.key(2), 64), gone, jnp.array([0, 1, 2]), env.world)
     again = after.drawn["document_minutes"]
     np.testing.assert_array_equal(again != first, out.terminated)
     assert out.terminated.any() and again.min() >= 1 and again.max() <= 2
-    assert env.params.users.document_minutes == 4.0
+    assert env.world.users.document_minutes == 4.0
 
 
 @pytest.mark.parametrize(

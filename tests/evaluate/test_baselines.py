@@ -51,7 +51,7 @@ def test_interest_exploration_is_ranked_by_quality_and_by_what_the_user_sees() -
         quality=jnp.array([[2.0, 0.5, 2.4]]),  # scores 3, 3.5, 3.4
         shown=jnp.zeros((1, 2)),
         clicks=jnp.zeros((1, 2)),
-        left=jnp.array([9]),
+        remaining_steps=jnp.array([9]),
     )
     features = jnp.concatenate([one.quality[..., None], jax.nn.one_hot(one.topic, 2)], axis=-1)
     obs = Observation(candidate_features=features)
@@ -78,7 +78,7 @@ def test_interest_evolution_has_its_rules_and_others_have_none() -> None:
 def simulated() -> Simulated:
     env = document_probe()
     facts = ItemFacts(rows=jnp.zeros((1, 2)), surprise=jnp.zeros(1))
-    return make_simulation(env, by_feature(0, 1), 5)(env.params, facts, jax.random.key(0), 2000)
+    return make_simulation(env, by_feature(0, 1), 5)(env.world, facts, jax.random.key(0), 2000)
 
 
 def test_documents_in_no_table_have_returns_and_no_coverage_diversity_or_novelty(

@@ -9,7 +9,7 @@ from scipy import stats
 from jaxrec.config.logged import LoggedConfig, ResponseConfig, TemperConfig
 from jaxrec.data import Log
 from jaxrec.data.sessions import ticks_per_second
-from jaxrec.envs.simulator import make_world
+from jaxrec.envs.logged_world import make_world
 from jaxrec.evaluate.replayed import (
     compared,
     feedback_rates,

@@ -23,7 +23,7 @@ def program(request: pytest.FixtureRequest):
     name, devices = request.param
     env, config = make_env("interest_evolution"), CONFIGS[name]
     learner = make_learner(name, auto_reset(env), config)
-    return devices, compile_learner(learner, env.params, TrainConfig(devices=devices), config.shards)
+    return devices, compile_learner(learner, env.world, TrainConfig(devices=devices), config.shards)
 
 
 def compiled_text(program) -> str:

@@ -92,9 +92,9 @@ def test_shown_documents_are_the_only_candidates_when_they_are_judged() -> None:
 def test_a_slate_reward_is_credited_to_the_items_that_earned_it_and_the_rest_evenly() -> None:
     spec = pair_probe().spec
     feedback, reward = jnp.array([[1.0], [0.5]]), jnp.asarray(1.7)
-    np.testing.assert_allclose(dqn.item_rewards(feedback, reward, spec, "item"), [1.1, 0.6])
-    np.testing.assert_allclose(dqn.item_rewards(feedback, reward, spec, "slate"), [0.85, 0.85])
-    without = dqn.item_rewards(feedback, reward, delay_probe().spec, "item")  # no weights are known
+    np.testing.assert_allclose(dqn.credited_rewards(feedback, reward, spec, "item"), [1.1, 0.6])
+    np.testing.assert_allclose(dqn.credited_rewards(feedback, reward, spec, "slate"), [0.85, 0.85])
+    without = dqn.credited_rewards(feedback, reward, delay_probe().spec, "item")  # no weights are known
     np.testing.assert_allclose(without, [0.85, 0.85])
 
 
@@ -109,14 +109,14 @@ def test_the_next_slate_is_chosen_by_one_network_and_valued_by_the_other() -> No
 def test_masked_items_leave_loss_and_gradient_finite() -> None:
     env = pair_probe()
     policy, config = make_policy(env.spec, POLICY), DqnConfig(policy=POLICY)
-    params = policy.init(jax.random.key(0), env.params)
+    params = policy.init(jax.random.key(0), env.world)
     obs = Observation(
         user=jnp.ones((1, 2, 2)),
         candidates=jnp.broadcast_to(jnp.arange(3), (1, 2, 3)),
         mask=jnp.array([[[True, False, False], [False, False, False]]]),
     )
     batch = Sample(obs, jnp.array([[[0, 1], [1, 2]]]), jnp.ones((1, 2, 2)), obs, jnp.ones((1, 2)), jnp.ones((1, 2)))
-    grad, metrics = jax.grad(dqn.dqn_loss, has_aux=True)(params, params, policy, batch, env.params, config)
+    grad, metrics = jax.grad(dqn.dqn_loss, has_aux=True)(params, params, policy, batch, env.world, config)
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((grad, metrics)))
     assert float(metrics["loss"]) > 0
 
@@ -138,13 +138,13 @@ def test_shown_items_of_a_catalogue_have_the_values_that_rank_them() -> None:
 def test_nothing_is_learned_before_the_replay_holds_enough() -> None:
     env = taste_probe()
     learner = make_learner("dqn", auto_reset(env), {**SMALL, "learning_starts": 700})
-    start = learner.init(jax.random.key(0), env.params)
+    start = learner.init(jax.random.key(0), env.world)
     update = jax.jit(learner.update, compiler_options={"xla_backend_optimization_level": 0})
-    state, metrics = update(start, env.params)
-    state, metrics = update(state, env.params)
+    state, metrics = update(start, env.world)
+    state, metrics = update(state, env.world)
     assert (float(metrics["loss"]), float(metrics["td_error"]), int(metrics["replay_size"])) == (0.0, 0.0, 512)
     chex.assert_trees_all_equal(state.params, start.params)
-    state, metrics = update(state, env.params)
+    state, metrics = update(state, env.world)
     assert float(metrics["loss"]) > 0 and int(metrics["replay_size"]) == 768
     assert (int(state.gradient_step), int(state.step)) == (8, 3)
 

@@ -50,8 +50,8 @@ def test_another_learning_rate_is_not_another_program(name: str) -> None:
     texts = []
     for rate in (1e-3, 1e-4):
         learner = make_learner(name, auto_reset(env), {**SMALL[name], "learning_rate": rate})
-        state = jax.eval_shape(learner.init, jax.random.key(0), env.params)
-        texts.append(jax.jit(learner.update).lower(state, env.params).as_text())
+        state = jax.eval_shape(learner.init, jax.random.key(0), env.world)
+        texts.append(jax.jit(learner.update).lower(state, env.world).as_text())
     assert texts[0] == texts[1]
 
 
@@ -73,7 +73,7 @@ def test_rewards_are_reported_as_they_were_before_scaling(annealed: dict[str, ja
 def test_learning_starts_from_given_parameters_which_stay_the_callers(name: str) -> None:
     env = taste_probe()
     learner = make_learner(name, auto_reset(env), SMALL[name])
-    program = compile_learner(learner, env.params, TrainConfig(devices=1, updates_per_call=1), 64)
+    program = compile_learner(learner, env.world, TrainConfig(devices=1, updates_per_call=1), 64)
     given = program.init(jax.random.key(5), program.world).params
     state = program.init(jax.random.key(0), program.world, given)
     chex.assert_trees_all_equal(state.params, given)

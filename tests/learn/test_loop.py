@@ -42,7 +42,7 @@ def start(run: RunFolder, evaluate=None, name: str = "ppo", **options):
     saved = []
     outcome = train(
         learner,
-        env.params,
+        env.world,
         run,
         TrainConfig(**{**SCHEDULE, "devices": 1, **options}),
         key=jax.random.key(0),
@@ -61,7 +61,7 @@ def new_run(path: Path) -> RunFolder:
 def final_state(run: RunFolder, step: int = 12, name: str = "ppo"):
     env = make_env("interest_evolution")
     learner = make_learner(name, auto_reset(env), CONFIGS[name])
-    program = compile_learner(learner, env.params, TrainConfig(devices=1), 8)
+    program = compile_learner(learner, env.world, TrainConfig(devices=1), 8)
     with Checkpoints(run.checkpoints) as checkpoints:
         return checkpoints.restore(step, program.abstract)
 
@@ -208,7 +208,7 @@ def test_one_device_equals_two_four_and_eight(name: str) -> None:
     learner = make_learner(name, auto_reset(env), CONFIGS[name])
     results = []
     for devices in (1, 2, 4, 8):
-        program = compile_learner(learner, env.params, TrainConfig(devices=devices), CONFIG.shards)
+        program = compile_learner(learner, env.world, TrainConfig(devices=devices), CONFIG.shards)
         state, metrics = program.update_many(program.init(jax.random.key(0), program.world), program.world)
         assert len(jax.tree.leaves(state.users.obs)[0].sharding.device_set) == devices
         results.append((plain(state), jax.tree.map(np.asarray, metrics)))
@@ -227,7 +227,7 @@ def test_devices_that_do_not_divide_the_shards_are_refused() -> None:
     env = make_env("interest_evolution")
     learner = make_learner("ppo", auto_reset(env), CONFIG)
     with pytest.raises(InputError, match="3 devices do not divide 8 logical shards"):
-        compile_learner(learner, env.params, TrainConfig(devices=3), CONFIG.shards)
+        compile_learner(learner, env.world, TrainConfig(devices=3), CONFIG.shards)
 
 
 def test_a_learner_of_another_shape_cannot_resume(tmp_path: Path) -> None:
@@ -235,6 +235,6 @@ def test_a_learner_of_another_shape_cannot_resume(tmp_path: Path) -> None:
     start(run, updates=4)
     env = make_env("interest_evolution")
     wider = PpoConfig(num_users=32, num_shards=8, horizon=8, minibatches=2, policy=PolicyConfig(width=16))
-    program = compile_learner(make_learner("ppo", auto_reset(env), wider), env.params, TrainConfig(devices=1), 8)
+    program = compile_learner(make_learner("ppo", auto_reset(env), wider), env.world, TrainConfig(devices=1), 8)
     with Checkpoints(run.checkpoints) as checkpoints, pytest.raises(InputError, match="resume with the recipe"):
         checkpoints.restore(4, program.abstract)

@@ -125,7 +125,7 @@ def session_env(history: int, slate: int) -> Env:
 def test_a_hundred_thousand_transitions_with_a_history_of_twenty_take_less_than_200_mb() -> None:
     env = auto_reset(session_env(history=20, slate=5))
     config = DqnConfig(num_users=100, horizon=10, replay_size=100_000)
-    state = jax.eval_shape(make_learner("dqn", env, config).init, jax.random.key(0), env.params)
+    state = jax.eval_shape(make_learner("dqn", env, config).init, jax.random.key(0), env.world)
     assert state.replay.rows.slate.shape == (4, 1000, 25, 5)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.replay))
     # ids and feedback of the history, slate and its rewards, two flags

@@ -13,10 +13,10 @@ from jaxrec.supervised.fit import Schedule, fit
 from jaxrec.supervised.histories import row_histories, user_histories
 from jaxrec.supervised.response import (
     UserHistory,
+    add_to_history,
     all_probabilities,
     empty_history,
     load_response,
-    observe,
     probabilities,
     save_response,
     user_features,
@@ -171,11 +171,11 @@ def test_observe_pushes_the_slate_and_adds_it_up() -> None:
         count=jnp.array(2.0),
         totals=jnp.array([1.0]),
     )
-    after = observe(history, jnp.array([7, 8]), jnp.array([[1.0], [1.0]]))
+    after = add_to_history(history, jnp.array([7, 8]), jnp.array([[1.0], [1.0]]))
     np.testing.assert_array_equal(after.items, [6, 7, 8])
     np.testing.assert_array_equal(after.feedback[:, 0], [0, 1, 1])
     assert (float(after.count), after.totals.tolist()) == (4, [3])
-    longer = observe(history, jnp.array([1, 2, 3, 4]), jnp.zeros((4, 1)))
+    longer = add_to_history(history, jnp.array([1, 2, 3, 4]), jnp.zeros((4, 1)))
     np.testing.assert_array_equal(longer.items, [2, 3, 4])
 
 
@@ -184,7 +184,7 @@ def test_histories_of_a_log_equal_what_observing_it_gives(fitted) -> None:
     start, length = log.offsets[2], CONFIG.history_length
     history = empty_history(fitted[0])
     for row in range(start, start + 13):
-        history = observe(history, jnp.asarray(log.item[row])[None], jnp.asarray(log.feedback[row])[None])
+        history = add_to_history(history, jnp.asarray(log.item[row])[None], jnp.asarray(log.feedback[row])[None])
         want = user_histories(log, np.array([2]), np.array([row + 1]), length)
         jax.tree.map(lambda got, one: np.testing.assert_allclose(got, one[0]), history, want)
 

@@ -69,12 +69,12 @@ def num_positions(env: Env) -> int:
     """M, or the number of recommendable items where an action is an item id."""
     if env.spec.num_candidates is not None:
         return env.spec.num_candidates
-    return env.spec.num_items if env.params.recommendable is None else env.params.recommendable.shape[0]
+    return env.spec.num_items if env.world.recommendable is None else env.world.recommendable.shape[0]
 
 
 def query_size(env: Env) -> int:
     """E: columns of the item table, or features of a fresh document."""
-    return env.spec.candidate_size or env.params.item_table.shape[1]
+    return env.spec.candidate_size or env.world.item_table.shape[1]
 
 
 def mend_slate(slate: Array, allowed: Array) -> Array:

@@ -67,7 +67,7 @@ class UserEnv(gymnasium.Env):
         check_name("repeats", repeats, REPEATS)
         core = make_core(env, actions, view)
         self._reset, self._step = compiled(core.reset), compiled(core.step)
-        self._world, self._actions, self._repeats = env.params, actions, repeats
+        self._world, self._actions, self._repeats = env.world, actions, repeats
         self._key: Array | None = None
         self._stream: Stream | None = None
         self.feedback_names, self.layout = env.spec.feedback, dict(view.layout)

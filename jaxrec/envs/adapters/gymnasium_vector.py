@@ -45,7 +45,7 @@ class UsersVectorEnv(VectorEnv):
         self._reset = compiled(jax.vmap(core.reset, in_axes=(0, None)))
         self._step = compiled(jax.vmap(STEPS[self._mode](core), in_axes=(0, 0, 0, None)), donate=0)
         self._select = compiled(_select_rows)
-        self._world, self._actions, self._repeats = env.params, actions, repeats
+        self._world, self._actions, self._repeats = env.world, actions, repeats
         self._stream: Stream | None = None
         self._shown: Any = None
         self._ended = np.zeros(num_envs, bool)

@@ -70,7 +70,7 @@ class GymnaxEnv(environment.Environment):
     @property
     def default_params(self) -> GymnaxParams:
         """Parameters with the environment's own world."""
-        return GymnaxParams(max_steps_in_episode=self._max_steps, world=self._env.params)
+        return GymnaxParams(max_steps_in_episode=self._max_steps, world=self._env.world)
 
     @property
     def name(self) -> str:

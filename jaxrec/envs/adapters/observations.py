@@ -99,7 +99,7 @@ def _read(rows: Array, there: Array, history: str) -> Array:
 
 
 def _shapes(env: Env) -> Observation:
-    return jax.eval_shape(env.reset, jax.random.key(0), env.params)[1]
+    return jax.eval_shape(env.reset, jax.random.key(0), env.world)[1]
 
 
 def _field_bounds(env: Env) -> dict[str, Bounds]:
@@ -126,7 +126,7 @@ def _field_bounds(env: Env) -> dict[str, Bounds]:
 
 def _part_bounds(env: Env, history: str) -> dict[str, Bounds]:
     """Bounds of the parts of the vector, each [size], in its order; ids become rows of the item table."""
-    fields, (low, high) = _field_bounds(env), _table_bounds(env.params.item_table)
+    fields, (low, high) = _field_bounds(env), _table_bounds(env.world.item_table)
     bounds = {}
     for name, field in fields.items():  # in the order of `Observation`, which is that of `_parts`
         if name == "candidates":

@@ -9,7 +9,7 @@ import numpy as np
 import tensorstore  # registers bfloat16 and its like with numpy
 
 
-class Stored(NamedTuple):
+class ArrayHeader(NamedTuple):
     """One array on disk."""
 
     shape: tuple[int, ...]
@@ -26,7 +26,7 @@ class Stored(NamedTuple):
         return self.size * self.dtype.itemsize
 
 
-def stored_arrays(folder: Path) -> dict[str, Stored]:
+def array_headers(folder: Path) -> dict[str, ArrayHeader]:
     """Arrays by dotted name, such as `params.query.kernel`; random keys are uint32 [..., 2].
 
     Raises OSError or ValueError where the folder is none of Orbax's or is damaged.
@@ -40,5 +40,5 @@ def stored_arrays(folder: Path) -> dict[str, Stored]:
         name, _, file = key.decode().rpartition("/")
         if file == ".zarray":
             header = json.loads(store.read(key).result().value)
-            arrays[name] = Stored(tuple(header["shape"]), np.dtype(header["dtype"]))
+            arrays[name] = ArrayHeader(tuple(header["shape"]), np.dtype(header["dtype"]))
     return arrays

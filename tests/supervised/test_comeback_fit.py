@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.config.logged import ReturnConfig
+from jaxrec.config.logged import ComebackConfig
 from jaxrec.data import Log
-from jaxrec.supervised.return_fit import fit_returns, fit_weights, mean_day, returns_of, states_after
-from jaxrec.supervised.returns import ReturnModel, day_log_probabilities, draw_day, return_chance
+from jaxrec.supervised.comeback import ComebackModel, comeback_chance, day_log_probabilities, draw_day
+from jaxrec.supervised.comeback_fit import comebacks_of, fit_comebacks, fit_weights, mean_day, states_after
 from tests.constant_users import constant_response
 
 DAY, NOON = 86_400, 1_500_000_000
-CONFIG = ReturnConfig()
+CONFIG = ComebackConfig()
 
 
 def test_mean_days_follow_the_truncated_geometric() -> None:
@@ -33,11 +33,11 @@ def test_drawn_days_have_their_probabilities() -> None:
 
 def test_the_chance_is_worked_by_hand_and_stays_inside() -> None:
     v = jnp.array([[0.1, -0.2], [0.3, 0.0]])
-    model = ReturnModel(v, jnp.array([0.05, -0.01]), jnp.asarray(0.1), jnp.asarray(0.4), source="log")
+    model = ComebackModel(v, jnp.array([0.05, -0.01]), jnp.asarray(0.1), jnp.asarray(0.4), source="log")
     z = jnp.array([[1.0, 1.0], [0.5, 2.0]])  # members: .1 - .2 + .05 = -.05; .15 - .01 = .14
-    np.testing.assert_allclose(return_chance(model, z, jnp.asarray(0.5)), 0.045 + 0.05 + 0.4, rtol=1e-5)
-    np.testing.assert_allclose(return_chance(model, z * 100, jnp.asarray(0.0)), 0.999)
-    np.testing.assert_allclose(return_chance(model, -z * 100, jnp.asarray(0.0)), 0.001)
+    np.testing.assert_allclose(comeback_chance(model, z, jnp.asarray(0.5)), 0.045 + 0.05 + 0.4, rtol=1e-5)
+    np.testing.assert_allclose(comeback_chance(model, z * 100, jnp.asarray(0.0)), 0.999)
+    np.testing.assert_allclose(comeback_chance(model, -z * 100, jnp.asarray(0.0)), 0.001)
 
 
 def test_known_parameters_are_found_again() -> None:
@@ -72,22 +72,22 @@ def make_log(users: int, pauses: tuple[float, ...], rows: int = 3) -> Log:
 
 def test_returns_are_pauses_between_sessions_of_one_user() -> None:
     log = make_log(2, (0.01, 1.0, 40.0, 1.001, 8.9, 9.9))  # the first is no pause, the third too long
-    found = returns_of(log, 0.5, (2.0,), slate_size=2)
+    found = comebacks_of(log, 0.5, (2.0,), slate_size=2)
     assert found is not None
     assert found.day.tolist() == [1, 2, 9, 10] * 2
     assert found.user.tolist() == [0] * 4 + [1] * 4
     assert (found.end - log.offsets[found.user]).tolist() == [6, 12, 15, 18] * 2
     # The two last rows of every session: one of them is liked, at weight 2.
     np.testing.assert_allclose(found.satisfaction, 1.0)
-    assert [len(x.day) for x in (returns_of(log, 24 * 5, (2.0,), 2),) if x] == [2 * 2]
-    assert returns_of(dataclasses.replace(log, time=np.arange(len(log))), 0.5, (2.0,), 2) is None
+    assert [len(x.day) for x in (comebacks_of(log, 24 * 5, (2.0,), 2),) if x] == [2 * 2]
+    assert comebacks_of(dataclasses.replace(log, time=np.arange(len(log))), 0.5, (2.0,), 2) is None
 
 
 def test_weights_come_from_the_log_or_are_seeded_and_the_report_says_which() -> None:
     member = constant_response([0.5], 10)
     log = make_log(40, (2.5, 2.5, 6.5))
-    model, report = fit_returns([member, member], log, CONFIG, (1.0,), 2, 0)
-    assert (model.source, report["source"], report["returns"]) == ("log", "log", 120)
+    model, report = fit_comebacks([member, member], log, CONFIG, (1.0,), 2, 0)
+    assert (model.source, report["source"], report["comebacks"]) == ("log", "log", 120)
     assert model.v.shape == (2, 4) and model.c.shape == (2,)
     # Constant states: one P for everybody, apart from liking, which is .5 or less everywhere.
     assert report["fitted_mean_day"] == pytest.approx(report["logged_mean_day"], rel=0.05)
@@ -96,8 +96,8 @@ def test_weights_come_from_the_log_or_are_seeded_and_the_report_says_which() -> 
         (make_log(9, (2.5,)), "9 users came back"),
         (dataclasses.replace(log, time=np.arange(len(log))), "no"),
     ):
-        seeded, report = fit_returns([member], sparse, CONFIG, (1.0,), 2, seed=3)
-        again, _ = fit_returns([member], sparse, CONFIG, (1.0,), 2, seed=3)
+        seeded, report = fit_comebacks([member], sparse, CONFIG, (1.0,), 2, seed=3)
+        again, _ = fit_comebacks([member], sparse, CONFIG, (1.0,), 2, seed=3)
         assert (seeded.source, report["source"], report["seed"]) == ("seed", "seed", 3)
         assert why in report["why"]
         np.testing.assert_array_equal(seeded.v, again.v)
@@ -106,7 +106,7 @@ def test_weights_come_from_the_log_or_are_seeded_and_the_report_says_which() -> 
 
 def test_states_are_those_after_the_session() -> None:
     log = make_log(3, (2.0,))
-    found = returns_of(log, 0.5, (1.0,), 2)
+    found = comebacks_of(log, 0.5, (1.0,), 2)
     assert found is not None
     z = states_after(constant_response([0.5], 10), log, found)
     assert z.shape == (3, 4)

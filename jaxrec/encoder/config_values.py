@@ -7,7 +7,7 @@ from jaxrec.checks import InputError, check_range
 _REQUIRED = object()
 
 
-class Stored:
+class ConfigValues:
     """Values of a config.json by name; a missing value, or one of another type, is an error that names it."""
 
     def __init__(self, values: dict[str, Any]):

@@ -1,8 +1,9 @@
-"""What happens between two visits of a logged user: the day of return, and the next visit of the same user.
+"""What happens between two visits of a logged user: the day of the comeback, and the next visit of the same user.
 
-After a visit that the user ended, the day of return is drawn (`jaxrec.supervised.returns`) and the next visit begins
-with the history as it is: patience starts again, the context stays, `drift` counts from here. The end of the last of
-`sessions` visits is a termination; its day of return is drawn and rewarded too. A visit cut at `requests` ends all.
+After a visit that the user ended, the day of the comeback is drawn (`jaxrec.supervised.comeback`). The next visit
+begins with the history as it is: patience starts again, the context stays, `drift` counts from here. The end of the
+last of `sessions` visits is a termination. Its comeback day is drawn and rewarded too. A visit that is cut at
+`requests` ends the episode.
 """
 
 import dataclasses
@@ -14,24 +15,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.config.logged import LoggedConfig, ReturnConfig
-from jaxrec.envs.rewards import RETURN_DAY, feedback_weights
-from jaxrec.envs.simulator import LoggedUsers
+from jaxrec.config.logged import ComebackConfig, LoggedConfig
+from jaxrec.envs.logged_world import LoggedUsers
+from jaxrec.envs.rewards import COMEBACK_DAY, feedback_weights
+from jaxrec.supervised.comeback import comeback_chance, draw_day
 from jaxrec.supervised.response import user_state
-from jaxrec.supervised.returns import draw_day, return_chance
 from jaxrec.types import Array
 
 # (users, state after the request, feedback [K, F], left [] bool, uniform []) -> state, day [] (0: has not left),
 # terminated []
-ComeBack = Callable[[LoggedUsers, Any, Array, Array, Array], tuple[Any, Array, Array]]
+Comeback = Callable[[LoggedUsers, Any, Array, Array, Array], tuple[Any, Array, Array]]
 
 
-def make_return(config: LoggedConfig, users: LoggedUsers, restart: Callable[[], Any]) -> ComeBack | None:
+def make_comeback(config: LoggedConfig, users: LoggedUsers, restart: Callable[[], Any]) -> Comeback | None:
     """How users come back, None where they do not; `restart` gives the leave model's state of a visit that begins.
 
-    Raises InputError where the simulator has no return model, or one of other constants.
+    Raises InputError where the simulator has no comeback model, or one of other constants.
     """
-    model = config.return_model
+    model = config.comeback_model
     if model is None:
         return None
     _check_fitted(model, users)
@@ -40,10 +41,10 @@ def make_return(config: LoggedConfig, users: LoggedUsers, restart: Callable[[], 
     def come_back(
         users: LoggedUsers, state: Any, feedback: Array, left: Array, uniform: Array
     ) -> tuple[Any, Array, Array]:
-        assert users.returns is not None
+        assert users.comeback is not None
         z = jax.vmap(lambda member: user_state(member, state.history))(users.members)  # [members, d]
         satisfaction = (feedback @ jnp.asarray(weights, feedback.dtype)).mean()
-        day = draw_day(return_chance(users.returns, z, satisfaction), uniform)
+        day = draw_day(comeback_chance(users.comeback, z, satisfaction), uniform)
         last = state.session + 1 >= model.sessions
         again = state.replace(
             leave=restart(),
@@ -59,20 +60,20 @@ def make_return(config: LoggedConfig, users: LoggedUsers, restart: Callable[[], 
 
 def one_session(config: LoggedConfig) -> LoggedConfig:
     """The same users in single visits."""
-    reward = {name: weight for name, weight in config.reward.items() if name != RETURN_DAY}
-    return dataclasses.replace(config, return_model=None, reward=reward)
+    reward = {name: weight for name, weight in config.reward.items() if name != COMEBACK_DAY}
+    return dataclasses.replace(config, comeback_model=None, reward=reward)
 
 
-def _check_fitted(model: ReturnConfig, users: LoggedUsers) -> None:
-    fitted = users.returns
+def _check_fitted(model: ComebackConfig, users: LoggedUsers) -> None:
+    fitted = users.comeback
     if fitted is None:
         raise InputError(
-            "env.return_model: the simulator was fitted without one; fit it again with env.return_model in its recipe."
+            "env.comeback_model: the simulator was fitted without one; fit it again with env.comeback_model set."
         )
     for name in ("reward_weight", "base"):
         want, got = getattr(model, name), float(getattr(fitted, name))
         if not np.isclose(want, got, rtol=1e-5):
             raise InputError(
-                f"env.return_model.{name}: {want:g}, but the simulator's return model was fitted with {got:g}; "
+                f"env.comeback_model.{name}: {want:g}, but the simulator's comeback model was fitted with {got:g}; "
                 "use that, or fit it again."
             )

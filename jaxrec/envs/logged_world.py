@@ -17,13 +17,13 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.data.log import Log
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.portable import load_portable, save_portable
+from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.response import Response, load_response, save_response
-from jaxrec.supervised.returns import ReturnModel
 from jaxrec.types import Array, World
 
 KIND = "simulator"
 LAYOUT = 2  # of the arrays and the description
-RETURNS = ("v", "c", "reward_weight", "base")  # arrays of a return model
+COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 
 
@@ -37,7 +37,7 @@ class LoggedUsers(struct.PyTreeNode):
     begin: Array  # [U] int32, first row of every user with rows
     length: Array  # [U] int32, rows of every user
     context: Array | None = None  # [L, C]
-    returns: ReturnModel | None = None
+    comeback: ComebackModel | None = None
     text_size: int = struct.field(pytree_node=False, default=0)  # leading columns of the item table: text vectors
 
     def text(self, item_table: Array) -> Array:
@@ -51,7 +51,7 @@ def make_world(
     item_table: np.ndarray,
     text_size: int,
     recommendable: np.ndarray | None = None,
-    returns: ReturnModel | None = None,
+    comeback: ComebackModel | None = None,
 ) -> World:
     """World parameters of users who start from positions of `log`; `item_table` [I, E] is what policies read.
 
@@ -72,7 +72,7 @@ def make_world(
         begin=jnp.asarray(first[length > 0], jnp.int32),
         length=jnp.asarray(length[length > 0], jnp.int32),
         context=None if log.context is None else jnp.asarray(log.context, jnp.float32),
-        returns=returns,
+        comeback=comeback,
         text_size=text_size,
     )
     shown = None if recommendable is None else jnp.asarray(np.flatnonzero(recommendable), jnp.int32)
@@ -87,9 +87,9 @@ def save_simulator(folder: Path, world: World) -> None:
     arrays |= {name: value for name, value in optional.items() if value is not None}
     members = users.members.base.shape[0]
     description: dict[str, Any] = {"layout": LAYOUT, "members": members, "text_size": users.text_size}
-    if users.returns is not None:
-        arrays["returns"] = {name: getattr(users.returns, name) for name in RETURNS}
-        description["returns"] = {"source": users.returns.source}
+    if users.comeback is not None:
+        arrays["comeback"] = {name: getattr(users.comeback, name) for name in COMEBACK}
+        description["comeback"] = {"source": users.comeback.source}
     with atomic_path(Path(folder).absolute()) as temporary:
         save_portable(temporary, KIND, arrays, description)
         for n in range(members):
@@ -107,14 +107,14 @@ def load_simulator(folder: str | Path) -> World:
     try:
         members = _stack([load_response(folder / f"response_{n}") for n in range(description["members"])])
         arrays = jax.tree.map(jnp.asarray, arrays)
-        returns = None
-        if "returns" in arrays:
-            returns = ReturnModel(**arrays["returns"], source=description["returns"]["source"])
+        comeback = None
+        if "comeback" in arrays:
+            comeback = ComebackModel(**arrays["comeback"], source=description["comeback"]["source"])
         users = LoggedUsers(
             members,
             *(arrays[name] for name in POSITIONS),
             context=arrays.get("context"),
-            returns=returns,
+            comeback=comeback,
             text_size=description["text_size"],
         )
         return _world(arrays["item_table"], arrays.get("recommendable"), users)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.logged import LoggedConfig, ReturnConfig, TemperConfig
+from jaxrec.config.logged import ComebackConfig, LoggedConfig, TemperConfig
 from jaxrec.envs import auto_reset, logged
-from jaxrec.envs.simulator import load_simulator, save_simulator
-from jaxrec.supervised.returns import ReturnModel
+from jaxrec.envs.logged_world import load_simulator, save_simulator
+from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.types import Env, World
 from tests.constant_users import constant_world
 
@@ -20,8 +20,8 @@ CONFIG = LoggedConfig(
     slate_size=2,
     requests=4,
     leave=TemperConfig(start=2.5, target=1.0),
-    return_model=ReturnConfig(sessions=3),
-    reward={"liked": 1.0, "leave": -3.0, "return_day": -0.1},
+    comeback_model=ComebackConfig(sessions=3),
+    reward={"liked": 1.0, "leave": -3.0, "comeback_day": -0.1},
 )
 NOTHING, EVERYTHING = 1e-6, 1.0
 
@@ -29,10 +29,10 @@ NOTHING, EVERYTHING = 1e-6, 1.0
 def world_of(*probabilities: float, c: float = 0.0, v: float = 0.0) -> World:
     world = constant_world(*[[p] for p in probabilities])
     width, members = world.users.members.config.width, len(probabilities)
-    returns = ReturnModel(
+    comeback = ComebackModel(
         jnp.full((members, width), v), jnp.full(members, c), jnp.asarray(0.1), jnp.asarray(0.4), source="seed"
     )
-    return world.replace(users=world.users.replace(returns=returns))
+    return world.replace(users=world.users.replace(comeback=comeback))
 
 
 def make(config: LoggedConfig, world: World) -> Env:
@@ -84,7 +84,7 @@ def test_mean_days_of_known_chances(p: float, c: float, want: float) -> None:
     # P = .4; .4 - .15; .4 - .25 + .1 x a slate that is liked altogether.
     world = world_of(p, p, c=c)
     leave = TemperConfig(start=1.0, target=2.0)  # one request of nothing or of one liked slate is enough
-    config = dataclasses.replace(CONFIG, leave=leave, reward={"liked": 1.0, "return_day": 1.0})
+    config = dataclasses.replace(CONFIG, leave=leave, reward={"liked": 1.0, "comeback_day": 1.0})
     env = logged.make(config, world)
     state, _ = env.reset(jax.random.key(0), world)
     keys = jax.random.split(jax.random.key(1), 8000)
@@ -95,7 +95,7 @@ def test_mean_days_of_known_chances(p: float, c: float, want: float) -> None:
 
 
 def test_the_last_leave_is_drawn_like_the_others() -> None:
-    config = dataclasses.replace(CONFIG, return_model=ReturnConfig(sessions=1))
+    config = dataclasses.replace(CONFIG, comeback_model=ComebackConfig(sessions=1))
     world = world_of(NOTHING)
     _, outs = play(make(config, world), world, 2)
     assert bool(outs[1].terminated)
@@ -119,7 +119,7 @@ def test_tastes_of_the_next_visit_are_those_of_its_beginning() -> None:
 
 
 def test_without_a_return_model_no_number_changes() -> None:
-    config = dataclasses.replace(CONFIG, return_model=None, reward={"liked": 1.0})
+    config = dataclasses.replace(CONFIG, comeback_model=None, reward={"liked": 1.0})
     for world in (world_of(0.5), constant_world([0.5])):
         states, outs = play(make(config, world), world, 3, seed=4)
         assert states[-1].session is None
@@ -160,17 +160,17 @@ def test_a_saved_simulator_keeps_its_return_model(tmp_path: Path) -> None:
     chex.assert_trees_all_equal(load_simulator(tmp_path / "simulator"), world)
     assert '"source": "seed"' in (tmp_path / "simulator" / "description.json").read_text()
     save_simulator(tmp_path / "without", constant_world([0.5]))
-    assert load_simulator(tmp_path / "without").users.returns is None
+    assert load_simulator(tmp_path / "without").users.comeback is None
 
 
 def test_mistakes_are_one_line() -> None:
-    with pytest.raises(InputError, match=r"env\.return_model: nobody leaves, so nobody comes back"):
-        LoggedConfig(return_model=ReturnConfig())
-    with pytest.raises(InputError, match=r"env\.return_model: the simulator was fitted without one"):
+    with pytest.raises(InputError, match=r"env\.comeback_model: nobody leaves, so nobody comes back"):
+        LoggedConfig(comeback_model=ComebackConfig())
+    with pytest.raises(InputError, match=r"env\.comeback_model: the simulator was fitted without one"):
         logged.make(CONFIG, constant_world([0.5]))
-    other = dataclasses.replace(CONFIG, return_model=ReturnConfig(base=0.5))
-    with pytest.raises(InputError, match=r"env\.return_model\.base: 0\.5, but .* was fitted with 0\.4"):
+    other = dataclasses.replace(CONFIG, comeback_model=ComebackConfig(base=0.5))
+    with pytest.raises(InputError, match=r"env\.comeback_model\.base: 0\.5, but .* was fitted with 0\.4"):
         logged.make(other, world_of(0.5))
-    single = dataclasses.replace(CONFIG, return_model=None)
-    with pytest.raises(InputError, match=r"env\.reward\.return_day: these users do not come back"):
+    single = dataclasses.replace(CONFIG, comeback_model=None)
+    with pytest.raises(InputError, match=r"env\.reward\.comeback_day: these users do not come back"):
         logged.make(single, world_of(0.5))

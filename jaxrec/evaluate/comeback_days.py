@@ -1,4 +1,4 @@
-"""Days until users come back, simulated beside logged, on sessions that the model of return days has not seen."""
+"""Days until users come back, simulated beside logged, on sessions that the model of comeback days has not seen."""
 
 from typing import Any
 
@@ -6,36 +6,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config.logged import ReturnConfig
+from jaxrec.config.logged import ComebackConfig
 from jaxrec.data.log import Log
 from jaxrec.evaluate.replayed import compared
-from jaxrec.supervised.response import Response
-from jaxrec.supervised.return_fit import (
+from jaxrec.supervised.comeback import draw_day
+from jaxrec.supervised.comeback_fit import (
     FEWEST,
-    Returns,
+    Comebacks,
     best_constant,
     clipped,
+    comebacks_of,
     fit_weights,
     mean_nll,
-    returns_of,
     states_after,
 )
-from jaxrec.supervised.returns import draw_day
+from jaxrec.supervised.response import Response
 
 
-def return_days(
-    config: ReturnConfig, response: Response, log: Log, test: np.ndarray, weights: tuple[float, ...], slate_size: int
+def comeback_days(
+    config: ComebackConfig, response: Response, log: Log, test: np.ndarray, weights: tuple[float, ...], slate_size: int
 ) -> dict[str, Any]:
-    """Fit return days to sessions that end before the rows `test` [R] bool, and draw those after sessions within them.
+    """Fit comeback days to sessions that end before the rows `test` [R] bool; draw those after sessions within them.
 
     `weights` [F] are those of the reward. Beside the two distributions of days: the mean negative log-likelihood of the
     later ones, and that of one P for everybody, from the earlier mean.
     """
-    found = returns_of(log, config.gap_hours, weights, slate_size)
+    found = comebacks_of(log, config.gap_hours, weights, slate_size)
     if found is None:
         return {"left_out": "the log's times are no clock"}
     later = test[found.end - 1]
-    before, after = (Returns(*(x[chosen] for x in found)) for chosen in (~later, later))
+    before, after = (Comebacks(*(x[chosen] for x in found)) for chosen in (~later, later))
     if min(len(before.day), len(after.day)) < FEWEST:
         why = f"users came back {len(before.day)} times before the test rows and {len(after.day)} times in them"
         return {"left_out": f"{why}, at least {FEWEST} each are needed"}
@@ -45,7 +45,7 @@ def return_days(
     uniform = np.random.default_rng(0).random(len(chance))
     drawn = jax.vmap(draw_day)(jnp.asarray(chance), jnp.asarray(uniform))
     return {
-        "returns": len(chance),
+        "comebacks": len(chance),
         "nll": mean_nll(chance, after.day),
         "nll_one_chance": mean_nll(np.full(len(chance), best_constant(before.day)), after.day),
         **compared(after.day, np.asarray(drawn)),

@@ -1,4 +1,4 @@
-"""Fitting the model of return days to a log's own pauses between sessions."""
+"""Fitting the model of comeback days to a log's own pauses between sessions."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config.logged import ReturnConfig
+from jaxrec.config.logged import ComebackConfig
 from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
 from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.comeback import CHANCE_RANGE, LONGEST, ComebackModel, day_log_probabilities
 from jaxrec.supervised.fit import Schedule, fit
 from jaxrec.supervised.histories import user_histories
 from jaxrec.supervised.response import Response, user_state
-from jaxrec.supervised.returns import CHANCE_RANGE, LONGEST, ReturnModel, day_log_probabilities
 from jaxrec.types import Array, Params
 
 FEWEST = 50  # returns; with fewer there is nothing to fit
@@ -24,7 +24,7 @@ SEED_SCALE = 0.05  # standard deviation of v . z where v is drawn
 OUTSIDE = 10.0  # weight of leaving the range of P while fitting: the clipped gradient is 0 there
 
 
-class Returns(NamedTuple):
+class Comebacks(NamedTuple):
     """Sessions of a log after which the user came back, N of them."""
 
     user: np.ndarray  # [N]
@@ -33,26 +33,26 @@ class Returns(NamedTuple):
     day: np.ndarray  # [N] int32, 1 to 10
 
 
-def fit_returns(
+def fit_comebacks(
     members: Sequence[Response],
     log: Log,
-    config: ReturnConfig,
+    config: ComebackConfig,
     weights: tuple[float, ...],
     slate_size: int,
     seed: int,
-) -> tuple[ReturnModel, dict[str, Any]]:
+) -> tuple[ComebackModel, dict[str, Any]]:
     """Return model of an ensemble, and where it comes from; `weights` [F] are those of the reward.
 
     Trained on the pauses of the log; where its times are no clock or fewer than 50 sessions are followed by another,
     v is drawn from `seed` and c is 0, and source and report say "seed". The report of a trained model has the mean day
     of the log and of the model, and the mean negative log-likelihood beside that of one P for everybody.
     """
-    found = returns_of(log, config.gap_hours, weights, slate_size)
+    found = comebacks_of(log, config.gap_hours, weights, slate_size)
     if found is None or len(found.day) < FEWEST:
         count = 0 if found is None else len(found.day)
         why = f"{count} users came back within {LONGEST} days, at least {FEWEST} are needed"
         why = "the log's times are no clock" if found is None else why
-        return _seeded(members, config, seed), {"source": "seed", "seed": seed, "why": why, "returns": count}
+        return _seeded(members, config, seed), {"source": "seed", "seed": seed, "why": why, "comebacks": count}
     states = [states_after(member, log, found) for member in members]
     fits = [fit_weights(z, found.satisfaction, found.day, config, seed) for z in states]
     v, c = (np.stack(x) for x in zip(*fits, strict=True))
@@ -62,7 +62,7 @@ def fit_returns(
     constant = best_constant(found.day)
     report = {
         "source": "log",
-        "returns": len(found.day),
+        "comebacks": len(found.day),
         "logged_mean_day": float(found.day.mean()),
         "fitted_mean_day": float(mean_day(chance).mean()),
         "nll": mean_nll(chance, found.day),
@@ -71,7 +71,7 @@ def fit_returns(
     return model, report
 
 
-def returns_of(log: Log, gap_hours: float, weights: tuple[float, ...], slate_size: int) -> Returns | None:
+def comebacks_of(log: Log, gap_hours: float, weights: tuple[float, ...], slate_size: int) -> Comebacks | None:
     """Sessions followed by another one of the same user within ten days; None where the times are no clock.
 
     A pause of up to a day is day 1, of up to two days day 2. Longer pauses than the model has days are left out, and so
@@ -88,7 +88,7 @@ def returns_of(log: Log, gap_hours: float, weights: tuple[float, ...], slate_siz
     begin, end = begins[again], ends[again]
     value = np.concatenate([[0.0], np.cumsum(log.feedback @ np.asarray(weights, np.float64))])
     first = np.maximum(begin, end - slate_size)
-    return Returns(
+    return Comebacks(
         user=log.user[begin],
         end=end,
         satisfaction=((value[end] - value[first]) / (end - first)).astype(np.float32),
@@ -96,7 +96,7 @@ def returns_of(log: Log, gap_hours: float, weights: tuple[float, ...], slate_siz
     )
 
 
-def states_after(member: Response, log: Log, found: Returns) -> np.ndarray:
+def states_after(member: Response, log: Log, found: Comebacks) -> np.ndarray:
     """States z [N, d] of users right after their sessions, in the context of the sessions' last rows."""
     run, states = compiled(user_state), []
     for start in range(0, len(found.end), BLOCK):
@@ -108,7 +108,7 @@ def states_after(member: Response, log: Log, found: Returns) -> np.ndarray:
 
 
 def fit_weights(
-    z: np.ndarray, satisfaction: np.ndarray, day: np.ndarray, config: ReturnConfig, seed: int
+    z: np.ndarray, satisfaction: np.ndarray, day: np.ndarray, config: ComebackConfig, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Most likely v [d] and c [] given states z [N, d], satisfaction [N] and days [N]."""
     mean, spread = z.mean(0), np.maximum(z.std(0), 1e-6)
@@ -131,7 +131,7 @@ def fit_weights(
 
     params = {"v": jnp.zeros(z.shape[1]), "c": jnp.zeros(())}
     schedule = Schedule(epochs=-(-STEPS // (steps * passes)), learning_rate=0.01)
-    params, _ = fit(loss, params, None, batches, schedule, jax.random.key(seed), "fit return days")
+    params, _ = fit(loss, params, None, batches, schedule, jax.random.key(seed), "fit comeback days")
     v = np.asarray(params["v"]) / spread
     return v, np.asarray(params["c"]) - v @ mean
 
@@ -159,12 +159,12 @@ def mean_day(chance: np.ndarray) -> np.ndarray:
     return p @ np.arange(1, LONGEST + 1)
 
 
-def _seeded(members: Sequence[Response], config: ReturnConfig, seed: int) -> ReturnModel:
+def _seeded(members: Sequence[Response], config: ComebackConfig, seed: int) -> ComebackModel:
     width = members[0].config.width
     v = np.random.default_rng(seed).normal(size=(len(members), width)) * SEED_SCALE / width**0.5
     return _model(v, np.zeros(len(members)), config, "seed")
 
 
-def _model(v: np.ndarray, c: np.ndarray, config: ReturnConfig, source: str) -> ReturnModel:
+def _model(v: np.ndarray, c: np.ndarray, config: ComebackConfig, source: str) -> ComebackModel:
     arrays = (jnp.asarray(x, jnp.float32) for x in (v, c, config.reward_weight, config.base))
-    return ReturnModel(*arrays, source=source)
+    return ComebackModel(*arrays, source=source)

@@ -1,10 +1,10 @@
-"""When users come back: the model of return days that cross-session simulators read (KuaiSim, arXiv 2309.12645).
+"""When users come back: the model of comeback days that cross-session simulators read (KuaiSim, arXiv 2309.12645).
 
     P = clip(v . z + c + reward_weight * satisfaction + base, .001, .999)
     P(day d) ~ P (1 - P)^(d - 1), d = 1..10
 
 z is the user's state after the session, satisfaction the mean weighted feedback of the session's last slate. Fitting is
-in return_fit.py.
+in comeback_fit.py.
 """
 
 import jax
@@ -17,7 +17,7 @@ LONGEST = 10  # days; the model is of users who come back within these
 CHANCE_RANGE = (0.001, 0.999)  # of P
 
 
-class ReturnModel(struct.PyTreeNode):
+class ComebackModel(struct.PyTreeNode):
     """Weights on the states of an ensemble of response models, whose mean counts."""
 
     v: Array  # [members, d]
@@ -27,12 +27,12 @@ class ReturnModel(struct.PyTreeNode):
     source: str = struct.field(pytree_node=False)  # "log": trained on its gaps; "seed": drawn, nothing to train on
 
 
-def return_chance(model: ReturnModel, z: Array, satisfaction: Array) -> Array:
+def comeback_chance(model: ComebackModel, z: Array, satisfaction: Array) -> Array:
     """P of a user in states z [members, d] after `satisfaction` []: []."""
-    return jnp.clip(return_score(model, z, satisfaction), *CHANCE_RANGE)
+    return jnp.clip(comeback_score(model, z, satisfaction), *CHANCE_RANGE)
 
 
-def return_score(model: ReturnModel, z: Array, satisfaction: Array) -> Array:
+def comeback_score(model: ComebackModel, z: Array, satisfaction: Array) -> Array:
     """P before it is clipped: []."""
     liking = ((model.v * z).sum(-1) + model.c).mean()
     return liking + model.reward_weight * satisfaction + model.base
@@ -45,6 +45,6 @@ def day_log_probabilities(chance: Array) -> Array:
 
 
 def draw_day(chance: Array, uniform: Array) -> Array:
-    """The day of return, 1 to 10, from a number in [0, 1): [], [] -> [] int32."""
+    """The day of the comeback, 1 to 10, from a number in [0, 1): [], [] -> [] int32."""
     below = uniform >= jnp.cumsum(jnp.exp(day_log_probabilities(chance)))
     return jnp.minimum(1 + below.sum(dtype=jnp.int32), LONGEST)

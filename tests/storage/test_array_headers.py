@@ -8,7 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxrec.storage.stored import Stored, stored_arrays
+from jaxrec.storage.array_headers import ArrayHeader, array_headers
 
 STATE = {
     "params": {"query": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2, jnp.bfloat16)}},
@@ -27,28 +27,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_names_shapes_and_types_are_those_of_the_arrays(folder: Path) -> None:
-    assert stored_arrays(folder) == {
-        "params.query.kernel": Stored((3, 2), np.dtype("float32")),
-        "params.query.bias": Stored((2,), np.dtype("bfloat16")),
-        "moments.1.count": Stored((), np.dtype("int32")),
-        "seen": Stored((4, 1), np.dtype("bool")),
-        "keys": Stored((5, 2), np.dtype("uint32")),
+    assert array_headers(folder) == {
+        "params.query.kernel": ArrayHeader((3, 2), np.dtype("float32")),
+        "params.query.bias": ArrayHeader((2,), np.dtype("bfloat16")),
+        "moments.1.count": ArrayHeader((), np.dtype("int32")),
+        "seen": ArrayHeader((4, 1), np.dtype("bool")),
+        "keys": ArrayHeader((5, 2), np.dtype("uint32")),
     }
 
 
 def test_sizes_by_hand() -> None:
-    assert Stored((3, 2), np.dtype("float32")).size == 6 and Stored((3, 2), np.dtype("float32")).nbytes == 24
-    assert Stored((), np.dtype("bfloat16")).nbytes == 2
+    assert ArrayHeader((3, 2), np.dtype("float32")).size == 6 and ArrayHeader((3, 2), np.dtype("float32")).nbytes == 24
+    assert ArrayHeader((), np.dtype("bfloat16")).nbytes == 2
 
 
 def test_a_folder_without_arrays_is_an_error_not_an_empty_answer(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no arrays here"):
-        stored_arrays(tmp_path)
+        array_headers(tmp_path)
 
 
 def test_jax_is_not_imported(folder: Path) -> None:
     code = (
-        "import sys, pathlib; from jaxrec.storage.stored import stored_arrays; "
-        f"stored_arrays(pathlib.Path({str(folder)!r})); sys.exit('jax' in sys.modules)"
+        "import sys, pathlib; from jaxrec.storage.array_headers import array_headers; "
+        f"array_headers(pathlib.Path({str(folder)!r})); sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
