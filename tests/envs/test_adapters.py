@@ -77,13 +77,13 @@ def test_a_query_ranks_by_its_product_with_the_rows_of_what_is_on_offer() -> Non
     assert actions.to_slate(weights, obs, env.world).tolist() == [1, 0]  # 2 has .5, then the first of two 7s
     assert actions.to_slate(weights.at[0].set(jnp.nan), obs, env.world).tolist() == [1, 0]  # NaN counts as 0
     catalogue = short_visits()  # row of item i: [2 i, 2 i + 1]; item 1 is not recommendable
-    _, obs = catalogue.reset(jax.random.key(0), catalogue.params)
+    _, obs = catalogue.reset(jax.random.key(0), catalogue.world)
     query = make_actions(catalogue, "query")  # [a, b] scores item i as 2 i (a + b) + b
     assert query.weights == 2
-    assert query.to_slate(jnp.array([1.0, 0.0]), obs, catalogue.params).tolist() == [5, 4]
-    assert query.to_slate(jnp.array([-1.0, 0.5]), obs, catalogue.params).tolist() == [0, 2]
+    assert query.to_slate(jnp.array([1.0, 0.0]), obs, catalogue.world).tolist() == [5, 4]
+    assert query.to_slate(jnp.array([-1.0, 0.5]), obs, catalogue.world).tolist() == [0, 2]
     later = obs.replace(history_items=jnp.array([0, 3], jnp.int32))
-    assert query.to_slate(jnp.array([-1.0, 0.5]), later, catalogue.params).tolist() == [2, 4]
+    assert query.to_slate(jnp.array([-1.0, 0.5]), later, catalogue.world).tolist() == [2, 4]
 
 
 def test_vectors_hold_the_rows_of_candidates_and_say_where_every_part_is() -> None:

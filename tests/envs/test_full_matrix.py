@@ -213,7 +213,7 @@ def test_a_saved_matrix_is_the_same_environment(tmp_path: Path) -> None:
         env = make_env("full_matrix", path=str(path), turns=4, leave={"window": 3})
         want = make(FullMatrixConfig(turns=4, leave=CategoriesConfig(window=3)), rewards(recommendable=shown))
         assert env.spec == want.spec
-        chex.assert_trees_all_equal(env.world, want.params)
+        chex.assert_trees_all_equal(env.world, want.world)
     assert env.world.recommendable.tolist() == list(range(9))
     chex.assert_trees_all_equal(env.world.item_table[:, 2:], jnp.asarray(CATEGORIES))  # behind the vectors
 

@@ -233,4 +233,4 @@ def test_reference_policies_have_the_published_click_rates(name: str, rate: floa
 def test_the_choice_is_logit_with_five_for_nothing_unless_said_otherwise() -> None:
     assert ENV.world.users.choice.none == 5.0
     other = make_env("interest_exploration", choice=ChoiceConfig(name="logit", none=2.0))
-    assert other.params.users.choice.none == 2.0
+    assert other.world.users.choice.none == 2.0

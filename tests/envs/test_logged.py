@@ -258,7 +258,7 @@ def test_a_saved_simulator_is_the_same_environment(world, tmp_path: Path) -> Non
         make_env("logged", path=str(tmp_path / "simulator"), slate_size=3, requests=5, reward={"liked": 2.0}),
     )
     assert env.spec == again.spec
-    chex.assert_trees_all_equal(env.world, again.params)
+    chex.assert_trees_all_equal(env.world, again.world)
 
 
 def test_a_simulator_of_another_layout_is_refused_in_one_line(world, tmp_path: Path) -> None:

@@ -135,8 +135,8 @@ def test_items_are_unit_vectors_of_two_or_three_topics_drawn_from_their_own_seed
     count = (rows > 0).sum(1)
     assert set(count) == {2, 3} and abs((count == 2).mean() - 0.5) < 4 * 0.5 / COUNT**0.5
     np.testing.assert_allclose((rows > 0).mean(0), np.full(10, 0.25), atol=4 * 0.433 / COUNT**0.5)
-    same, other = (make_env("sardine", item_seed=seed).params.item_table for seed in (0, 1))
-    chex.assert_trees_all_equal(same, make_env("sardine", preset="SlateTopK-BoredInf").params.item_table)
+    same, other = (make_env("sardine", item_seed=seed).world.item_table for seed in (0, 1))
+    chex.assert_trees_all_equal(same, make_env("sardine", preset="SlateTopK-BoredInf").world.item_table)
     assert not np.array_equal(same, other)
 
 

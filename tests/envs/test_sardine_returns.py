@@ -104,7 +104,7 @@ def test_returns_are_distributed_as_those_of_the_same_users_in_numpy(
 ) -> None:
     options = {"preset": "SlateTopK-BoredInf", "boredom": boredom, "compat": compat}
     got = simulate(oracle(relevance, 10, repeats=True), 256, **options).returns
-    rng, items = np.random.default_rng(5), np.asarray(make_env("sardine").params.item_table, np.float64)
+    rng, items = np.random.default_rng(5), np.asarray(make_env("sardine").world.item_table, np.float64)
     want = np.array([numpy_return(rng, items, boredom, compat) for _ in range(120)])
     assert abs(got.mean() - want.mean()) < 4 * (got.var() / 256 + want.var() / 120) ** 0.5
     assert abs(got.std() / want.std() - 1) < 0.25
