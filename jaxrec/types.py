@@ -8,10 +8,14 @@ one shard, `D` features of one position.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import struct
+
+from jaxrec.checks import InputError
 
 Array = jax.Array
 Params = Any  # a plain nested dict of arrays
@@ -30,7 +34,12 @@ class World(struct.PyTreeNode):
     item_table: Array  # [I, E] one row an item: text embedding and other features
     recommendable: Array | None = None  # [R] int32, increasing: items a policy may show; None: all of them
     usual_context: Array | None = None  # [C] mean of the log: what policies assume where a visit's context is unknown
-    users: Any = None  # what one user model reads beside the table; its type is in that model's file
+    users: Any = None  # what one user model reads besides the table; its type is in that model's file
+
+    @property
+    def num_recommendable(self) -> int:
+        """R, how many items a policy may show."""
+        return self.item_table.shape[0] if self.recommendable is None else self.recommendable.shape[0]
 
 
 class Observation(struct.PyTreeNode):
@@ -68,7 +77,7 @@ class Transition(struct.PyTreeNode):
     """One step as learners keep it: one observation a step; `extras` is the algorithm's own struct."""
 
     obs: Observation
-    action: Array  # [..., K] int32 slate
+    action: Array  # [..., *EnvSpec.action.shape]: a slate [..., K] int32, or a vector [..., A]
     reward: Array  # [...]
     terminated: Array  # [...] bool
     truncated: Array  # [...] bool
@@ -77,11 +86,57 @@ class Transition(struct.PyTreeNode):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SlateAction:
+    """K items without repetition: positions among the candidates, or item ids where the whole catalogue is on offer."""
+
+    name: Literal["slate"] = "slate"
+    size: int  # K
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one user's action."""
+        return (self.size,)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of its numbers."""
+        return np.dtype(np.int32)
+
+    def zeros(self, lead: tuple[int, ...] = ()) -> Array:
+        """An action of every user of `lead`, for its shape and type: [*lead, K]."""
+        return jnp.zeros((*lead, *self.shape), self.dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VectorAction:
+    """A point in item space, or weights of behaviours: A real numbers, each between `low` and `high`."""
+
+    name: Literal["vector"] = "vector"
+    size: int  # A
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one user's action."""
+        return (self.size,)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of its numbers."""
+        return np.dtype(np.float32)
+
+    def zeros(self, lead: tuple[int, ...] = ()) -> Array:
+        """An action of every user of `lead`, for its shape and type: [*lead, A]."""
+        return jnp.zeros((*lead, *self.shape), self.dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EnvSpec:
     """Sizes, fields and names of one environment; 0 or None where a field is absent."""
 
     name: str
-    slate_size: int  # K
+    action: SlateAction | VectorAction  # what one action is
     num_items: int  # I
     feedback: tuple[str, ...]  # names of the F feedback kinds
     reward_weights: tuple[float, ...] = ()  # [F] what one item's feedback is worth; the rest of a reward is the slate's
@@ -97,12 +152,22 @@ class EnvSpec:
     context_range: tuple[float, float] = (-math.inf, math.inf)
     auto_reset: bool = False  # a user who ended is replaced within the step
 
+    @property
+    def slate_size(self) -> int:
+        """K of environments whose actions are slates; raises InputError for all others."""
+        if not isinstance(self.action, SlateAction):
+            raise InputError(
+                f"{self.name}: an action is a {self.action.name} of {self.action.size} numbers, expected a slate of "
+                "items; use a learner or recommender for such actions."
+            )
+        return self.action.size
+
 
 class Env(NamedTuple):
     """Pure functions of one user; batch them with `jax.vmap`, never inside.
 
-    A slate is [K] int32 positions among the candidates (item ids where the whole catalogue is on offer), without
-    repetition.
+    `spec.action` says what an action is: for instance a slate, [K] int32 positions among the candidates (item ids
+    where the whole catalogue is on offer), without repetition.
     """
 
     reset: Callable[[Array, World], tuple[Any, Observation]]

@@ -10,7 +10,7 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import PolicyOutput, make_policy
-from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 
 class ProbeState(struct.PyTreeNode):
@@ -21,7 +21,12 @@ class ProbeState(struct.PyTreeNode):
 
 def _spec(name: str, num_items: int) -> EnvSpec:
     return EnvSpec(
-        name=name, slate_size=1, num_items=num_items, feedback=("click",), num_candidates=num_items, user_size=2
+        name=name,
+        action=SlateAction(size=1),
+        num_items=num_items,
+        feedback=("click",),
+        num_candidates=num_items,
+        user_size=2,
     )
 
 
@@ -108,7 +113,7 @@ def pair_probe() -> Env:
 
     spec = EnvSpec(
         name="pair_probe",
-        slate_size=2,
+        action=SlateAction(size=2),
         num_items=3,
         feedback=("pay",),
         reward_weights=(1.0,),
@@ -124,7 +129,7 @@ def document_probe() -> Env:
     """
     spec = EnvSpec(
         name="document_probe",
-        slate_size=1,
+        action=SlateAction(size=1),
         num_items=0,
         feedback=("pay",),
         reward_weights=(1.0,),

@@ -105,7 +105,7 @@ def _describe_saved(folder: Path) -> dict[str, Any]:
     if description["kind"] == "policy":
         params = {name.removeprefix("params."): x for name, x in arrays.items() if name.startswith("params.")}
         spec = description["spec"]
-        account |= {name: spec[name] for name in ("slate_size", "history_length", "feedback")}
+        account |= {name: spec[name] for name in ("action", "history_length", "feedback")}
         account |= {
             "step": description["step"],
             "env": spec["name"],

@@ -115,7 +115,7 @@ def _policy(account: dict[str, Any]) -> Rows:
     network = f"{account['network']['encoder']}, width {account['network']['width']}, hidden {hidden}"
     reads = f"a history of {account['history_length']} items" if account["history_length"] else "the user's interests"
     rows: Rows = [
-        ("slates", f"of {account['slate_size']}, from {reads}"),
+        ("slates", f"of {account['action']['size']}, from {reads}"),
         ("network", network),
         *_items(account),
         ("parameters", f"{account['parameters']:,} numbers in {len(account['arrays'])} arrays"),

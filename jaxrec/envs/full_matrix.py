@@ -28,7 +28,7 @@ from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.data.matrix import RewardMatrix, load_matrix
 from jaxrec.envs.leave import ITEM_RULES, leave_window
 from jaxrec.envs.rewards import feedback_weights, make_reward
-from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 FEEDBACK = ("value",)
 COMPARED = {"categories": "categories", "distance": "vectors"}  # what of the items a leave rule reads
@@ -61,7 +61,7 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
         world = make_world(load_matrix(config.path), config)
     users: MatrixUsers = world.users
     num_items = world.item_table.shape[0]
-    offered = num_items if world.recommendable is None else world.recommendable.shape[0]
+    offered = world.num_recommendable
     if config.turns >= offered and not config.repeats:
         raise InputError(
             f"env.turns: {config.turns} turns without repeats need more than the {offered} recommendable items there "
@@ -105,7 +105,7 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
 
     spec = EnvSpec(
         name="full_matrix",
-        slate_size=1,
+        action=SlateAction(size=1),
         num_items=num_items,
         feedback=FEEDBACK,
         reward_weights=feedback_weights(config.reward, FEEDBACK),

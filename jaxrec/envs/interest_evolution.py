@@ -17,7 +17,7 @@ from jaxrec.config.recsim import InterestEvolutionConfig
 from jaxrec.envs.choice import make_choice
 from jaxrec.envs.rewards import make_reward
 from jaxrec.ops.draws import standard_normal, two_a_word, unit_interval, whole_numbers
-from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 TOPICS = 20
 FEEDBACK = ("click", "watch_time", "quality")
@@ -129,7 +129,7 @@ def make(config: InterestEvolutionConfig) -> Env:
 
     spec = EnvSpec(
         name="interest_evolution",
-        slate_size=slate_size,
+        action=SlateAction(size=slate_size),
         num_items=TOPICS,
         feedback=FEEDBACK,
         reward_weights=tuple(config.reward.get(name, 0.0) for name in FEEDBACK),

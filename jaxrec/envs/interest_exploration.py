@@ -23,7 +23,7 @@ from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
 from jaxrec.envs.documents import category, lognormal, world_without_items
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.ops.draws import unit_interval
-from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 TOPICS = 2
 FEEDBACK = ("click",)
@@ -138,7 +138,7 @@ def make(config: InterestExplorationConfig) -> Env:
 
     spec = EnvSpec(
         name="interest_exploration",
-        slate_size=slate_size,
+        action=SlateAction(size=slate_size),
         num_items=0,
         feedback=FEEDBACK,
         reward_weights=feedback_weights(config.reward, FEEDBACK),

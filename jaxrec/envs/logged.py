@@ -31,7 +31,7 @@ from jaxrec.supervised.response import (
     probabilities,
     user_state,
 )
-from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 
 class LoggedState(struct.PyTreeNode):
@@ -58,8 +58,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     members: Response = world.users.members
     names, window, num_items = members.feedback_names, members.history_length, world.item_table.shape[0]
     slate_size = config.slate_size
-    shown = num_items if world.recommendable is None else world.recommendable.shape[0]
-    check_room(slate_size, window, shown)
+    check_room(slate_size, window, world.num_recommendable)
     check_users(config, names, members.base.shape[0])
     leave = make_leave(config.leave, config.reward, names)
     come_back = make_comeback(config, world.users, leave.start)
@@ -98,7 +97,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
 
     spec = EnvSpec(
         name="logged",
-        slate_size=slate_size,
+        action=SlateAction(size=slate_size),
         num_items=num_items,
         feedback=names,
         reward_weights=feedback_weights(config.reward, names),

@@ -27,7 +27,7 @@ from jaxrec.config.recsim import LongTermSatisfactionConfig
 from jaxrec.envs.documents import lognormal, world_without_items
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.ops.draws import standard_normal
-from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 FEEDBACK = ("click", "engagement")
 LARGEST_OBSERVED = 100.0  # engagement
@@ -125,7 +125,7 @@ def make(config: LongTermSatisfactionConfig) -> Env:
 
     spec = EnvSpec(
         name="long_term_satisfaction",
-        slate_size=slate_size,
+        action=SlateAction(size=slate_size),
         num_items=0,
         feedback=FEEDBACK,
         reward_weights=feedback_weights(config.reward, FEEDBACK),

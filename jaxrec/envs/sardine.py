@@ -29,7 +29,7 @@ from jaxrec.checks import check_shape
 from jaxrec.config.sardine import SardineConfig
 from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
 from jaxrec.envs.rewards import feedback_weights, make_reward
-from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 TOPICS = 10
 REMEMBERED = 10  # clicks
@@ -203,7 +203,7 @@ def make(config: SardineConfig) -> Env:
 
     spec = EnvSpec(
         name="sardine",
-        slate_size=slate_size,
+        action=SlateAction(size=slate_size),
         num_items=num_items,
         feedback=FEEDBACK,
         reward_weights=feedback_weights(config.reward, FEEDBACK),

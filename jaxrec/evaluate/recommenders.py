@@ -163,5 +163,4 @@ def _offer_shape(obs: Observation, world: World) -> tuple[int, ...]:
     if obs.candidate_features is not None:
         return obs.candidate_features.shape[:-1]
     assert obs.history_items is not None
-    size = world.item_table.shape[0] if world.recommendable is None else world.recommendable.shape[0]
-    return (*obs.history_items.shape[:-1], size)
+    return (*obs.history_items.shape[:-1], world.num_recommendable)

@@ -196,13 +196,12 @@ def _simulated(tallies: list[_Tally], users: int, env: Env, world: World) -> Sim
     lengths, in_table = np.concatenate([t.lengths for t in tallies]), not env.spec.candidate_size
     shown = np.sum([t.shown for t in tallies], axis=0)
     slates, slate_size = max(int(lengths.sum()), 1), env.spec.slate_size
-    recommendable = env.spec.num_items if world.recommendable is None else world.recommendable.shape[0]
     return Simulated(
         returns=np.concatenate([t.returns for t in tallies])[:users],
         lengths=lengths[:users],
         rewards=np.sum([t.rewards for t in tallies], axis=0)[: lengths.max()],
         slate_size=slate_size,
-        coverage=float((shown > 0).sum() / recommendable) if in_table else math.nan,
+        coverage=float((shown > 0).sum() / world.num_recommendable) if in_table else math.nan,
         diversity=sum(float(t.diversity) for t in tallies) / slates if in_table and slate_size > 1 else math.nan,
         novelty=sum(float(t.surprise) for t in tallies) / (slates * slate_size) if in_table else math.nan,
     )

@@ -159,12 +159,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
     description = read_description(folder, KIND)
     arrays, _ = load_portable(folder, KIND)
     try:
-        spec = build_section(
-            EnvSpec,
-            {**description["spec"], "feedback": tuple(description["spec"]["feedback"])},
-            "spec",
-            where,
-        )
+        spec = build_section(EnvSpec, _with_action(description["spec"]), "spec", where)
         config = build_section(PolicyConfig, description["network"], "network", where)
         feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
         items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
@@ -182,6 +177,14 @@ def load_policy(path: str | Path) -> SavedPolicy:
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
     return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"])
+
+
+def _with_action(spec: dict[str, Any]) -> dict[str, Any]:
+    """The saved spec; policies of earlier versions had slates only, and a `slate_size`."""
+    if "slate_size" not in spec:
+        return spec
+    others = {name: value for name, value in spec.items() if name != "slate_size"}
+    return {**others, "action": {"name": "slate", "size": spec["slate_size"]}}
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 LEAVES_AT, CUT_AT, ITEMS, HISTORY = 2, 3, 6, 2
 
@@ -43,7 +43,7 @@ def short_visits(slate_size: int = 2) -> Env:
 
     spec = EnvSpec(
         name="short_visits",
-        slate_size=slate_size,
+        action=SlateAction(size=slate_size),
         num_items=ITEMS,
         feedback=("id",),
         feedback_range=((0.0, 5.0),),

@@ -13,7 +13,7 @@ from jaxrec.checks import InputError
 from jaxrec.envs import make_env, to_gymnasium, to_gymnax
 from jaxrec.envs.adapters.actions import make_actions, mend_slate
 from jaxrec.envs.adapters.observations import make_view
-from jaxrec.types import EnvSpec, Observation, World
+from jaxrec.types import EnvSpec, Observation, SlateAction, World
 from tests.envs.short_visits import short_visits
 
 
@@ -116,7 +116,7 @@ def test_fresh_documents_context_and_mask_are_parts_too_with_the_ranges_of_the_d
     )
     spec = EnvSpec(
         name="documents",
-        slate_size=1,
+        action=SlateAction(size=1),
         num_items=6,
         feedback=("click",),
         num_candidates=2,

@@ -9,7 +9,7 @@ from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.envs import auto_reset, episode_statistics, make_env, randomize
-from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 LEAVES_AFTER, CUT_AFTER = 3, 5
 
@@ -47,7 +47,7 @@ def counting_env() -> Env:
             final_obs=obs,
         )
 
-    spec = EnvSpec(name="counting", slate_size=1, num_items=2, feedback=("none",), user_size=2)
+    spec = EnvSpec(name="counting", action=SlateAction(size=1), num_items=2, feedback=("none",), user_size=2)
     return Env(reset, step, World(item_table=jnp.eye(2)), spec)
 
 

@@ -10,7 +10,7 @@ import pytest
 from flax import struct
 
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation, slate_diversity
-from jaxrec.types import Array, Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 ITEMS, SLATE = 4, 2
 # Rows at 0, 90, 60 and 180 degrees: cosines 0 (0, 1), 1/2 (0, 2), -1 (0, 3)
@@ -54,7 +54,12 @@ def probe_env(patience: int | None = None, cut: bool = False, offer: bool = Fals
 
     size = ITEMS if offer else None
     spec = EnvSpec(
-        name="probe", slate_size=SLATE, num_items=ITEMS, feedback=("none",), user_size=1, num_candidates=size
+        name="probe",
+        action=SlateAction(size=SLATE),
+        num_items=ITEMS,
+        feedback=("none",),
+        user_size=1,
+        num_candidates=size,
     )
     return Env(reset, step, WORLD, spec)
 

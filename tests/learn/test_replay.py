@@ -10,7 +10,7 @@ from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner, replay
 from jaxrec.learn.replay import Experience
 from jaxrec.nets.policy import example_observation
-from jaxrec.types import Env, EnvSpec, Observation, StepOutput, World
+from jaxrec.types import Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 SHARDS, USERS, SLATE = 2, 3, 2
 
@@ -112,7 +112,9 @@ def test_rows_that_do_not_fill_the_ring_evenly_are_refused() -> None:
 
 def session_env(history: int, slate: int) -> Env:
     """Users of the shape of those fitted to a log; nothing but shapes is asked of them."""
-    spec = EnvSpec(name="shapes", slate_size=slate, num_items=50, feedback=("liked",), history_length=history)
+    spec = EnvSpec(
+        name="shapes", action=SlateAction(size=slate), num_items=50, feedback=("liked",), history_length=history
+    )
     obs = example_observation(spec)
 
     def step(key: jax.Array, state: jax.Array, action: jax.Array, world: World):

@@ -8,10 +8,16 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.policy import example_observation, exclude_history, make_policy, to_items, to_positions
-from jaxrec.types import EnvSpec, Observation, World
+from jaxrec.types import EnvSpec, Observation, SlateAction, World
 
 SPEC = EnvSpec(
-    name="fresh", slate_size=2, num_items=0, feedback=("click",), num_candidates=4, candidate_size=3, user_size=2
+    name="fresh",
+    action=SlateAction(size=2),
+    num_items=0,
+    feedback=("click",),
+    num_candidates=4,
+    candidate_size=3,
+    user_size=2,
 )
 WORLD = World(item_table=jnp.zeros((1, 3)))
 POLICY = make_policy(SPEC, PolicyConfig(width=8, hidden=(6,)))

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.policy import Policy, example_observation, exclude_history, make_policy, to_items, to_positions
-from jaxrec.types import PADDING, EnvSpec, Observation, Params, World
+from jaxrec.types import PADDING, EnvSpec, Observation, Params, SlateAction, World
 
 ITEMS, ROW, LENGTH, KINDS = 9, 5, 4, 2
-LOGGED = EnvSpec(name="log", slate_size=2, num_items=ITEMS, feedback=("liked", "seen"), history_length=LENGTH)
-OFFERED = EnvSpec(name="offer", slate_size=2, num_items=ITEMS, feedback=("click",), num_candidates=6, user_size=3)
+LOGGED = EnvSpec(
+    name="log", action=SlateAction(size=2), num_items=ITEMS, feedback=("liked", "seen"), history_length=LENGTH
+)
+OFFERED = EnvSpec(
+    name="offer", action=SlateAction(size=2), num_items=ITEMS, feedback=("click",), num_candidates=6, user_size=3
+)
 SOME = jnp.array([1, 2, 4, 7, 8], jnp.int32)  # the recommendable items
 WORLD = World(item_table=jax.random.normal(jax.random.key(0), (ITEMS, ROW)))
 SUBSET = WORLD.replace(recommendable=SOME)
@@ -253,6 +257,6 @@ def test_observations_of_every_kind_have_an_example() -> None:
 
 
 def test_nothing_observed_is_nothing_to_act_from() -> None:
-    blind = EnvSpec(name="blind", slate_size=1, num_items=3, feedback=("click",))
+    blind = EnvSpec(name="blind", action=SlateAction(size=1), num_items=3, feedback=("click",))
     with pytest.raises(InputError, match="policy: blind observes neither history, user nor context"):
         make_policy(blind, PolicyConfig())

@@ -8,10 +8,10 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.policy import catalogue_scores, make_policy
 from jaxrec.serve.new_catalogue import carried_params, deployed_in
 from jaxrec.serve.policy import SavedPolicy
-from jaxrec.types import EnvSpec, Observation, World
+from jaxrec.types import EnvSpec, Observation, SlateAction, World
 
 OLD, NEW = ("a", "b", "c", "d"), ("x", "c", "a", "b", "y")  # d is gone, x and y are new
-SPEC = EnvSpec(name="logged", slate_size=2, num_items=4, feedback=("liked",), history_length=3)
+SPEC = EnvSpec(name="logged", action=SlateAction(size=2), num_items=4, feedback=("liked",), history_length=3)
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.policy import make_policy
 from jaxrec.serve import SavedPolicy, load_policy, save_policy
-from jaxrec.types import EnvSpec, World
+from jaxrec.types import EnvSpec, SlateAction, World
 
 IDS = ("a", "b", "c:1", "d", "e", "f")
-SPEC = EnvSpec(name="logged", slate_size=2, num_items=6, feedback=("liked",), history_length=3)
+SPEC = EnvSpec(name="logged", action=SlateAction(size=2), num_items=6, feedback=("liked",), history_length=3)
 CONFIG = PolicyConfig(encoder="mean", width=4, hidden=(4,))
 FEEDBACK = {"liked": FeedbackKind(column="rating", at_least=4.0)}
 
@@ -142,6 +142,16 @@ def test_arrays_of_another_network_are_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"width": 4', '"width": 8'))
     with pytest.raises(InputError, match="arrays and description are not of one policy"):
         load_policy(tmp_path / "policy")
+
+
+def test_a_policy_saved_before_actions_had_a_type_opens(policy: SavedPolicy, tmp_path: Path) -> None:
+    save(tmp_path / "policy")
+    path = tmp_path / "policy" / "description.json"
+    description = json.loads(path.read_text())
+    assert description["spec"].pop("action") == {"name": "slate", "size": 2}
+    description["spec"]["slate_size"] = 2
+    path.write_text(json.dumps(description))
+    assert load_policy(tmp_path / "policy").spec == policy.spec == SPEC
 
 
 def test_a_run_without_a_policy_says_how_to_get_one(tmp_path: Path) -> None:

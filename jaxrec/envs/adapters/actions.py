@@ -69,7 +69,7 @@ def num_positions(env: Env) -> int:
     """M, or the number of recommendable items where an action is an item id."""
     if env.spec.num_candidates is not None:
         return env.spec.num_candidates
-    return env.spec.num_items if env.world.recommendable is None else env.world.recommendable.shape[0]
+    return env.world.num_recommendable
 
 
 def query_size(env: Env) -> int:
