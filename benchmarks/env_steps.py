@@ -25,7 +25,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.envs import auto_reset, list_envs, make_env
+from jaxrec import list_envs, make_env
+from jaxrec.envs import auto_reset
 from jaxrec.ops.draws import distinct
 from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled

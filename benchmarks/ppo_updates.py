@@ -16,9 +16,10 @@ from pathlib import Path
 
 import jax
 
+from jaxrec import make_env
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
-from jaxrec.envs import auto_reset, make_env
+from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.learn.loop import compile_learner
 

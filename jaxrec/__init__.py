@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from jaxrec.envs import (
         auto_reset,
         episode_statistics,
-        list_envs,
-        make_env,
         randomize,
         to_gymnasium,
         to_gymnasium_vector,
         to_gymnax,
     )
     from jaxrec.learn import list_learners, make_learner
+    from jaxrec.runs.evaluate import evaluate
+    from jaxrec.runs.finished import open_run
+    from jaxrec.runs.train import train
+    from jaxrec.runs.users.registry import list_envs, make_env, register_env
     from jaxrec.serve import load_policy
 
 __version__ = "0.1.0"
@@ -24,16 +26,20 @@ __all__ = [
     "auto_reset",
     "encode",
     "episode_statistics",
+    "evaluate",
     "list_envs",
     "list_learners",
     "load_encoder",
     "load_policy",
     "make_env",
     "make_learner",
+    "open_run",
     "randomize",
+    "register_env",
     "to_gymnasium",
     "to_gymnasium_vector",
     "to_gymnax",
+    "train",
 ]
 
 # Imported on first use, so that `import jaxrec` and `jaxrec --help` stay instant.
@@ -41,16 +47,20 @@ _ROOMS = {
     "auto_reset": "jaxrec.envs",
     "encode": "jaxrec.encoder",
     "episode_statistics": "jaxrec.envs",
-    "list_envs": "jaxrec.envs",
+    "evaluate": "jaxrec.runs.evaluate",
+    "list_envs": "jaxrec.runs.users.registry",
     "list_learners": "jaxrec.learn",
     "load_encoder": "jaxrec.encoder",
     "load_policy": "jaxrec.serve",
-    "make_env": "jaxrec.envs",
+    "make_env": "jaxrec.runs.users.registry",
     "make_learner": "jaxrec.learn",
+    "open_run": "jaxrec.runs.finished",
     "randomize": "jaxrec.envs",
+    "register_env": "jaxrec.runs.users.registry",
     "to_gymnasium": "jaxrec.envs",
     "to_gymnasium_vector": "jaxrec.envs",
     "to_gymnax": "jaxrec.envs",
+    "train": "jaxrec.runs.train",
 }
 
 

@@ -1,11 +1,29 @@
 """Progress on a terminal: a bar where a person watches, sparse lines where a file does."""
 
 import contextlib
+import contextvars
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 Advance = Callable[..., None]
+_quiet = contextvars.ContextVar("quiet", default=False)
+
+
+def note(line: str) -> None:
+    """Say one line about what a stage does, on standard output."""
+    if not _quiet.get():
+        print(line, flush=True)
+
+
+@contextlib.contextmanager
+def quiet(silent: bool = True) -> Iterator[None]:
+    """Show neither notes nor bars within, unless `silent` is false."""
+    token = _quiet.set(_quiet.get() or silent)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 @contextlib.contextmanager
@@ -15,6 +33,9 @@ def track(label: str, total: int, *, every_s: float = 15.0) -> Iterator[Advance]
     On a terminal this is a live bar. Elsewhere one line is printed every `every_s` seconds and one at the end, so
     that logs of batch jobs stay short.
     """
+    if _quiet.get():
+        yield lambda steps=1, note=None: None
+        return
     if not sys.stderr.isatty():
         yield from _lines(label, total, every_s)
         return

@@ -1,10 +1,10 @@
 """The command line; nothing heavy is imported before a command runs."""
 
 import argparse
-import json
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from jaxrec.checks import InputError
 
@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 2 something to mend (one line on stderr), 130 stopped by a person."""
     options = parse(arguments)
     try:
-        return options.command(options)
+        module, function = options.command
+        return getattr(importlib.import_module(f"jaxrec.cli.{module}"), function)(options)
     except InputError as error:
         print(f"jaxrec: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -108,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "train", "train a policy from a recipe", TRAIN_EXAMPLE, _train)
+    parser = _command(commands, "train", "train a policy from a recipe", TRAIN_EXAMPLE, ("train", "run_train"))
     parser.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/demo.yaml")
     _overrides(parser)
     parser.add_argument("--run", metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
@@ -127,7 +128,7 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         "fit-simulator",
         "fit simulated users to a log and report how far to believe them",
         FIT_SIMULATOR_EXAMPLE,
-        _fit_simulator,
+        ("train", "run_fit_simulator"),
     )
     parser.add_argument("config", metavar="CONFIG", help="recipe with a data section, for instance configs/demo.yaml")
     _overrides(parser)
@@ -136,14 +137,24 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = _command(
-        commands, "evaluate", "judge a run's policy against simple recommenders", EVALUATE_EXAMPLE, _evaluate
+        commands,
+        "evaluate",
+        "judge a run's policy against simple recommenders",
+        EVALUATE_EXAMPLE,
+        ("evaluate", "run_evaluate"),
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
     _overrides(parser)
 
 
 def _add_recommend(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "recommend", "recommend a slate for a history or a user", RECOMMEND_EXAMPLE, _recommend)
+    parser = _command(
+        commands,
+        "recommend",
+        "recommend a slate for a history or a user",
+        RECOMMEND_EXAMPLE,
+        ("evaluate", "run_recommend"),
+    )
     parser.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
     parser.add_argument(
         "--history",
@@ -158,7 +169,7 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_embed(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "embed", "encode the texts of a file", EMBED_EXAMPLE, _embed)
+    parser = _command(commands, "embed", "encode the texts of a file", EMBED_EXAMPLE, ("encoders", "run_embed"))
     parser.add_argument("model", metavar="MODEL", help="folder, installed package or Hugging Face name")
     parser.add_argument("texts", metavar="TEXTS", help="table (.csv .tsv .parquet .jsonl) or .txt, a text a line")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="settings of the encoder, as max_length=256")
@@ -173,12 +184,14 @@ def _add_embed(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
-    _fit_options(_command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, _tune))
+    _fit_options(
+        _command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, ("encoders", "run_tune"))
+    )
 
 
 def _add_distill(commands: argparse._SubParsersAction) -> None:
     summary = "make a smaller encoder that gives the vectors of a recipe's"
-    _fit_options(_command(commands, "distill", summary, DISTILL_EXAMPLE, _distill))
+    _fit_options(_command(commands, "distill", summary, DISTILL_EXAMPLE, ("encoders", "run_distill")))
 
 
 def _fit_options(parser: argparse.ArgumentParser) -> None:
@@ -189,13 +202,15 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_inspect(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, _inspect)
+    parser = _command(
+        commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, ("inspect", "run_inspect")
+    )
     parser.add_argument("path", metavar="RUN", help="run, policy or simulator folder, at any moment of its making")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _command(
-    commands: argparse._SubParsersAction, name: str, summary: str, example: str, run: Callable
+    commands: argparse._SubParsersAction, name: str, summary: str, example: str, command: tuple[str, str]
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -204,61 +219,9 @@ def _command(
         epilog=example,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=command)  # module and function, imported when it runs
     return parser
 
 
 def _overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", metavar="section.key=value", nargs="*", help="values that replace the recipe's")
-
-
-def _train(options: argparse.Namespace) -> int:
-    from jaxrec.cli.train import train
-
-    before = [] if options.continue_from is None else [f"train.continue_from={options.continue_from}"]
-    return train(options.config, [*options.overrides, *before], options.run, options.resume)
-
-
-def _fit_simulator(options: argparse.Namespace) -> int:
-    from jaxrec.cli.fit_simulator import fit_simulator
-
-    return fit_simulator(options.config, options.overrides, options.output)
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from jaxrec.cli.evaluate import evaluate
-
-    return evaluate(options.run, options.overrides)
-
-
-def _recommend(options: argparse.Namespace) -> int:
-    from jaxrec.cli.recommend import recommend
-
-    known = {"history": options.history, "user": options.user, "data": options.data}
-    return recommend(options.run, options.k, options.json, **known)
-
-
-def _embed(options: argparse.Namespace) -> int:
-    from jaxrec.cli.embed import embed
-
-    prompt = [] if options.prompt is None else [f"prompt={json.dumps(options.prompt)}"]
-    overrides = [*options.overrides, *prompt]
-    return embed(options.model, options.texts, options.output, options.column, options.ids, overrides)
-
-
-def _tune(options: argparse.Namespace) -> int:
-    from jaxrec.cli.tune import tune
-
-    return tune(options.config, options.overrides, options.run, options.resume)
-
-
-def _distill(options: argparse.Namespace) -> int:
-    from jaxrec.cli.distill import distill
-
-    return distill(options.config, options.overrides, options.run, options.resume)
-
-
-def _inspect(options: argparse.Namespace) -> int:
-    from jaxrec.cli.inspect import inspect
-
-    return inspect(options.path, options.json)

@@ -72,13 +72,12 @@ def _progress(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
 
 def _recipe(recipe: dict[str, Any]) -> Rows:
     reward = " + ".join(f"{weight:g} x {name}" for name, weight in recipe["reward"].items())
-    visit = f"{recipe['requests']} slates" if "requests" in recipe else "slates"
     steps = f"{recipe['users']} users x {recipe['horizon']} steps an update"
     rates = [f"learning rate {recipe['learning_rate']:g}", f"gamma {recipe['gamma']:g}"]
     rows: Rows = [
         ("seed", str(recipe["seed"])),
-        ("users", f"{recipe['env']}, {visit} of {recipe['slate_size']}"),
-        ("reward", reward),
+        ("users", _users(recipe)),
+        *([("reward", reward)] if reward else []),
         ("learner", [recipe["learner"], steps, *rates]),
         ("network", f"{recipe['network']}, width {recipe['width']}"),
     ]
@@ -87,6 +86,17 @@ def _recipe(recipe: dict[str, Any]) -> Rows:
     if "source" in recipe:
         rows.append(("log", f"{recipe['source']} {recipe['data']}".strip()))
     return rows
+
+
+def _users(recipe: dict[str, Any]) -> str:
+    """For instance 'logged, 10 slates of 5'; before the first policy nobody knows what an action is."""
+    requests, action = recipe["requests"], recipe["action"]
+    count = "" if requests is None else f"{requests} "
+    if action is None:
+        return recipe["env"] + (f", {count}requests" if count else "")
+    if action["name"] == "slate":
+        return f"{recipe['env']}, {count}slates of {action['size']}"
+    return f"{recipe['env']}, {count}{action['name']}s of {action['size']} numbers"
 
 
 def _simulators(account: dict[str, Any]) -> Rows:
@@ -115,7 +125,7 @@ def _policy(account: dict[str, Any]) -> Rows:
     network = f"{account['network']['encoder']}, width {account['network']['width']}, hidden {hidden}"
     reads = f"a history of {account['history_length']} items" if account["history_length"] else "the user's interests"
     rows: Rows = [
-        ("slates", f"of {account['action']['size']}, from {reads}"),
+        (f"{account['action']['name']}s", f"of {account['action']['size']}, from {reads}"),
         ("network", network),
         *_items(account),
         ("parameters", f"{account['parameters']:,} numbers in {len(account['arrays'])} arrays"),

@@ -14,9 +14,3 @@ def prepare() -> None:
         jax.config.update("jax_compilation_cache_dir", str(CACHE.expanduser()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-
-def describe_devices() -> str:
-    """For instance '1 x cpu, jax 0.10.2'."""
-    devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind}, jax {jax.__version__}"

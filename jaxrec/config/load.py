@@ -13,6 +13,8 @@ from jaxrec.checks import InputError, check_name, check_renamed, suggest
 
 T = TypeVar("T")
 
+Overrides = Sequence[str] | Mapping[str, Any]  # ("section.key=value", ...) or {"section.key": value}
+
 RENAMED = {"env": {"return_model": "comeback_model"}}  # section -> old name of a field -> its name now
 
 
@@ -31,23 +33,21 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
+def load_config(cls: type[T], path: str | Path, overrides: Overrides = ()) -> T:
     """Read the recipe at `path`, apply `section.key=value` overrides, and build `cls`.
 
     Raises InputError naming the file (or the override), the key, what was wanted and the nearest known name.
     """
     path = Path(path)
     values = read_yaml(path)
-    for override in overrides:
-        _override(values, override)
+    apply_overrides(values, overrides)
     return build_section(cls, values, "", str(path))
 
 
-def config_of(cls: type[T], overrides: Sequence[str], where: str) -> T:
+def config_of(cls: type[T], overrides: Overrides, where: str) -> T:
     """Build the section `cls`, called `where` in messages, from `key=value` overrides alone."""
     values: dict[str, Any] = {}
-    for override in overrides:
-        _override(values, override)
+    apply_overrides(values, overrides)
     return build_section(cls, values, where, "command line")
 
 
@@ -76,7 +76,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: str) -> T:
     """Build the dataclass `cls` from a mapping; `where` is the dotted name of the section, `source` the file."""
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     for key in values:
         check_renamed(f"{source}: {where or 'the recipe'}", key, RENAMED.get(where, {}))
         if key not in fields:
@@ -112,14 +112,24 @@ def to_yaml(config: Any) -> str:
     return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    name, sign, text = override.partition("=")
-    if not sign or not name.strip():
-        raise InputError(f"override {override!r}: expected section.key=value, such as train.updates=100.")
-    try:
-        value = yaml.load(text, _Loader)
-    except (yaml.YAMLError, InputError):
-        raise InputError(f"override {override!r}: the value is not valid YAML.") from None
+def apply_overrides(values: dict[str, Any], overrides: Overrides) -> None:
+    """Put overrides into the nested dict `values`, in their order."""
+    if isinstance(overrides, Mapping):
+        for name, value in overrides.items():
+            _put(values, name, to_dict(value), f"{name}={value}")
+        return
+    for override in overrides:
+        name, sign, text = override.partition("=")
+        if not sign or not name.strip():
+            raise InputError(f"override {override!r}: expected section.key=value, such as train.updates=100.")
+        try:
+            value = yaml.load(text, _Loader)
+        except (yaml.YAMLError, InputError):
+            raise InputError(f"override {override!r}: the value is not valid YAML.") from None
+        _put(values, name, value, override)
+
+
+def _put(values: dict[str, Any], name: str, value: Any, override: str) -> None:
     *sections, key = name.strip().split(".")
     for section in sections:
         inner = values.setdefault(section, {})
@@ -146,6 +156,8 @@ def _dotted(where: str, key: str) -> str:
 def _convert(value: Any, hint: Any, where: str, source: str) -> Any:
     """Turn a YAML value into the type of its field, or say what was wanted."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _convert_variant(value, arguments[1].table(), where, source)
     if origin in (typing.Union, types.UnionType):
         return _convert_union(value, arguments, where, source)
     if dataclasses.is_dataclass(hint):
@@ -179,10 +191,14 @@ def _convert_union(value: Any, options: tuple, where: str, source: str) -> Any:
         options = tuple(o for o in options if o is not type(None))
     if len(options) == 1:
         return _convert(value, options[0], where, source)
-    # Variants of a section: the field `name` says which one.
+    by_name = {str(next(f.default for f in dataclasses.fields(o) if f.name == "name")): o for o in options}
+    return _convert_variant(value, by_name, where, source)
+
+
+def _convert_variant(value: Any, by_name: Mapping[str, type], where: str, source: str) -> Any:
+    """Build the variant of a section that the field `name` asks for."""
     if dataclasses.is_dataclass(value):
         return value
-    by_name = {str(next(f.default for f in dataclasses.fields(o) if f.name == "name")): o for o in options}
     if not isinstance(value, Mapping) or "name" not in value:
         raise _wrong(source, where, f"a section with name: {' | '.join(by_name)}", value)
     try:

@@ -1,7 +1,7 @@
 """Sections of users fitted to a log: the response model, patience, returns."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.section import section
@@ -47,6 +47,8 @@ class ComebackConfig:
 @section
 class LoggedConfig:
     """Users fitted to a log: the whole catalogue is recommendable, every request shows one slate."""
+
+    fitted: ClassVar[tuple[str, ...]] = ("train", "judge")  # simulators that a finished run holds
 
     name: Literal["logged"] = "logged"
     path: str = ""  # what `jaxrec fit-simulator` wrote; empty in recipes whose run fits its own

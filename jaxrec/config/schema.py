@@ -6,18 +6,16 @@ each kind of users. Nothing here imports JAX.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
-from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.learners import DqnConfig, PpoConfig
-from jaxrec.config.logged import LoggedConfig, ResponseConfig
-from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
-from jaxrec.config.sardine import SardineConfig
-from jaxrec.config.section import section
+from jaxrec.config.logged import ResponseConfig
+from jaxrec.config.section import Variants, section
 from jaxrec.config.tune import TuneConfig
+from jaxrec.config.users import env_configs
 
 
 @section
@@ -101,14 +99,7 @@ class Config:
     tune: TuneConfig = TuneConfig()  # of the encoder on the log, by `jaxrec tune`
     distill: DistillConfig = DistillConfig()  # of the encoder into a smaller one, by `jaxrec distill`
     response: ResponseConfig = ResponseConfig()  # users fitted to the log
-    env: (
-        InterestEvolutionConfig
-        | LoggedConfig
-        | InterestExplorationConfig
-        | LongTermSatisfactionConfig
-        | FullMatrixConfig
-        | SardineConfig
-    )
+    env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: PpoConfig | DqnConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

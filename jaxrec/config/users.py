@@ -1,15 +1,45 @@
-"""Which section belongs to which user model."""
+"""Which section belongs to which kind of users; other packages add theirs with `jaxrec.register_env`."""
 
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from jaxrec.checks import InputError
 from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
 from jaxrec.config.sardine import SardineConfig
 
-ENV_CONFIGS = {
-    "full_matrix": FullMatrixConfig,
+ENTRY_POINTS = "jaxrec.envs"  # group of a package's metadata: modules that call `jaxrec.register_env` when imported
+
+ENV_CONFIGS: dict[str, type] = {
     "interest_evolution": InterestEvolutionConfig,
-    "interest_exploration": InterestExplorationConfig,
     "logged": LoggedConfig,
+    "interest_exploration": InterestExplorationConfig,
     "long_term_satisfaction": LongTermSatisfactionConfig,
+    "full_matrix": FullMatrixConfig,
     "sardine": SardineConfig,
 }
+
+
+def env_configs() -> Mapping[str, type]:
+    """Sections by name: our own, then those of installed packages that announce theirs."""
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if entry.name not in ENV_CONFIGS:
+            try:
+                entry.load()
+            except Exception as error:
+                raise InputError(f"env.name: the package of {entry.name!r} cannot be imported ({error!r}).") from error
+    return ENV_CONFIGS
+
+
+def fitted_simulators(section: Any) -> tuple[str, ...]:
+    """Simulators that a finished run of these users holds, by name; empty where nothing is fitted to a log."""
+    return getattr(section, "fitted", ())
+
+
+def add_env_config(name: str, config: type) -> None:
+    """Add the section of another package; raises InputError for names that are taken."""
+    if name in ENV_CONFIGS and ENV_CONFIGS[name] is not config:
+        raise InputError(f"register_env: {name!r} is taken by {ENV_CONFIGS[name].__name__}; choose another name.")
+    ENV_CONFIGS[name] = config

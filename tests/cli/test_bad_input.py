@@ -278,13 +278,13 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing_half_written(
 def test_ctrl_c_before_training_leaves_a_run_that_can_be_resumed(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from jaxrec.cli import train as command
+    from jaxrec.runs import train as command
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     run, config = tmp_path / "run", str(tiny_run / "config.yaml")
-    monkeypatch.setattr(command, "reinforce", interrupted)
+    monkeypatch.setattr(command, "train_policy", interrupted)
     assert main(["train", config, "--run", str(run)]) == 130
     assert "stopped" in capsys.readouterr().err
     monkeypatch.undo()

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrec.cli import experiment, main
-from jaxrec.cli.simulators import sides_before
+from jaxrec.cli import main
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
+from jaxrec.runs.read_log import read_corpus
+from jaxrec.runs.users.fitted_folder import sides_before
 from jaxrec.serve import load_policy
 
 GROWN = ("data.generated.items=70", "learner.policy.item_residual=true")
@@ -55,7 +56,7 @@ def test_nobody_judges_who_trained_the_old_policy(recipe: Path, old_run: Path, t
     run = tmp_path / "run"
     words = ["train", str(recipe), "--continue", str(old_run), "--run", str(run), *GROWN, "train.updates=4"]
     assert main([*words, "seed=5", "data.generated.users=90"]) == 0  # by itself, seed 5 would split users otherwise
-    users = experiment.read_corpus(load_config(Config, run / "config.yaml")).dataset.users
+    users = read_corpus(load_config(Config, run / "config.yaml")).dataset.users
     sides = [sides_before(folder / "simulators") for folder in (old_run, run)]
     old, new = (one.of(users) for one in sides if one is not None)
     assert (old == 0).any() and (old == 1).any() and (old < 0).any()

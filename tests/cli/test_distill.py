@@ -10,9 +10,9 @@ import pytest
 import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.cli import main
-from jaxrec.cli.distill_judge import Judge, draw_held_out
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config, EncoderConfig
+from jaxrec.runs.distill_judge import Judge, draw_held_out
 from tests.recipes import TINY_ENCODER
 
 SMALL = ["distill.steps=8", "distill.steps_per_call=2", "distill.evaluate_every=4", "distill.batch_size=8"]

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from jaxrec.cli import main
-from jaxrec.cli.inspect import describe
+from jaxrec.runs.inspect import describe
 from jaxrec.serve import load_policy
 from jaxrec.storage.checkpoint import Checkpoints
 

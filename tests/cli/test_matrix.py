@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.cli import experiment, matrix
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
+from jaxrec.runs.read_log import read_corpus
+from jaxrec.runs.train import check_recipe
+from jaxrec.runs.users import full_matrix as matrix
+from jaxrec.runs.users.registry import user_kind
 from jaxrec.storage.run import RunFolder
 from tests.recipes import TINY
 
@@ -22,9 +25,9 @@ def load(folder: Path, text: str, *overrides: str) -> Config:
 
 def test_a_log_becomes_a_matrix_once_a_run(tmp_path: Path) -> None:
     config = load(tmp_path, RECIPE, "data.min_item_ratings=5")
-    experiment.check_recipe(config)
-    corpus, run = experiment.read_corpus(config), RunFolder(tmp_path / "run")
-    env = experiment.make_environment(config, matrix.prepare_matrix(config, corpus, run))
+    check_recipe(config)
+    corpus, run = read_corpus(config), RunFolder(tmp_path / "run")
+    env = user_kind("full_matrix").make(config.env, matrix.prepare_matrix(config, corpus, run))
     kept = load_matrix(run.path / FILE)
     assert kept.matrix.shape == (corpus.dataset.log.num_users, len(corpus.dataset.catalogue))
     counts = np.bincount(corpus.dataset.log.item, minlength=env.spec.num_items)
@@ -55,4 +58,4 @@ def test_a_recipe_names_one_source_and_one_kind_of_feedback(tmp_path: Path) -> N
         (RECIPE, ["env.reward.values=1"], r"env\.reward: no 'values'; did you mean 'value'"),
     ):
         with pytest.raises(InputError, match=message):
-            experiment.check_recipe(load(tmp_path, text, *overrides))
+            check_recipe(load(tmp_path, text, *overrides))

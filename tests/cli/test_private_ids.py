@@ -22,12 +22,14 @@ import pytest
 import yaml
 
 import jaxrec
-from jaxrec.cli import experiment, main
-from jaxrec.cli.recommend import find_user
+from jaxrec.cli import main
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.data import load_dataset
 from jaxrec.data.pseudonyms import VARIABLE
+from jaxrec.runs.item_table import embed
+from jaxrec.runs.recipe import log_config
+from jaxrec.runs.recommend import find_user
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import load_basis
 from tests.recipes import TINY_ENCODER
@@ -187,7 +189,7 @@ def test_the_search_finds_ids_in_every_hiding_place(tmp_path: Path) -> None:
 
 def test_neither_the_run_nor_the_caches_hold_ids_pseudonyms_or_the_key(shop: Shop) -> None:
     config = load_config(Config, shop.run / "config.yaml")
-    pseudonyms = load_dataset(experiment.log_config(config), 0).users
+    pseudonyms = load_dataset(log_config(config), 0).users
     assert len(set(pseudonyms)) == len(PEOPLE)
     wanted = set().union(*map(traces, PEOPLE)) | {text.encode() for text in (*pseudonyms, shop.key)}
     for folder in (shop.run, shop.cache):
@@ -214,7 +216,7 @@ def test_a_user_gets_what_their_history_and_context_give(shop: Shop, capsys: pyt
     np.testing.assert_array_equal(visitor.context[2:4], [float(rows[-1][4] == value) for value in values])
     np.testing.assert_array_equal(visitor.context[4:6], [0, 1])  # FR; DE and FR are equally frequent
     config = load_config(Config, shop.run / "config.yaml")
-    mean = experiment.embed(config, [row[5] for row in rows]).mean(0)  # the next visit comes after all of them
+    mean = embed(config, [row[5] for row in rows]).mean(0)  # the next visit comes after all of them
     basis = load_basis(shop.run / "simulators" / "own_texts")
     np.testing.assert_allclose(visitor.context[6:], (mean - basis.mean) @ basis.components.T, atol=1e-4)
 

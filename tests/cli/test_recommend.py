@@ -9,10 +9,11 @@ import pytest
 
 import jaxrec
 from jaxrec.checks import InputError
-from jaxrec.cli import experiment, main
+from jaxrec.cli import main
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.data import load_dataset
+from jaxrec.runs.recipe import log_config
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -70,7 +71,7 @@ def test_histories_that_cannot_be_read_are_refused(tiny_run: Path, history: list
 
 
 def test_a_user_of_the_generated_log_is_known_by_number(tiny_run: Path, capsys: pytest.CaptureFixture) -> None:
-    data = load_dataset(experiment.log_config(load_config(Config, tiny_run / "config.yaml")), 3)
+    data = load_dataset(log_config(load_config(Config, tiny_run / "config.yaml")), 3)
     rows = data.log.take(data.log.user == 17)
     history = [
         f"{data.catalogue.ids[item]}:{liked:g}" for item, liked in zip(rows.item, rows.feedback[:, 0], strict=True)

@@ -8,8 +8,8 @@ import pytest
 
 import jaxrec
 from jaxrec.cli import main
-from jaxrec.cli.tune_judge import Judge
 from jaxrec.config.schema import EncoderConfig
+from jaxrec.runs.tune_judge import Judge
 from tests.recipes import TINY
 
 SMALL = ["tune.steps=8", "tune.steps_per_call=2", "tune.evaluate_every=4", "tune.batch_size=8"]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.envs import make_env, to_gymnasium, to_gymnax
+from jaxrec.envs import to_gymnasium, to_gymnax
 from jaxrec.envs.adapters.actions import make_actions, mend_slate
 from jaxrec.envs.adapters.observations import make_view
 from jaxrec.types import EnvSpec, Observation, SlateAction, World

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.choice import ChoiceConfig
-from jaxrec.envs import make_env
 from jaxrec.envs.choice import CHOICES, make_choice
 
 COUNT = 40_000

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.full_matrix import CategoriesConfig, DistanceConfig, FullMatrixConfig
 from jaxrec.data.matrix import RewardMatrix, load_matrix, save_matrix
-from jaxrec.envs import auto_reset, full_matrix, make_env
+from jaxrec.envs import auto_reset, full_matrix
 from jaxrec.envs.leave import leave_window
 from jaxrec.evaluate import recommenders
 from jaxrec.evaluate.simulate import ItemFacts, make_simulation

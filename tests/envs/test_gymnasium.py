@@ -11,9 +11,10 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import jaxrec.gym
+from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.users import ENV_CONFIGS
-from jaxrec.envs import auto_reset, make_env, to_gymnasium, to_gymnasium_vector
+from jaxrec.envs import auto_reset, to_gymnasium, to_gymnasium_vector
 from tests.envs.short_visits import short_visits
 
 FREE = [name for name, config in ENV_CONFIGS.items() if "path" not in {f.name for f in dataclasses.fields(config)}]

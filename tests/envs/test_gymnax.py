@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.envs import auto_reset, make_env, to_gymnax
+from jaxrec.envs import auto_reset, to_gymnax
 from tests.envs.short_visits import short_visits
 
 gymnax = pytest.importorskip("gymnax", reason="needs gymnax, which caps jax below 0.12")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.envs import make_env
 from jaxrec.envs.interest_evolution import InterestEvolutionState, drift, topic_quality
 from jaxrec.evaluate.recommenders import myopic, ranking, uniform
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation

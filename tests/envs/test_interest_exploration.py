@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.choice import ChoiceConfig
-from jaxrec.envs import auto_reset, make_env
+from jaxrec.envs import auto_reset
 from jaxrec.envs.interest_exploration import InterestExplorationState, document_scores
-from jaxrec.evaluate.baselines import baselines
 from jaxrec.evaluate.simulate import ItemFacts, make_simulation
+from jaxrec.runs.users.registry import baselines
 from jaxrec.types import World
 
 SLATE = jnp.array([0, 1, 2])

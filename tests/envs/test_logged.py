@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig, ResponseConfig, TemperConfig
 from jaxrec.data import Log
-from jaxrec.envs import auto_reset, logged, make_env
+from jaxrec.envs import auto_reset, logged
 from jaxrec.envs.logged_world import load_simulator, make_world, save_simulator
 from jaxrec.supervised.response import UserHistory, all_probabilities, user_state
 from jaxrec.supervised.response_fit import fit_response

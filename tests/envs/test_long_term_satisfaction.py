@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.envs import auto_reset, make_env
+from jaxrec.envs import auto_reset
 from jaxrec.envs.long_term_satisfaction import LongTermSatisfactionState, engagement, next_npe, satisfaction
-from jaxrec.evaluate.baselines import baselines
 from jaxrec.evaluate.simulate import ItemFacts, Simulated, make_simulation
+from jaxrec.runs.users.registry import baselines
 from jaxrec.types import World
 
 FIRST = jnp.array([0])

@@ -1,9 +1,9 @@
 import jax
 import pytest
 
+from jaxrec import list_envs, make_env
 from jaxrec.checks import InputError
 from jaxrec.config.users import ENV_CONFIGS
-from jaxrec.envs import list_envs, make_env
 
 
 def test_every_environment_has_a_config_and_a_name() -> None:

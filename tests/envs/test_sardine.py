@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.choice import ChoiceConfig
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.config.sardine import SARDINE_PRESETS, SardineConfig
-from jaxrec.envs import auto_reset, make_env
+from jaxrec.envs import auto_reset
 from jaxrec.envs.choice import CHOICES
 from jaxrec.envs.sardine import SardineState, bore, draw_items, draw_user, influence, relevance, remembered
 from jaxrec.types import PADDING, Env, World

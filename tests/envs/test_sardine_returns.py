@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec import make_env
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.sardine import SARDINE_PRESETS
-from jaxrec.envs import make_env
 from jaxrec.envs.sardine import relevance
 from jaxrec.evaluate.recommenders import oracle, ranking, uniform
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from flax import struct
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.envs import auto_reset, episode_statistics, make_env, randomize
+from jaxrec.envs import auto_reset, episode_statistics, randomize
 from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 LEAVES_AFTER, CUT_AFTER = 3, 5

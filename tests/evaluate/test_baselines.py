@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec import list_envs, make_env
 from jaxrec.checks import InputError
-from jaxrec.envs import list_envs, make_env
 from jaxrec.envs.interest_exploration import InterestExplorationState
 from jaxrec.evaluate import report
-from jaxrec.evaluate.baselines import BASELINES, baselines
 from jaxrec.evaluate.recommenders import by_feature, by_score, uniform
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.runs.users.registry import USER_KINDS, baselines
 from jaxrec.types import Observation, World
 from tests.probes import document_probe
 
@@ -72,7 +72,7 @@ def test_interest_evolution_has_its_rules_and_others_have_none() -> None:
     with pytest.raises(InputError, match="baselines: no 'elsewhere'"):
         env = make_env("interest_evolution")
         baselines(env._replace(spec=dataclasses.replace(env.spec, name="elsewhere")))
-    assert set(BASELINES) == set(list_envs()) - {"logged"}
+    assert set(USER_KINDS) == set(list_envs())
 
 
 def simulated() -> Simulated:

@@ -5,9 +5,10 @@ import re
 import jax
 import pytest
 
+from jaxrec import make_env
 from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.schema import TrainConfig
-from jaxrec.envs import auto_reset, make_env
+from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.learn.loop import compile_learner
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.schema import TrainConfig
-from jaxrec.envs import auto_reset, make_env
+from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.learn.loop import compile_learner, train
 from jaxrec.storage.checkpoint import Checkpoints

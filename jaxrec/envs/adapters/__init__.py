@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from jaxrec.checks import InputError
 from jaxrec.envs.adapters.actions import make_actions
 from jaxrec.envs.adapters.observations import make_view
-from jaxrec.envs.registry import make_env
-from jaxrec.envs.wrappers import time_limit
 from jaxrec.types import Env
 
 if TYPE_CHECKING:
@@ -67,29 +65,6 @@ def to_gymnasium_vector(
     module = _adapter("gymnasium_vector", "to_gymnasium_vector", "gymnasium")
     actions_of, view = make_actions(env, actions), make_view(env, observation, history)
     return module.UsersVectorEnv(env, num_envs, actions_of, view, repeats, autoreset_mode)
-
-
-ADAPTER_OPTIONS = ("actions", "observation", "history", "repeats", "autoreset_mode")
-
-
-def make_user(name: str, **options: Any) -> "UserEnv":
-    """`gymnasium.make("jaxrec/...", **options)`: options of `to_gymnasium`, the others are those of `make_env`."""
-    ours, theirs = _split(options)
-    return to_gymnasium(make_env(name, **theirs), **ours)
-
-
-def make_users(name: str, num_envs: int = 1, max_episode_steps: int | None = None, **options: Any) -> "UsersVectorEnv":
-    """`gymnasium.make_vec("jaxrec/...", vectorization_mode="vector_entry_point", **options)`."""
-    ours, theirs = _split(options)
-    env = make_env(name, **theirs)
-    if max_episode_steps is not None:
-        env = time_limit(env, max_episode_steps)
-    return to_gymnasium_vector(env, num_envs, **ours)
-
-
-def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    ours = {name: value for name, value in options.items() if name in ADAPTER_OPTIONS}
-    return ours, {name: value for name, value in options.items() if name not in ours}
 
 
 def _adapter(module: str, function: str, extra: str) -> ModuleType:

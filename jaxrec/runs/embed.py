@@ -1,4 +1,4 @@
-"""`jaxrec embed`: texts of a file become vectors in a file."""
+"""Texts of a file become vectors in a file."""
 
 import dataclasses
 import hashlib
@@ -13,45 +13,43 @@ import pyarrow as pa
 
 import jaxrec
 from jaxrec.checks import InputError
-from jaxrec.cli import runtime
-from jaxrec.config.load import config_of
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.data.texts import read_texts
 from jaxrec.encoder.bulk import embed_in_parts
 from jaxrec.encoder.embed import accelerators, texts_digest, weights_digest
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.vectors_file import check_output, write_vectors
+from jaxrec.progress import note
+from jaxrec.runs.devices import describe_devices
 from jaxrec.storage.files import write_json
 
 
-def embed(model: str, texts: str, output: str, column: str, id_column: str, overrides: list[str]) -> int:
-    """Encode every row of `texts` by `model` into `output`; a stopped command goes on where it stopped."""
-    config = config_of(EncoderConfig, [f"model={json.dumps(model)}", *overrides], "encoder")
+def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "", id_column: str = "") -> Path:
+    """Encode every row of `texts` into `output`, at unit length; a call after a stop continues where it stopped."""
     path, parts, description = Path(output), Path(f"{output}.parts"), Path(f"{output}.json")
     check_output(path, bool(id_column))
     read = read_texts(Path(texts).expanduser(), column, id_column)
-    print(f"  {read.account}")
+    note(f"  {read.account}")
     started = time.perf_counter()
-    runtime.prepare()
     mesh = accelerators()
     enc = open_encoder(config, mesh)
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     identity = _identity(enc, config, read.texts, read.ids)
     if _finished(path, description, identity):
-        print(f"{path}: already there, of the same texts by the same model and settings")
+        note(f"{path}: already there, of the same texts by the same model and settings")
         shutil.rmtree(parts, ignore_errors=True)
-        return 0
+        return path
     if path.exists() and not parts.exists():
         raise InputError(f"-o: {path} already exists and is of other texts or settings; delete it, or name another.")
-    print(f"{path}: {len(read.texts):,} texts by {config.model} on {runtime.describe_devices()}")
+    note(f"{path}: {len(read.texts):,} texts by {config.model} on {describe_devices()}")
     write_vectors(path, embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh), read.ids)
     shape = [len(read.texts), enc.width]
     write_json(description, {**identity, "shape": shape, "dtype": "float32", "jaxrec": jaxrec.__version__})
     shutil.rmtree(parts, ignore_errors=True)
     seconds = time.perf_counter() - started
     rate = f"{shape[0] / seconds:,.0f} texts/s"
-    print(f"{path}: {shape[0]:,} x {shape[1]} float32, unit length, in {seconds:.0f} s ({rate})")
-    return 0
+    note(f"{path}: {shape[0]:,} x {shape[1]} float32, unit length, in {seconds:.0f} s ({rate})")
+    return path
 
 
 def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Array | None) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from jaxrec.cli.run_files import folder_bytes, read_account, read_rows
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
+from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
 from jaxrec.storage.run import DistillFolder, TuneFolder
 
 

@@ -1,4 +1,4 @@
-"""What `jaxrec tune` and `jaxrec distill` have in common."""
+"""What tuning and distilling an encoder have in common."""
 
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -7,14 +7,17 @@ import jax
 from jax.sharding import Mesh
 
 from jaxrec.checks import InputError, check_range
-from jaxrec.cli import experiment, runtime
-from jaxrec.cli.run_files import read_account
-from jaxrec.config.load import load_config, to_dict, to_yaml
+from jaxrec.config.load import Overrides, load_config, to_dict, to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.data.item_text import texts_without
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.load import tokenize_to
+from jaxrec.progress import note
+from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.half_written import read_account
+from jaxrec.runs.read_log import Corpus, read_corpus
+from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
 from jaxrec.sharding.mesh import DATA, make_mesh
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import RunFolder
@@ -31,15 +34,15 @@ class Begun(NamedTuple, Generic[Folder]):
     config: Config
     run: Folder
     mesh: Mesh
-    corpus: experiment.Corpus
+    corpus: Corpus
 
 
 def begin(
     kind: type[Folder],
     section: str,
-    config_path: str,
-    overrides: list[str],
-    run_path: str | None,
+    recipe: Recipe,
+    overrides: Overrides,
+    run_path: str | Path | None,
     resume: bool,
     texts: int = 1,
 ) -> Begun[Folder]:
@@ -47,9 +50,9 @@ def begin(
 
     What can be refused early is, while the folder holds no more than the recipe.
     """
-    config = load_config(Config, config_path, overrides)
-    data = experiment.log_config(config)
-    path = run_path or f"runs/{Path(config_path).stem}"
+    config = read_recipe(recipe, overrides)
+    data = log_config(config)
+    path = run_path or default_folder(recipe)
     check_key_outside(data, Path(path))
     if config.encoder.weights != "float32":
         raise InputError(f"encoder.weights: {config.encoder.weights} cannot be trained; set it to float32 here.")
@@ -60,9 +63,8 @@ def begin(
         )
     check_range(f"{section}.max_length", fit.max_length, 0, config.encoder.max_length)
     run = _resumed(kind, config, section, path) if resume else kind.create(path, to_yaml(config))
-    runtime.prepare()
-    print(f"run {run.path} on {runtime.describe_devices()}")
-    corpus = experiment.read_corpus(config)
+    note(f"run {run.path} on {describe_devices()}")
+    corpus = read_corpus(config)
     if fit.field_dropout and len(corpus.dataset.catalogue.fields) < 2:
         raise InputError(
             f"{section}.field_dropout: {data.text!r} has one field, which cannot be left out; set it to 0."
@@ -81,7 +83,7 @@ def check_sources(run: RunFolder, **digests: str) -> None:
         raise InputError(f"{path}: {', '.join(changed)} changed since the run began; begin another with --run.")
 
 
-def _resumed(kind: type[Folder], config: Config, section: str, path: str) -> Folder:
+def _resumed(kind: type[Folder], config: Config, section: str, path: str | Path) -> Folder:
     """Open a folder that was made by the same recipe."""
     run = kind.open(path)
     before = load_config(Config, run.config)
@@ -94,10 +96,10 @@ def _resumed(kind: type[Folder], config: Config, section: str, path: str) -> Fol
     return run
 
 
-def token_variants(config: Config, section: str, corpus: experiment.Corpus, enc: Encoder) -> list[list[list[int]]]:
+def token_variants(config: Config, section: str, corpus: Corpus, enc: Encoder) -> list[list[list[int]]]:
     """Token ids of the catalogue's texts as training reads them, whole and then without each of their fields."""
     fit = getattr(config, section)
-    catalogue, template = corpus.dataset.catalogue, experiment.log_config(config).text
+    catalogue, template = corpus.dataset.catalogue, log_config(config).text
     texts = [list(catalogue.texts)]
     if fit.field_dropout:
         texts += [texts_without(catalogue, template, field) for field in catalogue.fields]

@@ -1,20 +1,24 @@
 """`jaxrec train --continue RUN`: the policy of a finished run goes on learning from a later log."""
 
 import shutil
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxrec.checks import InputError
-from jaxrec.cli import evaluate, experiment
-from jaxrec.cli.experiment import log_config
 from jaxrec.config.schema import Config
-from jaxrec.data.pseudonyms import VARIABLE
-from jaxrec.envs.logged import load_simulator
+from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.simulate import make_simulation
 from jaxrec.nets.policy import make_policy
+from jaxrec.progress import note
+from jaxrec.runs.evaluate import held_out, judged_policies
+from jaxrec.runs.item_table import item_facts
+from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.recipe import log_config
+from jaxrec.runs.streams import stream
+from jaxrec.runs.users.kind import JUDGE
+from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import carried_params
 from jaxrec.storage.files import atomic_path
@@ -39,23 +43,8 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
     return load_policy(run.policy_before)
 
 
-def check_users(config: Config, sides: experiment.Sides | None, users: Sequence[str]) -> None:
-    """Refuse a log of which nobody can tell who trained the old policy: some would judge it."""
-    old = RunFolder(config.train.continue_from)
-    if sides is None:
-        raise InputError(
-            f"{old.simulators}: {experiment.USERS} is missing, so nobody knows which users trained that policy; put it "
-            "back, or train from the start without --continue."
-        )
-    if (sides.of(users) < 0).all():
-        raise InputError(
-            f"data.path: none of the log's {len(users):,} users is known to {old.path}; give a log that holds the "
-            f"earlier rows too, read with the same {VARIABLE} or data.user_key_file."
-        )
-
-
 def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[str, ...]) -> Params:
-    """Parameters of the old policy for the new catalogue; prints what became of the items."""
+    """Parameters of the old policy for the new catalogue; notes what became of the items."""
     params = carried_params(before, ids)
     fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
     widths = before.world.item_table.shape[1], env.world.item_table.shape[1]
@@ -68,7 +57,7 @@ def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[st
         },
     )
     known, now = set(before.ids), set(ids)
-    print(
+    note(
         f"  continuing {config.train.continue_from} (update {before.step}): {len(known & now):,} items as before, "
         f"{len(now - known):,} new ones by their text, {len(known - now):,} no longer in the log"
     )
@@ -90,18 +79,29 @@ def _parameter_counts(params: Params) -> str:
     return ", ".join(f"{name} {sum(x.size for x in jax.tree.leaves(part)):,}" for name, part in sorted(params.items()))
 
 
-def print_old_against_new(config: Config, run: RunFolder, env: Env, corpus: experiment.Corpus) -> None:
+class Comparison(NamedTuple):
+    """The old and the new policy on the newer log."""
+
+    simulated: dict[str, Any]  # in the simulator that only judges, as a section of evaluation.json
+    held_out: dict[str, dict[str, float]]  # ranking of the held-out rows
+
+    def show(self, cutoffs: tuple[int, ...]) -> None:
+        """Print both tables."""
+        title = "old and new policy with users of the newer log who never trained either"
+        report.print_simulated(title, self.simulated)
+        report.print_held_out("old and new policy on the newer held-out log", self.held_out, cutoffs)
+
+
+def old_against_new(config: Config, run: RunFolder, env: Env, corpus: Corpus) -> Comparison:
     """Both policies on the newer log: ranking of its held-out part, return in the simulator that only judges."""
     new = load_policy(run.path)
-    policies = evaluate.judged_policies(run, new, env.world)
-    ranked = evaluate.held_out(config, policies, env.world, corpus, new.spec.history_length)
-    world = load_simulator(run.simulators / experiment.JUDGE)
-    facts, key = experiment.item_facts(env, corpus), experiment.stream(config, "judge")
+    policies = judged_policies(run, new, env.world)
+    ranked = held_out(config, policies, env.world, corpus, new.spec.history_length)
+    world = load_simulator(run.simulators / JUDGE)
+    facts = item_facts(user_kind(config.env.name).item_rows(env.world), corpus.counts)
     results = {}
     for name, p in policies.items():
         learned = recommenders.learned(p.policy, env.spec.slate_size, (p.params, p.items))
         run_in = make_simulation(env, learned, config.evaluate.max_steps)
-        results[name] = run_in(world, facts, key, config.evaluate.users)
-    title = "old and new policy with users of the newer log who never trained either"
-    report.print_simulated(title, report.simulated_section(results))
-    report.print_held_out("old and new policy on the newer held-out log", ranked, config.evaluate.cutoffs)
+        results[name] = run_in(world, facts, stream(config, "judge"), config.evaluate.users)
+    return Comparison(report.simulated_section(results), ranked)

@@ -6,12 +6,13 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.cli.experiment import Corpus, embed
 from jaxrec.config.schema import Config
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.embed import unit_vectors, weights_digest
 from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
+from jaxrec.runs.item_table import embed
+from jaxrec.runs.read_log import Corpus
 from jaxrec.types import Array, Params
 
 

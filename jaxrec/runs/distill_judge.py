@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.cli.encoder_fit import size_of
-from jaxrec.cli.experiment import Corpus
 from jaxrec.config.schema import Config
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.embed import unit_vectors, weights_digest
 from jaxrec.evaluate.retrieval import retrieval_metrics
 from jaxrec.ops.distillation import agreement
+from jaxrec.runs.fit_encoder import size_of
+from jaxrec.runs.read_log import Corpus
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Params
 

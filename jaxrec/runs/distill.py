@@ -1,11 +1,12 @@
-"""`jaxrec distill`: a smaller encoder that gives the vectors of the recipe's encoder."""
+"""A smaller encoder that gives the vectors of the recipe's encoder."""
 
 import dataclasses
 import json
 import shlex
 import time
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +14,19 @@ import numpy as np
 
 import jaxrec
 from jaxrec.checks import InputError
-from jaxrec.cli import experiment, runtime
-from jaxrec.cli.distill_judge import AGREEMENT, Judge, Row, draw_held_out
-from jaxrec.cli.encoder_fit import begin, check_sources, token_variants
-from jaxrec.config.load import to_dict
+from jaxrec.config.load import Overrides, to_dict
 from jaxrec.config.schema import Config, EncoderConfig
 from jaxrec.encoder import Encoder, open_encoder, save_encoder
 from jaxrec.encoder.embed import texts_digest, weights_digest
 from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.encoder.importance import prune
-from jaxrec.progress import track
+from jaxrec.progress import note, quiet, track
+from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.distill_judge import AGREEMENT, Judge, Row, draw_held_out
+from jaxrec.runs.fit_encoder import begin, check_sources, token_variants
+from jaxrec.runs.item_table import embed
+from jaxrec.runs.recipe import Recipe
+from jaxrec.runs.streams import stream
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import DistillFolder
 from jaxrec.supervised.distill import DistillData, make_distillation
@@ -30,10 +34,32 @@ from jaxrec.supervised.encoder_loop import Evaluation, Fitted, Job, train_encode
 from jaxrec.supervised.item_texts import lay_out_texts
 
 
-def distill(config_path: str, overrides: list[str], run_path: str | None, resume: bool) -> int:
-    """Prune and distil to the end of the recipe; a stopped command goes on from its latest evaluation."""
+class Distilled(NamedTuple):
+    """A smaller encoder, and what it is worth compared with its teacher."""
+
+    run: DistillFolder
+    rows: dict[str, Row]  # teacher, student before, student
+    steps: Fitted
+    words: list[str]  # what replaces the recipe's encoder by the student on a command line
+    seconds: float
+
+
+def distill(
+    recipe: Recipe,
+    run: str | Path | None = None,
+    overrides: Overrides = (),
+    *,
+    resume: bool = False,
+    silent: bool = False,
+) -> Distilled:
+    """Prune and distil to the end of the recipe; with `resume` a stopped run continues from its latest evaluation."""
+    with quiet(silent):
+        return _distill(recipe, run, overrides, resume)
+
+
+def _distill(recipe: Recipe, folder: str | Path | None, overrides: Overrides, resume: bool) -> Distilled:
     started = time.perf_counter()
-    config, run, mesh, corpus = begin(DistillFolder, "distill", config_path, overrides, run_path, resume)
+    config, run, mesh, corpus = begin(DistillFolder, "distill", recipe, overrides, folder, resume)
     texts = corpus.dataset.catalogue.texts
     teacher = open_encoder(config.encoder)
     held_out = draw_held_out(config, len(texts))
@@ -42,27 +68,20 @@ def distill(config_path: str, overrides: list[str], run_path: str | None, resume
     fit = make_distillation(student, teacher.width, config.distill, mesh)
     variants = token_variants(config, "distill", corpus, student)
     check_sources(run, weights=weights_digest(teacher.params), texts=texts_digest(texts))
-    targets = unit_rows(experiment.embed(config, texts, teacher))
+    targets = unit_rows(embed(config, texts, teacher))
     judge = Judge(config, corpus, student, targets, held_out)
     rows = {"teacher": judge.teacher(teacher), "student before": judge.account(student.params)}
     del teacher  # its memory is the student's now
-    print(f"  {len(items):,} texts to learn from, {len(held_out):,} to judge by")
+    note(f"  {len(items):,} texts to learn from, {len(held_out):,} to judge by")
     data = DistillData(lay_out_texts(variants), targets, items)  # type: ignore[arg-type]
     job = Job(fit, data, Evaluation(AGREEMENT, judge.validation), "distilling")
-    fitted = train_encoder(job, run, config.distill, experiment.stream(config, "distill"), config.train.devices)
+    fitted = train_encoder(job, run, config.distill, stream(config, "distill"), config.train.devices)
     result = dataclasses.replace(student, params=jax.tree.map(np.asarray, fitted.weights))
     save_encoder(result, run.encoder)
     rows |= {"student": judge.account(result.params)}
     seconds = time.perf_counter() - started
     write_json(run.account, describe(rows, fitted, seconds))
-    report(rows)
-    print(
-        f"done in {seconds:.0f} s: best step {fitted.best} of {fitted.step}\n"
-        f"  encoder  {run.encoder}\n"
-        f"  account  {run.account}\n"
-        f"next: jaxrec train {config_path} {' '.join(words_for(config, run))}"
-    )
-    return 0
+    return Distilled(run, rows, fitted, words_for(config, run), seconds)
 
 
 def open_student(config: Config, run: DistillFolder, teacher: Encoder, texts: Sequence[str]) -> Encoder:
@@ -103,7 +122,7 @@ def prune_on(enc: Encoder, config: Config, texts: Sequence[str]) -> Encoder:
             f"distill: nothing is left out of {whole[0]} layers of {whole[1]} heads and {whole[2]} channels; "
             "set distill.layers, heads or channels lower, or name a student."
         )
-    key_texts, key_gates = jax.random.split(experiment.stream(config, "prune"))
+    key_texts, key_gates = jax.random.split(stream(config, "prune"))
     count = min(config.distill.probe_texts, len(texts))
     chosen = np.asarray(jax.random.choice(key_texts, len(texts), (count,), replace=False))
     laid = lay_out_texts([enc.tokenize([enc.prompt + texts[int(n)] for n in chosen])])
@@ -121,17 +140,8 @@ def describe(rows: dict[str, Row], fitted: Fitted, seconds: float) -> dict[str, 
     return {
         "format": "jaxrec.distillation.1",
         "jaxrec": jaxrec.__version__,
-        "devices": runtime.describe_devices(),
+        "devices": describe_devices(),
         **{name.replace(" ", "_"): row._asdict() for name, row in rows.items()},
         "steps": {"last": fitted.step, "best": fitted.best, AGREEMENT: fitted.score},
         "seconds": round(seconds, 1),
     }
-
-
-def report(rows: dict[str, Row]) -> None:
-    """Print what each encoder is worth."""
-    metrics = [name for name in rows["teacher"].test if name.startswith("ndcg")]
-    print(f"{'':16}{'parameters':>12}  layers  heads  channels  {AGREEMENT}" + "".join(f"{m:>10}" for m in metrics))
-    for name, row in rows.items():
-        sizes = f"{row.parameters:12,}  {row.layers:6}  {row.heads:5}  {row.channels:8}  {row.agreement:9.4f}"
-        print(f"{name:16}{sizes}" + "".join(f"{row.test[m]:10.4f}" for m in metrics))

@@ -1,0 +1,181 @@
+"""The policy of a run against simple recommenders: in the worlds of its users, and on the held-out log."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxrec.checks import InputError
+from jaxrec.config.load import Overrides, load_config
+from jaxrec.config.schema import Config
+from jaxrec.evaluate import recommenders, report
+from jaxrec.evaluate.held_out import held_out_metrics
+from jaxrec.evaluate.pictures import behaviour_picture
+from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.nets.policy import catalogue_scores
+from jaxrec.progress import note, quiet
+from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.finished import Run
+from jaxrec.runs.item_table import item_facts
+from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.recipe import log_config
+from jaxrec.runs.streams import stream
+from jaxrec.runs.users.kind import Judging
+from jaxrec.runs.users.registry import baselines, user_kind
+from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.serve.new_catalogue import Deployed, deployed_in
+from jaxrec.sharding.compile import compiled
+from jaxrec.storage.files import write_json, write_text
+from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS
+from jaxrec.types import Array, Env, Observation, World
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """How a policy was judged; `report["simulators"]` and the rest are as in evaluation.json."""
+
+    account: dict[str, Any]
+    titles: dict[str, str]  # of the tables, by name of the simulator
+    held_out_title: str
+    cutoffs: tuple[int, ...]
+    path: Path  # of evaluation.json
+    picture: Path  # what the users did, step by step
+
+    def __getitem__(self, name: str) -> Any:
+        """Give a part of the account."""
+        return self.account[name]
+
+    def show(self) -> None:
+        """Print the tables."""
+        for name, title in self.titles.items():
+            report.print_simulated(title, self.account["simulators"][name])
+        if "held_out" not in self.account:
+            return
+        section, kept = next(iter(self.account["simulators"].values())), self.account["lift_kept"]
+        if (closed := section.get("gap_closed")) is not None:
+            gap = f"{section['gap']:.3f}, closed {closed:.1%}"
+            print(f"gap from the best fixed ranking to greedy on the response: {gap}")
+        if kept is not None:
+            print(f"lift over most popular kept in the judging simulator: {kept:.1%}")
+        report.print_held_out(self.held_out_title, self.account["held_out"], self.cutoffs)
+
+
+def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool = False) -> Report:
+    """Judge the policy of a run, and write `evaluation.json` and a picture into it.
+
+    `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path`, `evaluate.users`,
+    `evaluate.max_steps` and `evaluate.cutoffs`: anything else belongs to the training of another run.
+    """
+    with quiet(silent):
+        return _evaluate(RunFolder.open(run.path if isinstance(run, Run) else run), overrides)
+
+
+def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
+    config = _load(run, overrides)
+    saved = load_policy(run.path)
+    note(f"judging {run.policy} (update {saved.step}) on {describe_devices()}")
+    kind = user_kind(config.env.name)
+    judging = kind.judge(config, run, saved)
+    env, corpus = kind.make(judging.section, judging.worlds[0].world), judging.corpus
+    facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts)
+    policies = judged_policies(run, saved, env.world)
+    size = env.spec.slate_size
+    rivals = {name: recommenders.learned(p.policy, size, (p.params, p.items)) for name, p in policies.items()}
+    rivals |= baselines(env, judging.section, config, corpus)
+    results = _simulate_all(config, env, judging, rivals, facts)
+
+    account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
+    sections = zip(judging.worlds, results, strict=True)
+    account["simulators"] = {world.name: report.simulated_section(result) for world, result in sections}
+    labelled = zip(judging.worlds, results, strict=True)
+    write_text(run.evaluation_picture, behaviour_picture({world.label: result for world, result in labelled}))
+    if len(results) > 1:
+        account["lift_kept"] = report.lift_kept(results[0], results[1])
+    split = ""
+    if corpus is not None:
+        split = log_config(config).split
+        account["held_out"] = held_out(config, policies, env.world, corpus, saved.spec.history_length)
+        account["held_out"] |= _held_out_simple(config, corpus)
+    write_json(run.evaluation, account)
+    return Report(
+        account=account,
+        titles={world.name: world.title for world in judging.worlds},
+        held_out_title=(
+            f"held-out log ({split}), whole catalogue; the simple recommenders know all users' training rows"
+        ),
+        cutoffs=config.evaluate.cutoffs,
+        path=run.evaluation,
+        picture=run.evaluation_picture,
+    )
+
+
+def _load(run: RunFolder, overrides: Overrides) -> Config:
+    """The run's config; what training saw cannot be changed afterwards, or judging would leak or lie."""
+    trained, config = load_config(Config, run.config), load_config(Config, run.config, overrides)
+    free = {name: getattr(config.evaluate, name) for name in ("users", "max_steps", "cutoffs")}
+    allowed = dataclasses.replace(trained, evaluate=dataclasses.replace(trained.evaluate, **free))
+    if allowed.data is not None and config.data is not None:
+        allowed = dataclasses.replace(allowed, data=dataclasses.replace(allowed.data, path=config.data.path))
+    if config != allowed:
+        raise InputError(
+            f"{run.config}: evaluate takes data.path, evaluate.users, evaluate.max_steps and evaluate.cutoffs; "
+            "anything else belongs to the training of another run."
+        )
+    return config
+
+
+def judged_policies(run: RunFolder, saved: SavedPolicy, world: World) -> dict[str, Deployed]:
+    """The policy of the run and, where it continued another, the one it started from."""
+    policies = {report.POLICY: Deployed(saved.policy, saved.params, saved.items)}
+    if run.policy_before.is_dir():
+        policies[report.BEFORE] = deployed_in(load_policy(run.policy_before), saved.ids, world)
+    return policies
+
+
+def _simulate_all(
+    config: Config, env: Env, judging: Judging, rivals: dict[str, Recommender], facts: ItemFacts
+) -> list[dict[str, Simulated]]:
+    """Every recommender in every world, with the same users and keys."""
+    key = stream(config, "judge")
+    worlds = [env.world if one.world is None else one.world for one in judging.worlds]
+    results: list[dict[str, Simulated]] = [{} for _ in worlds]
+    for name, recommender in rivals.items():
+        run = make_simulation(env, recommender, config.evaluate.max_steps)
+        for world, result in zip(worlds, results, strict=True):
+            result[name] = run(world, facts, key, config.evaluate.users)
+    return results
+
+
+def held_out(
+    config: Config, policies: dict[str, Deployed], world: World, corpus: Corpus, history_length: int
+) -> dict[str, dict[str, float]]:
+    """How policies rank what users of the log chose next."""
+
+    def judge(deployed: Deployed) -> dict[str, float]:
+        program = compiled(partial(catalogue_scores, deployed.policy))
+
+        def scores(obs: Observation) -> Array:
+            return program(deployed.params, deployed.items, obs, world)
+
+        return held_out_metrics(scores, corpus.split, config.evaluate.cutoffs, history_length)
+
+    return {name: judge(deployed) for name, deployed in policies.items()}
+
+
+def _held_out_simple(config: Config, corpus: Corpus) -> dict[str, dict[str, float]]:
+    """The same for simple recommenders, which know the whole training part of the log."""
+    account = {}
+    for name, simple in SIMPLE_RECOMMENDERS.items():
+        if name.startswith("item_knn") and corpus.split.train.num_items > KNN_ITEMS:
+            continue
+        fitted, score = jnp.asarray(simple.fit(corpus.split.train)), compiled(simple.score)
+
+        def scores(obs: Observation, fitted: Array = fitted, score: Callable[..., Array] = score) -> Array:
+            return score(fitted, obs.history_items, obs.history_feedback)
+
+        account[name] = held_out_metrics(scores, corpus.split, config.evaluate.cutoffs)
+    return account

@@ -1,0 +1,214 @@
+"""What a folder holds, how far it got and what comes next. Reads no arrays and imports no JAX."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxrec.checks import InputError
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
+from jaxrec.config.users import fitted_simulators
+from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
+from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
+from jaxrec.storage.array_headers import ArrayHeader, array_headers
+from jaxrec.storage.run import RunFolder
+
+COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
+UNJUDGED = -1e30  # how a checkpoint says that it has no return, see `jaxrec.storage.checkpoint`
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The account as plain data; raises InputError for folders of another kind and for damaged ones."""
+    for name, describe_kind in KINDS:
+        if (folder / name).is_file():
+            try:
+                return describe_kind(folder)
+            except InputError:
+                raise
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise InputError(f"{folder}: damaged ({reason}); restore it or make it again.") from None
+    raise InputError(
+        f"{folder}: neither a run nor a policy, simulators or a tuned encoder; give a folder that `jaxrec train`, "
+        "`fit-simulator`, `tune` or `distill` wrote."
+    )
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """A run at any moment: not begun, half done, killed, finished, judged."""
+    run = RunFolder.open(folder)
+    config = load_config(Config, run.config)
+    metrics, timings = read_rows(run.metrics), read_rows(run.timings)
+    policy = _describe_saved(run.policy) if run.policy.is_dir() else None
+    account = {
+        "kind": "run",
+        "path": str(folder),
+        "updates": {"measured": metrics[-1]["step"] if metrics else 0, "asked": config.train.updates},
+        "recipe": _recipe(config, policy),
+        "simulators": describe_simulators(run.simulators) if run.simulators.is_dir() else None,
+        "policy": policy,
+        "checkpoints": _checkpoints(run.checkpoints),
+        "last_metrics": metrics[-1] if metrics else None,
+        "last_timing": next((row for row in reversed(timings) if "seconds" in row), None),
+        "seconds_in_updates": round(sum(row.get("seconds", 0.0) for row in timings), 1),
+        "compile_seconds": next((row[COMPILE] for row in reversed(timings) if COMPILE in row), None),
+        "evaluation": _evaluation(read_account(run.evaluation)) if run.evaluation.is_file() else None,
+        "bytes_on_disk": folder_bytes(folder),
+    }
+    account["missing"], account["next"] = _what_is_left(run, config, account)
+    return account
+
+
+def describe_simulators(folder: Path) -> dict[str, Any]:
+    """The simulators of a run, or a folder of `jaxrec fit-simulator`; what is not fitted yet is missing."""
+    log = read_account(folder / "log.json") if (folder / "log.json").is_file() else {}
+    report = read_account(folder / "validity.json") if (folder / "validity.json").is_file() else {}
+    return {
+        "kind": "simulators",
+        "path": str(folder),
+        "log": {name: log[name] for name in ("rows", "users", "feedback") if name in log},
+        "validity": {
+            name: {measure: kind[measure] for measure in ("auc", "ece", "base_rate")}
+            for name, kind in report.get("feedback", {}).items()
+        },
+        "fitted": {name: _describe_saved(folder / name) for name in ("train", "judge") if (folder / name).is_dir()},
+        "bytes_on_disk": folder_bytes(folder),
+    }
+
+
+def _describe_saved(folder: Path) -> dict[str, Any]:
+    """A folder of arrays with a description: a policy or one simulator."""
+    description = read_account(folder / "description.json")
+    arrays = array_headers(folder / "arrays")
+    table = arrays["item_table"]
+    account = {
+        "kind": description["kind"],
+        "path": str(folder),
+        "version": description["version"],
+        "items": table.shape[0],
+        "recommendable": arrays["recommendable"].size if "recommendable" in arrays else table.shape[0],
+        "item_table": _array(table) | {"bytes": table.nbytes},
+        "bytes_on_disk": folder_bytes(folder),
+    }
+    if description["kind"] == "policy":
+        params = {name.removeprefix("params."): x for name, x in arrays.items() if name.startswith("params.")}
+        spec = description["spec"]
+        account |= {name: spec[name] for name in ("action", "history_length", "user_size", "feedback")}
+        account |= {
+            "step": description["step"],
+            "env": spec["name"],
+            "network": description["network"],
+            "parameters": sum(x.size for x in params.values()),
+            "arrays": {name: _array(x) for name, x in params.items()},
+        }
+    else:
+        account |= {"members": description["members"], "users": arrays["begin"].size if "begin" in arrays else None}
+    return account
+
+
+def _recipe(config: Config, policy: dict[str, Any] | None) -> dict[str, Any]:
+    """The choices that tell runs apart; what an action is only a saved policy says."""
+    env, learner = config.env, config.learner
+    recipe = {
+        "seed": config.seed,
+        "env": env.name,
+        "action": None if policy is None else policy["action"],
+        "requests": getattr(env, "requests", None),
+        "reward": dict(getattr(env, "reward", {})),
+    }
+    if config.data is not None:
+        recipe |= {"encoder": config.encoder.model, "source": config.data.source, "data": config.data.path}
+    return recipe | {
+        "learner": learner.name,
+        "users": learner.num_users,
+        "horizon": learner.horizon,
+        "learning_rate": learner.learning_rate,
+        "gamma": learner.gamma,
+        "network": learner.policy.encoder,
+        "width": learner.policy.width,
+    }
+
+
+def _checkpoints(folder: Path) -> list[dict[str, Any]]:
+    """Whole states, oldest first; the best one is the earliest of the highest return."""
+    steps = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    found = []
+    for step in steps:
+        score = read_account(folder / str(step) / "metrics" / "metrics")["return"]
+        arrays = array_headers(folder / str(step) / "default")
+        parts: dict[str, int] = {}
+        for name, x in arrays.items():
+            part = name.split(".")[0]
+            parts[part] = parts.get(part, 0) + x.nbytes
+        found.append(
+            {
+                "step": step,
+                "return": score if score > UNJUDGED else None,
+                "bytes_on_disk": folder_bytes(folder / str(step)),
+                "bytes_in_memory": parts,
+                "replay": _replay(arrays),
+            }
+        )
+    scores = [row["return"] for row in found if row["return"] is not None]
+    best = next((row for row in found if scores and row["return"] == max(scores)), None)
+    return [row | {"best": row is best} for row in found]
+
+
+def _replay(arrays: dict[str, ArrayHeader]) -> dict[str, int] | None:
+    """Transitions that the replay in a state has room for."""
+    rows = arrays.get("replay.rows.terminated")
+    return None if rows is None else {"transitions": rows.size}
+
+
+def _evaluation(account: dict[str, Any]) -> dict[str, Any]:
+    simulators = {
+        name: {who: {key: row[key] for key in ("return", "return_95")} for who, row in section["recommenders"].items()}
+        for name, section in account["simulators"].items()
+    }
+    train = account["simulators"]["train"]
+    return {
+        "step": account["step"],
+        "users": account["users"],
+        "simulators": simulators,
+        "gap_closed": train.get("gap_closed"),
+        "lift_kept": account.get("lift_kept"),
+        "held_out": account.get("held_out", {}).get("policy"),
+    }
+
+
+def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tuple[list[str], str]:
+    """What a finished run has and this one lacks, and the command that goes on."""
+    missing = []
+    simulators, policy, evaluation = account["simulators"], account["policy"], account["evaluation"]
+    fitted = [] if simulators is None else simulators["fitted"]
+    missing += [f"the {name} simulator" for name in fitted_simulators(config.env) if name not in fitted]
+    steps = [row["step"] for row in account["checkpoints"]]
+    done = steps[-1] if steps else 0
+    if done < config.train.updates:
+        missing.append(f"updates {done + 1} to {config.train.updates}")
+    if policy is None:
+        missing.append("a policy")
+    if missing:
+        return missing, f"jaxrec train {run.config} --run {run.path} --resume"
+    assert policy is not None
+    if evaluation is None or evaluation["step"] != policy["step"]:
+        return ["an evaluation of this policy"], f"jaxrec evaluate {run.path}"
+    ids = read_account(run.policy / "items.json")["ids"][:2]
+    if not ids or not policy["history_length"] or policy["user_size"]:
+        return [], ""  # it reads what only simulated users tell
+    return [], f"jaxrec recommend {run.path} --history {','.join(ids)}"
+
+
+def _array(x: ArrayHeader) -> dict[str, Any]:
+    return {"shape": list(x.shape), "dtype": x.dtype.name}
+
+
+# The first file that is there says what a folder is.
+KINDS: tuple[tuple[str, Callable[[Path], dict[str, Any]]], ...] = (
+    ("simulator.json", describe_simulators),
+    ("config.yaml", describe_run),
+    ("description.json", _describe_saved),
+    ("log.json", describe_simulators),
+    ("tune.yaml", describe_tuning),
+    ("distill.yaml", describe_distillation),
+)

@@ -1,0 +1,13 @@
+"""Random keys of a recipe: one stream per use."""
+
+import zlib
+
+import jax
+
+from jaxrec.config.schema import Config
+from jaxrec.types import Array
+
+
+def stream(config: Config, name: str) -> Array:
+    """A key for one use; streams of different names share nothing."""
+    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))

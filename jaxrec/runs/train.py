@@ -1,0 +1,160 @@
+"""From a recipe to a run folder with a policy in it."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import jax
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import FeedbackKind
+from jaxrec.config.load import Overrides, load_config, to_yaml
+from jaxrec.config.schema import Config, EvaluateConfig
+from jaxrec.data import Catalogue
+from jaxrec.data.pseudonyms import check_key_outside
+from jaxrec.envs import auto_reset, randomize
+from jaxrec.evaluate.recommenders import learned
+from jaxrec.evaluate.simulate import make_simulation
+from jaxrec.learn import make_learner
+from jaxrec.learn.loop import Outcome
+from jaxrec.learn.loop import train as run_loop
+from jaxrec.nets.policy import make_policy
+from jaxrec.progress import note, quiet
+from jaxrec.runs import continue_run
+from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.finished import Ended, Run
+from jaxrec.runs.item_table import item_facts
+from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
+from jaxrec.runs.streams import stream
+from jaxrec.runs.users.registry import user_kind
+from jaxrec.serve import save_policy
+from jaxrec.sharding.mesh import check_shards, make_mesh
+from jaxrec.storage.events import check_tensorboard
+from jaxrec.storage.files import write_text
+from jaxrec.storage.run import RunFolder
+from jaxrec.types import Env, Params
+
+
+def train(
+    recipe: Recipe,
+    run: str | Path | None = None,
+    overrides: Overrides = (),
+    *,
+    resume: bool = False,
+    silent: bool = False,
+) -> Run:
+    """Train a policy from a recipe: a file, a dict of its sections or a `Config`.
+
+    `run` is the folder (default: runs/ and the recipe's name); `overrides` replace values, as in
+    `{"train.updates": 300}`. With `resume` a stopped run continues from its newest checkpoint, bit for bit as if it had
+    never stopped; SIGINT and SIGTERM write one and return (`Run.ended.interrupted`). Notes and a progress bar are shown
+    unless `silent`. Raises InputError, one line each, for what a person can mend.
+    """
+    with quiet(silent):
+        config = read_recipe(recipe, overrides)
+        check_recipe(config)
+        folder = run or default_folder(recipe)
+        if config.data is not None:
+            check_key_outside(config.data, Path(folder))
+        return _train(config, open_folder(config, folder, resume))
+
+
+def _train(config: Config, run: RunFolder) -> Run:
+    started = time.perf_counter()
+    note(f"run {run.path} on {describe_devices()}")
+    before = continue_run.policy_before(config, run)
+    kind, initial = user_kind(config.env.name), None
+    prepared = kind.prepare(config, run, before)
+    env = kind.make(config.env, prepared.world)
+    if before is not None and prepared.catalogue is not None:
+        initial = continue_run.starting_params(config, before, env, prepared.catalogue.ids)
+    note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
+    outcome = train_policy(config, env, prepared.catalogue, run, initial)
+    write_text(run.config, to_yaml(config))  # a resumed run may have been told to go on for longer
+    comparison = None
+    if before is not None and prepared.corpus is not None and not outcome.interrupted:
+        comparison = continue_run.old_against_new(config, run, env, prepared.corpus)
+    seconds = time.perf_counter() - started
+    return Run(run, Ended(outcome.step, outcome.best_score, outcome.interrupted, seconds, comparison))
+
+
+def check_recipe(config: Config) -> None:
+    """What would fail only after minutes of preparation fails here: devices, shards, the log, the rewards."""
+    check_shards(make_mesh(config.train.devices), config.learner.shards)
+    user_kind(config.env.name).check(config)
+    check_tensorboard(config.train.tensorboard)
+
+
+def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
+    """Create the run, or check that the one to resume was made by the same recipe."""
+    text = to_yaml(config)
+    if not resume:
+        return RunFolder.create(path, text)
+    run = RunFolder.open(path)
+    before = load_config(Config, run.config)
+    if _experiment_of(before) != _experiment_of(config):
+        was, now = (to_yaml(_experiment_of(c)).splitlines() for c in (before, config))
+        changed = next((f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(was, now, strict=False) if a != b), "")
+        raise InputError(
+            f"{run.config}: the run was made by another recipe ({changed}); "
+            f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or begin another run with --run."
+        )
+    return run
+
+
+def _experiment_of(config: Config) -> Config:
+    """The config without what may change between stop and resume: how long, on how many devices, how judged."""
+    anew = {"updates": config.train.updates_per_call, "checkpoint_every": config.train.updates_per_call}
+    train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1, tensorboard=True)
+    return dataclasses.replace(config, train=train, evaluate=EvaluateConfig(judge_share=config.evaluate.judge_share))
+
+
+def train_policy(
+    config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder, initial: Params | None = None
+) -> Outcome:
+    """Train the learner over `env`, from `initial`; the policy folder is rewritten with every new best."""
+    key_evaluate = stream(config, "select")
+    trained_in = randomize(env, config.train.randomize) if config.train.randomize else env
+    learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
+    policy = make_policy(env.spec, config.learner.policy)
+    facts = item_facts(user_kind(config.env.name).item_rows(env.world))
+    simulate = make_simulation(env, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
+    numbers = tuple(str(n) for n in range(env.spec.num_items))
+    items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
+
+    def evaluate(params: Params, step: int) -> float:
+        arrays = (params, policy.items(params, env.world))
+        key = jax.random.fold_in(key_evaluate, step)
+        return simulate(env.world, facts, key, config.train.evaluate_users, arrays).mean
+
+    def save(params: Params, step: int) -> None:
+        save_policy(
+            run.policy,
+            params=params,
+            world=env.world,
+            spec=env.spec,
+            config=config.learner.policy,
+            feedback=_feedback_kinds(config, env),
+            items=items,
+            step=step,
+        )
+
+    return run_loop(
+        learner,
+        env.world,
+        run,
+        config.train,
+        key=stream(config, "learn"),
+        initial=initial,
+        num_shards=config.learner.shards,
+        steps_per_update=config.learner.num_users * config.learner.horizon,
+        evaluate=evaluate,
+        save_policy=save,
+    )
+
+
+def _feedback_kinds(config: Config, env: Env) -> dict[str, FeedbackKind]:
+    """How a saved policy reads the values of a history; without a log an item that is named counts 1."""
+    if config.data is not None:
+        return config.data.feedback
+    return {name: FeedbackKind() for name in env.spec.feedback} if env.spec.history_length else {}

@@ -1,0 +1,154 @@
+"""The folder of simulated users that `jaxrec train` and `jaxrec fit-simulator` leave.
+
+FOLDER/train/, judge/   the users that train and, fitted to other people, the users that judge
+       log.json         what they were fitted to
+       users.json       who trains and who judges, by marks of pseudonyms: a later log must not move anybody
+       own_texts/       the basis of context columns about what users wrote, where the recipe has them
+       validity.json    how far to believe them; validity.html for reading
+       fits/            finished members of an ensemble, until the others are fitted too
+
+Every part is written whole or not at all, and what is there is kept: an interrupted fit continues where it stopped.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import Config
+from jaxrec.data import Log
+from jaxrec.data.log import ROW_COLUMNS
+from jaxrec.data.pseudonyms import VARIABLE
+from jaxrec.evaluate.page import findings
+from jaxrec.progress import note
+from jaxrec.runs.read_log import ContextColumns, Corpus, Sides
+from jaxrec.runs.users.kind import JUDGE, TRAIN
+from jaxrec.runs.users.validity_lines import validity_lines
+from jaxrec.storage.files import atomic_path, remove_unfinished
+from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.own_texts import load_basis
+
+OWN_TEXTS, LOG, USERS = "own_texts", "log.json", "users.json"
+VALIDITY, PAGE, FITS = "validity.json", "validity.html", "fits"
+PARTS = (LOG, USERS, VALIDITY, PAGE, TRAIN, JUDGE)
+
+
+def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
+    """Copy finished simulators; raises InputError unless they were fitted to this log and these halves of its users."""
+    missing = [part for part in PARTS if not (source / part).exists()]
+    if missing:
+        raise InputError(
+            f"env.path: {source} holds no finished simulators ({missing[0]} is missing); give a folder that "
+            "`jaxrec fit-simulator` wrote."
+        )
+    check_same_log(
+        source,
+        corpus,
+        f"env.path: {source} was fitted to another log or to other halves of its users; give the log, seed, data.split "
+        "and evaluate.judge_share it was fitted with, or fit another with `jaxrec fit-simulator`.",
+    )
+    for line in validity_lines(read_validity(source)):
+        note(line)
+    remove_unfinished(folder.parent)
+    with atomic_path(folder.absolute()) as temporary:
+        temporary.mkdir()
+        for part in [*PARTS, *([OWN_TEXTS] if (source / OWN_TEXTS).is_dir() else [])]:
+            copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
+            copy(source / part, temporary / part)
+
+
+def context_before(*folders: Path) -> ContextColumns | None:
+    """Context columns that the first of `folders` with simulators was fitted to, None where none has any."""
+    for folder in folders:
+        if (folder / LOG).is_file():
+            names = tuple(read_object(folder / LOG).get("context", ()))
+            if not (folder / OWN_TEXTS).is_dir():
+                return ContextColumns(names, None)
+            basis = load_basis(folder / OWN_TEXTS)
+            return ContextColumns(names[: -len(basis.components)], basis)  # own texts stand last
+    return None
+
+
+def sides_before(*folders: Path) -> Sides | None:
+    """On which side users stood in the first of `folders` that says so, None where none does."""
+    for folder in folders:
+        if (folder / USERS).is_file():
+            sides = read_object(folder / USERS)
+            return Sides(sides.get("salt", ""), frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
+    return None
+
+
+def check_users_known(config: Config, sides: Sides | None, users: Sequence[str]) -> None:
+    """Refuse a log of which nobody can tell who trained the old policy: some would judge it."""
+    old = RunFolder(config.train.continue_from)
+    if sides is None:
+        raise InputError(
+            f"{old.simulators}: {USERS} is missing, so nobody knows which users trained that policy; put it "
+            "back, or train from the start without --continue."
+        )
+    if (sides.of(users) < 0).all():
+        raise InputError(
+            f"data.path: none of the log's {len(users):,} users is known to {old.path}; give a log that holds the "
+            f"earlier rows too, read with the same {VARIABLE} or data.user_key_file."
+        )
+
+
+def check_same_log(folder: Path, corpus: Corpus, message: str) -> None:
+    """Item numbers mean something in one catalogue only, and a judge must not know the users that train."""
+    path = folder / LOG
+    if path.is_file():
+        now, saved = log_identity(corpus), read_object(path)
+        if any(saved.get(key, value) != value for key, value in now.items()):  # keys came to be with versions
+            raise InputError(message)
+
+
+def log_identity(corpus: Corpus) -> dict[str, Any]:
+    """What tells logs apart: sizes, names, and digests of items, of all rows and of who trains and who judges."""
+    log = corpus.dataset.log
+    return {
+        "rows": len(log),
+        "users": log.num_users,
+        "items": digest(corpus.dataset.catalogue.ids),
+        "feedback": list(log.feedback_names),
+        "context": list(log.context_names),
+        "values": _rows_digest(log),
+        "halves": digest([_rows_digest(corpus.train), _rows_digest(corpus.judge)]),
+    }
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _rows_digest(log: Log) -> str:
+    """SHA-256 of the columns of numbers; reviews count where they became texts or context."""
+    columns = [getattr(log, name) for name in ROW_COLUMNS if name != "review"]
+    sums = [None if x is None else hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in columns]
+    return digest([sums, log.feedback_names, log.context_names])
+
+
+def read_validity(folder: Path) -> dict[str, Any]:
+    """The report in `folder`; raises InputError where it is damaged."""
+    report = read_object(folder / VALIDITY)
+    try:
+        findings(report)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / VALIDITY}: damaged ({error!r}); delete it and fit again.") from None
+    return report
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; raises InputError where the file is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore the file, or delete its folder and fit again.") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: damaged (no JSON object); restore the file, or delete its folder and fit again.")
+    return value

@@ -1,0 +1,103 @@
+"""Users replayed from a matrix of rewards: a file of the recipe or made of its log, and kept in the run."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxrec.config.full_matrix import FullMatrixConfig
+from jaxrec.config.schema import Config
+from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
+from jaxrec.envs import full_matrix
+from jaxrec.evaluate.recommenders import greedy_matrix, ranking
+from jaxrec.evaluate.report import FIXED
+from jaxrec.progress import note
+from jaxrec.runs.item_table import embed
+from jaxrec.runs.read_log import Corpus, read_corpus
+from jaxrec.runs.recipe import log_config
+from jaxrec.runs.users.kind import (
+    TRAIN,
+    Judging,
+    JudgingWorld,
+    Prepared,
+    Rules,
+    UserKind,
+    check_not_continued,
+)
+from jaxrec.serve import SavedPolicy
+from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.factorise import matrix_of_log
+from jaxrec.types import Env, World
+
+
+def check(config: Config) -> None:
+    """Raise InputError unless the recipe names one source of the matrix."""
+    check_not_continued(config)
+    full_matrix.check_source(config.env, None if config.data is None else tuple(config.data.feedback))
+
+
+def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepared:
+    """The matrix that the run keeps: copied from `env.path`, or made of the log, once."""
+    corpus = None if config.data is None else read_corpus(config)
+    world = prepare_matrix(config, corpus, run)
+    return Prepared(world, None if corpus is None else corpus.dataset.catalogue, corpus)
+
+
+def prepare_matrix(config: Config, corpus: Corpus | None, run: RunFolder) -> World:
+    """World of the matrix that the run keeps, which is made first where it is missing."""
+    if not (run.path / FILE).is_file():
+        rewards = load_matrix(config.env.path) if corpus is None else _of_log(config, corpus)
+        save_matrix(run.path / FILE, rewards)
+    return kept_matrix(config, run)
+
+
+def kept_matrix(config: Config, run: RunFolder) -> World:
+    """World of the matrix that a run keeps."""
+    return full_matrix.make_world(load_matrix(run.path / FILE), config.env)
+
+
+def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
+    """In the matrix that the policy was trained on: nobody knows another one."""
+    name = config.env.name
+    world = JudgingWorld(TRAIN, f"{name}, {config.evaluate.users} users", name, kept_matrix(config, run))
+    return Judging(config.env, (world,))
+
+
+def baselines(env: Env, section: FullMatrixConfig, config: Config | None, corpus: Corpus | None) -> Rules:
+    """The best ranking for everybody, and two oracles that read the user's row."""
+    return {
+        FIXED: ranking(env.world.users.matrix.mean(0), 1),
+        "greedy_matrix": greedy_matrix(section),
+        "greedy_staying": greedy_matrix(section, staying=True),
+    }
+
+
+def _of_log(config: Config, corpus: Corpus) -> RewardMatrix:
+    """The log's matrix with text vectors of unit length; notes how good the filling is."""
+    log = corpus.dataset.log
+    matrix, report = matrix_of_log(log, config.env.factors, config.seed)
+    note(_quality(report))
+    shown = np.bincount(log.item, minlength=log.num_items) >= log_config(config).min_item_ratings
+    vectors = embed(config, corpus.dataset.catalogue.texts)
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
+    return RewardMatrix(matrix=matrix, vectors=vectors, recommendable=shown)
+
+
+def _quality(report: dict[str, Any]) -> str:
+    line = f"  matrix of {report['rows']:,} rows"
+    if "rmse" in report:
+        line += (
+            f"; root mean squared error on {report['held_out_rows']:,} rows left out {report['rmse']:.3f}, "
+            f"of the biases alone {report['rmse_biases']:.3f}"
+        )
+    return line
+
+
+FULL_MATRIX = UserKind(
+    config=FullMatrixConfig,
+    make=full_matrix.make,
+    check=check,
+    prepare=prepare,
+    judge=judge,
+    baselines=baselines,
+    item_rows=lambda world: world.item_table,
+)

@@ -1,0 +1,97 @@
+"""Users fitted to a log: what the stages of a run ask of them."""
+
+import dataclasses
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.schema import Config
+from jaxrec.envs import logged
+from jaxrec.envs.logged_world import load_simulator
+from jaxrec.evaluate import recommenders, report
+from jaxrec.progress import note
+from jaxrec.runs.read_log import Corpus, check_same_catalogue, read_corpus
+from jaxrec.runs.recipe import log_config
+from jaxrec.runs.streams import stream
+from jaxrec.runs.users.fit import fit_simulators
+from jaxrec.runs.users.fitted_folder import (
+    LOG,
+    check_same_log,
+    check_users_known,
+    context_before,
+    copy_simulators,
+    sides_before,
+)
+from jaxrec.runs.users.kind import JUDGE, TRAIN, Judging, JudgingWorld, Prepared, Rules, UserKind
+from jaxrec.serve import SavedPolicy
+from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.simple import KNN_ITEMS, item_knn
+from jaxrec.types import Env, World
+
+TITLES = {TRAIN: "the simulator it was trained in", JUDGE: "other users, never seen in training"}
+
+
+def check(config: Config) -> None:
+    """Raise InputError for rewards, leave models and pessimism that the log or the ensemble cannot give."""
+    logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
+
+
+def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepared:
+    """Read the log, and fit or copy the users that train and judge."""
+    named = [Path(config.env.path)] if config.env.path else []
+    old = [RunFolder(config.train.continue_from).simulators] if config.train.continue_from else []
+    context, sides = context_before(run.simulators, *named, *old), sides_before(run.simulators, *old)
+    corpus = read_corpus(config, context, sides)
+    if before is not None and not run.simulators.exists():
+        check_users_known(config, sides, corpus.dataset.users)
+    return Prepared(prepare_simulators(config, corpus, run.simulators), corpus.dataset.catalogue, corpus)
+
+
+def prepare_simulators(config: Config, corpus: Corpus, folder: Path) -> World:
+    """The users a run trains in: copied into `folder` from `env.path` where the recipe names one, else fitted."""
+    if config.env.path and not folder.exists():
+        copy_simulators(Path(config.env.path), corpus, folder)
+    check_same_log(folder, corpus, f"{folder / LOG}: the log has changed since this run began; begin another run.")
+    if not config.env.path:
+        fit_simulators(config, corpus, folder)
+    return load_simulator(folder / TRAIN)
+
+
+def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
+    """In the simulator of training and in one that was fitted to other users, and on the held-out rows of the log."""
+    corpus = read_corpus(config, context_before(run.simulators), sides_before(run.simulators))
+    check_same_catalogue(saved, corpus)
+    worlds = []
+    for name, what in TITLES.items():
+        title = f"{name}: {what}, {config.evaluate.users} users"
+        worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
+    section = dataclasses.replace(config.env, pessimism=0.0)  # caution is for training
+    return Judging(section, tuple(worlds), corpus)
+
+
+def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Corpus | None) -> Rules:
+    """Rankings by the training rows, the best one for everybody, and an oracle that reads the response model."""
+    assert config is not None and corpus is not None, "baselines of logged users are made of a recipe and its log"
+    size = env.spec.slate_size
+    counts = jnp.asarray(corpus.counts, jnp.float32)
+    rules = {
+        report.POPULAR: recommenders.ranking(counts, size),
+        report.FIXED: recommenders.best_fixed(section, env, stream(config, "best_fixed")),
+        report.GREEDY: recommenders.greedy(section, env.world),
+    }
+    if env.spec.num_items > KNN_ITEMS:
+        note(f"  item_knn left out: its table of {env.spec.num_items:,} x {env.spec.num_items:,} items is too large")
+        return rules
+    return {**rules, "item_knn": recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size)}
+
+
+LOGGED = UserKind(
+    config=LoggedConfig,
+    make=logged.make,
+    check=check,
+    prepare=prepare,
+    judge=judge,
+    baselines=baselines,
+    item_rows=lambda world: world.users.text(world.item_table),
+)

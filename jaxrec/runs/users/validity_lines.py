@@ -1,0 +1,41 @@
+"""How far fitted users can be believed, line by line for the terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jaxrec.evaluate.page import figure
+
+
+def validity_lines(report: dict[str, Any]) -> Iterator[str]:
+    """How far the fitted users can be believed, line by line."""
+    for name, kind in report["feedback"].items():
+        yield (
+            f"  response model, '{name}' on the last {report['test_share']:.0%} of the log: "
+            f"AUC {figure(kind['auc'])}, calibration error {figure(kind['ece'])} "
+            f"(base rate {figure(kind['base_rate'])}; "
+            f"AUC of the item's mean {figure(kind['auc_item_mean'])}, of running means "
+            f"{figure(kind['auc_running_means'])})"
+        )
+    rare = report["rare_items"]
+    for name in rare["auc"]:
+        without = f", without texts {figure(rare['auc_without_text'][name])}" if "auc_without_text" in rare else ""
+        yield (
+            f"  on items with fewer than {rare['fewer_training_rows_than']} earlier rows ({rare['test_rows']:,} rows): "
+            f"AUC {figure(rare['auc'][name])}{without}"
+        )
+    for name, rate in report["feedback_rates"].items():
+        yield (f"  '{name}' of {rate['users']:,} users over the same rows: {_compared(rate, 3)}")
+    lengths = report["session_lengths"]
+    if "ks" in lengths:
+        yield (f"  items of {lengths['sessions']:,} visits, at most {lengths['most_items']}: {_compared(lengths, 1)}")
+    days = report.get("comeback_days", {})
+    if "ks" in days:
+        yield (
+            f"  days until {days['comebacks']:,} later returns: {_compared(days, 2)}; log loss {days['nll']:.3f}, with "
+            f"one chance for everybody {days['nll_one_chance']:.3f}"
+        )
+
+
+def _compared(compared: dict[str, Any], decimals: int) -> str:
+    means = (f"{compared[f'{what}_mean']:.{decimals}f} {what}" for what in ("simulated", "logged"))
+    return f"{', '.join(means)}, KS distance {compared['ks']:.3f}"
