@@ -19,13 +19,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrec.cli import experiment, runtime
+from jaxrec.cli.runtime import prepare
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.encoder import embed_texts, open_encoder
 from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.evaluate.retrieval import retrieval_metrics
 from jaxrec.ops.distillation import agreement
+from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.read_log import read_corpus
 
 FORMS: dict[str, dict[str, Any]] = {
     "float32": {},
@@ -44,8 +46,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_intermixed_args()
     config = load_config(Config, options.config, options.overrides)
-    runtime.prepare()
-    corpus = experiment.read_corpus(config)
+    prepare()
+    corpus = read_corpus(config)
     texts, tokens = corpus.dataset.catalogue.texts, config.encoder.batch_tokens
     forms = FORMS | {model: {"model": model} for model in options.models}
     encoders = {name: open_encoder(dataclasses.replace(config.encoder, **changes)) for name, changes in forms.items()}
@@ -76,7 +78,7 @@ def main() -> None:
         line |= {"texts_per_s": round(statistics.median(rates[name]), 1)}
         line |= {"lowest": round(min(rates[name]), 1), "highest": round(max(rates[name]), 1)}
         line |= {"of": config.encoder.model, "texts": len(texts), "timed": len(timed), "rounds": options.rounds}
-        print(json.dumps(line | {"device": runtime.describe_devices()}), flush=True)
+        print(json.dumps(line | {"device": describe_devices()}), flush=True)
 
 
 if __name__ == "__main__":

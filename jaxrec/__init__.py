@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     )
     from jaxrec.learn import list_learners, make_learner
     from jaxrec.runs.evaluate import evaluate
-    from jaxrec.runs.finished import open_run
+    from jaxrec.runs.finished import Run, open_run
     from jaxrec.runs.train import train
     from jaxrec.runs.users.registry import list_envs, make_env, register_env
     from jaxrec.serve import load_policy
 
 __version__ = "0.1.0"
 __all__ = [
+    "Run",
     "auto_reset",
     "encode",
     "episode_statistics",
@@ -44,6 +45,7 @@ __all__ = [
 
 # Imported on first use, so that `import jaxrec` and `jaxrec --help` stay instant.
 _ROOMS = {
+    "Run": "jaxrec.runs.finished",
     "auto_reset": "jaxrec.envs",
     "encode": "jaxrec.encoder",
     "episode_statistics": "jaxrec.envs",

@@ -7,6 +7,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxrec.cli import main
+from tests.recipes import TINY
+
 # Programs that several tests compile are compiled once a session.
 CACHE = tempfile.TemporaryDirectory(prefix="jaxrec-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name  # for processes that tests start
@@ -25,3 +28,19 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; set JAXREC_DATA to the folder that holds ml-latest-small/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the smallest recipe."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; tests that change it copy it first."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["train", str(recipe), "--run", str(run)]) == 0
+    return run

@@ -185,7 +185,7 @@ def _t5(mlp: dict[str, str]) -> KeyTable:
 T5 = _t5({"mlp_in": f"{_T5_MLP}.wi"})
 T5_GATED = _t5({"mlp_gate": f"{_T5_MLP}.wi_0", "mlp_in": f"{_T5_MLP}.wi_1"})  # v1.1
 
-_TABLES = {
+KEY_TABLES = {
     "bert": BERT,
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
@@ -203,4 +203,4 @@ _TABLES = {
 
 def key_table(family: str, config: Architecture) -> KeyTable:
     """Give the names that checkpoints of a family (`model_type`) use."""
-    return T5_GATED if family == "t5" and config.gated_mlp else _TABLES[family]
+    return T5_GATED if family == "t5" and config.gated_mlp else KEY_TABLES[family]
