@@ -162,5 +162,5 @@ def _offer_shape(obs: Observation, world: World) -> tuple[int, ...]:
         return obs.candidates.shape
     if obs.candidate_features is not None:
         return obs.candidate_features.shape[:-1]
-    assert obs.history_items is not None
-    return (*obs.history_items.shape[:-1], world.num_recommendable)
+    known = next(x for x in (obs.history_items, obs.user, obs.context) if x is not None)
+    return (*known.shape[:-1], world.num_recommendable)
