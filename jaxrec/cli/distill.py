@@ -20,8 +20,8 @@ from jaxrec.config.load import to_dict
 from jaxrec.config.schema import Config, EncoderConfig
 from jaxrec.encoder import Encoder, open_encoder, save_encoder
 from jaxrec.encoder.embed import texts_digest, weights_digest
-from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.encoder.importance import prune
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import track
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import DistillFolder

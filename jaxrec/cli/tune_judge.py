@@ -10,8 +10,8 @@ from jaxrec.cli.experiment import Corpus, embed
 from jaxrec.config.schema import Config
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.embed import unit_vectors, weights_digest
-from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.types import Array, Params
 
 

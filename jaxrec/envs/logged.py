@@ -23,6 +23,7 @@ from jaxrec.envs.comeback import make_comeback
 from jaxrec.envs.leave import make_leave
 from jaxrec.envs.logged_world import LoggedUsers, load_simulator
 from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.ops.vectors import mean_cosine
 from jaxrec.supervised.response import (
     Response,
     UserHistory,
@@ -169,16 +170,6 @@ def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig,
     if not config.pessimism:
         return p.mean(0)
     return jnp.maximum(p.mean(0) - config.pessimism * p.std(0), 0.0)
-
-
-def mean_cosine(rows: Array) -> Array:
-    """Mean cosine similarity of each row to the other rows: [K, E] -> [K]; 0 for a single row."""
-    if rows.shape[0] < 2:
-        return jnp.zeros(rows.shape[0])
-    rows = rows.astype(jnp.float32)
-    rows = rows / jnp.maximum(jnp.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
-    cosines = rows @ rows.T
-    return (cosines.sum(1) - jnp.diagonal(cosines)) / (rows.shape[0] - 1)
 
 
 def expected_rewards(state: LoggedState, world: World, config: LoggedConfig) -> Array:
