@@ -13,6 +13,7 @@ visits of the same episode (`jaxrec.envs.comeback`).
 import math
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -74,7 +75,8 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = answer_probabilities(state, world, config, action)  # [K, F]
+        p = answer_probabilities(state, world, config, action)
+        chex.assert_shape(p, (slate_size, len(names)))
         if config.slate_interaction:
             alike = mean_cosine(world.users.text(world.item_table[action]))
             p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
