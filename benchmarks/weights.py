@@ -23,9 +23,9 @@ from jaxrec.cli.runtime import prepare
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.encoder import embed_texts, open_encoder
-from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.evaluate.retrieval import retrieval_metrics
 from jaxrec.ops.distillation import agreement
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.read_log import read_corpus
 

@@ -8,7 +8,6 @@ All texts are tokenised first (by all cores), so that all parts share one choice
 then depend on the texts alone, and a stopped run ends in the same bytes as one that was never stopped.
 """
 
-import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from jaxrec.encoder.batches import bucket_lengths
 from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.load import Encoder
 from jaxrec.progress import track
-from jaxrec.storage.files import atomic_path, remove_unfinished, write_json
+from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished, write_json
 
 PART = 16_384  # texts; a batch in a part's last lengths is padded, and what is lost by a stop is at most a part
 IDENTITY = "identity.json"
@@ -79,15 +78,11 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
     path = folder / IDENTITY
     if not path.exists():
         write_json(path, identity)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
+    fix = "delete the folder, or name another -o"
+    found = read_json_object(path, fix)
     if found != identity:
-        changed = [name for name in identity if not isinstance(found, dict) or found.get(name) != identity[name]]
-        raise InputError(
-            f"{folder}: holds parts of another job ({', '.join(changed)} differ); delete it, or name another -o."
-        )
+        changed = [name for name in identity if found.get(name) != identity[name]]
+        raise InputError(f"{folder}: holds parts of another job ({', '.join(changed)} differ); {fix}.")
 
 
 def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from jax.sharding import Mesh
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.schema import EncoderConfig
-from jaxrec.encoder.encode_ids import encode_ids, unit_rows
+from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.layout import lay_out
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.tokenize import check_texts
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import track
 from jaxrec.sharding.mesh import make_mesh
 from jaxrec.storage.files import atomic_path

@@ -57,11 +57,6 @@ def encode_ids(
     return vectors
 
 
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows [B, E] at length one; zero rows stay zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
 def _collect(vectors: np.ndarray, sent: tuple[np.ndarray, jax.Array], advance: Advance) -> None:
     rows, result = sent
     vectors[rows] = np.asarray(result)[: len(rows)]

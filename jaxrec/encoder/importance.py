@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError, check_range
-from jaxrec.encoder.encode_ids import forward_program, unit_rows
+from jaxrec.encoder.encode_ids import forward_program
 from jaxrec.encoder.load import Encoder
 from jaxrec.encoder.pool import unit_length
 from jaxrec.encoder.prune import keep_channels, keep_heads, keep_layers
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import Advance
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Params

@@ -7,6 +7,7 @@ or fewer, so that a step can draw all its randomness at once.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -69,6 +70,7 @@ def position(config: ChoiceConfig | ChoiceNumbers) -> Choice:
     """Every item apart: P(i) = sigmoid(s_i) decay^i, i = 0..K-1 (position-based model)."""
 
     def pick(scores: Array, uniform: Array) -> Array:
+        chex.assert_equal_shape([scores, uniform])
         attention = config.decay ** jnp.arange(scores.shape[0], dtype=scores.dtype)
         return (uniform < jax.nn.sigmoid(scores) * attention).astype(jnp.float32)
 
@@ -77,6 +79,8 @@ def position(config: ChoiceConfig | ChoiceNumbers) -> Choice:
 
 def _one_of(weights: Array, none: Array | float, uniform: Array) -> Array:
     """Take item i with chance weights_i / (sum of weights + none), or nothing; [K], [], [1] -> [K] of 0 and 1."""
+    chex.assert_rank(weights, 1)
+    chex.assert_shape(uniform, (1,))
     upper = jnp.cumsum(weights)
     lower = jnp.concatenate([jnp.zeros(1, upper.dtype), upper[:-1]])  # the very edges: no mark falls between two items
     mark = uniform[0] * (upper[-1] + none)

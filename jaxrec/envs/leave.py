@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import chex
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError, check_name
@@ -41,6 +42,7 @@ def temper(config: TemperConfig, reward: Mapping[str, float], feedback: tuple[st
         raise InputError("env.leave.weights: nothing would satisfy the users; weigh at least one kind of feedback.")
 
     def after(state: Array, values: Array) -> tuple[Array, Array]:
+        chex.assert_shape(values, (None, len(weights)))
         satisfaction = (values * jnp.asarray(weights, values.dtype)[None, :]).sum(-1).mean()
         state = state + jnp.clip(satisfaction - config.target, -config.target, 0.0)
         return state, state < 1.0 - ROUNDING

@@ -13,6 +13,7 @@ visits of the same episode (`jaxrec.envs.comeback`).
 import math
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -23,6 +24,7 @@ from jaxrec.envs.comeback import make_comeback
 from jaxrec.envs.leave import make_leave
 from jaxrec.envs.logged_world import LoggedUsers, load_simulator
 from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.ops.vectors import mean_cosine
 from jaxrec.supervised.response import (
     Response,
     UserHistory,
@@ -73,7 +75,8 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = answer_probabilities(state, world, config, action)  # [K, F]
+        p = answer_probabilities(state, world, config, action)
+        chex.assert_shape(p, (slate_size, len(names)))
         if config.slate_interaction:
             alike = mean_cosine(world.users.text(world.item_table[action]))
             p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
@@ -169,16 +172,6 @@ def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig,
     if not config.pessimism:
         return p.mean(0)
     return jnp.maximum(p.mean(0) - config.pessimism * p.std(0), 0.0)
-
-
-def mean_cosine(rows: Array) -> Array:
-    """Mean cosine similarity of each row to the other rows: [K, E] -> [K]; 0 for a single row."""
-    if rows.shape[0] < 2:
-        return jnp.zeros(rows.shape[0])
-    rows = rows.astype(jnp.float32)
-    rows = rows / jnp.maximum(jnp.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
-    cosines = rows @ rows.T
-    return (cosines.sum(1) - jnp.diagonal(cosines)) / (rows.shape[0] - 1)
 
 
 def expected_rewards(state: LoggedState, world: World, config: LoggedConfig) -> Array:

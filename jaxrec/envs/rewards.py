@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import chex
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError, check_name, check_renamed
@@ -39,6 +40,7 @@ def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...], *, comeb
     outcomes = {name: float(weight) for name, weight in reward.items() if name in OUTCOMES}
 
     def weighted(values: Array, left: Array | bool = False, day: Array | float = 0.0) -> Array:
+        chex.assert_shape(values, (None, len(weights)))
         total = (values * jnp.asarray(weights, values.dtype)[None, :]).sum()
         for name, weight in outcomes.items():
             total += weight * OUTCOMES[name](jnp.asarray(left), jnp.asarray(day)).astype(values.dtype)

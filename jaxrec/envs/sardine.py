@@ -29,6 +29,7 @@ from jaxrec.checks import check_shape
 from jaxrec.config.sardine import SardineConfig
 from jaxrec.envs.choice import ChoiceNumbers, choice_numbers, make_choice
 from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.ops.vectors import unit_vectors
 from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 TOPICS = 10
@@ -62,7 +63,7 @@ class SardineState(struct.PyTreeNode):
 
 def unit(vectors: Array) -> Array:
     """Vectors [..., T] of no negative entry, at unit length; zeros stay zeros."""
-    return jnp.minimum(vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), 1e-8), 1.0)
+    return jnp.minimum(unit_vectors(vectors), 1.0)  # rounding must not take an entry beyond 1
 
 
 def some_topics(values: Array, marks: Array, count: Array) -> Array:

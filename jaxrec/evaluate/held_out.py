@@ -9,6 +9,7 @@ import numpy as np
 from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.data.log import Log, Split
 from jaxrec.data.windows import latest_rows
+from jaxrec.ops.parts import equal_parts
 from jaxrec.ops.ranking import METRICS, mid_rank
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING, Array, Observation
@@ -87,30 +88,29 @@ def _batches(split: Split, history_length: int | None) -> Iterator[Batch]:
         same = users[windows == window]
         size = min(largest, int(_next_power(len(same))))
         longest = int(np.diff(test_starts)[same].max())
-        for first in range(0, len(same), size):
-            yield _batch(history, split.test, same[first : first + size], (size, int(window), longest))
+        for places, own in equal_parts(len(same), size):
+            yield _batch(history, split.test, same[places], own, (int(window), longest))
 
 
 def _next_power(n: np.ndarray | int) -> np.ndarray:
     return 2 ** np.ceil(np.log2(n)).astype(int)
 
 
-def _batch(history: Log, test: Log, users: np.ndarray, sizes: tuple[int, int, int]) -> Batch:
-    """Arrays of `users`; `sizes` are B, L and n."""
-    size, window, longest = sizes
-    masked = np.zeros((size, history.num_items), bool)
-    targets = np.full((size, longest), PADDING, np.int32)
+def _batch(history: Log, test: Log, users: np.ndarray, own: int, sizes: tuple[int, int]) -> Batch:
+    """Arrays of `users` [B], of whom the first `own` have targets; `sizes` are L and n."""
+    window, longest = sizes
+    masked = np.zeros((len(users), history.num_items), bool)
+    targets = np.full((len(users), longest), PADDING, np.int32)
     starts, test_starts = history.offsets, test.offsets
-    for row, user in enumerate(users):
+    for row, user in enumerate(users[:own]):
         masked[row, history.item[starts[user] : starts[user + 1]]] = True
         chosen = test.item[test_starts[user] : test_starts[user + 1]]
         targets[row, : len(chosen)] = chosen
-    padded = np.resize(users, size)  # beyond the last user they begin again
     columns = (history.item, history.feedback)
-    items, feedback = latest_rows(columns, starts[padded], starts[padded + 1], window)
+    items, feedback = latest_rows(columns, starts[users], starts[users + 1], window)
     obs = Observation(
-        context=None if test.context is None else jnp.asarray(test.context[test_starts[padded]]),
+        context=None if test.context is None else jnp.asarray(test.context[test_starts[users]]),
         history_items=jnp.asarray(items),
         history_feedback=jnp.asarray(feedback),
     )
-    return Batch(obs, masked, targets, len(users))
+    return Batch(obs, masked, targets, own)

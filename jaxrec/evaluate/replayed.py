@@ -17,6 +17,7 @@ from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
 from jaxrec.envs import logged
 from jaxrec.envs.comeback import one_session
+from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.histories import row_histories
 from jaxrec.supervised.response import UserHistory
@@ -25,6 +26,7 @@ from jaxrec.types import Array, World
 SESSION_GAP_S = 30 * 60  # a longer pause begins another session of the log
 MOST_VISITS = 4096  # of longer logs so many are drawn
 BATCH = 256  # visits simulated at once
+CHANCE = 1.358  # scipy.stats.kstwobign.isf(0.05), of large samples; small ones would exceed it a little less often
 
 
 class Replay(NamedTuple):
@@ -117,14 +119,13 @@ def replay(config: LoggedConfig, world: World, log: Log, starts: np.ndarray, tes
         _, (feedback, here) = jax.lax.scan(request, (state, jnp.asarray(True)), (keys[1:], slates))
         return feedback.reshape(-1, feedback.shape[-1]), here.sum() * shape[1]
 
-    program, parts = compiled(jax.vmap(visit, in_axes=(0, 0, 0, None))), []
-    for n, begin in enumerate(range(0, len(starts), BATCH)):
-        batch = np.resize(np.arange(begin, min(begin + BATCH, len(starts))), BATCH)  # one shape, one program
+    program, played = compiled(jax.vmap(visit, in_axes=(0, 0, 0, None))), []
+    for n, (batch, _) in enumerate(equal_parts(len(starts), BATCH)):
         history = row_histories(log, starts[batch], env.spec.history_length)
         slates = log.item[rows[batch]].reshape(BATCH, *shape)
         keys = jax.random.split(jax.random.fold_in(key, n), BATCH)
-        parts.append(jax.device_get(program(keys, history, slates, world)))
-    feedback, length = (np.concatenate(part)[: len(starts)] for part in zip(*parts, strict=True))
+        played.append(jax.device_get(program(keys, history, slates, world)))
+    feedback, length = (np.concatenate(part)[: len(starts)] for part in zip(*played, strict=True))
     return Replay(rows, own, feedback, length)
 
 
@@ -138,7 +139,7 @@ def compared(logged: np.ndarray, simulated: np.ndarray) -> dict[str, Any]:
         "logged_mean": float(logged.mean()),
         "simulated_mean": float(simulated.mean()),
         "ks": ks_distance(logged, simulated),
-        "ks_by_chance": float(1.358 * (1 / len(logged) + 1 / len(simulated)) ** 0.5),
+        "ks_by_chance": CHANCE * (1 / len(logged) + 1 / len(simulated)) ** 0.5,
         "logged_percentiles": np.quantile(logged, percent, method="inverted_cdf").tolist(),
         "simulated_percentiles": np.quantile(simulated, percent, method="inverted_cdf").tolist(),
     }
@@ -146,9 +147,11 @@ def compared(logged: np.ndarray, simulated: np.ndarray) -> dict[str, Any]:
 
 def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Largest gap between the distribution functions of two samples [N], [M] (Kolmogorov and Smirnov)."""
-    points = np.concatenate([a, b])
-    below = [np.searchsorted(np.sort(x), points, side="right") / len(x) for x in (a, b)]
-    return float(np.abs(below[0] - below[1]).max())
+    from scipy import stats  # half a second that only validity reports need
+
+    # The statistic is the same by every method. This one spends nothing on an exact p-value that nobody reads.
+    result: Any = stats.ks_2samp(a, b, method="asymp")  # scipy's decorators hide the type
+    return float(result.statistic)
 
 
 def _drawn(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxrec.evaluate.measures import MEASURES, Measures
 from jaxrec.evaluate.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
@@ -35,19 +36,11 @@ def lift_kept(train: dict[str, Simulated], judge: dict[str, Simulated]) -> float
     return (judge[POLICY].mean - judge[POPULAR].mean) / lift if lift > 0 else None
 
 
-def print_simulated(title: str, section: dict[str, Any]) -> None:
-    """One row a recommender, best return first."""
-    table = _table(title, ("return", "95%", "/item", "steps", "coverage", "diverse", "novel"))
+def print_simulated(title: str, section: dict[str, Any], measures: Measures = MEASURES) -> None:
+    """One row a recommender, best return first; one column a measure."""
+    table = _table(title, tuple(measure.title for measure in measures.values()))
     for name, row in sorted(section["recommenders"].items(), key=lambda row: -row[1]["return"]):
-        cells = (
-            f"{row['return']:.3f}",
-            f"±{row['return_95']:.3f}",
-            f"{row['per_item']:.4f}",
-            f"{row['length']:.1f}",
-            _cell(row["coverage"], ".1%"),
-            _cell(row["diversity"], ".3f"),
-            _cell(row["novelty"], ".2f"),
-        )
+        cells = (_cell(row[key], measure.cell) for key, measure in measures.items())
         table.add_row(name, *cells, style="bold" if name == POLICY else None)
     _console().print(table)
     leads = (f"{name} {lead:+.2f} ±{half:.2f}" for name, (lead, half) in section["policy_minus"].items())
@@ -71,7 +64,7 @@ def print_held_out(title: str, metrics: dict[str, dict[str, float]], cutoffs: tu
 
 
 def _cell(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+    return "-" if value is None else form.format(value)
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:

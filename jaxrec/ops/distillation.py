@@ -1,5 +1,6 @@
 """Losses that move a student's vectors to a teacher's: arrays in, (scalar, metrics) out."""
 
+import chex
 import jax.numpy as jnp
 from jax import lax
 
@@ -11,6 +12,7 @@ def vector_loss(student: Array, teacher: Array) -> tuple[Array, Metrics]:
 
     Half the squared distance, which is what sentence-transformers' distillation minimises (arXiv:2004.09813).
     """
+    chex.assert_equal_shape([student, teacher])
     cosine = (student * teacher).sum(axis=-1).mean()
     return 1.0 - cosine, {"loss": 1.0 - cosine, "cosine": cosine}
 

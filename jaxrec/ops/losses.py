@@ -1,5 +1,6 @@
 """Losses: arrays in, (scalar, metrics) out."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +12,7 @@ def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, 
 
     PPO, arXiv 1707.06347, eq. 7. `approx_kl` is the low-variance estimate mean(ratio - 1 - log ratio).
     """
+    chex.assert_equal_shape([log_prob, old_log_prob, advantage])
     log_ratio = log_prob - old_log_prob
     ratio = jnp.exp(log_ratio)
     advantage = jax.lax.stop_gradient(advantage)
@@ -25,6 +27,7 @@ def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, 
 
 def value_loss(value: Array, old_value: Array, target: Array, clip: float | None) -> Array:
     """Half the squared error; [...], [...], [...] -> []. With `clip`, the pessimistic clipped form of PPO."""
+    chex.assert_equal_shape([value, old_value, target])
     target = jax.lax.stop_gradient(target)
     error = jnp.square(value - target)
     if clip is not None:
@@ -40,6 +43,7 @@ def slate_entropy(log_prob: Array, old_log_prob: Array) -> Array:
     effect. The value here is the importance-weighted estimate; its gradient is the score-function gradient
     -E[ratio (log pi - mean) grad log pi], which pushes towards higher entropy in expectation.
     """
+    chex.assert_equal_shape([log_prob, old_log_prob])
     ratio = jnp.exp(log_prob - old_log_prob)
     fixed = jax.lax.stop_gradient(log_prob)
     baseline = fixed.mean()
@@ -59,6 +63,8 @@ def td_loss(q: Array, target: Array, weight: Array, huber: float) -> tuple[Array
     Half the squared error up to `huber`, linear beyond (the clipped error of Mnih et al., Nature 518, 2015); the mean
     is over the values with `weight`, metrics too.
     """
+    chex.assert_equal_shape([q, target])
+    chex.assert_shape(weight, q.shape[:-1])
     weight = jnp.broadcast_to(weight[..., None], q.shape)
     total = jnp.maximum(weight.sum(), 1.0)
     error = jnp.abs(q - jax.lax.stop_gradient(target))

@@ -1,5 +1,6 @@
 """Ranks of held-out items and the usual metrics at a cut-off; n targets a user, ranks counted from 0."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -13,6 +14,7 @@ def mid_rank(scores: Array, targets: Array, masked: Array) -> Array:
     nothing is gained by scoring all alike. A masked target, or PADDING, has rank infinity: a miss. NaN scores
     below everything.
     """
+    chex.assert_equal_shape([scores, masked])
     scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
 
     def rank_of(target: Array) -> Array:  # [...] -> [...]; one target at a time never holds [..., n, I]

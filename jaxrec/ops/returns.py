@@ -1,5 +1,6 @@
 """Advantages and returns."""
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -32,6 +33,7 @@ def gae(
     A[t] = delta[t] + gamma lam (1 - ended[t]) A[t+1],  delta[t] = r[t] + gamma (1 - terminated[t]) v'[t] - v[t]
     (Schulman et al., arXiv 1506.02438, eq. 16).
     """
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
     delta = reward + gamma * jnp.where(terminated, 0.0, next_value) - value
     carry_on = gamma * lam * jnp.where(terminated | truncated, 0.0, 1.0)
 
@@ -51,6 +53,7 @@ def n_step(reward: Array, terminated: Array, truncated: Array, gamma: float) -> 
     another user, so the sum stops *before* it and goes on from the value of that step's own observation; a window
     that begins with one has length 0 and teaches nothing.
     """
+    chex.assert_equal_shape([reward, terminated, truncated])
     cut = truncated & ~terminated
     ended = jnp.cumsum(cut, axis=-1) + jnp.cumsum(terminated, axis=-1) - terminated.astype(jnp.int32)
     inside = ended == 0  # [..., n], true up to the termination itself

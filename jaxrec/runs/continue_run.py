@@ -9,11 +9,11 @@ from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluate import recommenders, report
+from jaxrec.evaluate.measures import item_facts
 from jaxrec.evaluate.simulate import make_simulation
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
 from jaxrec.runs.evaluate import held_out, judged_policies
-from jaxrec.runs.item_table import item_facts
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
@@ -98,7 +98,7 @@ def old_against_new(config: Config, run: RunFolder, env: Env, corpus: Corpus) ->
     policies = judged_policies(run, new, env.world)
     ranked = held_out(config, policies, env.world, corpus, new.spec.history_length)
     world = load_simulator(run.simulators / JUDGE)
-    facts = item_facts(user_kind(config.env.name).item_rows(env.world), corpus.counts)
+    facts = item_facts(user_kind(config.env.name).item_rows(env.world), corpus.counts + 1.0)
     results = {}
     for name, p in policies.items():
         learned = recommenders.learned(p.policy, env.spec.slate_size, (p.params, p.items))

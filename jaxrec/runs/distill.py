@@ -18,8 +18,8 @@ from jaxrec.config.load import Overrides, to_dict
 from jaxrec.config.schema import Config, EncoderConfig
 from jaxrec.encoder import Encoder, open_encoder, save_encoder
 from jaxrec.encoder.embed import texts_digest, weights_digest
-from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.encoder.importance import prune
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import note, quiet, track
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.distill_judge import AGREEMENT, Judge, Row, draw_held_out

@@ -13,13 +13,13 @@ from jaxrec.config.load import Overrides, load_config
 from jaxrec.config.schema import Config
 from jaxrec.evaluate import recommenders, report
 from jaxrec.evaluate.held_out import held_out_metrics
+from jaxrec.evaluate.measures import item_facts
 from jaxrec.evaluate.pictures import behaviour_picture
 from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.progress import note, quiet
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Run
-from jaxrec.runs.item_table import item_facts
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
@@ -81,7 +81,7 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     kind = user_kind(config.env.name)
     judging = kind.judge(config, run, saved)
     env, corpus = kind.make(judging.section, judging.worlds[0].world), judging.corpus
-    facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts)
+    facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts + 1.0)
     policies = judged_policies(run, saved, env.world)
     size = env.spec.slate_size
     rivals = {name: recommenders.learned(p.policy, size, (p.params, p.items)) for name, p in policies.items()}

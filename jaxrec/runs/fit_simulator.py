@@ -18,10 +18,10 @@ from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
 from jaxrec.runs.users.fit import fit_simulators
-from jaxrec.runs.users.fitted_folder import PAGE, PARTS, digest, log_identity, read_object, read_validity
+from jaxrec.runs.users.fitted_folder import PAGE, PARTS, RESTORE, digest, log_identity, read_validity
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.runs.users.validity_lines import validity_lines
-from jaxrec.storage.files import write_json, write_text
+from jaxrec.storage.files import read_json_object, write_json, write_text
 
 ABOUT, FORMAT = "simulator.json", "jaxrec.simulators.1"
 
@@ -93,7 +93,7 @@ def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
     """Make `folder` the one of this fingerprint; raises InputError where it is another's."""
     about = folder / ABOUT
     if about.is_file():
-        found = read_object(about).get("fingerprint")
+        found = read_json_object(about, RESTORE).get("fingerprint")
         if found != mark:
             raise InputError(
                 f"{folder}: holds simulators of another log or recipe (fingerprint {str(found)[:12]}, expected "

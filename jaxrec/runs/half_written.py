@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxrec.checks import InputError
+from jaxrec.storage.files import read_json_object
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -17,12 +17,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def read_account(path: Path) -> dict[str, Any]:
     """An object of a JSON file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; its folder is half copied or damaged, make it again.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); restore the file or make its folder again.") from None
+    return read_json_object(path, "its folder is half copied or damaged: restore the file, or make the folder again")
 
 
 def folder_bytes(folder: Path) -> int:

@@ -1,17 +1,14 @@
-"""What is known of items: text vectors, the table that policies read, the facts that judging needs."""
+"""What is known of items: their text vectors, and the table that policies read."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.encoder import Encoder, embed_texts, open_encoder
-from jaxrec.evaluate.simulate import ItemFacts
 from jaxrec.supervised.simple import most_popular
-from jaxrec.types import Array
 
 
 def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None) -> np.ndarray:
@@ -34,14 +31,3 @@ def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
     statistics = np.concatenate([np.log1p(counts)[:, None], means], axis=1)
     statistics = (statistics - statistics.mean(0)) / (statistics.std(0) + 1e-8)
     return np.concatenate([vectors * vectors.shape[1] ** 0.5, statistics], axis=1).astype(np.float32)
-
-
-def item_facts(rows: Array, counts: np.ndarray | None = None) -> ItemFacts:
-    """Unit rows and surprise for diversity and novelty, of `rows` [I, E] and `counts` [I] of interactions.
-
-    Without counts every item is equally novel.
-    """
-    units = np.asarray(rows, np.float32)
-    counts = np.ones(len(units)) if counts is None else counts + 1.0
-    units = units / np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-8)
-    return ItemFacts(rows=jnp.asarray(units), surprise=jnp.asarray(-np.log2(counts / counts.sum()), jnp.float32))

@@ -17,8 +17,9 @@ from jaxrec.data.log import counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
-from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, read_object
+from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE
 from jaxrec.serve import Recommendation, SavedPolicy, load_policy
+from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import NAME, load_basis
 
@@ -95,5 +96,5 @@ def _context(config: Config, run: RunFolder, rows: Log) -> np.ndarray:
             basis = load_basis(run.simulators / OWN_TEXTS)
             means = basis.reduce(embed(config, written)).mean(0)
             known |= {NAME.format(n): value for n, value in enumerate(means)}
-    names = read_object(run.simulators / LOG)["context"]
+    names = read_json_object(run.simulators / LOG, RESTORE)["context"]
     return np.array([known.get(name, 0.0) for name in names], np.float32)

@@ -13,6 +13,7 @@ from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data import Catalogue
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
+from jaxrec.evaluate.measures import item_facts
 from jaxrec.evaluate.recommenders import learned
 from jaxrec.evaluate.simulate import make_simulation
 from jaxrec.learn import make_learner
@@ -23,7 +24,6 @@ from jaxrec.progress import note, quiet
 from jaxrec.runs import continue_run
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Ended, Run
-from jaxrec.runs.item_table import item_facts
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.runs.users.registry import user_kind

@@ -7,7 +7,6 @@ policy/items.json        {"ids": [...], "titles": [...]}, in the order of the ta
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
-from jaxrec.storage.files import atomic_path, write_json
+from jaxrec.storage.files import atomic_path, read_json_object, write_json
 from jaxrec.storage.portable import load_portable, read_description, save_portable
 from jaxrec.types import EnvSpec, Observation, Params, World
 
@@ -162,7 +161,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
         spec = build_section(EnvSpec, _with_action(description["spec"]), "spec", where)
         config = build_section(PolicyConfig, description["network"], "network", where)
         feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
-        items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+        items = read_json_object(folder / "items.json", "train the policy or copy it again")
         ids, titles = tuple(items["ids"]), tuple(items["titles"])
         names = {"item_table", "recommendable", "usual_context"} & arrays.keys()
         world = World(**{name: jnp.asarray(arrays[name]) for name in names})

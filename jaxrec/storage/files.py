@@ -1,4 +1,4 @@
-"""Whole files or none: outputs are written under a temporary name and renamed."""
+"""Whole files or none: outputs are written under a temporary name and renamed. And reading JSON, or saying why not."""
 
 import contextlib
 import json
@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from jaxrec.checks import InputError
 
 
 @contextlib.contextmanager
@@ -61,3 +63,33 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     """Write JSON whole or not at all; NaN and infinities are refused, since strict readers refuse them."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+KINDS = {object: "any value", dict: "an object", list: "a list"}
+
+
+def read_json(path: Path, fix: str, *, kind: type = object, where: str = "") -> Any:
+    """The value in a JSON file; raises InputError where it cannot be read or is no `kind` (dict or list).
+
+    The message begins with `where`, by default the path, and ends with `fix`: what to do about it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        problem = f"line {error.lineno}, column {error.colno}: not JSON ({error.msg})"
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start}: not UTF-8 text"
+    except FileNotFoundError:
+        problem = "missing (No such file)"
+    except (OSError, ValueError, RecursionError) as error:
+        problem = f"unreadable ({error})"
+    else:
+        if isinstance(value, kind):
+            return value
+        problem = f"expected {KINDS[kind]} at the top, got {type(value).__name__}"
+    raise InputError(f"{where or path}: {problem}; {fix}.")
+
+
+def read_json_object(path: Path, fix: str, *, where: str = "") -> dict[str, Any]:
+    """The object in a JSON file; raises InputError as `read_json` does."""
+    return read_json(path, fix, kind=dict, where=where)

@@ -4,7 +4,6 @@ FOLDER/arrays/           a nested dict of numpy arrays, written by Orbax; restor
 FOLDER/description.json  plain data: kind, version, sizes, names
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import atomic_path, write_json
+from jaxrec.storage.files import atomic_path, read_json_object, write_json
 
 VERSION = 1
 
@@ -32,11 +31,11 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     path = Path(folder) / "description.json"
     if not path.is_file():
         raise InputError(f"{folder}: no saved {kind} here (description.json is missing); give the folder of one.")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        found, version = description["kind"], description["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); restore the file or make the {kind} again.") from None
+    where, fix = f"{path}: damaged", f"restore the file or make the {kind} again"
+    description = read_json_object(path, fix, where=where)
+    if not {"kind", "version"} <= description.keys():
+        raise InputError(f"{where}: expected 'kind' and 'version' in it; {fix}.")
+    found, version = description["kind"], description["version"]
     if found != kind:
         raise InputError(f"{folder}: holds a {found}, expected a {kind}.")
     if version != VERSION:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxrec.config.logged import ComebackConfig
 from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
+from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.comeback import CHANCE_RANGE, LONGEST, ComebackModel, day_log_probabilities
 from jaxrec.supervised.fit import Schedule, fit
@@ -99,8 +100,7 @@ def comebacks_of(log: Log, gap_hours: float, weights: tuple[float, ...], slate_s
 def states_after(member: Response, log: Log, found: Comebacks) -> np.ndarray:
     """States z [N, d] of users right after their sessions, in the context of the sessions' last rows."""
     run, states = compiled(user_state), []
-    for start in range(0, len(found.end), BLOCK):
-        part = np.resize(np.arange(start, min(start + BLOCK, len(found.end))), BLOCK)  # one shape, one program
+    for part, _ in equal_parts(len(found.end), BLOCK):
         user, end = found.user[part], found.end[part]
         context = None if log.context is None else log.context[end - 1]
         states.append(np.asarray(run(member, user_histories(log, user, end, member.history_length, context))))

@@ -4,7 +4,6 @@ Everything here is pure and plain. `UserHistory` is what a simulated user carrie
 slate into it, `user_state` reads it, `probabilities` answers for items. Fitting is in response_fit.py.
 """
 
-import json
 from pathlib import Path
 
 import flax.errors
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from jaxrec.checks import InputError
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.nets.response import ResponseHead, UserEncoder
-from jaxrec.storage.files import atomic_path, write_json
+from jaxrec.storage.files import atomic_path, read_json_object, write_json
 from jaxrec.types import PADDING, Array, Params
 
 FORMAT = "jaxrec.response.2"
@@ -157,22 +156,23 @@ def save_response(path: str | Path, response: Response) -> None:
 def load_response(path: str | Path) -> Response:
     """Read what `save_response` wrote; raises InputError where the folder is damaged or something else."""
     path = Path(path)
-    wanted = "expected a response model as `jaxrec train` leaves it in RUN/simulators; train again."
+    where, wanted = (
+        f"{path}: not a readable response model",
+        "expected what `jaxrec train` leaves in RUN/simulators; train again",
+    )
+    meta = read_json_object(path / "response.json", wanted, where=f"{where}: response.json")
+    if meta.get("format") != FORMAT:
+        raise InputError(f"{path}: response.json is not of format {FORMAT!r}; {wanted}.")
     try:
-        meta = json.loads((path / "response.json").read_text(encoding="utf-8"))
-        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-            raise InputError(f"{path}: response.json is not of format {FORMAT!r}: {wanted}")
         config = ResponseConfig(**meta["config"] | {"recent": tuple(meta["config"]["recent"])})
         flat = safetensors.numpy.load_file(path / "arrays.safetensors")
         tree = tree_paths.unflatten_dict({k: jnp.asarray(v) for k, v in flat.items()}, sep="/")
         static = {"feedback_names": tuple(meta["feedback"]), "context_size": meta["context_size"]}
         response = Response(**tree, config=config, **static)
         jax.eval_shape(lambda r: all_probabilities(r, user_state(r, empty_history(r))), response)
-    except InputError:
-        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         detail = str(error).split("\n")[0]
-        raise InputError(f"{path}: not a readable response model ({detail}): {wanted}") from None
+        raise InputError(f"{where} ({detail}); {wanted}.") from None
     except flax.errors.FlaxError as error:
-        raise InputError(f"{path}: arrays do not fit the config ({str(error).splitlines()[0]}): {wanted}") from None
+        raise InputError(f"{path}: arrays do not fit the config ({str(error).splitlines()[0]}); {wanted}.") from None
     return response

@@ -12,6 +12,7 @@ from jaxrec.checks import InputError, check_shape
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.nets.response import ItemEncoder, ResponseHead, UserEncoder
+from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, sigmoid
 from jaxrec.supervised.fit import Schedule, fit
@@ -215,8 +216,8 @@ def logits_of_rows(response: Response, log: Log, rows: np.ndarray) -> np.ndarray
         return logits[:, 0]
 
     run, out = compiled(answer), []
-    for start in range(0, len(rows), ROWS_PER_CALL):
-        part = np.resize(rows[start : start + ROWS_PER_CALL], ROWS_PER_CALL)  # one shape, one program
+    for places, _ in equal_parts(len(rows), ROWS_PER_CALL):
+        part = rows[places]
         history = row_histories(log, part, response.config.history_length)
         out.append(np.asarray(run(response, history, log.item[part])))
     return np.concatenate(out)[: len(rows)].astype(np.float64) if out else np.zeros((0, len(response.base)))

@@ -55,3 +55,9 @@ def test_feedback_called_like_an_outcome_is_refused() -> None:
 def test_the_old_name_of_the_comeback_day_is_translated() -> None:
     with pytest.raises(InputError, match=r"env\.reward: 'return_day' is called 'comeback_day' now; rename it\."):
         make_reward({"return_day": -0.1}, KINDS, comebacks=True)
+
+
+def test_feedback_of_another_number_of_kinds_is_our_bug_and_stops() -> None:
+    reward_of = make_reward({"click": 1.0}, ("click", "like"))
+    with pytest.raises(AssertionError):
+        reward_of(jnp.ones((3, 1)))  # would broadcast over the kinds

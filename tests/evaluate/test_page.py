@@ -105,3 +105,28 @@ def test_verdicts_say_yes_no_or_why_neither() -> None:
     report["session_lengths"] = {"left_out": "no clock"}
     assert [finding.answer for finding in findings(report)] == ["one kind of rows", "no", "too few to tell"]
     assert "Visit lengths are not compared: no clock." in validity_page(report, "x", [])
+
+
+def test_every_text_of_the_report_is_escaped_and_no_picture_is() -> None:
+    report = make_report()
+    del report["rare_items"]["auc_without_text"]
+    report["session_lengths"] = {"left_out": "no <clock> & no 'hour'"}
+    report["comeback_days"] = {"left_out": "<script>"}
+    made = validity_page(report, "x", ["<i>", "two"])
+    seen = Page()
+    seen.feed(made)
+    assert "not compared: no <clock> & no 'hour'." in seen.text and "not compared: <script>." in seen.text
+    assert not {"clock", "script", "i"} & set(seen.tags)
+    assert seen.tags.count("svg") == 2 and "<i>two" in seen.text  # one line of the footer each
+    assert "Without item texts" not in seen.text and "Days until users come back" in seen.text
+
+
+def test_days_until_users_come_back_have_their_verdict_and_picture() -> None:
+    report = make_report()
+    rng = np.random.default_rng(3)
+    days = {"comebacks": 1234, "nll": 1.1, "nll_one_chance": 1.2}
+    report["comeback_days"] = days | compared(rng.integers(1, 11, 90), rng.integers(1, 11, 90))
+    seen = Page()
+    seen.feed(validity_page(report, "x", []))
+    assert seen.tags.count("svg") == 4 and "after 1,234 later sessions" in seen.text
+    assert "log loss 1.100below 1.200yes" in seen.text

@@ -1,4 +1,3 @@
-import math
 import re
 
 import numpy as np
@@ -10,8 +9,8 @@ from jaxrec.evaluate.simulate import Simulated
 def outcome(lengths: list[int], pay: float) -> Simulated:
     steps = np.array(lengths)
     present = (steps[:, None] > np.arange(steps.max())).sum(0)
-    nothing = dict.fromkeys(("coverage", "diversity", "novelty"), math.nan)
-    return Simulated(returns=pay * steps, lengths=steps, rewards=pay * present, slate_size=1, **nothing)
+    sizes = {"slate_size": 1, "num_recommendable": 1}
+    return Simulated(returns=pay * steps, lengths=steps, rewards=pay * present, measured={}, **sizes)
 
 
 def test_a_row_a_simulator_with_every_recommender_by_name_and_mean() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from flax import struct
 
-from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation, slate_diversity
+from jaxrec.evaluate.measures import MEASURES, EpisodeTally
+from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, Tally, make_simulation, simulated
+from jaxrec.ops.vectors import slate_diversity
 from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 ITEMS, SLATE = 4, 2
@@ -224,15 +226,16 @@ def test_other_arrays_and_seeds_need_no_new_program() -> None:
 
 
 def test_mean_interval_and_summary_by_hand() -> None:
-    got = Simulated(
-        returns=np.array([1.0, 2.0, 3.0, 6.0]),
-        lengths=np.array([1, 1, 2, 4]),
-        rewards=np.array([5.0, 4.0, 2.0, 1.0]),
-        slate_size=2,
-        coverage=0.5,
-        diversity=math.nan,
-        novelty=2.0,
+    episodes = EpisodeTally(
+        returns=jnp.array([1.0, 2.0, 3.0, 6.0]),
+        lengths=jnp.array([1, 1, 2, 4]),
+        rewards=jnp.array([5.0, 4.0, 2.0, 1.0, 0.0]),
     )
+    # items 0 and 2 of four were shown; 16 shown items had 32 bits; there is no tally of diversity
+    counted = {"coverage": jnp.array([9.0, 0.0, 7.0, 0.0]), "novelty": jnp.asarray(32.0)}
+    of_episodes = dict.fromkeys(("return", "return_95", "per_item", "length"), ())
+    tally = Tally(episodes, of_episodes | counted)
+    got = simulated(MEASURES, [jax.device_get(tally)], users=4, slate_size=2, num_recommendable=4)
     # squared deviations from 3: 4 + 1 + 0 + 9, over three; the error of a mean of four is half of the root
     half_width = 1.959964 * math.sqrt(14 / 3) / 2
     np.testing.assert_array_equal(got.present, [4, 2, 1, 1])
@@ -250,8 +253,8 @@ def test_mean_interval_and_summary_by_hand() -> None:
 
 def test_the_lead_over_another_is_taken_user_by_user() -> None:
     def of(*returns: float) -> Simulated:
-        nothing = dict.fromkeys(("coverage", "diversity", "novelty"), math.nan)
-        return Simulated(returns=np.array(returns), lengths=np.ones(4), rewards=np.ones(1), slate_size=1, **nothing)
+        same = {"lengths": np.ones(4), "rewards": np.ones(1), "slate_size": 1, "num_recommendable": 1}
+        return Simulated(returns=np.array(returns), measured={}, **same)
 
     lead, half_width = of(1.0, 12.0, 3.0, 20.0).minus(of(0.0, 10.0, 2.0, 18.0))
     # leads 1, 2, 1, 2: squared deviations from 1.5 are .25 each, over three

@@ -138,3 +138,16 @@ def test_td_loss_by_hand() -> None:
 def test_td_loss_without_any_weight_is_zero() -> None:
     loss, metrics = td_loss(jnp.ones((2, 3)), jnp.zeros((2, 3)), jnp.zeros(2), huber=1.0)
     assert loss == 0.0 and metrics["td_error"] == 0.0
+
+
+def test_shapes_that_would_broadcast_are_our_bug_and_stop() -> None:
+    row, column = jnp.zeros(3), jnp.zeros((3, 1))
+    for wrong in (
+        lambda: clipped_policy_loss(row, row, column, 0.2),
+        lambda: value_loss(row, column, row, 0.2),
+        lambda: slate_entropy(row, column),
+        lambda: td_loss(column, row, row, 1.0),
+        lambda: td_loss(column, column, column, 1.0),
+    ):
+        with pytest.raises(AssertionError):
+            wrong()

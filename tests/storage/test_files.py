@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxrec.storage.files import atomic_path, remove_unfinished, write_json, write_text
+from jaxrec.checks import InputError
+from jaxrec.storage.files import atomic_path, read_json, read_json_object, remove_unfinished, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -98,3 +99,34 @@ def test_json_is_plain_readable_and_strict(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"a": float("nan")})
     assert path.read_text(encoding="utf-8") == text and names(tmp_path) == ["value.json"]
+
+
+def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    for value in ({"b": [1, None], "a": "ü"}, [1, 2], "text", None):
+        write_json(tmp_path / "value.json", value)
+        assert read_json(tmp_path / "value.json", "make it again") == value
+    write_json(tmp_path / "value.json", {"a": 1})
+    assert read_json_object(tmp_path / "value.json", "make it again") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"a": 1,\n  oops}', "line 2, column 3: not JSON (Expecting property name enclosed in double quotes)"),
+        (b'{"a": "\xff"}', "byte 7: not UTF-8 text"),
+        (b"[1]", "expected an object at the top, got list"),
+        (b"3", "expected an object at the top, got int"),
+        (b"null", "expected an object at the top, got NoneType"),
+        (b"[" * 100_000, "unreadable (maximum recursion depth exceeded"),
+        (None, "missing (No such file)"),
+    ],
+)
+def test_json_that_cannot_be_read_is_one_line_with_the_fix(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "value.json"
+    if content is not None:
+        path.write_bytes(content)
+    for options, start in (({}, str(path)), ({"where": "the model"}, "the model")):
+        with pytest.raises(InputError) as caught:
+            read_json_object(path, "make it again", **options)
+        text = str(caught.value)
+        assert text.startswith(f"{start}: {says}") and text.endswith("; make it again.") and "\n" not in text

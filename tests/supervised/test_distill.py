@@ -7,8 +7,9 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.distill import DistillConfig
 from jaxrec.encoder import Encoder, load_encoder
-from jaxrec.encoder.encode_ids import encode_ids, unit_rows
+from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.prune import keep_layers
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.supervised.distill import DistillData, make_distillation
 from jaxrec.supervised.item_texts import lay_out_texts
 

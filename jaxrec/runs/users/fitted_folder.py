@@ -29,13 +29,14 @@ from jaxrec.progress import note
 from jaxrec.runs.read_log import ContextColumns, Corpus, Sides
 from jaxrec.runs.users.kind import JUDGE, TRAIN
 from jaxrec.runs.users.validity_lines import validity_lines
-from jaxrec.storage.files import atomic_path, remove_unfinished
+from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import load_basis
 
 OWN_TEXTS, LOG, USERS = "own_texts", "log.json", "users.json"
 VALIDITY, PAGE, FITS = "validity.json", "validity.html", "fits"
 PARTS = (LOG, USERS, VALIDITY, PAGE, TRAIN, JUDGE)
+RESTORE = "the file is damaged: restore it, or delete its folder and fit again"
 
 
 def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
@@ -66,7 +67,7 @@ def context_before(*folders: Path) -> ContextColumns | None:
     """Context columns that the first of `folders` with simulators was fitted to, None where none has any."""
     for folder in folders:
         if (folder / LOG).is_file():
-            names = tuple(read_object(folder / LOG).get("context", ()))
+            names = tuple(read_json_object(folder / LOG, RESTORE).get("context", ()))
             if not (folder / OWN_TEXTS).is_dir():
                 return ContextColumns(names, None)
             basis = load_basis(folder / OWN_TEXTS)
@@ -78,7 +79,7 @@ def sides_before(*folders: Path) -> Sides | None:
     """On which side users stood in the first of `folders` that says so, None where none does."""
     for folder in folders:
         if (folder / USERS).is_file():
-            sides = read_object(folder / USERS)
+            sides = read_json_object(folder / USERS, RESTORE)
             return Sides(sides.get("salt", ""), frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
     return None
 
@@ -102,7 +103,7 @@ def check_same_log(folder: Path, corpus: Corpus, message: str) -> None:
     """Item numbers mean something in one catalogue only, and a judge must not know the users that train."""
     path = folder / LOG
     if path.is_file():
-        now, saved = log_identity(corpus), read_object(path)
+        now, saved = log_identity(corpus), read_json_object(path, RESTORE)
         if any(saved.get(key, value) != value for key, value in now.items()):  # keys came to be with versions
             raise InputError(message)
 
@@ -135,20 +136,9 @@ def _rows_digest(log: Log) -> str:
 
 def read_validity(folder: Path) -> dict[str, Any]:
     """The report in `folder`; raises InputError where it is damaged."""
-    report = read_object(folder / VALIDITY)
+    report = read_json_object(folder / VALIDITY, RESTORE)
     try:
         findings(report)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / VALIDITY}: damaged ({error!r}); delete it and fit again.") from None
     return report
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; raises InputError where the file is damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); restore the file, or delete its folder and fit again.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: damaged (no JSON object); restore the file, or delete its folder and fit again.")
-    return value

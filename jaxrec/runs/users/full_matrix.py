@@ -10,6 +10,7 @@ from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
 from jaxrec.envs import full_matrix
 from jaxrec.evaluate.recommenders import greedy_matrix, ranking
 from jaxrec.evaluate.report import FIXED
+from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import note
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.read_log import Corpus, read_corpus
@@ -78,8 +79,7 @@ def _of_log(config: Config, corpus: Corpus) -> RewardMatrix:
     note(_quality(report))
     shown = np.bincount(log.item, minlength=log.num_items) >= log_config(config).min_item_ratings
     vectors = embed(config, corpus.dataset.catalogue.texts)
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-8)
-    return RewardMatrix(matrix=matrix, vectors=vectors, recommendable=shown)
+    return RewardMatrix(matrix=matrix, vectors=unit_rows(vectors, 1e-8), recommendable=shown)
 
 
 def _quality(report: dict[str, Any]) -> str:

@@ -1,0 +1,237 @@
+"""What simulated evaluation measures: one object per metric, all of them in `MEASURES`.
+
+A metric that is added to `MEASURES` is counted in every simulation, stands in `evaluation.json` under its name, and is
+a column of the printed table.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrec.ops.vectors import slate_diversity, unit_rows
+from jaxrec.types import Array, EnvSpec, StepOutput
+
+Z95 = 1.959964
+
+
+class ItemFacts(struct.PyTreeNode):
+    """What diversity and novelty are measured with."""
+
+    rows: Array  # [I, E] unit length (text) vectors
+    surprise: Array  # [I] -log2 share of the interactions, bits
+
+
+def item_facts(vectors: Array | np.ndarray, counts: np.ndarray | None = None) -> ItemFacts:
+    """Facts from vectors [I, E] of any length and positive interaction counts [I]; without counts all are alike."""
+    vectors = np.asarray(vectors, np.float32)
+    counts = np.ones(len(vectors)) if counts is None else counts
+    surprise = -np.log2(counts / counts.sum())
+    return ItemFacts(rows=jnp.asarray(unit_rows(vectors, 1e-8)), surprise=jnp.asarray(surprise, jnp.float32))
+
+
+class Sizes(NamedTuple):
+    """Lengths of axes that a tally may have."""
+
+    users: int  # B, simulated at once
+    steps: int  # T, at most
+    items: int  # I
+
+
+class Step(NamedTuple):
+    """One step of a batch of users. Users who have left are still in it; they count nothing."""
+
+    number: Array  # [] int32
+    active: Array  # [B] bool, users who were there
+    items: Array | None  # [B, K] int32 ids of the shown items; None where they are in no table
+    reward: Array  # [B], 0 of users who have left
+    out: StepOutput
+    facts: ItemFacts
+
+    @property
+    def counted(self) -> Array:
+        """[B, K] float32, 1 for the shown items of users who were there."""
+        assert self.items is not None
+        return jnp.broadcast_to(self.active[:, None], self.items.shape).astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Episodes:
+    """What every simulation keeps: one episode of each of N users."""
+
+    returns: np.ndarray  # [N] total reward a user
+    lengths: np.ndarray  # [N] steps a user
+    rewards: np.ndarray  # [T] total reward of each step, up to the last in which anybody was there
+    slate_size: int
+    num_recommendable: int
+
+    @property
+    def slates(self) -> int:
+        """Slates that were shown, at least 1."""
+        return max(int(self.lengths.sum()), 1)
+
+    @property
+    def present(self) -> np.ndarray:
+        """[T] users who were there in each step."""
+        return (self.lengths[:, None] > np.arange(len(self.rewards))).sum(0)
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 95% interval of the mean (normal approximation over users)."""
+        return mean_and_half_width(self.returns)[1]
+
+
+def mean_and_half_width(values: np.ndarray) -> tuple[float, float]:
+    """Mean of [N] values and half of its 95% interval (normal approximation); NaN for a single value."""
+    half_width = Z95 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return float(values.mean()), float(half_width)
+
+
+class EpisodeTally(struct.PyTreeNode):
+    """Episodes as the device counts them."""
+
+    returns: Array  # [B]
+    lengths: Array  # [B] int32
+    rewards: Array  # [T] sum over users
+
+
+def start_episodes(sizes: Sizes) -> EpisodeTally:
+    """Before the first step."""
+    zeros = jnp.zeros(sizes.users)
+    return EpisodeTally(zeros, jnp.zeros(sizes.users, jnp.int32), jnp.zeros(sizes.steps))
+
+
+def add_to_episodes(tally: EpisodeTally, step: Step) -> EpisodeTally:
+    """The tally after one more step."""
+    return EpisodeTally(
+        returns=tally.returns + step.reward,
+        lengths=tally.lengths + step.active.astype(jnp.int32),
+        rewards=tally.rewards.at[step.number].add(step.reward.sum()),
+    )
+
+
+def _nothing(sizes: Sizes) -> tuple[()]:
+    return ()
+
+
+def _unchanged(tally: Any, step: Step) -> Any:
+    return tally
+
+
+def _always(spec: EnvSpec) -> bool:
+    return True
+
+
+class Measure(NamedTuple):
+    """One metric. What it counts on the device is its tally, a pytree; by default it counts nothing.
+
+    `finish` turns the tallies of all batches, leaves [batches, ...], and the episodes into a number, on the host. A
+    leaf with one number per user has the users of all batches in their order, then those that only fill the last one.
+    """
+
+    title: str  # of the column in the printed table
+    cell: str  # format of the number there
+    finish: Callable[[Any, Episodes], float]
+    start: Callable[[Sizes], Any] = _nothing
+    add: Callable[[Any, Step], Any] = _unchanged
+    applies: Callable[[EnvSpec], bool] = _always  # to an environment; elsewhere the number is NaN
+
+
+Measures = Mapping[str, Measure]
+
+
+def start_tallies(measures: Measures, spec: EnvSpec, sizes: Sizes) -> dict[str, Any]:
+    """Tallies before the first step, of the measures that apply."""
+    return {name: measure.start(sizes) for name, measure in measures.items() if measure.applies(spec)}
+
+
+def add_to_tallies(measures: Measures, tallies: dict[str, Any], step: Step) -> dict[str, Any]:
+    """Tallies after one more step."""
+    return {name: measures[name].add(tally, step) for name, tally in tallies.items()}
+
+
+def finished(measures: Measures, tallies: Mapping[str, Any], episodes: Episodes) -> dict[str, float]:
+    """The number of each measure; NaN where it has no tally because it does not apply."""
+    return {
+        name: measure.finish(tallies[name], episodes) if name in tallies else math.nan
+        for name, measure in measures.items()
+    }
+
+
+def _in_table(spec: EnvSpec) -> bool:
+    """Items have rows in a table; documents that come and go have none."""
+    return not spec.candidate_size
+
+
+def _slates_of_table(spec: EnvSpec) -> bool:
+    return _in_table(spec) and spec.slate_size > 1
+
+
+def _zero(sizes: Sizes) -> Array:
+    return jnp.asarray(0.0)
+
+
+def _total(tally: np.ndarray) -> float:
+    """Sum over batches, in double precision."""
+    return float(tally.sum(dtype=np.float64))
+
+
+def _per_item(tally: Any, episodes: Episodes) -> float:
+    return float(episodes.returns.sum() / (episodes.lengths.sum() * episodes.slate_size))
+
+
+def _add_shown(shown: Array, step: Step) -> Array:
+    return shown.at[step.items].add(step.counted)
+
+
+def _share_shown(shown: np.ndarray, episodes: Episodes) -> float:
+    return float((shown.sum(0) > 0).sum() / episodes.num_recommendable)
+
+
+def _add_diversity(total: Array, step: Step) -> Array:
+    return total + jnp.where(step.active, slate_diversity(step.facts.rows[step.items]), 0.0).sum()
+
+
+def _add_surprise(total: Array, step: Step) -> Array:
+    return total + (step.counted * step.facts.surprise[step.items]).sum()
+
+
+MEASURES: Measures = {
+    "return": Measure("return", "{:.3f}", lambda _, episodes: episodes.mean),
+    "return_95": Measure("95%", "±{:.3f}", lambda _, episodes: episodes.half_width),
+    "per_item": Measure("/item", "{:.4f}", _per_item),
+    "length": Measure("steps", "{:.1f}", lambda _, episodes: float(episodes.lengths.mean())),
+    "coverage": Measure(  # share of the recommendable items that were shown at least once
+        "coverage",
+        "{:.1%}",
+        start=lambda sizes: jnp.zeros(sizes.items),
+        add=_add_shown,
+        finish=_share_shown,
+        applies=_in_table,
+    ),
+    "diversity": Measure(  # mean over slates of 1 - mean pairwise cosine
+        "diverse",
+        "{:.3f}",
+        start=_zero,
+        add=_add_diversity,
+        finish=lambda total, episodes: _total(total) / episodes.slates,
+        applies=_slates_of_table,
+    ),
+    "novelty": Measure(  # mean surprise of the shown items, bits
+        "novel",
+        "{:.2f}",
+        start=_zero,
+        add=_add_surprise,
+        finish=lambda total, episodes: _total(total) / (episodes.slates * episodes.slate_size),
+        applies=_in_table,
+    ),
+}
