@@ -23,10 +23,10 @@ from jaxrec.encoder.embed import texts_digest, weights_digest
 from jaxrec.encoder.encode_ids import unit_rows
 from jaxrec.encoder.importance import prune
 from jaxrec.progress import track
+from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import DistillFolder
 from jaxrec.supervised.distill import DistillData, make_distillation
-from jaxrec.supervised.encoder_loop import Evaluation, Fitted, Job, train_encoder
 from jaxrec.supervised.item_texts import lay_out_texts
 
 
@@ -50,6 +50,9 @@ def distill(config_path: str, overrides: list[str], run_path: str | None, resume
     data = DistillData(lay_out_texts(variants), targets, items)  # type: ignore[arg-type]
     job = Job(fit, data, Evaluation(AGREEMENT, judge.validation), "distilling")
     fitted = train_encoder(job, run, config.distill, experiment.stream(config, "distill"), config.train.devices)
+    if fitted.interrupted:
+        print(f"stopped at step {fitted.step}; continue with: jaxrec distill {run.config} --run {run.path} --resume")
+        return 130
     result = dataclasses.replace(student, params=jax.tree.map(np.asarray, fitted.weights))
     save_encoder(result, run.encoder)
     rows |= {"student": judge.account(result.params)}

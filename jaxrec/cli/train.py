@@ -20,9 +20,9 @@ from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluate.recommenders import learned
 from jaxrec.evaluate.simulate import make_simulation
 from jaxrec.learn import make_learner
-from jaxrec.learn.loop import Outcome
-from jaxrec.learn.loop import train as run_loop
 from jaxrec.nets.policy import make_policy
+from jaxrec.runs.host_loop import Outcome
+from jaxrec.runs.train_learner import train as run_loop
 from jaxrec.serve import save_policy
 from jaxrec.storage.events import check_tensorboard
 from jaxrec.storage.files import write_text

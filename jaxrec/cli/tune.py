@@ -18,9 +18,9 @@ from jaxrec.data import Log
 from jaxrec.encoder import Encoder, open_encoder, save_encoder
 from jaxrec.encoder.adapt import save_adapters
 from jaxrec.encoder.embed import texts_digest, weights_digest
+from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import TuneFolder
-from jaxrec.supervised.encoder_loop import Evaluation, Fitted, Job, train_encoder
 from jaxrec.supervised.pairs import PairData, co_liked, make_pair_data
 from jaxrec.supervised.tune import make_tuning
 
@@ -41,6 +41,9 @@ def tune(config_path: str, overrides: list[str], run_path: str | None, resume: b
     key = experiment.stream(config, "tune")
     job = Job(tuning, pairs, Evaluation("validation_ndcg@10", judge.validation), "tuning", texts=2)
     tuned = train_encoder(job, run, config.tune, key, config.train.devices)
+    if tuned.interrupted:
+        print(f"stopped at step {tuned.step}; continue with: jaxrec tune {run.config} --run {run.path} --resume")
+        return 130
     result = dataclasses.replace(enc, params=jax.tree.map(np.asarray, tuned.weights))
     save_encoder(result, run.encoder)
     if config.tune.mode == "lora":

@@ -12,7 +12,7 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
 from jaxrec.config.full_matrix import FullMatrixConfig
-from jaxrec.config.learners import DqnConfig, PpoConfig
+from jaxrec.config.learners import AnyLearnerConfig, PpoConfig
 from jaxrec.config.logged import LoggedConfig, ResponseConfig
 from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
 from jaxrec.config.sardine import SardineConfig
@@ -109,7 +109,7 @@ class Config:
         | FullMatrixConfig
         | SardineConfig
     )
-    learner: PpoConfig | DqnConfig = PpoConfig()
+    learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 

@@ -4,12 +4,12 @@ import re
 
 import jax
 import pytest
+from jaxrec.learn.loop import compile_learner
 
 from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.learn import make_learner
-from jaxrec.learn.loop import compile_learner
 
 COMMON = {"num_users": 64, "num_shards": 8, "horizon": 8, "policy": PolicyConfig(width=8)}
 CONFIGS = {

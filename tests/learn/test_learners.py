@@ -4,13 +4,13 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
+from jaxrec.learn.loop import compile_learner
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.learn import list_learners, make_learner
-from jaxrec.learn.loop import compile_learner
 from tests.probes import endless_probe, learn, outputs, taste_probe
 
 POLICY = PolicyConfig(width=8, hidden=(16,))

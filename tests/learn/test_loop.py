@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxrec.learn.loop import compile_learner, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxrec.checks import InputError
@@ -15,7 +16,6 @@ from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset, make_env
 from jaxrec.learn import make_learner
-from jaxrec.learn.loop import compile_learner, train
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 

@@ -1,0 +1,1 @@
+"""The stages of the pipeline as functions: a config in, data out."""
