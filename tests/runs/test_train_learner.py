@@ -19,15 +19,16 @@ from jaxrec.learn.program import compile_learner
 from jaxrec.runs.train_learner import train
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
+from jaxrec.types import Learner
 from tests.learners import small, small_config
 
 CONFIGS = {name: small_config(name, learning_starts=512) for name in list_learners()}
 SCHEDULE = {"updates": 12, "updates_per_call": 2, "checkpoint_every": 4, "evaluate_users": 8}
 
 
-def start(run: RunFolder, evaluate=None, name: str = "ppo", **options):
+def start(run: RunFolder, evaluate=None, name: str = "ppo", learner: Learner | None = None, **options):
     env = make_env("interest_evolution")
-    learner = make_learner(name, auto_reset(env), CONFIGS[name])
+    learner = learner or make_learner(name, auto_reset(env), CONFIGS[name])
     saved = []
     outcome = train(
         learner,
@@ -228,3 +229,19 @@ def test_a_learner_of_another_shape_cannot_resume(tmp_path: Path) -> None:
     program = compile_learner(make_learner("ppo", auto_reset(env), wider), env.world, TrainConfig(devices=1), 8)
     with Checkpoints(run.checkpoints) as checkpoints, pytest.raises(InputError, match="resume with the recipe"):
         checkpoints.restore(4, program.abstract)
+
+
+def test_a_metric_that_is_not_a_number_stops_training_even_where_the_loss_is_one(tmp_path: Path) -> None:
+    env = make_env("interest_evolution")
+    learner = make_learner("ppo", auto_reset(env), CONFIGS["ppo"])
+
+    def update(state, world):
+        state, metrics = learner.update(state, world)
+        return state, metrics | {"entropy": jnp.where(state.step == 3, jnp.nan, metrics["entropy"])}
+
+    run = new_run(tmp_path / "run")
+    with pytest.raises(InputError, match="update 3: the entropy is nan, training diverged; nothing was saved yet"):
+        start(run, learner=learner._replace(update=update))
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert [row["episode_return"] for row in rows] == [None, None]  # no episode of 8 steps has ended
