@@ -21,7 +21,7 @@ from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
-from jaxrec.learn.loop import compile_learner
+from jaxrec.learn.program import compile_learner
 
 RECIPE = Path(__file__).parents[1] / "configs" / "ppo_interest_evolution.yaml"
 UPDATES_PER_CALL = 2

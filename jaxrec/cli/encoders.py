@@ -6,10 +6,10 @@ import json
 from jaxrec.cli.runtime import prepare
 from jaxrec.config.load import config_of
 from jaxrec.config.schema import EncoderConfig
-from jaxrec.runs.distill import distill
+from jaxrec.runs.distill import Distilled, distill
 from jaxrec.runs.distill_judge import AGREEMENT, Row
 from jaxrec.runs.embed import embed_file
-from jaxrec.runs.tune import tune
+from jaxrec.runs.tune import Tuned, tune
 
 
 def run_embed(options: argparse.Namespace) -> int:
@@ -26,6 +26,8 @@ def run_tune(options: argparse.Namespace) -> int:
     """Tune to the end of the recipe; a stopped command continues from its latest evaluation with --resume."""
     prepare()
     tuned = tune(options.config, options.run, options.overrides, resume=options.resume)
+    if tuned.steps.interrupted:
+        return _stopped("tune", tuned)
     print(f"encoder alone, mean of the history's vectors, test rows of {tuned.before['users']:,.0f} users:")
     for name, value in tuned.before.items():
         if name.startswith(("ndcg", "recall")):
@@ -44,6 +46,8 @@ def run_distill(options: argparse.Namespace) -> int:
     """Prune and distil to the end of the recipe; a stopped command continues from its latest evaluation."""
     prepare()
     distilled = distill(options.config, options.run, options.overrides, resume=options.resume)
+    if distilled.steps.interrupted:
+        return _stopped("distill", distilled)
     _print_rows(distilled.rows)
     steps, run = distilled.steps, distilled.run
     print(
@@ -53,6 +57,14 @@ def run_distill(options: argparse.Namespace) -> int:
         f"next: jaxrec train {options.config} {' '.join(distilled.words)}"
     )
     return 0
+
+
+def _stopped(command: str, ended: Tuned | Distilled) -> int:
+    """Say how a training that a signal stopped continues."""
+    run = ended.run
+    resume = f"jaxrec {command} {run.config} --run {run.path} --resume"
+    print(f"stopped at step {ended.steps.step}; continue with: {resume}")
+    return 130
 
 
 def _print_rows(rows: dict[str, Row]) -> None:

@@ -1,5 +1,6 @@
 """Sections about learning: the policy's network and the algorithms."""
 
+import typing
 from typing import Literal
 
 from jaxrec.checks import InputError, check_range
@@ -62,13 +63,31 @@ class LearnerConfig:
 
 
 @section
-class PpoConfig(LearnerConfig):
+class OnPolicyConfig(LearnerConfig):
+    """What every learner has that learns from what its current policy just did."""
+
+    name: str = ""  # every learner sets its own
+    epochs: int = 4  # passes over the transitions of an update
+    minibatches: int = 4  # an epoch
+    gae_lambda: float = 0.95  # 1: advantages are returns less the value; 0: one step
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("epochs", "minibatches"):
+            check_range(f"learner.{name}", getattr(self, name), 1)
+        check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
+        if (self.users_per_shard * self.horizon) % self.minibatches:
+            raise InputError(
+                f"learner.minibatches: {self.minibatches} do not divide the {self.users_per_shard} users "
+                f"x {self.horizon} steps of a shard; change learner.horizon, learner.num_users or learner.num_shards."
+            )
+
+
+@section
+class PpoConfig(OnPolicyConfig):
     """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates."""
 
     name: Literal["ppo"] = "ppo"
-    epochs: int = 4  # passes over the transitions of an update
-    minibatches: int = 4  # an epoch
-    gae_lambda: float = 0.95
     clip: float = 0.2
     value_clip: float | None = None
     value_coef: float = 0.5
@@ -76,17 +95,9 @@ class PpoConfig(LearnerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("epochs", "minibatches"):
-            check_range(f"learner.{name}", getattr(self, name), 1)
-        check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
         check_range("learner.clip", self.clip, 0, open_low=True)
         for name in ("entropy_coef", "value_coef"):
             check_range(f"learner.{name}", getattr(self, name), 0)
-        if (self.users_per_shard * self.horizon) % self.minibatches:
-            raise InputError(
-                f"learner.minibatches: {self.minibatches} do not divide the {self.users_per_shard} users "
-                f"x {self.horizon} steps of a shard; change learner.horizon, learner.num_users or learner.num_shards."
-            )
 
 
 @section
@@ -135,4 +146,5 @@ class DqnConfig(LearnerConfig):
         return self.replay_size // self.num_users // self.horizon * self.horizon
 
 
-LEARNER_CONFIGS = {"ppo": PpoConfig, "dqn": DqnConfig}
+AnyLearnerConfig = PpoConfig | DqnConfig  # what the section `learner` of a recipe may be
+LEARNER_CONFIGS: dict[str, type[LearnerConfig]] = {cls.name: cls for cls in typing.get_args(AnyLearnerConfig)}

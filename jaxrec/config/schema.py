@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
-from jaxrec.config.learners import DqnConfig, PpoConfig
+from jaxrec.config.learners import AnyLearnerConfig, PpoConfig
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.section import Variants, section
 from jaxrec.config.tune import TuneConfig
@@ -100,7 +100,7 @@ class Config:
     distill: DistillConfig = DistillConfig()  # of the encoder into a smaller one, by `jaxrec distill`
     response: ResponseConfig = ResponseConfig()  # users fitted to the log
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
-    learner: PpoConfig | DqnConfig = PpoConfig()
+    learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 

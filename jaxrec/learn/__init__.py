@@ -1,4 +1,4 @@
-"""Learners behind `make_learner`, and the host loop that runs them."""
+"""Learners by name: `make_learner` builds one."""
 
 from jaxrec.learn.registry import list_learners, make_learner
 

@@ -10,63 +10,66 @@ Bellman equation; with K = 1 this is ordinary DQN.
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 from jaxrec.config.learners import DqnConfig
 from jaxrec.learn import replay as ring
-from jaxrec.learn.optimize import annealed_rate, descend, make_optimizer
-from jaxrec.learn.rollout import Action, Users, rollout, split_shards, start_users
+from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
+from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
 from jaxrec.nets.policy import Policy, PolicyOutput, make_policy, to_items
+from jaxrec.ops.descend import descend
 from jaxrec.ops.exploration import epsilon_greedy_slate
 from jaxrec.ops.losses import td_loss
 from jaxrec.ops.schedules import linear
 from jaxrec.ops.slates import top_slate
-from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Params, Transition, World
+from jaxrec.types import (
+    Array,
+    Env,
+    EnvSpec,
+    Learner,
+    Metrics,
+    Observation,
+    Params,
+    SlateAction,
+    Transition,
+    VectorAction,
+    World,
+)
 
 
-class DqnState(struct.PyTreeNode):
+class DqnState(LearnerState):
     """What one update reads and writes."""
 
-    params: Params
     target_params: Params
-    opt_state: optax.OptState
-    learning_rate: Array  # [] here, not in the program: another rate is not another compile
     gradient_step: Array  # [] int32, done so far
-    step: Array  # [] int32, updates done
-    users: Users
     replay: ring.Replay
 
 
 def make(env: Env, config: DqnConfig) -> Learner:
-    """Build DQN over an auto-resetting environment."""
+    """Build DQN over an auto-resetting environment whose actions are slates."""
+    slate_size = env.spec.slate_size  # refuses other actions
     policy = make_policy(env.spec, config.policy)
     optimizer = make_optimizer(config)
-    shards, per_shard = config.shards, config.users_per_shard
 
     def init(key: Array, world: World, params: Params | None = None) -> DqnState:
         key_policy, key_users = jax.random.split(key)
         start: Params = policy.init(key_policy, world) if params is None else params
-        users = start_users(env, key_users, shards, per_shard, world)
+        fields = first_fields(env, config, start, optimizer, key_users, world)
         return DqnState(
-            params=jax.tree.map(jnp.copy, start),  # the state is donated: every owner its own buffers
-            target_params=jax.tree.map(jnp.copy, start),
-            opt_state=optimizer.init(start),
-            learning_rate=jnp.asarray(config.learning_rate),
+            **fields,
+            target_params=jax.tree.map(jnp.copy, start),  # the state is donated: every owner its own buffers
             gradient_step=jnp.asarray(0, jnp.int32),
-            step=jnp.asarray(0, jnp.int32),
-            users=users,
-            replay=ring.empty(_example(users.obs, env.spec.slate_size), config.replay_steps),
+            replay=ring.empty(_example(fields["users"].obs, env.spec.action, slate_size), config.replay_steps),
         )
 
     def update(state: DqnState, world: World) -> tuple[DqnState, Metrics]:
         epsilon = linear(state.step, config.epsilon_start, config.epsilon_end, config.epsilon_updates)
-        rate = annealed_rate(config, state.learning_rate, state.step)
+        rate = annealed_rate(config, state)
         users, transitions = _collect(env, policy, state, world, epsilon, config.horizon)
         key, key_sample = split_shards(users.key, 2)
         replay = ring.add(state.replay, _experience(transitions, env.spec, config))
 
         def gradient_step(learned: DqnState, step_key: Array) -> tuple[DqnState, Metrics]:
-            count = config.batch_size // shards
+            count = config.batch_size // config.shards
             batch = ring.sample(step_key, replay, count, config.n_step, config.gamma)
             grad, metrics = jax.grad(dqn_loss, has_aux=True)(
                 learned.params, learned.target_params, policy, batch, world, config
@@ -88,13 +91,8 @@ def make(env: Env, config: DqnConfig) -> Learner:
         transitions_kept = replay.size * config.num_users
         ready = (replay.size > config.n_step) & (transitions_kept >= config.learning_starts)
         learned, metrics = jax.lax.cond(ready, learn, wait, state.replace(users=None, replay=None))
-        metrics |= {
-            "reward": transitions.reward.mean(),
-            "episode_return": jnp.nanmean(users.last_return),
-            "epsilon": epsilon,
-            "learning_rate": rate,
-            "replay_size": transitions_kept,
-        }
+        metrics |= experience_metrics(users, transitions)
+        metrics |= {"epsilon": epsilon, "learning_rate": rate, "replay_size": transitions_kept}
         return learned.replace(users=users.replace(key=key), replay=replay, step=state.step + 1), metrics
 
     return Learner(init, update)
@@ -106,10 +104,10 @@ def dqn_loss(
     """Temporal-difference error of the shown items of a minibatch -> ([], metrics)."""
     items = policy.items(params, world)
     # Shown items as the candidates: only their rows enter the product.
-    q = q_values(policy.apply(params, items, _shown(batch.obs, batch.slate), world))
+    q = q_values(policy.apply(params, items, _shown(batch.obs, batch.action), world))
     following = q_values(policy.apply(target_params, policy.items(target_params, world), batch.next_obs, world))
     chooser = q_values(policy.apply(params, items, batch.next_obs, world)) if config.double else following
-    value = best_mean(chooser, following, batch.slate.shape[-1])
+    value = best_mean(chooser, following, batch.action.shape[-1])
     target = batch.item_reward + (batch.discount * value)[..., None]
     return td_loss(q, target, batch.weight, config.huber)
 
@@ -150,10 +148,10 @@ def _collect(
     """Roll the epsilon-greedy slate out; transitions are [T, S, N, ...]."""
     items = policy.items(state.params, world)
 
-    def act(key: Array, obs: Observation) -> Action:
+    def act(key: Array, obs: Observation) -> Decision:
         logits = policy.apply(state.params, items, obs, world).logits
         explore = jax.vmap(lambda k, scores: epsilon_greedy_slate(k, scores, env.spec.slate_size, epsilon))
-        return Action(to_items(explore(key, logits), obs, world))
+        return Decision(to_items(explore(key, logits), obs, world))
 
     return rollout(env, act, lambda extras, *_: extras, state.users, world, horizon)
 
@@ -163,7 +161,7 @@ def _experience(transitions: Transition, spec: EnvSpec, config: DqnConfig) -> ri
     credited = credited_rewards(transitions.feedback, transitions.reward, spec, config.credit) * config.reward_scale
     rows = ring.Experience(
         obs=transitions.obs,
-        slate=transitions.action,
+        action=transitions.action,
         item_reward=credited,
         terminated=transitions.terminated,
         truncated=transitions.truncated,
@@ -171,11 +169,11 @@ def _experience(transitions: Transition, spec: EnvSpec, config: DqnConfig) -> ri
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), rows)
 
 
-def _example(obs: Observation, slate_size: int) -> ring.Experience:
+def _example(obs: Observation, action: SlateAction | VectorAction, slate_size: int) -> ring.Experience:
     """One step of every user [S, N, ...], for its shapes."""
     lead = jax.tree.leaves(obs)[0].shape[:2]
-    slate, flag = jnp.zeros((*lead, slate_size), jnp.int32), jnp.zeros(lead, jnp.bool_)
-    return ring.Experience(obs, slate, slate.astype(jnp.float32), flag, flag)
+    flag = jnp.zeros(lead, jnp.bool_)
+    return ring.Experience(obs, action.zeros(lead), jnp.zeros((*lead, slate_size)), flag, flag)
 
 
 def _shown(obs: Observation, slate: Array) -> Observation:

@@ -1,15 +1,26 @@
 """Learners by name."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.learners import LEARNER_CONFIGS
+from jaxrec.config.learners import DqnConfig, LearnerConfig, PpoConfig
 from jaxrec.config.load import build_section
 from jaxrec.learn import dqn, ppo
 from jaxrec.types import Env, Learner
 
-MAKERS = {"dqn": dqn.make, "ppo": ppo.make}
+
+class Entry(NamedTuple):
+    """What a learner is made of."""
+
+    config: type[LearnerConfig]
+    make: Callable[[Env, Any], Learner]  # over an auto-resetting environment, with such a config
+
+
+LEARNERS = {
+    "dqn": Entry(DqnConfig, dqn.make),
+    "ppo": Entry(PpoConfig, ppo.make),
+}
 
 
 def make_learner(name: str, env: Env, config: Any = None) -> Learner:
@@ -18,14 +29,15 @@ def make_learner(name: str, env: Env, config: Any = None) -> Learner:
     `config` is the learner's config (`jaxrec.config.schema`), a mapping of its fields, or None for the defaults.
     Raises InputError for unknown names and fields.
     """
-    check_name("make_learner", name, MAKERS)
+    check_name("make_learner", name, LEARNERS)
     if not env.spec.auto_reset:
         raise InputError("make_learner: users who end must be replaced; pass jaxrec.auto_reset(env).")
+    entry = LEARNERS[name]
     if config is None or isinstance(config, Mapping):
-        config = build_section(LEARNER_CONFIGS[name], config or {}, "learner", f"make_learner({name!r})")
-    return MAKERS[name](env, config)
+        config = build_section(entry.config, config or {}, "learner", f"make_learner({name!r})")
+    return entry.make(env, config)
 
 
 def list_learners() -> tuple[str, ...]:
     """Names that `make_learner` knows."""
-    return tuple(sorted(MAKERS))
+    return tuple(sorted(LEARNERS))

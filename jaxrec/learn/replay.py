@@ -17,8 +17,8 @@ class Experience(struct.PyTreeNode):
     """One step as the ring keeps it; ids, not vectors."""
 
     obs: Observation
-    slate: Array  # [..., K] int32
-    item_reward: Array  # [..., K] what each shown item is credited with; their sum is the slate's reward
+    action: Array  # [..., *EnvSpec.action.shape]
+    item_reward: Array  # [..., K] what each shown item is credited with, K = 1 without items; their sum is the reward
     terminated: Array  # [...] bool
     truncated: Array  # [...] bool
 
@@ -44,7 +44,7 @@ class Sample(struct.PyTreeNode):
     """Windows of n steps as a loss reads them, leaves [S, B, ...]."""
 
     obs: Observation
-    slate: Array  # [S, B, K]
+    action: Array  # [S, B, *EnvSpec.action.shape]
     item_reward: Array  # [S, B, K] of the first step, plus an equal share of the discounted rewards after it
     next_obs: Observation  # where the window ended
     discount: Array  # [S, B] of the value of next_obs; 0 where the user left
@@ -88,7 +88,7 @@ def sample(key: Array, replay: Replay, count: int, steps: int, gamma: float) -> 
         later = (summed.reward - reward[:, 0]) / item_reward.shape[-1]
         return Sample(
             obs=jax.tree.map(lambda x: x[window[:, 0], user], rows.obs),
-            slate=rows.slate[window[:, 0], user],
+            action=rows.action[window[:, 0], user],
             item_reward=item_reward + later[:, None],
             next_obs=jax.tree.map(lambda x: x[end, user], rows.obs),
             discount=summed.discount,

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.types import Array, Env, Observation, Transition, World
+from jaxrec.types import Array, Env, Metrics, Observation, Transition, World
+
+NAN_AT_FIRST = ("episode_return",)  # metrics that are NaN until the first episode has ended
 
 
 class Users(struct.PyTreeNode):
@@ -24,10 +26,10 @@ class Users(struct.PyTreeNode):
     last_return: Array  # [S, N] of the last finished episode, NaN before the first
 
 
-class Action(struct.PyTreeNode):
+class Decision(struct.PyTreeNode):
     """What an acting function gives back; `extras` is the algorithm's own struct, kept in the transition."""
 
-    slate: Array  # [S, N, K]
+    action: Array  # [S, N, *EnvSpec.action.shape]
     extras: Any = None
 
 
@@ -57,7 +59,7 @@ def start_users(env: Env, key: Array, num_shards: int, per_shard: int, world: Wo
 
 def rollout(
     env: Env,
-    act: Callable[[Array, Observation], Action],
+    act: Callable[[Array, Observation], Decision],
     finish: Callable[[Any, Observation, Array], Any],
     users: Users,
     world: World,
@@ -65,26 +67,26 @@ def rollout(
 ) -> tuple[Users, Transition]:
     """Step every user `horizon` times; the transitions are [T, S, N, ...].
 
-    `act(key [S], obs) -> Action` sees all users at once. `finish(extras, final_obs, truncated)` completes the extras
+    `act(key [S], obs) -> Decision` sees all users at once. `finish(extras, final_obs, truncated)` completes the extras
     after the step, for instance with the value of where truncated users stopped.
     """
 
-    def env_shard(key: Array, env_state: Any, slate: Array):
-        keys = jax.random.split(key, slate.shape[0])
-        return jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, env_state, slate, world)
+    def env_shard(key: Array, env_state: Any, action: Array):
+        keys = jax.random.split(key, action.shape[0])
+        return jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, env_state, action, world)
 
     def step(users: Users, _: None) -> tuple[Users, Transition]:
         key, key_act, key_env = split_shards(users.key, 3)
-        action = act(key_act, users.obs)
-        env_state, out = jax.vmap(env_shard)(key_env, users.env_state, action.slate)
+        decision = act(key_act, users.obs)
+        env_state, out = jax.vmap(env_shard)(key_env, users.env_state, decision.action)
         transition = Transition(
             obs=users.obs,
-            action=action.slate,
+            action=decision.action,
             reward=out.reward,
             terminated=out.terminated,
             truncated=out.truncated,
             feedback=out.feedback,
-            extras=finish(action.extras, out.final_obs, out.truncated),
+            extras=finish(decision.extras, out.final_obs, out.truncated),
         )
         done = out.terminated | out.truncated
         episode_return = users.episode_return + out.reward
@@ -98,3 +100,8 @@ def rollout(
         return users, transition
 
     return jax.lax.scan(step, users, None, length=horizon)
+
+
+def experience_metrics(users: Users, transitions: Transition) -> Metrics:
+    """What every learner reports of the users: rewards as they were before any scaling."""
+    return {"reward": transitions.reward.mean(), "episode_return": jnp.nanmean(users.last_return)}

@@ -3,6 +3,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxrec.types import Array, Metrics
 
@@ -67,12 +68,11 @@ def td_loss(q: Array, target: Array, weight: Array, huber: float) -> tuple[Array
     chex.assert_shape(weight, q.shape[:-1])
     weight = jnp.broadcast_to(weight[..., None], q.shape)
     total = jnp.maximum(weight.sum(), 1.0)
-    error = jnp.abs(q - jax.lax.stop_gradient(target))
-    near = jnp.minimum(error, huber)
-    loss = (weight * (0.5 * jnp.square(near) + huber * (error - near))).sum() / total
+    target = jax.lax.stop_gradient(target)
+    loss = (weight * optax.huber_loss(q, target, delta=huber)).sum() / total
     metrics = {
         "loss": loss,
-        "td_error": (weight * error).sum() / total,
+        "td_error": (weight * jnp.abs(q - target)).sum() / total,
         "q_mean": (weight * q).sum() / total,
         "target_mean": (weight * target).sum() / total,
     }

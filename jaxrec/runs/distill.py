@@ -27,10 +27,10 @@ from jaxrec.runs.fit_encoder import begin, check_sources, token_variants
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import Recipe
 from jaxrec.runs.streams import stream
+from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import DistillFolder
 from jaxrec.supervised.distill import DistillData, make_distillation
-from jaxrec.supervised.encoder_loop import Evaluation, Fitted, Job, train_encoder
 from jaxrec.supervised.item_texts import lay_out_texts
 
 
@@ -38,7 +38,7 @@ class Distilled(NamedTuple):
     """A smaller encoder, and what it is worth compared with its teacher."""
 
     run: DistillFolder
-    rows: dict[str, Row]  # teacher, student before, student
+    rows: dict[str, Row]  # teacher, student before and, unless a signal stopped the training, student
     steps: Fitted
     words: list[str]  # what replaces the recipe's encoder by the student on a command line
     seconds: float
@@ -76,6 +76,8 @@ def _distill(recipe: Recipe, folder: str | Path | None, overrides: Overrides, re
     data = DistillData(lay_out_texts(variants), targets, items)  # type: ignore[arg-type]
     job = Job(fit, data, Evaluation(AGREEMENT, judge.validation), "distilling")
     fitted = train_encoder(job, run, config.distill, stream(config, "distill"), config.train.devices)
+    if fitted.interrupted:
+        return Distilled(run, rows, fitted, [], time.perf_counter() - started)
     result = dataclasses.replace(student, params=jax.tree.map(np.asarray, fitted.weights))
     save_encoder(result, run.encoder)
     rows |= {"student": judge.account(result.params)}

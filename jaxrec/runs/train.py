@@ -17,15 +17,15 @@ from jaxrec.evaluate.measures import item_facts
 from jaxrec.evaluate.recommenders import learned
 from jaxrec.evaluate.simulate import make_simulation
 from jaxrec.learn import make_learner
-from jaxrec.learn.loop import Outcome
-from jaxrec.learn.loop import train as run_loop
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
 from jaxrec.runs import continue_run
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Ended, Run
+from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
 from jaxrec.runs.streams import stream
+from jaxrec.runs.train_learner import train as run_loop
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh

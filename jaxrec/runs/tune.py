@@ -23,10 +23,10 @@ from jaxrec.runs.fit_encoder import begin, check_sources, size_of, token_variant
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import Recipe
 from jaxrec.runs.streams import stream
+from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.runs.tune_judge import Judge
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import TuneFolder
-from jaxrec.supervised.encoder_loop import Evaluation, Fitted, Job, train_encoder
 from jaxrec.supervised.pairs import PairData, co_liked, make_pair_data
 from jaxrec.supervised.tune import make_tuning
 
@@ -36,7 +36,7 @@ class Tuned(NamedTuple):
 
     run: TuneFolder
     before: dict[str, float]  # ranking metrics of the test rows
-    after: dict[str, float]
+    after: dict[str, float]  # empty where a signal stopped the training
     steps: Fitted
     seconds: float
 
@@ -69,6 +69,8 @@ def _tune(recipe: Recipe, folder: str | Path | None, overrides: Overrides, resum
     key = stream(config, "tune")
     job = Job(tuning, pairs, Evaluation("validation_ndcg@10", judge.validation), "tuning", texts=2)
     tuned = train_encoder(job, run, config.tune, key, config.train.devices)
+    if tuned.interrupted:
+        return Tuned(run, before, {}, tuned, time.perf_counter() - started)
     result = dataclasses.replace(enc, params=jax.tree.map(np.asarray, tuned.weights))
     save_encoder(result, run.encoder)
     if config.tune.mode == "lora":

@@ -16,3 +16,12 @@ def compiled(
     """Compile `function`; arguments `donate` give their buffers away, outputs are laid out as `out_shardings`."""
     options = {} if out_shardings is None else {"out_shardings": out_shardings}
     return jax.jit(function, donate_argnums=donate, static_argnums=static, **options)
+
+
+def repeated(update: Callable[..., tuple[Any, Any]], times: int) -> Callable[..., tuple[Any, Any]]:
+    """`update(state, *arguments) -> (state, metrics)` done so many times; metrics are then [times, ...]."""
+
+    def many(state: Any, *arguments: Any) -> tuple[Any, Any]:
+        return jax.lax.scan(lambda s, _: update(s, *arguments), state, None, length=times)
+
+    return many

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxrec.checks import InputError
-from jaxrec.storage.array_headers import array_headers
+from jaxrec.storage.array_headers import ArrayHeader, array_headers
 
 METRIC, STEP = "return", "step"
 
@@ -82,6 +82,15 @@ class Checkpoints:
         if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics={METRIC: score, STEP: step}):
             raise RuntimeError(f"checkpoint {step} was not written: {self._folder} already holds step {self.latest}.")
 
+    def arrays(self, step: int) -> dict[str, ArrayHeader]:
+        """Shapes and types of what step `step` holds, by dotted name."""
+        self._manager.wait_until_finished()
+        where = self._folder / str(step)
+        try:
+            return array_headers(where / "default")
+        except (OSError, ValueError) as error:
+            raise _unreadable(where, error) from None
+
     def restore(self, step: int, abstract: Any) -> Any:
         """Read step `step` into the shapes, types and shardings of `abstract` (ShapeDtypeStructs)."""
         where = self._folder / str(step)
@@ -92,11 +101,15 @@ class Checkpoints:
         except InputError:
             raise
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged and differing trees
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{where}: does not fit this run's learner or is damaged ({reason}); "
-                "resume with the recipe it was written by, or delete this step to fall back to the one before."
-            ) from None
+            raise _unreadable(where, error) from None
+
+
+def _unreadable(where: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(
+        f"{where}: does not fit this run's learner or is damaged ({reason}); "
+        "resume with the recipe it was written by, or delete this step to fall back to the one before."
+    )
 
 
 def _check_same_arrays(where: Path, abstract: Any) -> None:

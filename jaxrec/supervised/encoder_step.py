@@ -9,6 +9,7 @@ import optax
 from flax import struct
 
 from jaxrec.config.encoder_fit import EncoderFitConfig
+from jaxrec.ops.descend import descend
 from jaxrec.types import Array, Metrics, Params
 
 
@@ -19,6 +20,7 @@ class EncoderState(struct.PyTreeNode):
     opt_state: optax.OptState
     key: Array  # [] typed PRNG key
     step: Array  # [] int32
+    table: Array | None = None  # what the latest evaluation gave and the loss reads, if anything
 
 
 class EncoderFit(NamedTuple):
@@ -45,10 +47,9 @@ def make_update(objective: Objective, optimiser: optax.GradientTransformation) -
         key, key_items, key_texts, key_dropout = jax.random.split(state.key, 4)
         batch = objective.draw(key_items, key_texts, data)
         (_, metrics), grad = slope(state.trained, frozen, batch, data, table, key_dropout)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
-            updates, opt_state = optimiser.update(grad, state.opt_state, state.trained)
+        trained, opt_state = descend(optimiser, grad, state.trained, state.opt_state)
         metrics |= {"gradient_norm": optax.tree.norm(grad)}
-        return EncoderState(optax.apply_updates(state.trained, updates), opt_state, key, state.step + 1), metrics
+        return EncoderState(trained, opt_state, key, state.step + 1), metrics
 
     return update
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxrec.ops.descend import descend
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Params
@@ -85,9 +86,6 @@ def _several(
     def step(carry: Carry, inputs: tuple[Any, Array, Array]) -> tuple[Carry, Array]:
         (params, opt_state), (batch, rate, key) = carry, inputs
         value, gradient = jax.value_and_grad(loss)(params, data, batch, key)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
-            updates, opt_state = optimiser.update(gradient, opt_state, params)
-        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
-        return (params, opt_state), value
+        return descend(optimiser, gradient, params, opt_state, rate), value
 
     return jax.lax.scan(step, carry, (batch, rates, keys))

@@ -1,7 +1,9 @@
 """`jaxrec distill` on the generated log with the tiny encoder."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,22 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(small: Path, tmp_path:
     assert main([*words, "--resume"]) == 0
     for name in ("metrics.jsonl", "encoder/model.safetensors", "pruned/model.safetensors"):
         assert (run / name).read_bytes() == (small / name).read_bytes()
+
+
+def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
+    small: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    run, validation = tmp_path / "stopped", Judge.validation
+
+    def signalled(judge: Judge, weights):
+        os.kill(os.getpid(), signal.SIGINT)
+        return validation(judge, weights)
+
+    monkeypatch.setattr(Judge, "validation", signalled)
+    assert main(["distill", str(small / "distill.yaml"), "--run", str(run)]) == 130
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == f"stopped at step 0; continue with: jaxrec distill {run / 'distill.yaml'} --run {run} --resume"
+    assert not (run / "encoder").exists()
 
 
 def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(recipe: Path, tmp_path: Path) -> None:

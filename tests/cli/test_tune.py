@@ -1,6 +1,8 @@
 """`jaxrec tune` on the generated log with the tiny encoder."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,27 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tuned: Path, tmp_path:
     assert main(words) == 130 and not (run / "encoder").exists()
     assert main(words) == 2 and "add --resume to continue it" in capsys.readouterr().err
     assert main([*words, "--resume"]) == 0
+    for name in ("metrics.jsonl", "encoder/model.safetensors"):
+        assert (run / name).read_bytes() == (tuned / name).read_bytes()
+
+
+def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
+    tuned: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    run, judged, validation = tmp_path / "stopped", [], Judge.validation
+
+    def signalled(judge: Judge, weights):
+        judged.append(1)
+        if len(judged) == 2:  # at step 4
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validation(judge, weights)
+
+    monkeypatch.setattr(Judge, "validation", signalled)
+    words = ["tune", str(tuned / "tune.yaml"), "--run", str(run)]
+    assert main(words) == 130 and not (run / "encoder").exists()
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == f"stopped at step 4; continue with: jaxrec tune {run / 'tune.yaml'} --run {run} --resume"
+    assert main([*told.partition("jaxrec ")[2].split()]) == 0
     for name in ("metrics.jsonl", "encoder/model.safetensors"):
         assert (run / name).read_bytes() == (tuned / name).read_bytes()
 

@@ -6,23 +6,19 @@ import jax
 import pytest
 
 from jaxrec import make_env
-from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
-from jaxrec.learn import make_learner
-from jaxrec.learn.loop import compile_learner
+from jaxrec.learn import list_learners, make_learner
+from jaxrec.learn.program import compile_learner
+from tests.learners import small_config
 
-COMMON = {"num_users": 64, "num_shards": 8, "horizon": 8, "policy": PolicyConfig(width=8)}
-CONFIGS = {
-    "ppo": PpoConfig(**COMMON, minibatches=2, epochs=2),
-    "dqn": DqnConfig(**COMMON, replay_size=64 * 4000, batch_size=64, learning_starts=512, gradient_steps=2, n_step=3),
-}
+OPTIONS = {"num_users": 64, "replay_size": 64 * 4000, "learning_starts": 512, "n_step": 3}
 
 
-@pytest.fixture(scope="module", params=[(name, devices) for name in sorted(CONFIGS) for devices in (1, 8)], ids=str)
+@pytest.fixture(scope="module", params=[(name, devices) for name in list_learners() for devices in (1, 8)], ids=str)
 def program(request: pytest.FixtureRequest):
     name, devices = request.param
-    env, config = make_env("interest_evolution"), CONFIGS[name]
+    env, config = make_env("interest_evolution"), small_config(name, **OPTIONS)
     learner = make_learner(name, auto_reset(env), config)
     return devices, compile_learner(learner, env.world, TrainConfig(devices=devices), config.shards)
 

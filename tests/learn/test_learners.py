@@ -7,34 +7,33 @@ import pytest
 
 from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
-from jaxrec.learn.loop import compile_learner
+from jaxrec.learn.program import compile_learner
+from jaxrec.learn.registry import LEARNERS
+from tests.learners import SMALL, small
 from tests.probes import endless_probe, learn, outputs, taste_probe
 
-POLICY = PolicyConfig(width=8, hidden=(16,))
-SMALL = {
-    "ppo": {"num_users": 64, "horizon": 8, "minibatches": 4, "policy": POLICY},
-    "dqn": {"num_users": 64, "horizon": 8, "learning_starts": 0, "replay_size": 4096, "policy": POLICY},
-}
+NAMES = list_learners()
+POLICY = SMALL["policy"]
 
 
-@pytest.fixture(params=sorted(SMALL))
+@pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_every_learner_is_tested_here() -> None:
-    assert list_learners() == tuple(sorted(SMALL))
+def test_recipes_and_registry_know_the_same_learners() -> None:
+    assert {name: entry.config for name, entry in LEARNERS.items()} == LEARNER_CONFIGS
 
 
 def test_the_same_seed_repeats_and_another_changes_everything(name: str) -> None:
     env = make_env("interest_evolution")
-    first, metrics = learn(name, env, SMALL[name], 2)
-    again, metrics_again = learn(name, env, SMALL[name], 2)
-    other, _ = learn(name, env, SMALL[name], 2, seed=1)
+    first, metrics = learn(name, env, small(name), 2)
+    again, metrics_again = learn(name, env, small(name), 2)
+    other, _ = learn(name, env, small(name), 2, seed=1)
     chex.assert_trees_all_equal(first.params, again.params)
     chex.assert_trees_all_equal(metrics, metrics_again)
     chex.assert_trees_all_equal(jax.random.key_data(first.users.key), jax.random.key_data(again.users.key))
@@ -50,16 +49,16 @@ def test_another_learning_rate_is_not_another_program(name: str) -> None:
     env = make_env("interest_evolution")
     texts = []
     for rate in (1e-3, 1e-4):
-        learner = make_learner(name, auto_reset(env), {**SMALL[name], "learning_rate": rate})
+        learner = make_learner(name, auto_reset(env), small(name, learning_rate=rate))
         state = jax.eval_shape(learner.init, jax.random.key(0), env.world)
         texts.append(jax.jit(learner.update).lower(state, env.world).as_text())
     assert texts[0] == texts[1]
 
 
-@pytest.fixture(scope="module", params=sorted(SMALL))
+@pytest.fixture(scope="module", params=NAMES)
 def annealed(request: pytest.FixtureRequest) -> dict[str, jax.Array]:
     options = {"learning_rate": 0.01, "anneal_updates": 4, "reward_scale": 0.01}
-    return learn(request.param, endless_probe(), {**SMALL[request.param], **options}, 4)[1]
+    return learn(request.param, endless_probe(), small(request.param, **options), 4)[1]
 
 
 def test_the_learning_rate_falls_to_zero_when_annealed(annealed: dict[str, jax.Array]) -> None:
@@ -73,8 +72,8 @@ def test_rewards_are_reported_as_they_were_before_scaling(annealed: dict[str, ja
 
 def test_learning_starts_from_given_parameters_which_stay_the_callers(name: str) -> None:
     env = taste_probe()
-    learner = make_learner(name, auto_reset(env), SMALL[name])
-    program = compile_learner(learner, env.world, TrainConfig(devices=1, updates_per_call=1), 64)
+    learner = make_learner(name, auto_reset(env), small(name))
+    program = compile_learner(learner, env.world, TrainConfig(devices=1, updates_per_call=1), SMALL["num_shards"])
     given = program.init(jax.random.key(5), program.world).params
     state = program.init(jax.random.key(0), program.world, given)
     chex.assert_trees_all_equal(state.params, given)

@@ -1,10 +1,8 @@
 import chex
-import jax
 import jax.numpy as jnp
 import pytest
 
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.learn import ppo
 from jaxrec.types import Env
 from tests.probes import delay_probe, document_probe, endless_probe, learn, outputs, taste_probe
 
@@ -50,13 +48,3 @@ def test_ppo_bootstraps_where_a_session_is_cut() -> None:
     state, _ = train(env, 150, learning_rate=0.02, gamma=0.8, value_coef=1.0, max_grad_norm=10.0)
     output, _ = outputs(env, state.params, SMALL["policy"])
     chex.assert_trees_all_close(output.value, jnp.full(32, 5.0), atol=0.25)  # 1 / (1 - 0.8), not 2.95 of 4 steps
-
-
-def test_minibatches_are_a_permutation_of_every_shard() -> None:
-    batch = jnp.arange(24.0).reshape(2, 12)
-    keys = jax.random.split(jax.random.key(0), 2)
-    mixed = ppo._shuffle(keys, ppo.Batch(None, None, batch, batch, batch, batch), 3).value  # type: ignore[arg-type]
-    chex.assert_shape(mixed, (3, 2, 4))
-    by_shard = jnp.sort(jnp.moveaxis(mixed, 1, 0).reshape(2, 12), axis=1)
-    chex.assert_trees_all_equal(by_shard, batch)
-    assert not jnp.array_equal(jnp.moveaxis(mixed, 1, 0).reshape(2, 12), batch)

@@ -22,7 +22,7 @@ def steps(first: int, count: int, terminated: set[int] = frozenset(), truncated:
     reward = jnp.exp2(time.astype(jnp.float32))
     return Experience(
         obs=Observation(user=jnp.stack([time, user], -1).astype(jnp.float32)),
-        slate=jnp.stack([time, user], -1).astype(jnp.int32),
+        action=jnp.stack([time, user], -1).astype(jnp.int32),
         item_reward=jnp.stack([reward, 0 * reward], -1),
         terminated=jnp.isin(time, jnp.array(sorted(terminated), jnp.int32)),
         truncated=jnp.isin(time, jnp.array(sorted(truncated), jnp.int32)),
@@ -55,7 +55,7 @@ def test_what_followed_is_the_next_row_of_the_same_user() -> None:
     batch = drawn(ring(steps(0, 2), steps(2, 2), steps(4, 2), steps(6, 2)))
     time, user = np.asarray(batch.obs.user).T
     np.testing.assert_array_equal(batch.next_obs.user, np.add(batch.obs.user, [1, 0]))
-    np.testing.assert_array_equal(batch.slate, batch.obs.user)
+    np.testing.assert_array_equal(batch.action, batch.obs.user)
     np.testing.assert_array_equal(batch.item_reward[..., 0], np.exp2(time.T))
     assert set(time.ravel()) == {2, 3, 4, 5, 6}  # 7 has no successor yet, 0 and 1 are gone
     for shard in range(SHARDS):
@@ -128,7 +128,7 @@ def test_a_hundred_thousand_transitions_with_a_history_of_twenty_take_less_than_
     env = auto_reset(session_env(history=20, slate=5))
     config = DqnConfig(num_users=100, horizon=10, replay_size=100_000)
     state = jax.eval_shape(make_learner("dqn", env, config).init, jax.random.key(0), env.world)
-    assert state.replay.rows.slate.shape == (4, 1000, 25, 5)
+    assert state.replay.rows.action.shape == (4, 1000, 25, 5)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.replay))
     # ids and feedback of the history, slate and its rewards, two flags
     assert size == 100_000 * (4 * (20 + 20 + 5 + 5) + 2) + 4

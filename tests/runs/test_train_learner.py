@@ -12,34 +12,24 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
+from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
-from jaxrec.learn import make_learner
-from jaxrec.learn.loop import compile_learner, train
+from jaxrec.learn import list_learners, make_learner
+from jaxrec.learn.program import compile_learner
+from jaxrec.runs.train_learner import train
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
+from jaxrec.types import Learner
+from tests.learners import small, small_config
 
-CONFIG = PpoConfig(num_users=32, num_shards=8, horizon=8, minibatches=2, epochs=2, policy=PolicyConfig(width=8))
-CONFIGS = {
-    "ppo": CONFIG,
-    "dqn": DqnConfig(
-        num_users=32,
-        num_shards=8,
-        horizon=8,
-        replay_size=2048,
-        learning_starts=512,
-        batch_size=64,
-        gradient_steps=2,
-        policy=PolicyConfig(width=8),
-    ),
-}
+CONFIGS = {name: small_config(name, learning_starts=512) for name in list_learners()}
 SCHEDULE = {"updates": 12, "updates_per_call": 2, "checkpoint_every": 4, "evaluate_users": 8}
 
 
-def start(run: RunFolder, evaluate=None, name: str = "ppo", **options):
+def start(run: RunFolder, evaluate=None, name: str = "ppo", learner: Learner | None = None, **options):
     env = make_env("interest_evolution")
-    learner = make_learner(name, auto_reset(env), CONFIGS[name])
+    learner = learner or make_learner(name, auto_reset(env), CONFIGS[name])
     saved = []
     outcome = train(
         learner,
@@ -47,8 +37,8 @@ def start(run: RunFolder, evaluate=None, name: str = "ppo", **options):
         run,
         TrainConfig(**{**SCHEDULE, "devices": 1, **options}),
         key=jax.random.key(0),
-        num_shards=CONFIG.shards,
-        steps_per_update=CONFIG.num_users * CONFIG.horizon,
+        num_shards=CONFIGS[name].shards,
+        steps_per_update=CONFIGS[name].num_users * CONFIGS[name].horizon,
         evaluate=evaluate or (lambda params, step: float(step % 8)),
         save_policy=lambda params, step: saved.append(step),
     )
@@ -127,13 +117,14 @@ def test_metrics_written_after_the_last_checkpoint_are_cut_back(uninterrupted: R
     assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
 
 
-def test_a_run_with_a_replay_resumes_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", list_learners())
+def test_every_learner_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     whole, parts = new_run(tmp_path / "whole"), new_run(tmp_path / "parts")
-    start(whole, name="dqn")
-    start(parts, name="dqn", updates=8)  # the ring of 64 steps is full
-    start(parts, name="dqn")
+    start(whole, name=name)
+    start(parts, name=name, updates=8)  # a ring of 64 steps is full
+    start(parts, name=name)
     assert parts.metrics.read_bytes() == whole.metrics.read_bytes()
-    chex.assert_trees_all_equal(plain(final_state(parts, name="dqn")), plain(final_state(whole, name="dqn")))
+    chex.assert_trees_all_equal(plain(final_state(parts, name=name)), plain(final_state(whole, name=name)))
 
 
 def test_a_replay_left_out_of_checkpoints_is_refilled_before_learning_goes_on(tmp_path: Path) -> None:
@@ -203,13 +194,13 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
     assert [row["evaluation_return"] for row in rows if "evaluation_return" in row] == [9.0, 1.0, None, 3.0, 2.0]
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS))
+@pytest.mark.parametrize("name", list_learners())
 def test_one_device_equals_two_four_and_eight(name: str) -> None:
     env = make_env("interest_evolution")
     learner = make_learner(name, auto_reset(env), CONFIGS[name])
     results = []
     for devices in (1, 2, 4, 8):
-        program = compile_learner(learner, env.world, TrainConfig(devices=devices), CONFIG.shards)
+        program = compile_learner(learner, env.world, TrainConfig(devices=devices), CONFIGS[name].shards)
         state, metrics = program.update_many(program.init(jax.random.key(0), program.world), program.world)
         assert len(jax.tree.leaves(state.users.obs)[0].sharding.device_set) == devices
         results.append((plain(state), jax.tree.map(np.asarray, metrics)))
@@ -226,16 +217,32 @@ def test_a_run_saved_on_eight_devices_continues_on_one(tmp_path: Path) -> None:
 
 def test_devices_that_do_not_divide_the_shards_are_refused() -> None:
     env = make_env("interest_evolution")
-    learner = make_learner("ppo", auto_reset(env), CONFIG)
+    learner = make_learner("ppo", auto_reset(env), CONFIGS["ppo"])
     with pytest.raises(InputError, match="3 devices do not divide 8 logical shards"):
-        compile_learner(learner, env.world, TrainConfig(devices=3), CONFIG.shards)
+        compile_learner(learner, env.world, TrainConfig(devices=3), CONFIGS["ppo"].shards)
 
 
 def test_a_learner_of_another_shape_cannot_resume(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     start(run, updates=4)
     env = make_env("interest_evolution")
-    wider = PpoConfig(num_users=32, num_shards=8, horizon=8, minibatches=2, policy=PolicyConfig(width=16))
+    wider = small("ppo", policy=PolicyConfig(width=16))
     program = compile_learner(make_learner("ppo", auto_reset(env), wider), env.world, TrainConfig(devices=1), 8)
     with Checkpoints(run.checkpoints) as checkpoints, pytest.raises(InputError, match="resume with the recipe"):
         checkpoints.restore(4, program.abstract)
+
+
+def test_a_metric_that_is_not_a_number_stops_training_even_where_the_loss_is_one(tmp_path: Path) -> None:
+    env = make_env("interest_evolution")
+    learner = make_learner("ppo", auto_reset(env), CONFIGS["ppo"])
+
+    def update(state, world):
+        state, metrics = learner.update(state, world)
+        return state, metrics | {"entropy": jnp.where(state.step == 3, jnp.nan, metrics["entropy"])}
+
+    run = new_run(tmp_path / "run")
+    with pytest.raises(InputError, match="update 3: the entropy is nan, training diverged; nothing was saved yet"):
+        start(run, learner=learner._replace(update=update))
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert [row["episode_return"] for row in rows] == [None, None]  # no episode of 8 steps has ended

@@ -1,0 +1,41 @@
+"""A learner compiled for a mesh: many updates a call, the state laid over the devices and donated."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxrec.config.schema import TrainConfig
+from jaxrec.sharding.compile import compiled, repeated
+from jaxrec.sharding.mesh import make_mesh, replicated, state_shardings
+from jaxrec.storage.checkpoint import abstract_like
+from jaxrec.types import Array, Learner, World
+
+SHARDED_FIELDS = ("users", "replay")  # of a learner's state: leaves [S, ...], but for counters []
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """A learner compiled for a mesh."""
+
+    init: Callable[..., Any]  # the learner's, state born with its shardings
+    update_many: Callable[[Any, World], tuple[Any, dict[str, Array]]]  # metrics [updates_per_call]
+    abstract: Any  # the state's shapes, types and shardings
+    world: World  # on every device
+
+
+def compile_learner(learner: Learner, world: World, config: TrainConfig, num_shards: int) -> Program:
+    """Lay the state over the mesh and build the two programs; nothing runs yet."""
+    mesh = make_mesh(config.devices)
+    world = jax.device_put(world, replicated(mesh))
+    abstract = jax.eval_shape(learner.init, jax.random.key(0), world)
+    shardings = state_shardings(mesh, abstract, SHARDED_FIELDS, num_shards)
+    update_many = repeated(learner.update, config.updates_per_call)
+    return Program(
+        init=compiled(learner.init, out_shardings=shardings),
+        # Outputs are pinned: normalised shardings of the first result would otherwise compile a second program.
+        update_many=compiled(update_many, donate=0, out_shardings=(shardings, replicated(mesh))),
+        abstract=abstract_like(abstract, shardings),
+        world=world,
+    )

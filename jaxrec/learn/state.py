@@ -1,0 +1,47 @@
+"""What every learner has between two updates, and the optimiser that it steps with."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxrec.config.learners import LearnerConfig
+from jaxrec.learn.rollout import Users, start_users
+from jaxrec.ops.schedules import linear
+from jaxrec.types import Array, Env, Params, World
+
+
+class LearnerState(struct.PyTreeNode):
+    """What one update reads and writes; learners add fields of their own."""
+
+    params: Params
+    opt_state: optax.OptState
+    learning_rate: Array  # [] here, not in the program: another rate is not another compile
+    users: Users
+    step: Array  # [] int32, updates done
+
+
+def first_fields(
+    env: Env, config: LearnerConfig, params: Params, optimizer: optax.GradientTransformation, key: Array, world: World
+) -> dict[str, Any]:
+    """Fields of `LearnerState` before the first update; `key` starts the users."""
+    return {
+        "params": jax.tree.map(jnp.copy, params),  # the state is donated, the caller's parameters are not
+        "opt_state": optimizer.init(params),
+        "learning_rate": jnp.asarray(config.learning_rate),
+        "users": start_users(env, key, config.shards, config.users_per_shard, world),
+        "step": jnp.asarray(0, jnp.int32),
+    }
+
+
+def make_optimizer(config: LearnerConfig) -> optax.GradientTransformation:
+    """Clip by the global norm, then Adam; `jaxrec.ops.descend` brings the rate."""
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_adam(eps=1e-5))
+
+
+def annealed_rate(config: LearnerConfig, state: LearnerState) -> Array:
+    """The rate of the coming update: constant, or falling to zero over `config.anneal_updates`."""
+    rate = state.learning_rate
+    return linear(state.step, rate, 0.0, config.anneal_updates) if config.anneal_updates else rate

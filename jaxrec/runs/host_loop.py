@@ -1,0 +1,187 @@
+"""The host loop of every training: many updates a compiled call; metrics, checkpoints and signals between calls."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrec.checks import InputError
+from jaxrec.progress import track
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.events import event_file
+from jaxrec.storage.run import RunFolder
+from jaxrec.types import Array
+
+Rows = list[dict[str, Any]]  # of metrics.jsonl
+
+
+class Schedule(NamedTuple):
+    """How long, and how often what is done between calls."""
+
+    updates: int  # in all
+    updates_per_call: int
+    evaluate_every: int  # updates; a checkpoint follows every evaluation
+    keep_latest: int  # checkpoints besides the best
+    evaluate_start: bool = False  # update 0 is judged like the others
+    patience: int = 0  # evaluations without a new best before training ends; 0: never
+    tensorboard: bool = False
+
+
+class Wording(NamedTuple):
+    """How a training is told about."""
+
+    title: str  # of the progress bar
+    update: str  # what an update is called in messages
+    score: str  # what evaluations are called in metrics.jsonl; more is better
+    rate: str  # what speed is called in timings.jsonl
+    note: Callable[[dict[str, Any], float, float], str]  # latest row, speed, latest score or NaN -> note of the bar
+    advice: str  # to people whose training diverged
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, as functions of its state."""
+
+    start: Callable[[], Any]  # -> the state before the first update
+    restore: Callable[[Checkpoints, int], Any]  # checkpoints, step -> the state
+    saved: Callable[[Any], Any] = lambda state: state  # what a checkpoint holds of it
+    update_many: Any  # compiled: state, *arguments -> state, metrics [updates_per_call]
+    arguments: tuple[Any, ...]  # of every call, on the devices
+    evaluate: Callable[[Any, int], tuple[Any, float]]  # state, step -> the state and its score
+    new_best: Callable[[Any, int], None] = lambda state, step: None  # called with the state of every new best
+    size: int  # of an update, in what the speed counts
+    may_be_nan: Sequence[str] = ()  # metrics that may be NaN; all others must be finite
+    wording: Wording
+
+
+class Outcome(NamedTuple):
+    """How a training ended."""
+
+    step: int
+    best_step: int  # 0 where nothing was judged
+    best_score: float  # -inf where nothing was judged
+    interrupted: bool
+
+
+def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tuple[Any, Outcome]:
+    """Train to the end of `schedule`, from the newest checkpoint of `run` where there is one.
+
+    Gives the last state. SIGINT and SIGTERM end the call under way, write a checkpoint and return with `interrupted`.
+    """
+    words = training.wording
+    with Checkpoints(run.checkpoints, schedule.keep_latest) as checkpoints, _stop_on_signals() as stop:
+        state, step = _begin(training, run, schedule, checkpoints)
+        best, score = checkpoints.best_score, math.nan
+        finished = _finished(step, checkpoints, schedule)
+        call = None if finished else _compile_call(training, state, run, step)
+        bar = track(words.title, schedule.updates)
+        with bar as advance, event_file(run.path, step, schedule.tensorboard) as write_events:
+            advance(step)
+            while call is not None and not finished and not stop:
+                started = time.perf_counter()
+                state, metrics = call(state, *training.arguments)
+                rows = metric_rows(metrics, step)
+                seconds = time.perf_counter() - started
+                _check_finite(rows, training, checkpoints.latest)
+                step += schedule.updates_per_call
+                speed = training.size * schedule.updates_per_call / seconds
+                due = step % schedule.evaluate_every == 0 or step == schedule.updates
+                if due:
+                    state, score = training.evaluate(state, step)
+                    rows[-1][words.score] = score
+                run.append_metrics(rows)
+                write_events([*rows, {"step": step, words.rate: speed}])
+                run.append_timing({"step": step, "seconds": round(seconds, 4), words.rate: round(speed)})
+                if due:
+                    # The best first: a kill in between repeats this step, and it is written again.
+                    if score > best:
+                        best = score
+                        training.new_best(state, step)
+                    checkpoints.save(step, training.saved(state), score)
+                advance(schedule.updates_per_call, words.note(rows[-1], speed, score))
+                finished = _finished(step, checkpoints, schedule)
+            if stop and step != (checkpoints.latest or 0):
+                checkpoints.save(step, training.saved(state), math.nan)
+        return state, Outcome(step, checkpoints.best or 0, best, interrupted=bool(stop) and not finished)
+
+
+def metric_rows(metrics: dict[str, Array], step: int) -> Rows:
+    """Metrics [updates_per_call] after `step` as rows of plain numbers; the host waits for the device here."""
+    columns = {name: np.asarray(values) for name, values in sorted(metrics.items())}
+    length = len(next(iter(columns.values())))
+    return [{"step": step + n + 1, **{name: float(x[n]) for name, x in columns.items()}} for n in range(length)]
+
+
+def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: Checkpoints) -> tuple[Any, int]:
+    """The state to go on from and its step; the metrics after it, which will be repeated, are dropped."""
+    if (step := checkpoints.latest) is not None:
+        state = training.restore(checkpoints, step)
+        # A shorter run's end is judged, even where a longer run would not be.
+        ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
+        run.cut_back(step, forget=training.wording.score if ended_between else "")
+        return state, step
+    state = training.start()
+    run.cut_back(-1)
+    if schedule.evaluate_start:
+        state, score = training.evaluate(state, 0)
+        run.append_metrics([{"step": 0, training.wording.score: score}])
+        training.new_best(state, 0)
+        checkpoints.save(0, training.saved(state), score)
+    return state, 0
+
+
+def _finished(step: int, checkpoints: Checkpoints, schedule: Schedule) -> bool:
+    """All updates are done, or `patience` evaluations gave no new best."""
+    patience = schedule.patience * schedule.evaluate_every
+    return step >= schedule.updates or 0 < patience <= step - (checkpoints.best or 0)
+
+
+def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> Callable[..., Any]:
+    """Compile ahead of time, so that the first update is as fast as the others and the time is known."""
+    started = time.perf_counter()
+    call = training.update_many.lower(state, *training.arguments).compile()
+    run.append_timing({"step": step, "compile_seconds": round(time.perf_counter() - started, 3)})
+    return call
+
+
+def _check_finite(rows: Rows, training: Training, latest: int | None) -> None:
+    """What diverged is stopped before it is judged or saved: the ranking of NaN scores looks like a policy."""
+    for row in rows:
+        broken = [name for name, x in row.items() if not _in_order(x, name in training.may_be_nan)]
+        if broken:
+            name = "loss" if "loss" in broken else broken[0]
+            kept = "nothing was saved yet" if latest is None else f"checkpoint {latest} is the last good one"
+            raise InputError(
+                f"{training.wording.update} {row['step']}: the {name} is {row[name]}, training diverged; {kept}. "
+                f"{training.wording.advice}"
+            )
+
+
+def _in_order(value: float, may_be_nan: bool) -> bool:
+    return math.isfinite(value) or (may_be_nan and math.isnan(value))
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[list[int]]:
+    """Yield a list that the first SIGINT or SIGTERM fills; a second SIGINT interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the caller's business
+        before = {}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,117 @@
+"""Training an encoder, in the host loop."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.config.encoder_fit import EncoderFitConfig
+from jaxrec.runs.host_loop import Schedule, Training, Wording, run_training
+from jaxrec.sharding.compile import compiled, repeated
+from jaxrec.sharding.mesh import make_mesh, replicated
+from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.encoder_step import EncoderFit, EncoderState
+from jaxrec.types import Array, Metrics, Params
+
+
+class Evaluation(NamedTuple):
+    """How weights are judged between calls."""
+
+    name: str  # of the score in metrics.jsonl; more is better
+    # Weights of an encoder -> the score, and what the loss reads of this evaluation, if anything.
+    judge: Callable[[Params], tuple[float, Array | None]]
+
+
+class Fitted(NamedTuple):
+    """How a training ended."""
+
+    weights: Params  # of the best step, those of the encoder
+    trained: Params  # of the best step, as in `EncoderState`
+    step: int  # the last one
+    best: int
+    score: float  # of the best step
+    interrupted: bool = False  # by a signal; a resumed run goes on from `step`
+
+
+class Job(NamedTuple):
+    """What is trained, on what, and how it is told about."""
+
+    fit: EncoderFit
+    data: Any
+    evaluation: Evaluation
+    word: str = "training"  # of the progress bar
+    texts: int = 1  # of an example of the batch, for the rate
+
+
+def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array, devices: int = 0) -> Fitted:
+    """Train to `config.steps`, from the newest checkpoint of `run` where there is one, and give the best weights.
+
+    A checkpoint is written at every evaluation. Step 0 is judged like the others: an encoder that never got better is
+    returned as it was. SIGINT and SIGTERM end the call under way, write a checkpoint and return with `interrupted`.
+    """
+    everywhere = replicated(make_mesh(devices))
+    frozen, data = jax.device_put((job.fit.frozen, job.data), everywhere)
+    abstract = jax.eval_shape(job.fit.init, key)
+    abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
+
+    def update(state: EncoderState, frozen: Params, data: Any) -> tuple[EncoderState, Metrics]:
+        after, metrics = job.fit.update(state.replace(table=None), frozen, data, state.table)
+        return after.replace(table=state.table), metrics
+
+    def evaluate(state: EncoderState, _: int) -> tuple[EncoderState, float]:
+        score, table = job.evaluation.judge(job.fit.weights(frozen, state.trained))
+        # A copy: the state is donated, the judge's own is not.
+        return state.replace(table=None if table is None else jax.device_put(jnp.array(table), everywhere)), score
+
+    def restore(checkpoints: Checkpoints, step: int) -> EncoderState:
+        table = checkpoints.arrays(step).get("table")
+        wanted = None if table is None else jax.ShapeDtypeStruct(table.shape, table.dtype, sharding=everywhere)
+        return checkpoints.restore(step, abstract.replace(table=wanted))
+
+    training = Training(
+        start=lambda: jax.device_put(job.fit.init(key), everywhere),
+        restore=restore,
+        update_many=compiled(repeated(update, config.steps_per_call), donate=0, out_shardings=everywhere),
+        arguments=(frozen, data),
+        evaluate=evaluate,
+        size=job.texts * config.batch_size,
+        wording=Wording(
+            title=job.word,
+            update="step",
+            score=job.evaluation.name,
+            rate="texts_per_s",
+            note=_note,
+            advice="Lower the learning rate in another run.",
+        ),
+    )
+    state, outcome = run_training(training, run, _schedule(config))
+    if outcome.best_step != outcome.step:
+        with Checkpoints(run.checkpoints, keep_latest=1) as checkpoints:
+            state = restore(checkpoints, outcome.best_step)
+    return Fitted(
+        weights=job.fit.weights(frozen, state.trained),
+        trained=state.trained,
+        step=outcome.step,
+        best=outcome.best_step,
+        score=outcome.best_score,
+        interrupted=outcome.interrupted,
+    )
+
+
+def _schedule(config: EncoderFitConfig) -> Schedule:
+    return Schedule(
+        updates=config.steps,
+        updates_per_call=config.steps_per_call,
+        evaluate_every=config.evaluate_every,
+        keep_latest=1,
+        evaluate_start=True,
+        patience=config.patience,
+    )
+
+
+def _note(row: dict[str, Any], speed: float, score: float) -> str:
+    judged = "" if math.isnan(score) else f", validation {score:.4f}"
+    return f"{speed:,.0f} texts/s, loss {row['loss']:.3f}{judged}"

@@ -1,0 +1,84 @@
+"""Training a learner in its simulated users, in the host loop."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxrec.config.schema import TrainConfig
+from jaxrec.learn.program import Program, compile_learner
+from jaxrec.learn.rollout import NAN_AT_FIRST
+from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.run import RunFolder
+from jaxrec.types import Array, Learner, Params, World
+
+SCORE = "evaluation_return"  # of the rows whose parameters were judged
+
+
+def train(
+    learner: Learner,
+    world: World,
+    run: RunFolder,
+    config: TrainConfig,
+    *,
+    key: Array,
+    num_shards: int,
+    steps_per_update: int,
+    evaluate: Callable[[Params, int], float],
+    save_policy: Callable[[Params, int], None],
+    initial: Params | None = None,
+) -> Outcome:
+    """Train to `config.updates`, from the newest checkpoint of `run` where there is one, else from `initial`.
+
+    `evaluate(params, step)` gives the return that ranks checkpoints; `save_policy(params, step)` is called with every
+    new best. SIGINT and SIGTERM end the call under way, write a checkpoint and return with `interrupted`.
+    """
+    program = compile_learner(learner, world, config, num_shards)
+    training = Training(
+        start=lambda: program.init(key, program.world, initial),
+        restore=lambda checkpoints, step: _restore(checkpoints, step, program, config),
+        saved=lambda state: _saved(state, config),
+        update_many=program.update_many,
+        arguments=(program.world,),
+        evaluate=lambda state, step: (state, evaluate(state.params, step)),
+        new_best=lambda state, step: save_policy(state.params, step),
+        size=steps_per_update,
+        may_be_nan=NAN_AT_FIRST,
+        wording=Wording(
+            title="training",
+            update="update",
+            score=SCORE,
+            rate="user_steps_per_s",
+            note=_note,
+            advice="Lower learner.learning_rate or learner.reward_scale in another run.",
+        ),
+    )
+    schedule = Schedule(
+        updates=config.updates,
+        updates_per_call=config.updates_per_call,
+        evaluate_every=config.checkpoint_every,
+        keep_latest=config.keep_latest,
+        tensorboard=config.tensorboard,
+    )
+    return run_training(training, run, schedule)[1]
+
+
+def _saved(state: Any, config: TrainConfig) -> Any:
+    """What a checkpoint holds: the whole state, or all but its replay."""
+    return state if config.save_replay or not hasattr(state, "replay") else state.replace(replay=None)
+
+
+def _restore(checkpoints: Checkpoints, step: int, program: Program, config: TrainConfig) -> Any:
+    """Read the state of `step`; a replay that was not saved begins anew, empty, and is refilled before learning."""
+    wanted = _saved(program.abstract, config)
+    state = checkpoints.restore(step, wanted)
+    if wanted is not program.abstract:
+        state = state.replace(replay=program.init(jax.random.key(0), program.world).replay)
+    return state
+
+
+def _note(row: dict[str, Any], speed: float, score: float) -> str:
+    judged = "" if math.isnan(score) else f", evaluated {score:.2f}"
+    return f"{speed:,.0f} user steps/s, return {row.get('episode_return', math.nan):.2f}{judged}"

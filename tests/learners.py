@@ -1,0 +1,30 @@
+"""Learners small enough for tests, made from the registry: a new learner is tested without a line here."""
+
+import dataclasses
+from typing import Any
+
+from jaxrec.config.learners import LEARNER_CONFIGS, LearnerConfig, PolicyConfig
+
+SMALL = {
+    "policy": PolicyConfig(width=8, hidden=(16,)),
+    "num_users": 32,
+    "num_shards": 8,
+    "horizon": 8,
+    "epochs": 2,
+    "minibatches": 2,
+    "replay_size": 2048,
+    "learning_starts": 0,
+    "batch_size": 64,
+    "gradient_steps": 2,
+}
+
+
+def small(name: str, **options: Any) -> dict[str, Any]:
+    """Options of the learner `name`: `SMALL` and then `options`, as far as its config has such fields."""
+    fields = {field.name for field in dataclasses.fields(LEARNER_CONFIGS[name])}
+    return {key: value for key, value in (SMALL | options).items() if key in fields}
+
+
+def small_config(name: str, **options: Any) -> LearnerConfig:
+    """The same as a config."""
+    return LEARNER_CONFIGS[name](**small(name, **options))

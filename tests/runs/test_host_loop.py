@@ -1,0 +1,123 @@
+"""The loop itself, around a training that only counts."""
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.sharding.compile import compiled, repeated
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.run import RunFolder
+from jaxrec.types import Array
+
+SCHEDULE = Schedule(updates=12, updates_per_call=2, evaluate_every=4, keep_latest=1)
+
+
+def count(state: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The state is the number of updates; `root` is NaN from update 7 on, and `first` before update 3."""
+    n = state["n"] + 1.0
+    return {"n": n}, {"n": n, "root": jnp.sqrt(6.0 - n), "first": jnp.where(n < 3, jnp.nan, n)}
+
+
+def training(names: tuple[str, ...] = ("n",), **changes: Any) -> Training:
+    def update(state: dict[str, Array]):
+        state, metrics = count(state)
+        return state, {name: metrics[name] for name in names}
+
+    return Training(
+        **{
+            "start": lambda: {"n": jnp.zeros(())},
+            "restore": lambda checkpoints, step: checkpoints.restore(step, {"n": jnp.zeros(())}),
+            "update_many": compiled(repeated(update, 2), donate=0),
+            "arguments": (),
+            "evaluate": lambda state, step: (state, float(step % 8)),
+            "size": 1,
+            "wording": Wording("counting", "update", "score", "counts_per_s", lambda *_: "", "Count less."),
+            **changes,
+        }
+    )
+
+
+def new_run(path: Path) -> RunFolder:
+    return RunFolder.create(path / "run", "seed: 0\n")
+
+
+def rows(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+def test_rows_scores_and_the_best_are_those_of_the_schedule(tmp_path: Path) -> None:
+    run, best = new_run(tmp_path), []
+    state, outcome = run_training(
+        training(new_best=lambda state, step: best.append((float(state["n"]), step))), run, SCHEDULE
+    )
+    assert float(state["n"]) == 12.0
+    assert outcome == Outcome(step=12, best_step=4, best_score=4.0, interrupted=False)
+    assert best == [(4.0, 4)]  # scores 4, 0, 4: the second 4 is not better
+    want: list[dict[str, Any]] = [{"step": n, "n": float(n)} for n in range(1, 13)]
+    for step, score in {4: 4.0, 8: 0.0, 12: 4.0}.items():
+        want[step - 1]["score"] = score
+    assert rows(run) == want
+
+
+def test_the_start_is_judged_where_that_is_asked_for_and_patience_ends_a_training(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    judged = training(evaluate=lambda state, step: (state, -float(step)))
+    _, outcome = run_training(judged, run, SCHEDULE._replace(evaluate_start=True, patience=2))
+    assert outcome == Outcome(step=8, best_step=0, best_score=0.0, interrupted=False)
+    assert rows(run)[0] == {"step": 0, "score": 0.0} and rows(run)[-1] == {"step": 8, "n": 8.0, "score": -8.0}
+    assert run_training(judged, run, SCHEDULE._replace(patience=2))[1] == outcome  # nothing is left to do
+
+
+def test_an_evaluation_may_change_the_state(tmp_path: Path) -> None:
+    again = training(evaluate=lambda state, step: ({"n": state["n"] + 100.0}, 0.0))
+    assert float(run_training(again, new_run(tmp_path), SCHEDULE)[0]["n"]) == 312.0
+
+
+def test_a_signal_before_the_last_update_interrupts_and_one_after_it_does_not(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+
+    def stop_at(where: int):
+        def evaluate(state, step: int):
+            if step == where:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return state, float(step)
+
+        return training(evaluate=evaluate)
+
+    assert run_training(stop_at(4), run, SCHEDULE)[1] == Outcome(4, 4, 4.0, interrupted=True)
+    assert run_training(stop_at(12), run, SCHEDULE)[1] == Outcome(12, 12, 12.0, interrupted=False)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_metric_that_is_not_finite_stops_training_before_anything_is_written_of_it(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    with pytest.raises(InputError) as caught:
+        run_training(training(("n", "root")), run, SCHEDULE)
+    assert str(caught.value) == (
+        "update 7: the root is nan, training diverged; checkpoint 4 is the last good one. Count less."
+    )
+    assert [row["step"] for row in rows(run)] == [1, 2, 3, 4, 5, 6]
+    with Checkpoints(run.checkpoints) as checkpoints:
+        assert checkpoints.latest == 4
+
+
+def test_a_metric_that_may_be_nan_is_null_then_but_never_infinite(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run_training(training(("n", "first"), may_be_nan=("first",)), run, SCHEDULE)
+    assert [row["first"] for row in rows(run)][:4] == [None, None, 3.0, 4.0]
+
+    def infinite(state: dict[str, Array]):
+        return state, {"first": jnp.full(2, math.inf)}
+
+    with pytest.raises(InputError, match="update 1: the first is inf, training diverged; nothing was saved yet"):
+        run_training(
+            training(update_many=compiled(infinite), may_be_nan=("first",)), new_run(tmp_path / "other"), SCHEDULE
+        )
