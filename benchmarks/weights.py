@@ -23,7 +23,7 @@ from jaxrec.cli.runtime import prepare
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.encoder import embed_texts, open_encoder
-from jaxrec.evaluate.retrieval import retrieval_metrics
+from jaxrec.evaluation.retrieval import retrieval_metrics
 from jaxrec.ops.distillation import agreement
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.runs.devices import describe_devices

@@ -8,9 +8,9 @@ import jax
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.envs.logged_world import load_simulator
-from jaxrec.evaluate import recommenders, report
-from jaxrec.evaluate.measures import item_facts
-from jaxrec.evaluate.simulate import make_simulation
+from jaxrec.evaluation import recommenders, report
+from jaxrec.evaluation.measures import item_facts
+from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
 from jaxrec.runs.evaluate import held_out, judged_policies

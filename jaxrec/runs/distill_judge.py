@@ -9,7 +9,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.embed import unit_vectors, weights_digest
-from jaxrec.evaluate.retrieval import retrieval_metrics
+from jaxrec.evaluation.retrieval import retrieval_metrics
 from jaxrec.ops.distillation import agreement
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.read_log import Corpus

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from jaxrec.checks import InputError
 from jaxrec.config.load import Overrides, load_config
 from jaxrec.config.schema import Config
-from jaxrec.evaluate import recommenders, report
-from jaxrec.evaluate.held_out import held_out_metrics
-from jaxrec.evaluate.measures import item_facts
-from jaxrec.evaluate.pictures import behaviour_picture
-from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.evaluation import recommenders, report
+from jaxrec.evaluation.held_out import held_out_metrics
+from jaxrec.evaluation.measures import item_facts
+from jaxrec.evaluation.pictures import behaviour_picture
+from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.progress import note, quiet
 from jaxrec.runs.devices import describe_devices

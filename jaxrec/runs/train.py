@@ -13,9 +13,9 @@ from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data import Catalogue
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
-from jaxrec.evaluate.measures import item_facts
-from jaxrec.evaluate.recommenders import learned
-from jaxrec.evaluate.simulate import make_simulation
+from jaxrec.evaluation.measures import item_facts
+from jaxrec.evaluation.recommenders import learned
+from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet

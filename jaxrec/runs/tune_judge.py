@@ -9,7 +9,7 @@ import numpy as np
 from jaxrec.config.schema import Config
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.embed import unit_vectors, weights_digest
-from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
+from jaxrec.evaluation.retrieval import retrieval_metrics, validation_of
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.read_log import Corpus

@@ -15,8 +15,8 @@ from jaxrec.config.full_matrix import CategoriesConfig, DistanceConfig, FullMatr
 from jaxrec.data.matrix import RewardMatrix, load_matrix, save_matrix
 from jaxrec.envs import auto_reset, full_matrix
 from jaxrec.envs.leave import leave_window
-from jaxrec.evaluate import recommenders
-from jaxrec.evaluate.simulate import ItemFacts, make_simulation
+from jaxrec.evaluation import recommenders
+from jaxrec.evaluation.simulate import ItemFacts, make_simulation
 from jaxrec.types import PADDING, Env
 
 USERS, ITEMS = 5, 12

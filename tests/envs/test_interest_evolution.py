@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as st_numpy
 from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.envs.interest_evolution import InterestEvolutionState, drift, topic_quality
-from jaxrec.evaluate.recommenders import myopic, ranking, uniform
-from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.evaluation.recommenders import myopic, ranking, uniform
+from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.types import StepOutput
 
 SLATE = jnp.array([0, 1, 2])

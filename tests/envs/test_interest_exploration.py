@@ -13,7 +13,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.choice import ChoiceConfig
 from jaxrec.envs import auto_reset
 from jaxrec.envs.interest_exploration import InterestExplorationState, document_scores
-from jaxrec.evaluate.simulate import ItemFacts, make_simulation
+from jaxrec.evaluation.simulate import ItemFacts, make_simulation
 from jaxrec.runs.users.registry import baselines
 from jaxrec.types import World
 

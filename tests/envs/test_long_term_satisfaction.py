@@ -12,7 +12,7 @@ from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.envs import auto_reset
 from jaxrec.envs.long_term_satisfaction import LongTermSatisfactionState, engagement, next_npe, satisfaction
-from jaxrec.evaluate.simulate import ItemFacts, Simulated, make_simulation
+from jaxrec.evaluation.simulate import ItemFacts, Simulated, make_simulation
 from jaxrec.runs.users.registry import baselines
 from jaxrec.types import World
 

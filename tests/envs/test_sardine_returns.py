@@ -13,8 +13,8 @@ from jaxrec import make_env
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.sardine import SARDINE_PRESETS
 from jaxrec.envs.sardine import relevance
-from jaxrec.evaluate.recommenders import oracle, ranking, uniform
-from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.evaluation.recommenders import oracle, ranking, uniform
+from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import make_policy
 from jaxrec.types import PADDING, Observation, World
 

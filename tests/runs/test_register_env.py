@@ -22,7 +22,7 @@ import dataclasses
 import jax, jax.numpy as jnp
 import jaxrec
 from flax import struct
-from jaxrec.evaluate.recommenders import ranking
+from jaxrec.evaluation.recommenders import ranking
 from jaxrec.types import Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 

@@ -13,9 +13,9 @@ from jaxrec.data import Log
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import make_world, save_simulator
 from jaxrec.envs.rewards import feedback_weights
-from jaxrec.evaluate.comeback_days import comeback_days
-from jaxrec.evaluate.page import validity_page
-from jaxrec.evaluate.replayed import simulated_beside_logged
+from jaxrec.evaluation.comeback_days import comeback_days
+from jaxrec.evaluation.page import validity_page
+from jaxrec.evaluation.replayed import simulated_beside_logged
 from jaxrec.progress import note
 from jaxrec.runs.item_table import embed, item_table
 from jaxrec.runs.read_log import Corpus, user_marks

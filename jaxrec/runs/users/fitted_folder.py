@@ -24,7 +24,7 @@ from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.data.log import ROW_COLUMNS
 from jaxrec.data.pseudonyms import VARIABLE
-from jaxrec.evaluate.page import findings
+from jaxrec.evaluation.page import findings
 from jaxrec.progress import note
 from jaxrec.runs.read_log import ContextColumns, Corpus, Sides
 from jaxrec.runs.users.kind import JUDGE, TRAIN

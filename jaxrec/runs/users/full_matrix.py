@@ -8,8 +8,8 @@ from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.schema import Config
 from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
 from jaxrec.envs import full_matrix
-from jaxrec.evaluate.recommenders import greedy_matrix, ranking
-from jaxrec.evaluate.report import FIXED
+from jaxrec.evaluation.recommenders import greedy_matrix, ranking
+from jaxrec.evaluation.report import FIXED
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import note
 from jaxrec.runs.item_table import embed

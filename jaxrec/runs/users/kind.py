@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.data import Catalogue
-from jaxrec.evaluate.simulate import Recommender
+from jaxrec.evaluation.simulate import Recommender
 from jaxrec.runs.read_log import Corpus
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.run import RunFolder

@@ -9,7 +9,7 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import load_simulator
-from jaxrec.evaluate import recommenders, report
+from jaxrec.evaluation import recommenders, report
 from jaxrec.progress import note
 from jaxrec.runs.read_log import Corpus, check_same_catalogue, read_corpus
 from jaxrec.runs.recipe import log_config

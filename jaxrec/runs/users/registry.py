@@ -7,7 +7,7 @@ from jaxrec.checks import check_name
 from jaxrec.config.load import build_section
 from jaxrec.config.schema import Config
 from jaxrec.config.users import add_env_config, env_configs
-from jaxrec.evaluate.recommenders import uniform
+from jaxrec.evaluation.recommenders import uniform
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.users.full_matrix import FULL_MATRIX
 from jaxrec.runs.users.kind import Rules, UserKind, plain

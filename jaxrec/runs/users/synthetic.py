@@ -5,7 +5,7 @@ from typing import Any
 from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
 from jaxrec.config.sardine import SardineConfig
 from jaxrec.envs import interest_evolution, interest_exploration, long_term_satisfaction, sardine
-from jaxrec.evaluate.recommenders import by_feature, by_score, myopic, oracle, ranking
+from jaxrec.evaluation.recommenders import by_feature, by_score, myopic, oracle, ranking
 from jaxrec.runs.users.kind import Rules, plain
 from jaxrec.types import Env
 

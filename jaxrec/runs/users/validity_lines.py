@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jaxrec.evaluate.page import figure
+from jaxrec.evaluation.page import figure
 
 
 def validity_lines(report: dict[str, Any]) -> Iterator[str]:

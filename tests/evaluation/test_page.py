@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from jaxrec.evaluate.page import findings, validity_page
-from jaxrec.evaluate.replayed import compared
+from jaxrec.evaluation.page import findings, validity_page
+from jaxrec.evaluation.replayed import compared
 
 NAME = "liked <& more$>"
 

@@ -11,9 +11,9 @@ import pytest
 from jaxrec import list_envs, make_env
 from jaxrec.checks import InputError
 from jaxrec.envs.interest_exploration import InterestExplorationState
-from jaxrec.evaluate import report
-from jaxrec.evaluate.recommenders import by_feature, by_score, uniform
-from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.evaluation import report
+from jaxrec.evaluation.recommenders import by_feature, by_score, uniform
+from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.runs.users.registry import USER_KINDS, baselines
 from jaxrec.types import Observation, World
 from tests.probes import document_probe

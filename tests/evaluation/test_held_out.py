@@ -7,8 +7,8 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, GeneratedLog
 from jaxrec.data import Log, Split, global_time, leave_one_out, load_dataset
-from jaxrec.evaluate import held_out
-from jaxrec.evaluate.held_out import held_out_metrics
+from jaxrec.evaluation import held_out
+from jaxrec.evaluation.held_out import held_out_metrics
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, most_popular, score_popular
 

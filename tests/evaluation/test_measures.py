@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.evaluate import report
-from jaxrec.evaluate.measures import MEASURES, Episodes, Measure, Measures, Sizes, Step, item_facts
-from jaxrec.evaluate.recommenders import ranking, uniform
-from jaxrec.evaluate.simulate import Simulated, make_simulation
+from jaxrec.evaluation import report
+from jaxrec.evaluation.measures import MEASURES, Episodes, Measure, Measures, Sizes, Step, item_facts
+from jaxrec.evaluation.recommenders import ranking, uniform
+from jaxrec.evaluation.simulate import Simulated, make_simulation
 from jaxrec.types import Array
 from tests.probes import delay_probe, document_probe
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrec.config.logged import ComebackConfig
 from jaxrec.data.log import Log
-from jaxrec.evaluate.replayed import compared
+from jaxrec.evaluation.replayed import compared
 from jaxrec.supervised.comeback import draw_day
 from jaxrec.supervised.comeback_fit import (
     FEWEST,

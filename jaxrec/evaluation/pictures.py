@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jaxrec.evaluate.report import POLICY
-from jaxrec.evaluate.simulate import Simulated
+from jaxrec.evaluation.report import POLICY
+from jaxrec.evaluation.simulate import Simulated
 
 LOGGED, SIMULATED, GRID = "#1f1f1f", "#c2410c", "#d4d4d4"  # told apart in black and white by their dashes too
 RIVALS = ("#1f1f1f", "#1d4ed8", "#0f766e", "#7e22ce", "#a16207", "#737373", "#be185d")

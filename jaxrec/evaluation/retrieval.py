@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxrec.data import Split
 from jaxrec.encoder.pool import unit_length
-from jaxrec.evaluate.held_out import Score, held_out_metrics
+from jaxrec.evaluation.held_out import Score, held_out_metrics
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING, Array, Observation
 

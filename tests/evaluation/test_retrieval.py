@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxrec.data import Log, leave_one_out
-from jaxrec.evaluate.retrieval import retrieval_metrics, validation_of
+from jaxrec.evaluation.retrieval import retrieval_metrics, validation_of
 
 
 def split_of(sequences: list[list[int]], num_items: int):

@@ -10,7 +10,7 @@ from jaxrec.config.logged import LoggedConfig, ResponseConfig, TemperConfig
 from jaxrec.data import Log
 from jaxrec.data.sessions import ticks_per_second
 from jaxrec.envs.logged_world import make_world
-from jaxrec.evaluate.replayed import (
+from jaxrec.evaluation.replayed import (
     compared,
     feedback_rates,
     ks_distance,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrec.evaluate.pictures import distribution_picture, reliability_picture
+from jaxrec.evaluation.pictures import distribution_picture, reliability_picture
 
 WANTED_ECE, WANTED_KS = 0.03, 0.1
 

@@ -6,8 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxrec.evaluate.measures import MEASURES, Measures
-from jaxrec.evaluate.simulate import Simulated
+from jaxrec.evaluation.measures import MEASURES, Measures
+from jaxrec.evaluation.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
 BEFORE = "policy_before"  # that a continued run started from

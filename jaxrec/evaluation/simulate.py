@@ -1,4 +1,4 @@
-"""Any recommender among simulated users, and everything that `jaxrec.evaluate.measures` measures there.
+"""Any recommender among simulated users, and everything that `jaxrec.evaluation.measures` measures there.
 
 Every recommender meets the same users: user n is reset and stepped with keys that depend on the seed, n and the step
 alone, never on what was recommended.
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrec.evaluate.measures import (
+from jaxrec.evaluation.measures import (
     MEASURES,
     Episodes,
     EpisodeTally,

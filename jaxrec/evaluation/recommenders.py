@@ -15,7 +15,7 @@ from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs import full_matrix
 from jaxrec.envs.logged import expected_rewards
-from jaxrec.evaluate.simulate import Recommender
+from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, Policy, exclude_history
 from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled

@@ -2,8 +2,8 @@ import re
 
 import numpy as np
 
-from jaxrec.evaluate.pictures import behaviour_picture
-from jaxrec.evaluate.simulate import Simulated
+from jaxrec.evaluation.pictures import behaviour_picture
+from jaxrec.evaluation.simulate import Simulated
 
 
 def outcome(lengths: list[int], pay: float) -> Simulated:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import struct
 
-from jaxrec.evaluate.measures import MEASURES, EpisodeTally
-from jaxrec.evaluate.simulate import ItemFacts, Recommender, Simulated, Tally, make_simulation, simulated
+from jaxrec.evaluation.measures import MEASURES, EpisodeTally
+from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, Tally, make_simulation, simulated
 from jaxrec.ops.vectors import slate_diversity
 from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
