@@ -69,9 +69,9 @@ def fit(
             for start in range(0, count, size):
                 rows = np.arange(start, start + size)
                 real = rows < count
-                rows = np.where(real, rows, count - 1)  # the last call repeats a batch at rate 0
+                rows = np.where(real, rows, count - 1)  # the last call repeats a batch, which changes nothing
                 part = jax.tree.map(lambda x, rows=rows: x[rows], arrays)
-                carry, value = run(carry, data, part, rates[rows] * real.astype(np.float32), keys[rows])
+                carry, value = run(carry, data, part, rates[rows], keys[rows], real)
                 values.append(np.asarray(value)[real])
             losses[epoch] = np.concatenate(values).mean()
             advance(1, f"loss {losses[epoch]:.4f}")
@@ -79,13 +79,24 @@ def fit(
 
 
 def _several(
-    loss: Loss, optimiser: optax.GradientTransformation, carry: Carry, data: Any, batch: Any, rates: Array, keys: Array
+    loss: Loss,
+    optimiser: optax.GradientTransformation,
+    carry: Carry,
+    data: Any,
+    batch: Any,
+    rates: Array,
+    keys: Array,
+    real: Array,
 ) -> tuple[Carry, Array]:
-    """One step a batch, leaves [N, ...], at rates [N] with keys [N] -> losses [N]."""
+    """One step per batch, leaves [N, ...], at rates [N] with keys [N] -> losses [N].
 
-    def step(carry: Carry, inputs: tuple[Any, Array, Array]) -> tuple[Carry, Array]:
-        (params, opt_state), (batch, rate, key) = carry, inputs
+    Batches that are not `real` [N] only fill the call: they move neither parameters nor the optimiser's moments.
+    """
+
+    def step(carry: Carry, inputs: tuple[Any, Array, Array, Array]) -> tuple[Carry, Array]:
+        (params, opt_state), (batch, rate, key, counts) = carry, inputs
         value, gradient = jax.value_and_grad(loss)(params, data, batch, key)
-        return descend(optimiser, gradient, params, opt_state, rate), value
+        after = descend(optimiser, gradient, params, opt_state, rate)
+        return jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, carry), value
 
-    return jax.lax.scan(step, carry, (batch, rates, keys))
+    return jax.lax.scan(step, carry, (batch, rates, keys, real))
