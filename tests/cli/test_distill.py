@@ -12,7 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.cli import main
 from jaxrec.cli.distill_judge import Judge, draw_held_out
 from jaxrec.config.load import load_config
-from jaxrec.config.schema import Config, EncoderConfig
+from jaxrec.config.schema import Config
 from tests.recipes import TINY_ENCODER
 
 SMALL = ["distill.steps=8", "distill.steps_per_call=2", "distill.evaluate_every=4", "distill.batch_size=8"]
@@ -37,7 +37,7 @@ def test_a_smaller_encoder_and_an_account_come_out(small: Path) -> None:
     assert {row["step"]: row["agreement"] for row in rows if "agreement" in row}.keys() == {0, 4, 8}
     config = json.loads((small / "encoder/config.json").read_text())
     assert (config["num_hidden_layers"], config["intermediate_size"]) == (2, 32)
-    vectors = jaxrec.encode(["red shoes"], str(small / "encoder"), EncoderConfig(max_length=32, cache_dir=""))
+    vectors = jaxrec.encode(["red shoes"], str(small / "encoder"), normalize=True, cache_dir="")
     assert vectors.shape == (1, 32)
 
 

@@ -9,7 +9,6 @@ import pytest
 import jaxrec
 from jaxrec.cli import main
 from jaxrec.cli.tune_judge import Judge
-from jaxrec.config.schema import EncoderConfig
 from tests.recipes import TINY
 
 SMALL = ["tune.steps=8", "tune.steps_per_call=2", "tune.evaluate_every=4", "tune.batch_size=8"]
@@ -32,7 +31,7 @@ def tuned(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def vectors(model) -> np.ndarray:
-    return jaxrec.encode(TEXTS, str(model), EncoderConfig(max_length=32, cache_dir=""))
+    return jaxrec.encode(TEXTS, str(model), max_length=32, normalize=True, cache_dir="")
 
 
 def test_a_folder_with_the_encoder_and_an_account_comes_out(tuned: Path) -> None:
