@@ -77,9 +77,7 @@ def test_parts_that_are_done_are_not_done_again(source: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(bulk, "encode_ids", counted)
     assert main(words) == 0 and len(done) == 3 + 1 + 4  # seven parts: the damaged one and the four others
-    np.testing.assert_allclose(
-        np.load(out), jaxrec.encode(texts(50), MODEL, normalize=True, cache_dir=""), atol=1e-6
-    )
+    np.testing.assert_allclose(np.load(out), jaxrec.encode(texts(50), MODEL, normalize=True, cache_dir=""), atol=1e-6)
 
 
 def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_bytes(tmp_path: Path) -> None:

@@ -65,9 +65,7 @@ def test_byte_level_bpe_of_gpt2_gives_the_ids_of_its_files(tmp_path: Path) -> No
         assert tokenizer.encode(text).ids == made.encode(text).ids
 
 
-@pytest.mark.parametrize(
-    ("library", "package"), [("sentencepiece", "sentencepiece"), ("google.protobuf", "protobuf")]
-)
+@pytest.mark.parametrize(("library", "package"), [("sentencepiece", "sentencepiece"), ("google.protobuf", "protobuf")])
 def test_what_has_to_be_installed_is_said_in_a_line(tmp_path: Path, monkeypatch, library: str, package: str) -> None:
     (tmp_path / "tokenizer.model").write_bytes(b"")
     monkeypatch.setitem(sys.modules, library, None)

@@ -2,7 +2,14 @@
 
 import random
 
-WORDS = ["the", "a", "of", "and", "to", "in", "for", "with", "on", "from", "by", "about", "after", "before", "without", "under", "over", "between", "against", "during", "film", "story", "song", "book", "garden", "river", "mountain", "city", "street", "window", "kitchen", "teacher", "doctor", "soldier", "robot", "dragon", "princess", "detective", "astronaut", "shampoo", "conditioner", "moisturiser", "keyboard", "headphones", "bicycle", "umbrella", "sandwich", "coffee", "chocolate", "walks", "runs", "discovers", "remembers", "forgets", "builds", "destroys", "whispers", "travels", "returns", "falls", "rises", "learns", "teaches", "believes", "red", "blue", "ancient", "modern", "tiny", "enormous", "silent", "hilarious", "melancholy", "fragrance-free", "waterproof", "4K", "second-hand", "unbelievable", "1995", "2001", "42", "3.5", "100%", "$19.99", "#1", "U.S.A.", "Dr.", "e-mail", "don't", "she's", "rock'n'roll", "antidisestablishmentarianism", "café", "naïve", "Über", "Łódź", "jalapeño", "smörgåsbord", "Dvořák", "東京", "кино", "ελλάδα", "🙂", "🚀", "—", "…", "“quoted”", "½", "ﬁnal"]
+_WORDS = """the a of and to in for with on from by about after before without under over between against during
+film story song book garden river mountain city street window kitchen teacher doctor soldier robot dragon princess
+detective astronaut shampoo conditioner moisturiser keyboard headphones bicycle umbrella sandwich coffee chocolate
+walks runs discovers remembers forgets builds destroys whispers travels returns falls rises learns teaches believes
+red blue ancient modern tiny enormous silent hilarious melancholy fragrance-free waterproof 4K second-hand unbelievable
+1995 2001 42 3.5 100% $19.99 #1 U.S.A. Dr. e-mail don't she's rock'n'roll antidisestablishmentarianism
+café naïve Über Łódź jalapeño smörgåsbord Dvořák 東京 кино ελλάδα 🙂 🚀 — … “quoted” ½ ﬁnal"""
+WORDS = _WORDS.split()
 MARKS = (". ", "! ", "? ", ", ", "; ", ": ", " - ", "\n", " (", ") ", " / ", "... ")
 
 
