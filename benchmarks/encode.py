@@ -48,7 +48,7 @@ def with_jaxrec(model: str) -> tuple[Callable, Callable]:
     from jaxrec.encoder import embed_texts, load_encoder
     from jaxrec.encoder.encode_ids import encode_ids
 
-    enc = load_encoder(model)
+    enc = load_encoder(model, max_length=128)  # as the others here
     tokens = EncoderConfig().batch_tokens
     return lambda texts: embed_texts(enc, texts, tokens), lambda ids: encode_ids(enc, ids, tokens, lambda *_: None)
 

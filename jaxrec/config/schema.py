@@ -23,7 +23,7 @@ class EncoderConfig:
     """The language model that turns item texts into the item table."""
 
     model: str = "all-MiniLM-L6-v2"  # folder, installed package or Hugging Face name
-    max_length: int = 128  # tokens; longer texts are cut
+    max_length: int = 0  # tokens; longer texts are cut; 0: at the model's own limit
     batch_tokens: int = 8192  # tokens a batch, padding included
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
     weights: Literal["float32", "int8"] = "float32"  # as kept in memory; int8 is rounded when read
@@ -37,8 +37,9 @@ class EncoderConfig:
     cache_dir: str = "~/.cache/jaxrec"  # vectors by weights and texts; empty: no cache
 
     def __post_init__(self):
-        check_range("encoder.max_length", self.max_length, 8, 8192)
-        check_range("encoder.batch_tokens", self.batch_tokens, self.max_length)
+        if self.max_length:
+            check_range("encoder.max_length", self.max_length, 8)
+        check_range("encoder.batch_tokens", self.batch_tokens, self.max_length or 8)
         check_range("encoder.dimensions", self.dimensions, 0)
 
 

@@ -1,5 +1,6 @@
 """Texts to vectors in few compiled shapes, remembered on disk."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -7,6 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -16,7 +18,7 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.layout import lay_out
-from jaxrec.encoder.load import Encoder, open_encoder
+from jaxrec.encoder.load import Encoder, load_encoder
 from jaxrec.encoder.tokenize import check_texts
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import track
@@ -25,36 +27,75 @@ from jaxrec.storage.files import atomic_path
 from jaxrec.types import Params
 
 _CACHE_VERSION = "3"  # raise it when the mathematics of any encoder changes
+LONG = 100_000  # characters that `encode` shows its progress for: some seconds on a CPU
 
 
-def encode(texts: Sequence[str], model: str = EncoderConfig.model, config: EncoderConfig | None = None) -> np.ndarray:
-    """Vectors of `texts` by a named model; [B, E] float32 of unit length, in the order of `texts`.
+def encode(
+    texts: str | Sequence[str],
+    model: str | Path = EncoderConfig.model,
+    *,
+    max_length: int = 0,
+    pooling: str = "",
+    dimensions: int = 0,
+    normalize: bool = False,
+    prompt: str | None = None,
+    prompt_name: str = "",
+    bidirectional: bool = False,
+    dtype: str = "float32",
+    weights: Literal["float32", "int8"] = "float32",
+    batch_tokens: int = EncoderConfig.batch_tokens,
+    cache_dir: str = EncoderConfig.cache_dir,
+    progress: bool | None = None,
+) -> np.ndarray:
+    """Vectors of `texts` by a named model, as `SentenceTransformer.encode` gives them.
 
-    `config` sets length, dtype, pooling, prompt, batches and the cache. The model may be named in either argument;
-    two different names are an error.
+    [B, E] float32 in the order of `texts`, or [E] for one string. They have unit length where the model says so
+    (modules.json ends in Normalize), as all-MiniLM-L6-v2 does, or with `normalize`. `dimensions` keeps the leading
+    channels: before `normalize`, but after the model's own Normalize. `prompt` None is the model's default, "" is
+    none. `progress` None shows a bar for long inputs. The other options are those of `load_encoder`; `batch_tokens`
+    and `cache_dir` those of `embed_texts`.
     """
-    check_texts(texts)
-    config = config or EncoderConfig()
-    if model != config.model:
-        if EncoderConfig.model not in (model, config.model):
-            raise InputError(f"model: {model!r}, but config.model says {config.model!r}; name one model.")
-        model = config.model if model == EncoderConfig.model else model
-    enc = open_encoder(dataclasses.replace(config, model=model))
-    enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
-    return embed_texts(enc, texts, config.batch_tokens, config.cache_dir)
+    several = [texts] if isinstance(texts, str) else texts
+    check_texts(several)
+    enc = load_encoder(
+        model,
+        max_length,
+        dtype,
+        pooling=pooling,
+        dimensions=dimensions,
+        prompt=prompt or "",
+        prompt_name=prompt_name,
+        bidirectional=bidirectional,
+        weights=weights,
+    )
+    width, pool = enc.width, enc.pool
+    if normalize:
+        pool = dataclasses.replace(pool, normalise=True)
+    elif pool.normalise:
+        pool = dataclasses.replace(pool, dimensions=0)  # cut below, after Normalize
+    enc = dataclasses.replace(enc, pool=pool, prompt=enc.prompt if prompt is None else prompt)
+    if progress is None:
+        progress = sum(map(len, several)) > LONG
+    vectors = embed_texts(enc, several, batch_tokens, cache_dir, "encoding" if progress else "")[:, :width]
+    return vectors[0] if isinstance(texts, str) else vectors
 
 
 def embed_texts(
-    enc: Encoder, texts: Sequence[str], batch_tokens: int = 8192, cache_dir: str = "", label: str = "encoding"
+    enc: Encoder,
+    texts: Sequence[str],
+    batch_tokens: int = EncoderConfig.batch_tokens,
+    cache_dir: str = "",
+    label: str = "encoding",
 ) -> np.ndarray:
     """Vectors of `texts` as `enc.pool` gives them; [B, E] float32, in the order of `texts`.
 
-    `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included. With
-    `cache_dir` the vectors are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged
-    file is written anew.
+    `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included; a longer text
+    is a batch of its own. `label` names the progress bar; without a label there is none. With `cache_dir` the vectors
+    are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged file is written anew.
     """
     check_texts(texts)
-    check_range("batch_tokens", batch_tokens, enc.max_length)
+    # A few models take 32k tokens: their batches need not hold the longest text that could come.
+    check_range("batch_tokens", batch_tokens, min(enc.max_length, EncoderConfig.batch_tokens))
     texts = [enc.prompt + text for text in texts]
     if not cache_dir:
         return _embed(enc, texts, batch_tokens, label)
@@ -88,7 +129,7 @@ def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.
     if not texts:
         return np.zeros((0, enc.width), np.float32)
     enc, mesh = spread(enc)
-    with track(label, len(texts)) as advance:
+    with track(label, len(texts)) if label else contextlib.nullcontext(lambda *_: None) as advance:
         return encode_ids(enc, enc.tokenize(texts), batch_tokens, advance, mesh=mesh)
 
 

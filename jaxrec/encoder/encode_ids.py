@@ -40,7 +40,7 @@ def encode_ids(
     """
     vectors = np.zeros((len(ids), enc.width), np.float32)
     if jax.default_backend() == "cpu":
-        batch_tokens = min(batch_tokens, max(CPU_TOKENS, enc.max_length))
+        batch_tokens = min(batch_tokens, CPU_TOKENS)
     program, sent = forward_program(enc.apply, enc.pool), []
     devices = 1 if mesh is None else mesh.shape[DATA]
     for rows, *inputs in make_batches(ids, batch_tokens, enc.max_length, buckets, devices):

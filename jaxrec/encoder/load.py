@@ -23,7 +23,7 @@ from jaxrec.encoder.folder import find_model
 from jaxrec.encoder.int8 import quantised
 from jaxrec.encoder.layout import lay_out, sharding_of
 from jaxrec.encoder.pool import Pooling
-from jaxrec.encoder.sentence_transformers import Modules, read_modules, read_prompts
+from jaxrec.encoder.sentence_transformers import Modules, own_length, read_dimensions, read_modules, read_prompts
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
 from jaxrec.encoder.transformer import REMAT, Transformer
 from jaxrec.encoder.weights import read_params, weight_files
@@ -59,7 +59,7 @@ class Encoder:
 
 def load_encoder(
     name: str | Path,
-    max_length: int = 128,
+    max_length: int = 0,
     dtype: str = "float32",
     *,
     pooling: str = "",
@@ -76,6 +76,7 @@ def load_encoder(
     Looks for a folder, then an installed package (all-MiniLM-L6-v2), then the Hugging Face cache and hub.
     Reads safetensors only. Raises InputError where the model is not found, not whole, or of another family.
 
+    Texts are cut at `max_length` tokens; 0 stands for the length that sentence-transformers takes for the model.
     `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, a text put before every
     text, replace what the model says; `prompt_name` picks one of its own prompts. `dimensions` keeps the leading
     channels of a vector. `bidirectional` lets the tokens of a decoder see those behind them. `remat` (none, dots,
@@ -91,7 +92,7 @@ def load_encoder(
     family, config = read_architecture(modules.folder / "config.json")
     if bidirectional:
         config = dataclasses.replace(config, causal=False)
-    check_range("max_length", max_length, 3, config.max_length)
+    max_length = _length(modules, config, max_length)
     tokenizer = load_tokenizer(modules.folder, max_length) or load_tokenizer(root, max_length)
     _check_vocabulary(modules.folder, tokenizer, config)
     prompts, chosen = _choose_prompt(root, prompt, prompt_name)
@@ -126,6 +127,19 @@ def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:
     return load_encoder(config.model, mesh=mesh, **{name: getattr(config, name) for name in names})
 
 
+def length_of(config: EncoderConfig) -> int:
+    """Tokens at which the encoder of a recipe cuts a text, from the model's small files alone."""
+    modules = read_modules(find_model(config.model))
+    return _length(modules, read_architecture(modules.folder / "config.json")[1], config.max_length)
+
+
+def _length(modules: Modules, config: Architecture, wanted: int) -> int:
+    if wanted:
+        check_range("max_length", wanted, 3, config.max_length)
+        return wanted
+    return own_length(modules.folder, config.max_length)
+
+
 def with_weights(enc: Encoder, config: Architecture, params: Params) -> Encoder:
     """The encoder with other sizes and float32 weights; tokenizer, pooling and prompts stay."""
     identity = hashlib.sha256(f"{enc.identity} {config}".encode()).hexdigest()
@@ -152,7 +166,7 @@ def make_apply(module: nn.Module) -> Apply:
 
 def _make_pool(root: Path, modules: Modules, config: Architecture, mode: str, dimensions: int) -> Pooling:
     """Give the model's pooling with what the caller wants otherwise; checks that the heads fit."""
-    pool = dataclasses.replace(modules.pooling, dimensions=dimensions)
+    pool = dataclasses.replace(modules.pooling, dimensions=dimensions or read_dimensions(root))
     if mode:
         pool = dataclasses.replace(pool, mode=mode)
     width = config.hidden_size

@@ -1,5 +1,6 @@
-"""The files that sentence-transformers puts beside a transformer: pooling, dense heads, prompts."""
+"""The files that sentence-transformers puts next to a transformer: lengths, pooling, dense heads, prompts."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,11 @@ _FLAGS = {  # older files say the mode in a flag each
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_SETTINGS = tuple(  # older files carry the name of the family
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_NO_LIMIT = 1 << 20  # tokens, where positions are only relative and no file names a length
 
 
 class Modules(NamedTuple):
@@ -55,6 +61,41 @@ def read_modules(root: Path) -> Modules:
         else:
             normalise = True
     return Modules(folder, Pooling(mode, normalise, tuple(heads)), weights, tuple(places))
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Settings of the transformer in `folder` (sentence_bert_config.json); empty where it has none."""
+    path = next((folder / name for name in _SETTINGS if (folder / name).is_file()), None)
+    return {} if path is None else read_json(path)
+
+
+def own_length(folder: Path, positions: float) -> int:
+    """Tokens at which sentence-transformers cuts texts of the transformer in `folder`, at most its `positions`.
+
+    That is `max_seq_length` of its settings, else `model_max_length` of its tokenizer.
+    """
+    settings, tokenizer = read_settings(folder), folder / "tokenizer_config.json"
+    for arguments in (settings.get("processor_kwargs"), settings.get("tokenizer_args"), settings):
+        for name in ("model_max_length", "max_seq_length"):
+            if isinstance(arguments, dict) and arguments.get(name) is not None:
+                return _length(f"{folder / _SETTINGS[0]}: {name}", arguments[name], positions)
+    stored = read_json(tokenizer).get("model_max_length") if tokenizer.is_file() else None
+    return _length(f"{tokenizer}: model_max_length", math.inf if stored is None else stored, positions)
+
+
+def _length(name: str, value: Any, positions: float) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 3:
+        raise InputError(f"{name}: expected a number of tokens, at least 3, got {value!r}.")
+    return int(min(value, positions, _NO_LIMIT))
+
+
+def read_dimensions(root: Path) -> int:
+    """Leading channels that a model keeps unless it is told otherwise; 0 for all."""
+    path = root / "config_sentence_transformers.json"
+    stored = read_json(path).get("truncate_dim") if path.is_file() else None
+    if stored is not None and (type(stored) is not int or stored < 1):
+        raise InputError(f"{path}: truncate_dim: expected a whole number of channels, got {stored!r}.")
+    return stored or 0
 
 
 def read_prompts(root: Path) -> tuple[dict[str, str], str]:

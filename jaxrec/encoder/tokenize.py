@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
-from tokenizers.models import WordPiece
+from tokenizers import Tokenizer, normalizers, processors
 
 from jaxrec.checks import InputError
+from jaxrec.encoder.auto_tokenizer import read_tokenizer
 from jaxrec.encoder.folder import read_json
+from jaxrec.encoder.sentence_transformers import read_settings
 
 Tokenize = Callable[[Sequence[str]], list[list[int]]]
 
@@ -16,20 +16,24 @@ Tokenize = Callable[[Sequence[str]], list[list[int]]]
 def load_tokenizer(folder: Path, max_length: int) -> Tokenizer | None:
     """Give the tokenizer of a model folder, cutting at `max_length` tokens, special ones included.
 
-    None where the folder has none: a model without it still maps ids to vectors.
+    It is read from tokenizer.json, or by transformers from the files of older models. None where the folder has
+    neither: a model without a tokenizer still maps ids to vectors.
     """
-    whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
+    whole = folder / "tokenizer.json"
     if whole.is_file():
         read_json(whole)  # names line and column of a damaged file
         try:
             tokenizer = Tokenizer.from_file(str(whole))
         except Exception as error:  # the library raises no narrower type
             raise InputError(f"{whole}: not a tokenizer ({error}); fetch the file again.") from None
-    elif vocabulary.is_file():
-        tokenizer = wordpiece(vocabulary)
     else:
-        return None
+        tokenizer = read_tokenizer(folder)
+        if tokenizer is None:
+            return None
     _add_ends(tokenizer, folder)
+    if read_settings(folder).get("do_lower_case") is True:
+        before = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])  # type: ignore[assignment]
     # Files may bake in both, MiniLM's cuts and pads at 128: batches are padded here, to the bucket.
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
@@ -58,38 +62,6 @@ def _add_ends(tokenizer: Tokenizer, folder: Path) -> None:
         added = processors.TemplateProcessing(single=template, special_tokens=known)
         before = [] if tokenizer.post_processor is None else [tokenizer.post_processor]
         tokenizer.post_processor = processors.Sequence([*before, added])  # type: ignore[assignment]
-
-
-def wordpiece(vocabulary: Path) -> Tokenizer:
-    """Build BERT's tokenizer from a vocab.txt and the flags of a tokenizer_config.json beside it."""
-    try:
-        lines = vocabulary.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{vocabulary}: byte {error.start}: not UTF-8 text; fetch the file again.") from None
-    vocab = {token: row for row, token in enumerate(lines)}
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    if lost := [token for token in special[:4] if token not in vocab]:
-        raise InputError(f"{vocabulary}: no {' '.join(lost)}; expected one token a line, as BERT has it.")
-    flags: dict[str, Any] = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None}
-    settings = vocabulary.with_name("tokenizer_config.json")
-    if settings.is_file():
-        stored = read_json(settings)
-        flags = {name: stored.get(name, default) for name, default in flags.items()}
-        for name, value in flags.items():
-            if not isinstance(value, bool | None):
-                raise InputError(f"{settings}: {name}: expected true, false or null, got {value!r}.")
-    tokenizer = Tokenizer(WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.add_special_tokens([token for token in special if token in vocab])
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        lowercase=flags["do_lower_case"],
-        handle_chinese_chars=flags["tokenize_chinese_chars"],
-        strip_accents=flags["strip_accents"],
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(token, vocab[token]) for token in ("[CLS]", "[SEP]")]
-    )
-    return tokenizer
 
 
 def make_tokenize(tokenizer: Tokenizer | None, folder: Path, vocab_size: int) -> Tokenize:

@@ -12,7 +12,7 @@ from jaxrec.config.schema import Config
 from jaxrec.data.item_text import texts_without
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.encoder import Encoder
-from jaxrec.encoder.load import tokenize_to
+from jaxrec.encoder.load import length_of, tokenize_to
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.half_written import read_account
@@ -61,7 +61,8 @@ def begin(
         raise InputError(
             f"{section}.batch_size: {mesh.shape[DATA]} devices do not divide {texts * fit.batch_size} texts."
         )
-    check_range(f"{section}.max_length", fit.max_length, 0, config.encoder.max_length)
+    if fit.max_length:
+        check_range(f"{section}.max_length", fit.max_length, 0, length_of(config.encoder))
     run = _resumed(kind, config, section, path) if resume else kind.create(path, to_yaml(config))
     note(f"run {run.path} on {describe_devices()}")
     corpus = read_corpus(config)
@@ -103,6 +104,7 @@ def token_variants(config: Config, section: str, corpus: Corpus, enc: Encoder) -
     texts = [list(catalogue.texts)]
     if fit.field_dropout:
         texts += [texts_without(catalogue, template, field) for field in catalogue.fields]
+    check_range(f"{section}.max_length", fit.max_length, 0, enc.max_length)  # a student may take less
     tokenize = tokenize_to(enc, fit.max_length) if fit.max_length else enc.tokenize
     return [tokenize([enc.prompt + text for text in some]) for some in texts]
 

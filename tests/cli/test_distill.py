@@ -13,7 +13,7 @@ import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.cli import main
 from jaxrec.config.load import load_config
-from jaxrec.config.schema import Config, EncoderConfig
+from jaxrec.config.schema import Config
 from jaxrec.runs.distill_judge import Judge, draw_held_out
 from tests.recipes import TINY_ENCODER
 
@@ -39,7 +39,7 @@ def test_a_smaller_encoder_and_an_account_come_out(small: Path) -> None:
     assert {row["step"]: row["agreement"] for row in rows if "agreement" in row}.keys() == {0, 4, 8}
     config = json.loads((small / "encoder/config.json").read_text())
     assert (config["num_hidden_layers"], config["intermediate_size"]) == (2, 32)
-    vectors = jaxrec.encode(["red shoes"], str(small / "encoder"), EncoderConfig(max_length=32, cache_dir=""))
+    vectors = jaxrec.encode(["red shoes"], str(small / "encoder"), normalize=True, cache_dir="")
     assert vectors.shape == (1, 32)
 
 
@@ -98,6 +98,10 @@ def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(r
             ["distill.layers=2", "distill.max_length=99"],
             "distill.max_length: expected a value at least 0 and at most 32",
         ),
+        (
+            ["encoder.max_length=0", "distill.layers=2", "distill.max_length=99"],
+            "distill.max_length: expected a value at least 0 and at most 64",
+        ),
         (["distill.layers=2", "distill.field_dropout=0.1"], "distill.field_dropout: '{title}' has one field"),
         (["distill.steps=5"], "distill.steps: expected a multiple of distill.steps_per_call=10, got 5"),
         ([f"distill.student={TINY_ENCODER}", "distill.layers=2"], "distill.student: cannot be pruned too"),
@@ -107,6 +111,15 @@ def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(r
 def test_what_cannot_be_is_refused_in_a_line(recipe: Path, tmp_path: Path, capsys, words, message: str) -> None:
     assert main(["distill", str(recipe), *words, "--run", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_student_that_takes_less_is_not_trained_on_more(recipe: Path, tmp_path: Path, capsys) -> None:
+    student = shutil.copytree(TINY_ENCODER.parent / "unscaled", tmp_path / "student")
+    (student / "sentence_bert_config.json").write_text('{"max_seq_length": 20}')
+    words = ["encoder.max_length=0", f"distill.student={student}", "distill.objective=relations"]
+    words += ["distill.max_length=30", "--run", str(tmp_path / "run")]
+    assert main(["distill", str(recipe), *words]) == 2
+    assert "distill.max_length: expected a value at least 0 and at most 20, got 30" in capsys.readouterr().err
 
 
 def test_a_tenth_of_the_texts_is_held_out_and_never_too_few(recipe: Path) -> None:

@@ -16,7 +16,6 @@ from pyarrow import parquet
 
 import jaxrec
 from jaxrec.cli import main
-from jaxrec.config.schema import EncoderConfig
 from jaxrec.encoder import bulk
 
 MODEL = str(Path(__file__).parents[1] / "encoder" / "golden" / "tiny_bert")
@@ -37,7 +36,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_all_kinds_of_files_hold_the_vectors_of_encode(source: Path, tmp_path: Path, capsys) -> None:
-    want = jaxrec.encode(texts(50), MODEL, EncoderConfig(max_length=64, cache_dir=""))
+    want = jaxrec.encode(texts(50), MODEL, normalize=True, cache_dir="")
     assert main(["embed", MODEL, str(source), "-o", str(tmp_path / "v.npy"), *SMALL]) == 0
     np.testing.assert_allclose(np.load(tmp_path / "v.npy"), want, atol=1e-6)
     assert main(["embed", MODEL, str(source), "-o", str(tmp_path / "v.parquet"), "--ids", "id", *SMALL]) == 0
@@ -78,9 +77,7 @@ def test_parts_that_are_done_are_not_done_again(source: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(bulk, "encode_ids", counted)
     assert main(words) == 0 and len(done) == 3 + 1 + 4  # seven parts: the damaged one and the four others
-    np.testing.assert_allclose(
-        np.load(out), jaxrec.encode(texts(50), MODEL, EncoderConfig(max_length=64, cache_dir="")), atol=1e-6
-    )
+    np.testing.assert_allclose(np.load(out), jaxrec.encode(texts(50), MODEL, normalize=True, cache_dir=""), atol=1e-6)
 
 
 def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_bytes(tmp_path: Path) -> None:

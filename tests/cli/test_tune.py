@@ -10,7 +10,6 @@ import pytest
 
 import jaxrec
 from jaxrec.cli import main
-from jaxrec.config.schema import EncoderConfig
 from jaxrec.runs.tune_judge import Judge
 from tests.recipes import TINY
 
@@ -34,7 +33,7 @@ def tuned(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def vectors(model) -> np.ndarray:
-    return jaxrec.encode(TEXTS, str(model), EncoderConfig(max_length=32, cache_dir=""))
+    return jaxrec.encode(TEXTS, str(model), max_length=32, normalize=True, cache_dir="")
 
 
 def test_a_folder_with_the_encoder_and_an_account_comes_out(tuned: Path) -> None:

