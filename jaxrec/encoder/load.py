@@ -98,19 +98,13 @@ def load_encoder(
     prompts, chosen = _choose_prompt(root, prompt, prompt_name)
     module: Any = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
-    layout = None if mesh is None else functools.partial(sharding_of, config=config, mesh=mesh)
-    params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config, layout)
-    if weights == "int8":
-        module, params = module.clone(int8=True), quantised(params)
-    params |= {"heads": modules.heads} if modules.heads else {}
-    if mesh is not None:
-        params = lay_out(params, config, mesh)  # what is there already stays
+    params = _read_params(modules, family, config, shapes, weights, mesh)
     return Encoder(
         name=str(name),
         folder=root,
         config=config,
         params=params,
-        apply=make_apply(module),
+        apply=make_apply(module.clone(int8=True) if weights == "int8" else module),
         pool=_make_pool(root, modules, config, pooling, dimensions),
         tokenize=make_tokenize(tokenizer, modules.folder, config.vocab_size),
         max_length=max_length,
@@ -119,6 +113,18 @@ def load_encoder(
         prompts=prompts,
         prompt=chosen,
     )
+
+
+def _read_params(
+    modules: Modules, family: str, config: Architecture, shapes: Params, weights: str, mesh: Mesh | None
+) -> Params:
+    """Parameters of `shapes` from the model's files, with dense heads; over a `mesh` each device reads its own part."""
+    layout = None if mesh is None else functools.partial(sharding_of, config=config, mesh=mesh)
+    params = read_params(weight_files(modules.folder), key_table(family, config), shapes, config, layout)
+    if weights == "int8":
+        params = quantised(params)
+    params |= {"heads": modules.heads} if modules.heads else {}
+    return params if mesh is None else lay_out(params, config, mesh)  # what is there already stays
 
 
 def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:

@@ -59,8 +59,6 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
         if not config.path:
             raise InputError("env.path: the full_matrix environment needs a matrix; name a .npz file.")
         world = make_world(load_matrix(config.path), config)
-    users: MatrixUsers = world.users
-    num_items = world.item_table.shape[0]
     offered = world.num_recommendable
     if config.turns >= offered and not config.repeats:
         raise InputError(
@@ -103,17 +101,22 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
             final_obs=obs,
         )
 
-    spec = EnvSpec(
+    return Env(reset, step, world, _spec(config, world))
+
+
+def _spec(config: FullMatrixConfig, world: World) -> EnvSpec:
+    """What agents see of these users and what they do."""
+    matrix = world.users.matrix
+    return EnvSpec(
         name="full_matrix",
         action=SlateAction(size=1),
-        num_items=num_items,
+        num_items=world.item_table.shape[0],
         feedback=FEEDBACK,
         reward_weights=feedback_weights(config.reward, FEEDBACK),
-        num_candidates=offered if config.repeats else None,
+        num_candidates=world.num_recommendable if config.repeats else None,
         history_length=config.turns,
-        feedback_range=((float(users.matrix.min()), float(users.matrix.max())),),
+        feedback_range=((float(matrix.min()), float(matrix.max())),),
     )
-    return Env(reset, step, world, spec)
 
 
 def make_world(rewards: RewardMatrix, config: FullMatrixConfig) -> World:

@@ -127,15 +127,19 @@ def make(config: InterestEvolutionConfig) -> Env:
             final_obs=obs,
         )
 
-    spec = EnvSpec(
+    return Env(reset, step, World(item_table=jnp.eye(TOPICS), users=published_users()), _spec(config))
+
+
+def _spec(config: InterestEvolutionConfig) -> EnvSpec:
+    """What agents see of these users and what they do."""
+    return EnvSpec(
         name="interest_evolution",
-        action=SlateAction(size=slate_size),
+        action=SlateAction(size=config.slate_size),
         num_items=TOPICS,
         feedback=FEEDBACK,
         reward_weights=tuple(config.reward.get(name, 0.0) for name in FEEDBACK),
-        num_candidates=num_candidates,
+        num_candidates=config.num_candidates,
         user_size=TOPICS,
         feedback_range=((0.0, 1.0), (0.0, DOCUMENT_MINUTES), (-math.inf, math.inf)),
         user_range=(-1.0, 1.0),
     )
-    return Env(reset, step, World(item_table=jnp.eye(TOPICS), users=published_users()), spec)

@@ -136,17 +136,22 @@ def make(config: InterestExplorationConfig) -> Env:
             final_obs=obs,
         )
 
-    spec = EnvSpec(
+    spec = _spec(config)
+    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec)
+
+
+def _spec(config: InterestExplorationConfig) -> EnvSpec:
+    """What agents see of these users and what they do."""
+    return EnvSpec(
         name="interest_exploration",
-        action=SlateAction(size=slate_size),
+        action=SlateAction(size=config.slate_size),
         num_items=0,
         feedback=FEEDBACK,
         reward_weights=feedback_weights(config.reward, FEEDBACK),
-        num_candidates=num_candidates,
+        num_candidates=config.num_candidates,
         candidate_size=1 + TOPICS,
         user_size=2 * TOPICS,
         feedback_range=((0.0, 1.0),),
         user_range=(0.0, math.inf),
         candidate_range=(0.0, math.inf),
     )
-    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec)

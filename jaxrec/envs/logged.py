@@ -58,9 +58,8 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
             )
         world = load_simulator(config.path)
     members: Response = world.users.members
-    names, window, num_items = members.feedback_names, members.history_length, world.item_table.shape[0]
-    slate_size = config.slate_size
-    check_room(slate_size, window, world.num_recommendable)
+    names, slate_size = members.feedback_names, config.slate_size
+    check_room(slate_size, members.history_length, world.num_recommendable)
     check_users(config, names, members.base.shape[0])
     leave = make_leave(config.leave, config.reward, names)
     come_back = make_comeback(config, world.users, leave.start)
@@ -98,17 +97,23 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
             final_obs=obs,
         )
 
-    spec = EnvSpec(
+    return Env(reset, step, world, _spec(config, world))
+
+
+def _spec(config: LoggedConfig, world: World) -> EnvSpec:
+    """What agents see of these users and what they do."""
+    members: Response = world.users.members
+    names = members.feedback_names
+    return EnvSpec(
         name="logged",
-        action=SlateAction(size=slate_size),
-        num_items=num_items,
+        action=SlateAction(size=config.slate_size),
+        num_items=world.item_table.shape[0],
         feedback=names,
         reward_weights=feedback_weights(config.reward, names),
         feedback_range=((0.0, 1.0),) * len(names),
         context_size=members.context_size,
-        history_length=window,
+        history_length=members.history_length,
     )
-    return Env(reset, step, world, spec)
 
 
 def begin_visit(config: LoggedConfig, world: World, user: Array, place: Array) -> LoggedState:
