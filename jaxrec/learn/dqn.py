@@ -7,6 +7,7 @@ best, chosen by the network being learned (double, arXiv 1509.06461). Targets of
 Bellman equation; with K = 1 this is ordinary DQN.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -136,6 +137,7 @@ def credited_rewards(feedback: Array, reward: Array, spec: EnvSpec, credit: str)
     "item": the item's own feedback by `spec.reward_weights`, and an equal share of what the slate's reward holds
     beyond that. "slate": an equal share of everything.
     """
+    chex.assert_equal_shape_prefix((feedback, reward), reward.ndim)
     own = jnp.zeros(feedback.shape[:-1])
     if credit == "item" and spec.reward_weights:
         own = feedback @ jnp.asarray(spec.reward_weights, feedback.dtype)

@@ -7,6 +7,7 @@ drawn by a permutation per shard, so that data never leaves its device.
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -110,6 +111,7 @@ def to_batch(transitions: Transition, next_value: Array, config: OnPolicyConfig)
     """Advantages per user stream, then [T, S, N, ...] -> [S, T N, ...]."""
     value = transitions.extras.value
     reward = transitions.reward * config.reward_scale
+    chex.assert_equal_shape((reward, value, next_value))  # [T, S, N]: a lost axis would broadcast
     ended = (transitions.terminated, transitions.truncated)
     advantage = gae(reward, value, next_value, *ended, config.gamma, config.gae_lambda)
     batch = Batch(
