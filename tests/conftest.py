@@ -10,12 +10,16 @@ import pytest
 from jaxrec.cli import main
 from tests.recipes import TINY
 
-# Programs that several tests compile are compiled once a session.
-CACHE = tempfile.TemporaryDirectory(prefix="jaxrec-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name  # for processes that tests start
+# Programs that several tests compile are compiled once per run: the workers and the processes that tests start share
+# one cache. It is gone afterwards, unless JAXREC_TEST_CACHE names a folder to keep.
+CACHE = None if "JAXREC_TEST_CACHE" in os.environ else tempfile.TemporaryDirectory(prefix="jaxrec-compiled-")
+if CACHE is not None:
+    os.environ["JAXREC_TEST_CACHE"] = CACHE.name  # workers start after this, and inherit it
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXREC_TEST_CACHE"]
 os.environ["JAXREC_USER_KEY"] = "of tests only: nobody is hidden by it"  # else the first test would make one at home
-jax.config.update("jax_compilation_cache_dir", CACHE.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+jax.config.update("jax_compilation_cache_dir", os.environ["JAXREC_TEST_CACHE"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
