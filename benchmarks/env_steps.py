@@ -1,17 +1,17 @@
-"""How many user steps a second does a simulator make, and what does a user cost?
+"""How many user steps per second does a simulator make, and how much memory does a user take?
 
     python benchmarks/env_steps.py [--env interest_evolution ...] [--users 1024 16384 ...] [--steps 64] [--calls 7]
         [--slates top_k|dealt] [--logged SIMULATOR_FOLDER] [--full-matrix FILE.npz]
 
-The last two are measured where they are given: `jaxrec fit-simulator CONFIG` makes such a folder, and
-`jaxrec.data.matrix.save_matrix` or a run of `configs/ppo_full_matrix.yaml` such a file.
+The last two are optional: `jaxrec fit-simulator CONFIG` makes the folder, and `jaxrec.data.matrix.save_matrix` or a run
+of `configs/ppo_full_matrix.yaml` makes the file.
 
-Nothing learns here. One call is a `lax.scan` over `--steps` steps of all users. The slate is the top K of fresh
-uniforms over what is on offer, as a policy ranks; with `--slates dealt` it is K positions dealt from a shuffle, which
-leaves the simulator alone where a catalogue is large. Users who left are replaced in the step (`auto_reset`), and a
-checksum over every field of every observation and output is carried along, so that nothing can be left out by the
-compiler. One JSON line an environment and number of users: device, versions, compile seconds, bytes of state a user,
-median and spread over the calls; benchmarks/README.md has the table.
+Nothing learns here. One call is a `lax.scan` over `--steps` steps of all users. The slate is the top K of new uniforms
+over the items on offer, as a policy ranks. With `--slates dealt` it is K positions dealt from a shuffle, so that the
+time is the simulator's own even with a large catalogue. Users who left are replaced in the step (`auto_reset`). A
+checksum over every field of every observation and output is carried along, so that the compiler cannot remove anything.
+It prints one JSON line per environment and number of users: device, versions, compile seconds, bytes of state per user,
+median and spread over the calls. benchmarks/README.md has the results.
 """
 
 import argparse
@@ -36,17 +36,17 @@ NEEDS_FILES = ("logged", "full_matrix")
 
 
 def checksum(tree: Any) -> Array:
-    """One number that depends on every element."""
+    """Reduce a tree to one number that depends on every element."""
     return sum((jnp.asarray(x, jnp.float32).sum() for x in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
 def ranked(key: Array, users: int, offered: int, size: int) -> Array:
-    """The top `size` of uniforms [users, offered]: [users, size]."""
+    """Rank uniforms [users, offered] and take the top `size`: [users, size]."""
     return top_slate(jax.random.uniform(key, (offered, users)).T, size)
 
 
 def dealt(key: Array, users: int, offered: int, size: int) -> Array:
-    """As many different positions without ranking any: [users, size]."""
+    """Draw `size` different positions without ranking any: [users, size]."""
     return jax.vmap(distinct, in_axes=(1, None))(jax.random.uniform(key, (size, users)), offered)
 
 
@@ -54,7 +54,7 @@ SLATES = {"top_k": ranked, "dealt": dealt}
 
 
 def make_call(env: Env, users: int, steps: int, slates: str):
-    """A function of (key, states, world) -> (key, states, checksum) that makes `users` x `steps` user steps."""
+    """Make a function (key, states, world) -> (key, states, checksum) that does `users` x `steps` user steps."""
     offered = env.spec.num_candidates or env.spec.num_items
 
     def one(carry: tuple, _: None) -> tuple[tuple, None]:
@@ -111,7 +111,7 @@ def measure(name: str, options: dict, users: int, steps: int, calls: int, slates
 
 
 def main() -> None:
-    """Measure and print one JSON line an environment and number of users."""
+    """Measure and print one JSON line per environment and number of users."""
     families = [name for name in list_envs() if name not in NEEDS_FILES]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="*", default=families, choices=families)

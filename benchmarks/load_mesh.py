@@ -2,10 +2,11 @@
 
     python benchmarks/load_mesh.py [--hidden 1024] [--layers 24] [--devices 8]
 
-Writes a random model of Llama's shape to a temporary folder and loads it in fresh processes: part by part onto a mesh
-(`load_encoder(mesh=...)`), and for comparison whole onto the host, then from there onto the mesh. Devices are virtual
-CPU devices, whose memory is the host's: what is beyond them is the peak of anonymous memory (sampled every
-millisecond) less what is left at the end, when only the arrays on the devices are there. One JSON line a way and mesh.
+This writes a random model of Llama's shape to a temporary folder and loads it in fresh processes: part by part onto a
+mesh (`load_encoder(mesh=...)`), and for comparison whole onto the host, then from there onto the mesh. Devices are
+virtual CPU devices, whose memory is the host's. The memory beyond them is the peak of anonymous memory (sampled every
+millisecond) minus the memory at the end, when only the arrays on the devices remain. It prints one JSON line per way
+and mesh.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def write_model(folder: Path, hidden: int, layers: int) -> None:
-    """config.json and model.safetensors of a random Llama."""
+    """Write config.json and model.safetensors of a random Llama."""
     import numpy as np
     from safetensors.numpy import save_file
 
@@ -77,7 +78,7 @@ def write_model(folder: Path, hidden: int, layers: int) -> None:
 
 
 def measure(way: str, devices: int, data: int, folder: str) -> dict[str, Any]:
-    """Load once and say what it took."""
+    """Load once and measure time and memory."""
     import jax
     from jax.sharding import AxisType
 
@@ -125,7 +126,7 @@ def measure(way: str, devices: int, data: int, folder: str) -> dict[str, Any]:
 
 
 def anonymous() -> int:
-    """Bytes of this process that no file stands behind: mapped checkpoints do not count."""
+    """Bytes of this process that are not backed by a file, so that mapped checkpoints do not count."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) * 1024

@@ -1,10 +1,10 @@
-"""How many user steps a second does a compiled PPO update make, learning included?
+"""How many user steps per second does a compiled PPO update make, learning included?
 
     python benchmarks/ppo_updates.py [--users 512] [--horizon 128] [--calls 7]
 
 Interest evolution with the network and minibatches of configs/ppo_interest_evolution.yaml. Every call runs two updates
-(rollout, advantages, two epochs of eight minibatches) and is waited for. One JSON line: device, versions, compile
-seconds, median and spread over the calls; benchmarks/README.md has the table.
+(rollout, advantages, two epochs of eight minibatches), and the clock stops when its results are ready. It prints one
+JSON line: device, versions, compile seconds, median and spread over the calls. benchmarks/README.md has the results.
 """
 
 import argparse

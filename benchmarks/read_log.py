@@ -1,11 +1,11 @@
-"""How long does it take to read and clean a log, and how much memory, by format?
+"""How much time and memory does it take to read and clean a log, by format?
 
     python benchmarks/read_log.py [--rows 1000000] [--repeats 3] [--formats csv,parquet,...]
 
-A log of `rows` interactions (50,000 users, 20,000 items, popularity falling with rank; fixed seed) is written once a
-format, and read by `load_dataset` in a fresh process each time: reading, checking, pseudonyms, repetitions, order.
-One JSON line a format: seconds without the start of Python, and the peak memory of the whole process. `dates` is CSV
-with ISO dates as times. `tfds` is read from its cache; `first_seconds` is the run before, which decodes the rows and
+A log of `rows` interactions (50,000 users, 20,000 items, popularity falling with rank; fixed seed) is written once per
+format. `load_dataset` reads it in a fresh process each time: reading, checking, pseudonyms, repetitions, order. It
+prints one JSON line per format: seconds without the start of Python, and the peak memory of the whole process. `dates`
+is CSV with ISO dates as times. `tfds` is read from its cache; `first_seconds` is the run that decodes the rows and
 fills the cache. (Preparing 1,000,000 rows for it takes minutes.)
 """
 
@@ -43,7 +43,7 @@ PACK = {
 
 
 def main() -> None:
-    """Measure and print one JSON line a format."""
+    """Measure and print one JSON line per format."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def make_log(rows: int) -> pa.Table:
-    """Users and items as numbers, times in seconds, one to five stars."""
+    """Make a log: users and items as numbers, times in seconds, one to five stars."""
     rng = np.random.default_rng(0)
     return pa.table(
         {
@@ -92,7 +92,7 @@ def make_log(rows: int) -> pa.Table:
 
 
 def write(name: str, log: pa.Table, folder: Path) -> None:
-    """The log in one format; jsonl by Python, since pyarrow reads but does not write it."""
+    """Write the log in one format; jsonl with Python, because pyarrow reads but does not write it."""
     if name == "tfds":
         prepare(log, folder)
     elif name == "parquet":
@@ -113,12 +113,12 @@ def write(name: str, log: pa.Table, folder: Path) -> None:
 
 
 def prepare(log: pa.Table, folder: Path) -> None:
-    """The log as TFDS prepares a data set."""
+    """Write the log as TFDS prepares a data set."""
     import tensorflow_datasets as tfds
 
     class BenchmarkLog(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
-        pkg_dir_path = folder  # TFDS looks there for descriptions, and cannot do so beside a script
+        pkg_dir_path = folder  # TFDS looks there for descriptions, which it cannot do next to a script
 
         def _info(self):
             features = dict.fromkeys(log.column_names, np.int64)
@@ -137,14 +137,14 @@ def prepare(log: pa.Table, folder: Path) -> None:
 
 
 def in_fresh_process(name: str, folder: str) -> dict[str, float]:
-    """What `read` prints."""
+    """Run `read` in a fresh process and give what it prints."""
     command = [sys.executable, __file__, "--read", name, folder]
     environment = os.environ | {"JAXREC_USER_KEY": "of this benchmark only: nobody is hidden"}
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
 
 
 def read(name: str, folder: Path) -> None:
-    """Read the log once and print what it took."""
+    """Read the log once and print time and memory."""
     from jaxrec.config.data import DataConfig, FeedbackKind, TfdsLog
     from jaxrec.data import load_dataset, tfds
 

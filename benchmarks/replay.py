@@ -1,10 +1,10 @@
-"""Does the replay cost the same however much it holds?
+"""Does the replay take the same time however much it holds?
 
     python benchmarks/replay.py [--users 256] [--calls 200]
 
 Rows are those of configs/dqn_ml_latest_small.yaml: a history of 20 items with one kind of feedback, slates of 5. One
-call adds 10 steps of all users and samples 512 transitions, with the ring donated. One JSON line a size: median and
-spread in milliseconds over the calls; benchmarks/README.md has the table.
+call adds 10 steps of all users and samples 512 transitions, with the ring donated. It prints one JSON line per size:
+median and spread in milliseconds over the calls. benchmarks/README.md has the results.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SHARDS, STEPS, HISTORY, FEEDBACK, SLATE, BATCH = 8, 10, 20, 1, 5, 512
 
 
 def rows(*lead: int) -> replay.Experience:
-    """Rows with leading axes `lead`."""
+    """Make rows with leading axes `lead`."""
     flag = jnp.zeros(lead, jnp.bool_)
     return replay.Experience(
         obs=Observation(
@@ -40,7 +40,7 @@ def rows(*lead: int) -> replay.Experience:
 
 
 def step(ring: replay.Replay, new: replay.Experience, key: Array) -> tuple[replay.Replay, replay.Sample]:
-    """Add, then sample the new state."""
+    """Add rows, then sample from the new state."""
     ring = replay.add(ring, new)
     return ring, replay.sample(jax.random.split(key, SHARDS), ring, BATCH // SHARDS, 1, 0.9)
 
@@ -79,7 +79,7 @@ def measure(transitions: int, users: int, calls: int) -> dict:
 
 
 def main() -> None:
-    """Measure and print one JSON line a size."""
+    """Measure and print one JSON line per size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=256)
     parser.add_argument("--calls", type=int, default=200)

@@ -1,11 +1,11 @@
-"""What does a cheaper encoder cost? Size, texts a second and retrieval with fewer bits, layers, heads or channels.
+"""What does a smaller encoder lose? Size, texts per second and retrieval with fewer bits, layers, heads or channels.
 
     python benchmarks/weights.py CONFIG [section.key=value ...] [--models FOLDER ...] [--timed 2000] [--rounds 3]
 
-Encodes the catalogue of the recipe by its encoder in float32, with bfloat16 products and with int8 weights, and by each
-further model in float32, and ranks the test rows as `jaxrec tune` does: a user is the mean of the history's vectors.
-`agreement` is the correlation of cosines between texts with those of the recipe's encoder. Then all encode the same
-`--timed` texts in turn, `--rounds` times after one without a clock. One JSON line a form.
+This encodes the catalogue of the recipe with its encoder in float32, with bfloat16 products and with int8 weights, and
+with each further model in float32. It ranks the test rows as `jaxrec tune` does: a user is the mean of the history's
+vectors. `agreement` is the correlation of cosines between texts with those of the recipe's encoder. Then all encode the
+same `--timed` texts in turn, `--rounds` times after one round without a clock. It prints one JSON line per form.
 """
 
 import argparse
@@ -37,7 +37,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Print a line a form."""
+    """Measure and print one JSON line per form."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*")

@@ -1,8 +1,9 @@
-"""Sequences of item ids (a line a user, oldest first) and a table of titles, as files that recipes read.
+"""Convert sequences of item ids and a table of titles to files that recipes read.
 
 python examples/amazon_beauty.py FOLDER OUT      Beauty.txt and titles.tsv in FOLDER -> log.csv and items.csv in OUT
 
-Such files are how research code keeps Amazon reviews (2014, 5-core). Times are places in the sequence.
+Research code keeps Amazon reviews (2014, 5-core) in such files: one line per user, oldest item first. The time of a row
+is its position in the sequence.
 """
 
 import csv

@@ -3,8 +3,8 @@
 pip install "jaxrec[gymnasium]" torch stable-baselines3
 python examples/gymnasium_sb3.py
 
-Stable-Baselines3 has vector environments of its own; `Users` is the bridge, with which all users step in one call. An
-action is a query, a weight a column of the item table: here a topic.
+Stable-Baselines3 has its own vector environments. `Users` is the bridge to them and steps all users in one call. An
+action is a query: one weight per column of the item table, which here is a topic.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class Users(VecEnv):
 
 
 def make(num_envs: int, actions: str = "query", scale: float = 1.0) -> Users:
-    """Ten candidates, slates of three, a reward of `scale` a minute."""
+    """Ten candidates, slates of three, a reward of `scale` per minute."""
     return Users(
         gymnasium.make_vec(
             "jaxrec/InterestEvolution-v0",
@@ -76,7 +76,7 @@ def make(num_envs: int, actions: str = "query", scale: float = 1.0) -> Users:
 
 
 def play(users: Users, act: Callable[[np.ndarray], np.ndarray], seed: int) -> np.ndarray:
-    """Return of the first episode of every one of the users."""
+    """Play one episode with each user; -> their returns."""
     users.seed(seed)
     obs, returns, playing = users.reset(), np.zeros(users.num_envs), np.ones(users.num_envs, bool)
     while playing.any():
@@ -87,7 +87,7 @@ def play(users: Users, act: Callable[[np.ndarray], np.ndarray], seed: int) -> np
 
 
 def main() -> None:
-    """Train, then play whole episodes with the unscaled reward beside two simple policies."""
+    """Train, then play whole episodes with the unscaled reward and compare with two simple policies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=650_000)
     parser.add_argument("--episodes", type=int, default=2000)
@@ -97,7 +97,7 @@ def main() -> None:
     model = PPO(
         "MlpPolicy",
         make(256, scale=0.01),  # returns of about 200 would swamp the policy's gradients
-        n_steps=128,  # about an episode: what a click is worth shows only when the session ends
+        n_steps=128,  # about an episode: a click's value shows only when the session ends
         n_epochs=4,
         batch_size=16_384,
         learning_rate=1e-3,

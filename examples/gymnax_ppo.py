@@ -3,9 +3,9 @@
 pip install "jaxrec[gymnax]"
 python examples/gymnax_ppo.py
 
-The loop, from `Net` to `play`, is one file in the manner of PureJaxRL, written for gymnax 1.0: it names nothing of
-jaxrec and runs as it is on gymnax's own environments with actions of real numbers. An action is a query, a weight a
-column of the item table: here a topic.
+The loop, from `Net` to `play`, is in the style of PureJaxRL and written for gymnax 1.0. It uses nothing of jaxrec and
+also runs on gymnax's own environments with continuous actions. An action is a query: one weight per column of the item
+table, which here is a topic.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class Config:
     epochs: int = 4
     minibatches: int = 2
     learning_rate: float = 1e-3
-    gamma: float = 1.0  # what a click is worth shows only when the session ends
+    gamma: float = 1.0  # a click's value shows only when the session ends
     gae_lambda: float = 0.95
     clip: float = 0.2
     value_weight: float = 0.5
@@ -63,24 +63,24 @@ class Net(nn.Module):
 
 
 class Step(NamedTuple):
-    """What one step leaves for the update, [T, N] of each."""
+    """What the update needs of one step, each [T, N]."""
 
     obs: Array
     action: Array
     log_prob: Array
     value: Array
     reward: Array
-    after: Array  # value of the state that followed, 0 where the episode was over
+    after: Array  # value of the next state, 0 where the episode terminated
     done: Array
 
 
 def log_prob(mean: Array, std: Array, action: Array) -> Array:
-    """Logarithm of the normal density, but for a constant; [..., A] -> [...]."""
+    """Log density of the normal distribution without its constant; [..., A] -> [...]."""
     return -(0.5 * jnp.square((action - mean) / std) + jnp.log(std)).sum(-1)
 
 
 def rollout(env: Any, params: Any, config: Config, train_state: TrainState, start: tuple, key: Array):
-    """Act for `num_steps` steps of all users; `start`: observations and states -> where it ended, steps [T, N]."""
+    """Act for `num_steps` steps of all users, from observations and states; -> the last of these, steps [T, N]."""
     space, net = env.action_space(params), train_state.apply_fn
 
     def one(carry: tuple, key: Array) -> tuple[tuple, Step]:
@@ -120,7 +120,7 @@ def loss(weights: Any, net: Callable, steps: Step, advantage: Array, config: Con
 
 
 def make_train(env: Any, params: Any, config: Config) -> Callable[[Array], tuple[TrainState, Array]]:
-    """Give a function that trains from a key; -> the networks, mean reward of the steps of each update."""
+    """Make a function that trains from a key; it gives the networks and the mean reward per step of each update."""
 
     def minibatch(train_state: TrainState, batch: tuple[Step, Array]) -> tuple[TrainState, None]:
         grads = jax.grad(loss)(train_state.params, train_state.apply_fn, *batch, config)
@@ -153,7 +153,7 @@ def make_train(env: Any, params: Any, config: Config) -> Callable[[Array], tuple
 
 
 def play(env: Any, act: Callable[[Array, Array], Array], key: Array, episodes: int) -> np.ndarray:
-    """Return of one whole episode each; `act` takes a key and an observation."""
+    """Play one episode with each of `episodes` users; `act` takes a key and an observation. -> their returns."""
     params, (key_reset, key_steps) = env.default_params, jax.random.split(key)
     obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key_reset, episodes), params)
 
@@ -171,13 +171,13 @@ def play(env: Any, act: Callable[[Array, Array], Array], key: Array, episodes: i
 
 
 def make(actions: str, scale: float = 1.0) -> Any:
-    """Ten candidates, slates of three, a reward of `scale` a minute."""
+    """Ten candidates, slates of three, a reward of `scale` per minute."""
     env = jaxrec.make_env("interest_evolution", num_candidates=10, slate_size=3, reward={"watch_time": scale})
     return jaxrec.to_gymnax(env, actions=actions)
 
 
 def main() -> None:
-    """Train, then play whole episodes with the unscaled reward beside two simple policies."""
+    """Train, then play whole episodes with the unscaled reward and compare with two simple policies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=Config.updates)
     parser.add_argument("--episodes", type=int, default=2000)
