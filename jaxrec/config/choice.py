@@ -12,7 +12,7 @@ class ChoiceConfig:
 
     name: Literal["proportional", "logit", "cascade", "position"] = "proportional"
     none: float = 1.0  # proportional, logit: score of choosing nothing
-    decay: float = 0.85  # cascade: chance to read on after an item that is not chosen; position: attention factor per place
+    decay: float = 0.85  # cascade: chance to read on after an item not chosen; position: attention factor per place
 
     def __post_init__(self):
         check_range("env.choice.decay", self.decay, 0, 1)

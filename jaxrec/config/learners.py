@@ -100,7 +100,7 @@ class DqnConfig(LearnerConfig):
     batch_size: int = 512  # transitions per gradient step, over all shards
     gradient_steps: int = 8  # per update
     n_step: int = 1  # rewards summed before bootstrapping
-    credit: Literal["item", "slate"] = "item"  # what a shown item is credited with: its own feedback, or an equal share of the slate's
+    credit: Literal["item", "slate"] = "item"  # a shown item gets its own feedback, or an equal share of the slate's
     double: bool = True  # the online network chooses the next slate, the target network values it
     target_rate: float = 0.005  # Polyak: target <- rate x network + (1 - rate) x target; 1 copies
     target_period: int = 1  # gradient steps between two moves of the target
