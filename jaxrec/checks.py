@@ -1,4 +1,4 @@
-"""Checks at public doors: one line that says what, where, what was wanted and how to mend it."""
+"""Checks of input; an error is one line that says what is wrong, where, what was expected and how to fix it."""
 
 import difflib
 import math
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something a person can mend: the command line prints its one line and exits with status 2.
+    """An error that a person can fix; the command line prints its one line and exits with status 2.
 
-    Everything else that is raised is a bug of ours and keeps its traceback.
+    Any other exception is a bug of ours and keeps its traceback.
     """
 
 
 def check_shape(name: str, x: Any, want: tuple[int | None, ...]) -> None:
-    """Raise unless `x.shape` equals `want`; None matches any length. Runs while tracing, free per step."""
+    """Raise InputError unless `x.shape` equals `want`; None matches any length. It costs nothing after tracing."""
     shape = tuple(x.shape)
     if len(shape) != len(want) or any(w is not None and w != s for w, s in zip(want, shape, strict=True)):
         wanted = "(" + ", ".join("any" if w is None else str(w) for w in want) + ")"
@@ -24,7 +24,7 @@ def check_shape(name: str, x: Any, want: tuple[int | None, ...]) -> None:
 def check_range(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
 ) -> None:
-    """Raise unless low <= value <= high (low < value with `open_low`); NaN and infinities never pass."""
+    """Raise InputError unless low <= value <= high (low < value with `open_low`); NaN and infinities never pass."""
     above = value > low if open_low else value >= low
     if not (above and value <= high and math.isfinite(value)):
         lower = f"above {low:g}" if open_low else f"at least {low:g}"
@@ -33,19 +33,19 @@ def check_range(
 
 
 def check_name(name: str, value: str, known: Iterable[str]) -> None:
-    """Raise unless `value` is one of `known`; the message names the nearest one."""
+    """Raise InputError unless `value` is one of `known`; the message suggests the nearest one."""
     known = list(known)
     if value not in known:
         raise InputError(f"{name}: no {value!r}{suggest(value, known)} (known: {', '.join(sorted(known))}).")
 
 
 def check_renamed(name: str, value: str, renamed: Mapping[str, str]) -> None:
-    """Raise where `value` is an old name; the message gives the new one."""
+    """Raise InputError if `value` is an old name; the message gives the new one."""
     if value in renamed:
-        raise InputError(f"{name}: {value!r} is called {renamed[value]!r} now; rename it.")
+        raise InputError(f"{name}: {value!r} is now called {renamed[value]!r}; rename it.")
 
 
 def suggest(value: str, known: Iterable[str]) -> str:
-    """Give '; did you mean ...?' for the nearest known name, or nothing."""
+    """Give '; did you mean ...?' with the nearest known name, or an empty text."""
     near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""

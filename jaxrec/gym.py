@@ -1,7 +1,7 @@
-"""Gymnasium's ids of the environments; imports gymnasium, and JAX only when one is made.
+"""Gymnasium ids of the environments; imports gymnasium at once, and JAX only when an environment is made.
 
-Importing this module registers them: `jaxrec/InterestEvolution-v0` and so on, one for every name of `make_env`. Where
-gymnasium is imported first, `import jaxrec` does it.
+Importing this module registers the ids: `jaxrec/InterestEvolution-v0` and so on, one for every name of `make_env`.
+If gymnasium is imported before jaxrec, `import jaxrec` registers them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def env_id(name: str) -> str:
-    """Give Gymnasium's id of an environment of `make_env`: "interest_evolution" -> "jaxrec/InterestEvolution-v0"."""
+    """Give the Gymnasium id of an environment of `make_env`: "interest_evolution" -> "jaxrec/InterestEvolution-v0"."""
     return f"jaxrec/{''.join(part.capitalize() for part in name.split('_'))}-v0"
 
 
 def register() -> None:
-    """Make the ids known to Gymnasium, once."""
+    """Register the ids with Gymnasium, each only once."""
     for name in env_configs():
         if env_id(name) not in gymnasium.registry:
             gymnasium.register(
@@ -37,13 +37,13 @@ ADAPTER_OPTIONS = ("actions", "observation", "history", "repeats", "autoreset_mo
 
 
 def make_user(name: str, **options: Any) -> "UserEnv":
-    """`gymnasium.make("jaxrec/...", **options)`: options of `to_gymnasium`, the others are those of `make_env`."""
+    """Serve `gymnasium.make("jaxrec/...", **options)`; options are those of `to_gymnasium` and of `make_env`."""
     ours, theirs = _split(options)
     return jaxrec.to_gymnasium(jaxrec.make_env(name, **theirs), **ours)
 
 
 def make_users(name: str, num_envs: int = 1, max_episode_steps: int | None = None, **options: Any) -> "UsersVectorEnv":
-    """`gymnasium.make_vec("jaxrec/...", vectorization_mode="vector_entry_point", **options)`."""
+    """Serve `gymnasium.make_vec("jaxrec/...", vectorization_mode="vector_entry_point", **options)`."""
     ours, theirs = _split(options)
     env = jaxrec.make_env(name, **theirs)
     if max_episode_steps is not None:

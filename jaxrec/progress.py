@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar where a person watches, sparse lines where a file does."""
+"""Progress of long tasks: a live bar on a terminal, occasional lines elsewhere."""
 
 import contextlib
 import contextvars
@@ -11,14 +11,14 @@ _quiet = contextvars.ContextVar("quiet", default=False)
 
 
 def note(line: str) -> None:
-    """Say one line about what a stage does, on standard output."""
+    """Print one line about what a stage does, on standard output."""
     if not _quiet.get():
         print(line, flush=True)
 
 
 @contextlib.contextmanager
 def quiet(silent: bool = True) -> Iterator[None]:
-    """Show neither notes nor bars within, unless `silent` is false."""
+    """Hide notes and bars inside the `with` block, unless `silent` is false."""
     token = _quiet.set(_quiet.get() or silent)
     try:
         yield
@@ -28,7 +28,7 @@ def quiet(silent: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def track(label: str, total: int, *, every_s: float = 15.0) -> Iterator[Advance]:
-    """Yield `advance(steps, note="")`; the note (rates, returns) stands behind the bar.
+    """Yield `advance(steps, note="")`; the note (rates, returns) is shown after the bar.
 
     On a terminal this is a live bar. Elsewhere one line is printed every `every_s` seconds and one at the end, so
     that logs of batch jobs stay short.

@@ -1,8 +1,8 @@
-"""The few types everything shares.
+"""The few types that all packages share.
 
 Axis letters: `B` batch, `T` time, `K` slate, `M` candidates, `I` catalogue, `E` embedding, `F` feedback kinds,
-`H` history, `C` context, `A` actions, `U` user interests, `R` recommendable items, `S` logical shards, `N` users of
-one shard, `D` features of one position.
+`H` history, `C` context, `A` actions, `U` user interests, `R` recommendable items, `S` logical shards, `N` users per
+shard, `D` features of one position.
 """
 
 import dataclasses
@@ -27,25 +27,25 @@ PADDING = -1  # item id of an empty history position; histories are right-aligne
 class World(struct.PyTreeNode):
     """World parameters: everything large that users and policies read but reinforcement learning does not own.
 
-    An argument of every `reset`, `step`, `init` and `update`: never closed over, never donated, never in the
-    learner's state.
+    They are an argument of every `reset`, `step`, `init` and `update`. They are never closed over, never donated, and
+    never in the learner's state.
     """
 
-    item_table: Array  # [I, E] one row an item: text embedding and other features
-    recommendable: Array | None = None  # [R] int32, increasing: items a policy may show; None: all of them
-    usual_context: Array | None = None  # [C] mean of the log: what policies assume where a visit's context is unknown
+    item_table: Array  # [I, E] one row per item: text embedding and other features
+    recommendable: Array | None = None  # [R] int32, increasing: items that a policy may show; None: all of them
+    usual_context: Array | None = None  # [C] mean of the log, which policies assume if a visit's context is unknown
     users: Any = None  # what one user model reads besides the table; its type is in that model's file
 
     @property
     def num_recommendable(self) -> int:
-        """R, how many items a policy may show."""
+        """R, the number of items that a policy may show."""
         return self.item_table.shape[0] if self.recommendable is None else self.recommendable.shape[0]
 
 
 class Observation(struct.PyTreeNode):
     """What the agent sees; fields that a family of environments does not have are None.
 
-    Ids travel, embeddings do not: policies gather rows of `World.item_table` on the device.
+    Items are given by id, not by embedding: policies gather rows of `World.item_table` on the device.
     """
 
     user: Array | None = None  # [..., U] interests
@@ -58,12 +58,12 @@ class Observation(struct.PyTreeNode):
 
     @property
     def offers_candidates(self) -> bool:
-        """An action is made of positions among M candidates or documents; else of ids of the catalogue."""
+        """True: an action holds positions among M candidates or documents. False: it holds item ids."""
         return self.candidates is not None or self.candidate_features is not None
 
 
 class StepOutput(struct.PyTreeNode):
-    """What one step of an environment gives back."""
+    """What one step of an environment returns."""
 
     obs: Observation  # what the policy sees next; under auto-reset a new user's first observation
     reward: Array  # [...]
@@ -74,7 +74,7 @@ class StepOutput(struct.PyTreeNode):
 
 
 class Transition(struct.PyTreeNode):
-    """One step as learners keep it: one observation a step; `extras` is the algorithm's own struct."""
+    """One step as learners keep it, with a single observation; `extras` is the algorithm's own struct."""
 
     obs: Observation
     action: Array  # [..., *EnvSpec.action.shape]: a slate [..., K] int32, or a vector [..., A]
@@ -87,7 +87,7 @@ class Transition(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SlateAction:
-    """K items without repetition: positions among the candidates, or item ids where the whole catalogue is on offer."""
+    """K items without repetition: positions among the candidates, or item ids if the whole catalogue is on offer."""
 
     name: Literal["slate"] = "slate"
     size: int  # K
@@ -133,28 +133,28 @@ class VectorAction:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EnvSpec:
-    """Sizes, fields and names of one environment; 0 or None where a field is absent."""
+    """Sizes, fields and names of one environment; 0 or None if a field is absent."""
 
     name: str
     action: SlateAction | VectorAction  # what one action is
     num_items: int  # I
     feedback: tuple[str, ...]  # names of the F feedback kinds
-    reward_weights: tuple[float, ...] = ()  # [F] what one item's feedback is worth; the rest of a reward is the slate's
+    reward_weights: tuple[float, ...] = ()  # [F] reward of one item's feedback; other parts belong to the slate
     num_candidates: int | None = None  # M; None: the whole catalogue, and an action is an item id
     candidate_size: int = 0  # D, features of documents that are in no table
     user_size: int = 0  # U
     context_size: int = 0  # C
     history_length: int = 0  # H
     repeats: bool = False  # items of the history may be shown again
-    feedback_range: tuple[tuple[float, float], ...] = ()  # [F] lowest and highest; () where unknown
+    feedback_range: tuple[tuple[float, float], ...] = ()  # [F] lowest and highest; () if unknown
     user_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `Observation.user`
     candidate_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `candidate_features`
     context_range: tuple[float, float] = (-math.inf, math.inf)
-    auto_reset: bool = False  # a user who ended is replaced within the step
+    auto_reset: bool = False  # a user whose episode ends is replaced within the step
 
     @property
     def slate_size(self) -> int:
-        """K of environments whose actions are slates; raises InputError for all others."""
+        """K of environments whose actions are slates; raises InputError for others."""
         if not isinstance(self.action, SlateAction):
             raise InputError(
                 f"{self.name}: an action is a {self.action.name} of {self.action.size} numbers, expected a slate of "
@@ -167,7 +167,7 @@ class Env(NamedTuple):
     """Pure functions of one user; batch them with `jax.vmap`, never inside.
 
     `spec.action` says what an action is: for instance a slate, [K] int32 positions among the candidates (item ids
-    where the whole catalogue is on offer), without repetition.
+    if the whole catalogue is on offer), without repetition.
     """
 
     reset: Callable[[Array, World], tuple[Any, Observation]]
@@ -179,7 +179,7 @@ class Env(NamedTuple):
 class Learner(NamedTuple):
     """Pure functions; `state` holds everything that the next update reads except the world parameters.
 
-    `init(key, world, params=None)`: with `params` learning starts from them instead of fresh ones.
+    `init(key, world, params=None)`: if given, learning starts from `params` instead of fresh ones.
     """
 
     init: Callable[..., Any]

@@ -14,12 +14,12 @@ class FeedbackKind:
 
     column: str | None = None  # None: the row is the feedback, always 1 (generated: its column `liked`)
     over: str | None = None  # divide by this column first: watched time over duration is a watch ratio
-    at_least: float | None = None  # 1 from this value on; without a threshold the column already is 0 or 1
-    at_most: float | None = None  # 1 up to this value: rating at most 2 is a dislike
+    at_least: float | None = None  # 1 from this value on; without a threshold the column must hold 0 or 1
+    at_most: float | None = None  # 1 up to this value: a rating of at most 2 is a dislike
 
     @property
     def band(self) -> tuple[float, float] | None:
-        """Lowest and highest number that count as 1; None where numbers already are 0 or 1."""
+        """Lowest and highest number that count as 1; None if the numbers are already 0 or 1."""
         if self.at_least is None and self.at_most is None:
             return None
         low = -math.inf if self.at_least is None else self.at_least
@@ -41,13 +41,13 @@ class Columns:
 
 @section
 class GeneratedLog:
-    """Size and taste structure of the generated catalogue; topics are text, likes follow latent interests."""
+    """Sizes of the generated log; texts follow the item's topic, likes follow hidden interests."""
 
     items: int = 600
     users: int = 800
     topics: int = 12
-    topics_liked: int = 2  # of each user
-    interactions: int = 60  # mean a user
+    topics_liked: int = 2  # per user
+    interactions: int = 60  # mean per user
 
     def __post_init__(self):
         for name, low in {
@@ -67,8 +67,8 @@ class TfdsLog:
 
     name: str = "movielens/latest-small-ratings"  # NAME/CONFIG, NAME/CONFIG:VERSION, or a prepared folder
     split: str = "train"
-    item_name: str = ""  # the data set with item texts; empty: items without texts but their ids
-    data_dir: str = ""  # where prepared data sets lie; empty: TFDS's own default
+    item_name: str = ""  # the data set with item texts; empty: the id is the only text
+    data_dir: str = ""  # folder of the prepared data sets; empty: TFDS's own default
 
 
 @section
@@ -78,22 +78,22 @@ class DataConfig:
     source: Literal["movielens", "files", "tfds", "generated"] = "generated"
     path: str = ""  # folder of the log; files below are relative to it
     log_file: str = "log.csv"  # source files: csv, parquet or jsonl, may be compressed; log-*.csv reads several
-    item_file: str = "items.csv"  # source files; empty: items without texts but their ids
-    user_file: str = ""  # source files: a table of users, whose columns `context` may name
+    item_file: str = "items.csv"  # source files; empty: the id is the only text
+    user_file: str = ""  # source files: a table of users; `context` may name its columns
     tfds: TfdsLog = TfdsLog()
     columns: Columns = Columns()
     generated: GeneratedLog = GeneratedLog()
     feedback: dict[str, FeedbackKind] = dataclasses.field(default_factory=lambda: {"liked": FeedbackKind()})
-    context: tuple[str, ...] = ()  # what is known of a visit: hour, weekday, columns of the log or user table
-    context_values: int = 16  # most frequent values of a context column that are told apart
+    context: tuple[str, ...] = ()  # what is known about a visit: hour, weekday, columns of the log or user table
+    context_values: int = 16  # most frequent values of a context column that get a column of their own
     text: str = "{title}"  # item text: any column of the item table; {genres}, {tags} of movielens; {reviews}
     max_tags: int = 8  # most frequent user-written tags in {tags}
     max_reviews: int = 5  # earliest training reviews of an item in {reviews}
-    own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, beside the context; 0: none
-    user_key_file: str = "~/.config/jaxrec/user.key"  # user ids become hashes with this key; JAXREC_USER_KEY wins
+    own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, added to the context; 0: none
+    user_key_file: str = "~/.config/jaxrec/user.key"  # key that hashes user ids; JAXREC_USER_KEY overrides it
     min_user_rows: int = 1  # k-core: repeated until both hold
     min_item_rows: int = 1
-    min_item_ratings: int = 1  # training rows an item needs to be recommendable
+    min_item_ratings: int = 1  # training rows that an item needs to be recommendable
     allow_bad_rows: float = 0.0  # share of unreadable rows that may be dropped; above it the run stops
     split: Literal["leave_one_out", "global_time"] = "leave_one_out"
     test_share: float = 0.2  # of the rows, global_time only
@@ -109,11 +109,11 @@ class DataConfig:
                     )
             if kind.band and kind.band[0] > kind.band[1]:
                 raise InputError(
-                    f"data.feedback.{name}.at_most: {kind.at_most:g} is below at_least={kind.at_least:g}, so it "
-                    "would always be 0; together they are a band."
+                    f"data.feedback.{name}.at_most: {kind.at_most:g} is below at_least={kind.at_least:g}, so the "
+                    "feedback would always be 0; expected at_most to be at least at_least."
                 )
         if self.own_texts and not self.columns.review:
-            raise InputError("data.own_texts: users' own texts are their reviews; set data.columns.review.")
+            raise InputError("data.own_texts: reads the users' reviews; set data.columns.review.")
         for name in ("max_tags", "own_texts"):
             check_range(f"data.{name}", getattr(self, name), 0)
         for name in ("min_user_rows", "min_item_rows", "min_item_ratings", "max_reviews", "context_values"):

@@ -1,4 +1,4 @@
-"""What the sections share that train an encoder."""
+"""Fields shared by the sections that train an encoder."""
 
 from typing import Literal
 
@@ -13,22 +13,22 @@ class EncoderFitConfig:
     batch_size: int = 64
     steps: int = 500
     learning_rate: float = 5e-5
-    warm_up: float = 0.1  # share of the steps in which the rate rises
-    decay: Literal["cosine", "linear", "constant"] = "cosine"  # behind them, to 0 at the last step
+    warm_up: float = 0.1  # share of the steps in which the learning rate rises
+    decay: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up, to 0 at the last step
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     weight_decay: float = 0.01  # of kernels, embeddings and adapters
     clip: float = 1.0  # global norm of the gradient
     dropout: float = 0.0  # of what a sublayer adds
-    word_dropout: float = 0.0  # of tokens but the first and last of a text
+    word_dropout: float = 0.0  # of tokens, except the first and last of a text
     field_dropout: float = 0.0  # chance that a text lacks one of the columns of data.text
-    max_length: int = 0  # tokens a text while training; 0: encoder.max_length
-    remat: Literal["none", "dots", "full"] = "none"  # how little the gradient keeps of a layer
+    max_length: int = 0  # tokens per text in training; 0: encoder.max_length
+    remat: Literal["none", "dots", "full"] = "none"  # how much of a layer the gradient recomputes
     evaluate_every: int = 100  # steps; the best encoder on validation is the result
     patience: int = 0  # evaluations without a new best before training ends; 0: never
     steps_per_call: int = 10  # in one compiled call
 
     def check_fit(self, section: str, least_steps: int = 1) -> None:
-        """Check all of the above under the name of the `section` that they are in."""
+        """Check the fields above; messages name them with `section`."""
         check_range(f"{section}.batch_size", self.batch_size, 2)
         check_range(f"{section}.steps", self.steps, least_steps)
         for name in ("evaluate_every", "steps_per_call"):

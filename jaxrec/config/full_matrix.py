@@ -1,4 +1,4 @@
-"""Sections of users replayed from a matrix of rewards."""
+"""Sections about users replayed from a matrix of rewards."""
 
 import dataclasses
 from typing import Literal
@@ -38,9 +38,9 @@ class FactorsConfig:
     """The factorisation that fills a log's gaps (`jaxrec.supervised.factorise`)."""
 
     rank: int = 8
-    ridge: float = 0.1  # penalty a row and factor
-    sweeps: int = 15  # of users, then items
-    bias_strength: float = 10.0  # rows by which means of users and items are drawn to the log's mean
+    ridge: float = 0.1  # penalty per row and factor
+    sweeps: int = 15  # each over users, then items
+    bias_strength: float = 10.0  # rows of the log's mean that are mixed into the means of users and items
 
     def __post_init__(self):
         check_range("env.factors.rank", self.rank, 1, 256)
@@ -51,16 +51,16 @@ class FactorsConfig:
 
 @section
 class FullMatrixConfig:
-    """Users replayed from a dense matrix of rewards, one item a turn."""
+    """Users replayed from a dense matrix of rewards, one item per turn."""
 
     name: Literal["full_matrix"] = "full_matrix"
     path: str = ""  # .npz or a folder with matrix.npz; empty in recipes whose run factorises the log of `data`
-    turns: int = 30  # an episode at most; reaching it is a truncation
+    turns: int = 30  # most per episode; reaching it is a truncation
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"value": 1.0})  # value, depth, leave
-    leave: CategoriesConfig | DistanceConfig | None = CategoriesConfig()  # None: nobody leaves before `turns`
+    leave: CategoriesConfig | DistanceConfig | None = CategoriesConfig()  # None: no user leaves before `turns`
     repeats: bool = False  # items may be shown again within a visit
     compat: bool = False  # EasyRL4Rec's leave window before `window` items were shown, see jaxrec.envs.leave
-    factors: FactorsConfig = FactorsConfig()  # where the run factorises a log
+    factors: FactorsConfig = FactorsConfig()  # if the run factorises a log
 
     def __post_init__(self):
         check_range("env.turns", self.turns, 1)

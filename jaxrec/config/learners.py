@@ -9,12 +9,12 @@ from jaxrec.config.section import section
 
 @section
 class PolicyConfig:
-    """Network of a slate policy: history encoder, then two towers."""
+    """Network of a slate policy: a history encoder, then two towers."""
 
-    encoder: Literal["gru", "transformer", "mean"] = "gru"  # over the history, where the environment has one
+    encoder: Literal["gru", "transformer", "mean"] = "gru"  # of the history, if the environment has one
     width: int = 64  # of item vectors, history states and queries
     hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
-    item_residual: bool = False  # a learned vector and bias an item on top of its row
+    item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
 
     def __post_init__(self):
         check_range("learner.policy.width", self.width, 1)
@@ -26,17 +26,17 @@ class PolicyConfig:
 
 @section
 class LearnerConfig:
-    """What every learner has: the network, the simulated users, the step size."""
+    """What every learner has: the network, the simulated users, the learning rate."""
 
     policy: PolicyConfig = PolicyConfig()
     num_users: int = 256  # simulated at once
-    num_shards: int = 0  # logical shards, which results depend on; 0: at most 64, a power of two dividing num_users
-    horizon: int = 10  # steps of each user an update
+    num_shards: int = 0  # logical shards; results depend on it; 0: largest power of two up to 64 that divides num_users
+    horizon: int = 10  # steps of each user per update
     learning_rate: float = 1e-3
-    anneal_updates: int = 0  # the learning rate falls linearly to zero over so many updates; 0: constant
+    anneal_updates: int = 0  # updates over which the learning rate falls linearly to zero; 0: constant
     gamma: float = 0.99
     max_grad_norm: float = 0.5
-    reward_scale: float = 1.0  # rewards are multiplied by it before anything is learned, never in reports
+    reward_scale: float = 1.0  # rewards are multiplied by it for learning, never in reports
 
     def __post_init__(self):
         for name in ("num_users", "horizon"):
@@ -58,7 +58,7 @@ class LearnerConfig:
 
     @property
     def users_per_shard(self) -> int:
-        """N; derived, never stored."""
+        """N, simulated users per shard; derived, never stored."""
         return self.num_users // self.shards
 
 
@@ -68,7 +68,7 @@ class OnPolicyConfig(LearnerConfig):
 
     name: str = ""  # every learner sets its own
     epochs: int = 4  # passes over the transitions of an update
-    minibatches: int = 4  # an epoch
+    minibatches: int = 4  # per epoch
     gae_lambda: float = 0.95  # 1: advantages are returns less the value; 0: one step
 
     def __post_init__(self):
@@ -106,19 +106,19 @@ class DqnConfig(LearnerConfig):
 
     name: Literal["dqn"] = "dqn"
     max_grad_norm: float = 10.0
-    replay_size: int = 100_000  # transitions of all users that are kept; the oldest go first
+    replay_size: int = 100_000  # transitions of all users that are kept; the oldest are dropped first
     learning_starts: int = 5_000  # transitions before the first gradient step
-    batch_size: int = 512  # transitions a gradient step, of all shards
-    gradient_steps: int = 8  # an update
+    batch_size: int = 512  # transitions per gradient step, over all shards
+    gradient_steps: int = 8  # per update
     n_step: int = 1  # rewards summed before bootstrapping
-    credit: Literal["item", "slate"] = "item"  # a shown item earns its own feedback, or an equal share of the slate's
-    double: bool = True  # the network being learned chooses the next slate, the target network values it
+    credit: Literal["item", "slate"] = "item"  # a shown item gets its own feedback, or an equal share of the slate's
+    double: bool = True  # the online network chooses the next slate, the target network values it
     target_rate: float = 0.005  # Polyak: target <- rate x network + (1 - rate) x target; 1 copies
-    target_period: int = 1  # gradient steps between two such moves
+    target_period: int = 1  # gradient steps between two moves of the target
     huber: float = 1.0  # error from which the loss grows linearly, in scaled rewards
     epsilon_start: float = 1.0  # chance that a place of the slate is filled at random
     epsilon_end: float = 0.05
-    epsilon_updates: int = 100  # updates over which it falls linearly
+    epsilon_updates: int = 100  # updates over which epsilon falls linearly
 
     def __post_init__(self):
         super().__post_init__()
@@ -135,14 +135,14 @@ class DqnConfig(LearnerConfig):
             least = (self.n_step // self.horizon + 1) * self.horizon * self.num_users
             raise InputError(
                 f"learner.replay_size: {self.replay_size} transitions hold {self.replay_steps} steps of "
-                f"{self.num_users} users in whole updates of {self.horizon}, learner.n_step={self.n_step} needs more; "
-                f"raise it to {least}."
+                f"{self.num_users} users in whole updates of {self.horizon}, but learner.n_step={self.n_step} needs "
+                f"more; raise it to {least}."
             )
         check_range("learner.learning_starts", self.learning_starts, 0, self.replay_steps * self.num_users)
 
     @property
     def replay_steps(self) -> int:
-        """Steps of every user that the replay holds, whole updates; derived, never stored."""
+        """Steps of each user that the replay holds, in whole updates; derived, never stored."""
         return self.replay_size // self.num_users // self.horizon * self.horizon
 
 

@@ -1,4 +1,7 @@
-"""Recipes from YAML into typed sections: unknown keys, wrong types and values out of range fail here, in one line."""
+"""Load recipes from YAML into typed sections.
+
+Unknown keys, wrong types and values out of range fail here, with an error of one line.
+"""
 
 import dataclasses
 import types
@@ -15,17 +18,17 @@ T = TypeVar("T")
 
 Overrides = Sequence[str] | Mapping[str, Any]  # ("section.key=value", ...) or {"section.key": value}
 
-RENAMED = {"env": {"return_model": "comeback_model"}}  # section -> old name of a field -> its name now
+RENAMED = {"env": {"return_model": "comeback_model"}}  # section -> old name of a field -> new name
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, which YAML would resolve silently."""
+    """Safe YAML that refuses duplicate keys; plain YAML would silently keep one of them."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                continue  # a list or mapping as a key: refused below, with its line
+                continue  # a list or mapping as a key is refused below, with its line
             if key_node.value in seen:
                 line = key_node.start_mark.line + 1
                 raise InputError(f"line {line}: key {key_node.value!r} is given twice; keep one of them.")
@@ -52,7 +55,7 @@ def config_of(cls: type[T], overrides: Overrides, where: str) -> T:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; errors name the file and, where there is one, the line."""
+    """Read the mapping in a YAML file; errors name the file and, if known, the line."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
@@ -97,7 +100,7 @@ def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: s
 
 
 def to_dict(config: Any) -> Any:
-    """Plain data of a config: nested dicts, lists and scalars, ready for YAML or JSON."""
+    """Turn a config into plain data: nested dicts, lists and scalars, ready for YAML or JSON."""
     if dataclasses.is_dataclass(config):
         return {field.name: to_dict(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, Mapping):
@@ -108,12 +111,12 @@ def to_dict(config: Any) -> Any:
 
 
 def to_yaml(config: Any) -> str:
-    """The resolved config as YAML that `load_config` reads back to an equal config."""
+    """Write the resolved config as YAML; `load_config` reads it back to an equal config."""
     return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
 
 
 def apply_overrides(values: dict[str, Any], overrides: Overrides) -> None:
-    """Put overrides into the nested dict `values`, in their order."""
+    """Put the overrides into the nested dict `values`, in order."""
     if isinstance(overrides, Mapping):
         for name, value in overrides.items():
             _put(values, name, to_dict(value), f"{name}={value}")
@@ -142,7 +145,7 @@ def _put(values: dict[str, Any], name: str, value: Any, override: str) -> None:
 
 
 def _with_default_variant(value: Any, default: Any) -> Any:
-    """A section of several variants: it is the default's unless it says which, and then has the default's values."""
+    """Fill in the values of the default variant, unless the section names another variant."""
     variant = getattr(default, "name", None)
     if variant is None or not isinstance(value, Mapping) or value.get("name", variant) != variant:
         return value
@@ -154,7 +157,7 @@ def _dotted(where: str, key: str) -> str:
 
 
 def _convert(value: Any, hint: Any, where: str, source: str) -> Any:
-    """Turn a YAML value into the type of its field, or say what was wanted."""
+    """Turn a YAML value into the type of its field; raises InputError that says what was expected."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _convert_variant(value, arguments[1].table(), where, source)
@@ -210,7 +213,7 @@ def _convert_variant(value: Any, by_name: Mapping[str, type], where: str, source
 
 def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
     if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-3 as text; a float field may still be written so.
+        # YAML 1.1 reads 1e-3 as text; accept this spelling for float fields.
         try:
             return float(value)
         except ValueError:

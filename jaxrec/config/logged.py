@@ -1,4 +1,4 @@
-"""Sections of users fitted to a log: the response model, patience, returns."""
+"""Sections about users fitted to a log: the response model, when users leave, when they come back."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -9,10 +9,10 @@ from jaxrec.config.section import section
 
 @section
 class TemperConfig:
-    """When users leave (KuaiSim, arXiv 2309.12645): temper falls by 0 to `target` a request, the less they like it.
+    """When users leave (KuaiSim, arXiv 2309.12645): the less they like a slate, the more their temper falls.
 
-    temper <- temper + clip(satisfaction - target, -target, 0), satisfaction being the mean over the slate of the
-    weighted feedback; the user leaves when temper falls below 1.
+    temper <- temper + clip(satisfaction - target, -target, 0), where satisfaction is the mean over the slate of the
+    weighted feedback. The user leaves when temper falls below 1.
     """
 
     name: Literal["temper"] = "temper"
@@ -32,10 +32,10 @@ class ComebackConfig:
     """When users who left come back (KuaiSim, arXiv 2309.12645); `jaxrec.supervised.comeback` has the equations."""
 
     name: Literal["days"] = "days"
-    sessions: int = 5  # visits of one user; the end of the last is a termination
+    sessions: int = 5  # visits per user; the end of the last is a termination
     base: float = 0.4  # P of coming back on a day, before what the user and the last slate add
     reward_weight: float = 0.1  # lambda: what one unit of the last slate's mean reward adds to P
-    gap_hours: float = 12.0  # a longer pause in the log is a return: who is back the same day has not been away
+    gap_hours: float = 12.0  # a longer pause in the log ends a visit; shorter ones are part of the same visit
 
     def __post_init__(self):
         check_range("env.comeback_model.sessions", self.sessions, 1)
@@ -46,20 +46,20 @@ class ComebackConfig:
 
 @section
 class LoggedConfig:
-    """Users fitted to a log: the whole catalogue is recommendable, every request shows one slate."""
+    """Users fitted to a log. The whole catalogue is recommendable, and every request shows one slate."""
 
     fitted: ClassVar[tuple[str, ...]] = ("train", "judge")  # simulators that a finished run holds
 
     name: Literal["logged"] = "logged"
     path: str = ""  # what `jaxrec fit-simulator` wrote; empty in recipes whose run fits its own
     slate_size: int = 5
-    requests: int = 10  # an episode at most; reaching it is a truncation
+    requests: int = 10  # most per episode; reaching it is a truncation
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
-    leave: TemperConfig | None = None  # None: nobody leaves before `requests`
+    leave: TemperConfig | None = None  # None: no user leaves before `requests`
     comeback_model: ComebackConfig | None = None  # None: an episode is one visit
     slate_interaction: float = 0.0  # rho: p falls by rho x mean text cosine to the other items of the slate
-    pessimism: float = 0.0  # standard deviations over the ensemble by which p is lowered while training
-    drift: float = 1.0  # 0: tastes stay as the log left them, 1: users react to everything shown in the visit
+    pessimism: float = 0.0  # standard deviations over the ensemble by which p is lowered in training
+    drift: float = 1.0  # 0: tastes stay as in the log, 1: users react to everything shown in the visit
 
     def __post_init__(self):
         check_range("env.slate_size", self.slate_size, 1)
@@ -68,7 +68,7 @@ class LoggedConfig:
         check_range("env.pessimism", self.pessimism, 0)
         check_range("env.drift", self.drift, 0, 1)
         if self.comeback_model is not None and self.leave is None:
-            raise InputError("env.comeback_model: nobody leaves, so nobody comes back; set env.leave.")
+            raise InputError("env.comeback_model: no user leaves, so none comes back; set env.leave.")
         for name, weight in self.reward.items():
             check_range(f"env.reward.{name}", weight)
 
@@ -77,14 +77,14 @@ class LoggedConfig:
 class ResponseConfig:
     """The model of users' feedback that is fitted to a log and becomes the simulator."""
 
-    history_length: int = 20  # H, latest items a user's state reads one by one
+    history_length: int = 20  # H, latest items that a user's state reads one by one
     width: int = 32  # d, of encodings and states
     layers: int = 1  # of the Transformer over the history
     heads: int = 4
     dropout: float = 0.1  # while fitting only
     recent: tuple[float, ...] = (0.05, 0.2)  # rates of the running means of feedback over the history
-    mean_strength: float = 30.0  # rows by which an item's mean feedback is drawn to the log's mean
-    id_strength: float = 1000.0  # rows at which half of an item's own terms counts, the rest being its text
+    mean_strength: float = 30.0  # rows of the log's mean that are mixed into an item's mean feedback
+    id_strength: float = 1000.0  # rows at which an item's own terms count half; with fewer rows its text counts more
     holdout: float = 0.1  # latest share of the rows, for calibration
     epochs: int = 8
     batch_size: int = 64  # windows of `history_length` rows

@@ -1,4 +1,4 @@
-"""Sections of RecSim's three user models."""
+"""Sections about RecSim's three user models."""
 
 import dataclasses
 from typing import Literal
@@ -30,7 +30,7 @@ class InterestExplorationConfig:
     name: Literal["interest_exploration"] = "interest_exploration"
     num_candidates: int = 10
     slate_size: int = 3
-    steps: int = 100  # of a session, which is then cut
+    steps: int = 100  # per session; its end is a truncation
     choice: ChoiceConfig = ChoiceConfig(name="logit", none=5.0)
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"click": 1.0})
 
@@ -42,18 +42,18 @@ class InterestExplorationConfig:
 
 @section
 class LongTermSatisfactionConfig:
-    """RecSim's long-term satisfaction users ("choc" and "kale"); the equations are with the environment."""
+    """RecSim's long-term satisfaction users ("choc" and "kale"); the environment's module has the equations."""
 
     name: Literal["long_term_satisfaction"] = "long_term_satisfaction"
     num_candidates: int = 10
-    slate_size: int = 1  # only the first document is ever taken
+    slate_size: int = 1  # only the first document is ever chosen
     budget: int = 60  # steps after which users leave
-    sensitivity: float = 0.01  # of satisfaction to exposure; up to 0.05 clickbait pays in the long run too
-    memory_discount: float = 0.7  # of exposure, a step
+    sensitivity: float = 0.01  # of satisfaction to exposure; up to 0.05, clickbait pays in the long run too
+    memory_discount: float = 0.7  # of exposure, per step
     innovation_sd: float = 0.05  # of exposure
     choc_mean: float = 5.0  # log engagement with pure clickbait, at full satisfaction
     choc_sd: float = 1.0
-    kale_mean: float = 4.0  # with none
+    kale_mean: float = 4.0  # log engagement without clickbait, at full satisfaction
     kale_sd: float = 1.0
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"engagement": 1.0})
 

@@ -1,4 +1,4 @@
-"""The eight presets of SARDINE (arXiv 2311.16586): numbers only."""
+"""The section about SARDINE's users (arXiv 2311.16586) and its eight presets."""
 
 import dataclasses
 from typing import Literal
@@ -22,7 +22,7 @@ NEVER = 11  # as a boredom threshold: more clicks than are remembered
 
 @section
 class SardineValues:
-    """What a preset decides; `SardineConfig` says what each number is."""
+    """The numbers of a preset; `SardineConfig` explains each."""
 
     slate_size: int
     num_items: int
@@ -64,28 +64,28 @@ SARDINE_PRESETS: dict[SardinePreset, SardineValues] = {
 
 @section
 class SardineConfig:
-    """SARDINE's users, who click by position, get bored and follow what they click (arXiv 2311.16586).
+    """SARDINE's users: they click by position, get bored, and their tastes follow their clicks (arXiv 2311.16586).
 
-    `preset` decides the fields that are None; a field that is set replaces that value alone.
+    Fields that are None come from `preset`; a field that is set replaces that value alone.
     """
 
     name: Literal["sardine"] = "sardine"
     preset: SardinePreset = "SlateTopK-Bored"
     slate_size: int | None = None
     num_items: int | None = None
-    requests: int | None = None  # an episode exactly; its end is a truncation
+    requests: int | None = None  # per episode, always as many; the end is a truncation
     offset: float | None = None  # product of item and user at which the relevance is one half
     slope: float | None = None  # of the relevance in that product
-    omega: float | None = None  # share of the interests that clicks leave as they were; 1: no influence
-    boredom_threshold: int | None = None  # clicks of a topic among the 10 latest that bore the user; 11: nothing does
-    decay: float | None = None  # attention lost a place
+    omega: float | None = None  # share of the interests that a click does not change; 1: no influence
+    boredom_threshold: int | None = None  # clicks on a topic among the 10 latest that cause boredom; 11: never
+    decay: float | None = None  # attention factor per place
     choice: ChoiceConfig | None = None  # None: position, with `decay`
-    boredom: Literal["churn_and_return", "topic"] = "churn_and_return"  # no interest in anything, or in what bores
+    boredom: Literal["churn_and_return", "topic"] = "churn_and_return"  # no interest in anything, or in the topic
     boredom_steps: int = 5  # how long clicks are remembered and boredom lasts
     history_slates: int = 1  # latest slates in the observation
-    ideal_state: bool = False  # the observation tells the hidden interests and boredom too
-    compat: bool = False  # the published code's averages: influence by one number, see jaxrec.envs.sardine
-    item_seed: int = 0  # of the items' vectors, which are the same for all users
+    ideal_state: bool = False  # the observation holds the hidden interests and boredom too
+    compat: bool = False  # average as the published code does: influence by one number, see jaxrec.envs.sardine
+    item_seed: int = 0  # seed of the items' vectors, which are the same for all users
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"click": 1.0})
 
     def __post_init__(self):
@@ -101,18 +101,18 @@ class SardineConfig:
             check_range(f"env.{name}", getattr(values, name), 0, 1)
         check_range("env.item_seed", self.item_seed, 0)
         if self.choice is not None and self.decay is not None:
-            raise InputError("env.decay: the choice model that env.choice names has its own; set env.choice.decay.")
+            raise InputError("env.decay: the choice model in env.choice has its own decay; set env.choice.decay.")
 
     @property
     def values(self) -> SardineValues:
-        """The preset with the fields that are set in their places."""
+        """The values of the preset, replaced by the fields that are set."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(SardineValues)}
         given = {name: value for name, value in own.items() if value is not None}
         return dataclasses.replace(SARDINE_PRESETS[self.preset], **given)
 
     @property
     def choice_model(self) -> ChoiceConfig:
-        """How users click."""
+        """The choice model; by default position, with `decay`."""
         return self.choice or ChoiceConfig(name="position", decay=self.values.decay)
 
     @property

@@ -1,7 +1,7 @@
-"""The whole recipe: one frozen dataclass a section, one default a value.
+"""The whole recipe: one frozen dataclass per section, one default per value.
 
-`jaxrec/config/load.py` fills these from YAML and `section.key=value` overrides; ranges are checked when a section is
-built, so a configuration that exists is valid. Sections live beside this file by subject: data, learners,
+`jaxrec/config/load.py` fills these from YAML and `section.key=value` overrides. Ranges are checked when a section is
+built, so a configuration that exists is valid. Larger sections have files of their own in this folder: data, learners,
 each kind of users. Nothing here imports JAX.
 """
 
@@ -24,17 +24,17 @@ class EncoderConfig:
 
     model: str = "all-MiniLM-L6-v2"  # folder, installed package or Hugging Face name
     max_length: int = 0  # tokens; longer texts are cut; 0: at the model's own limit
-    batch_tokens: int = 8192  # tokens a batch, padding included
+    batch_tokens: int = 8192  # tokens per batch, padding included
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
-    weights: Literal["float32", "int8"] = "float32"  # as kept in memory; int8 is rounded when read
+    weights: Literal["float32", "int8"] = "float32"  # in memory; int8: rounded when they are loaded
     pooling: Literal["", "mean", "cls", "lasttoken", "max", "weightedmean", "mean_sqrt_len_tokens"] = (
-        ""  # empty: its own
+        ""  # empty: the model's own
     )
     dimensions: int = 0  # leading channels of a vector that are kept; 0: all
-    prompt: str = ""  # put before every text; empty: the model's default
+    prompt: str = ""  # put in front of every text; empty: the model's default
     prompt_name: str = ""  # or one of the model's prompts by name
-    bidirectional: bool = False  # let the tokens of a decoder see those behind them
-    cache_dir: str = "~/.cache/jaxrec"  # vectors by weights and texts; empty: no cache
+    bidirectional: bool = False  # let the tokens of a decoder attend to later ones
+    cache_dir: str = "~/.cache/jaxrec"  # cached vectors, by weights and texts; empty: no cache
 
     def __post_init__(self):
         if self.max_length:
@@ -49,14 +49,14 @@ class TrainConfig:
 
     updates: int = 200
     updates_per_call: int = 10  # in one compiled call; metrics, checkpoints and signals wait for its end
-    checkpoint_every: int = 50  # updates; each checkpoint is evaluated first, and the best return is kept
+    checkpoint_every: int = 50  # updates; each checkpoint is evaluated first, and the one with the best return is kept
     evaluate_users: int = 512
     keep_latest: int = 2
-    devices: int = 0  # that share the users; 0: all
+    devices: int = 0  # devices that share the users; 0: all
     save_replay: bool = True  # False: small checkpoints, but a resumed run refills its replay and differs a little
-    tensorboard: bool = True  # event files for TensorBoard beside metrics.jsonl
-    # Numbers of `World.users` that every training user has of their own, drawn between [lowest, highest]; judging keeps
-    # the published ones: {start_budget: [100, 300]}.
+    tensorboard: bool = True  # event files for TensorBoard in addition to metrics.jsonl
+    # Numbers of `World.users` that are drawn for each training user between [lowest, highest], such as
+    # {start_budget: [100, 300]}. Evaluation keeps the published numbers.
     randomize: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     continue_from: str = ""  # a run whose policy training starts from (`--continue RUN`)
 
@@ -74,11 +74,11 @@ class TrainConfig:
 
 @section
 class EvaluateConfig:
-    """How a finished policy is judged."""
+    """How a finished policy is evaluated."""
 
     users: int = 2000  # simulated users, the same for every policy
-    max_steps: int = 1000  # of one user, for simulators without a time limit
-    judge_share: float = 0.5  # of the log's users fit the second simulator, which training never sees
+    max_steps: int = 1000  # per user, for simulators without a time limit
+    judge_share: float = 0.5  # of the log's users; the second simulator is fitted to them and never used in training
     cutoffs: tuple[int, ...] = (5, 10, 20)  # k of the ranking metrics
 
     def __post_init__(self):
@@ -94,12 +94,12 @@ class EvaluateConfig:
 class Config:
     """A whole recipe."""
 
-    seed: int = 0  # everything random follows from it
-    data: DataConfig | None = None  # environments without a log need none
+    seed: int = 0  # of everything random
+    data: DataConfig | None = None  # None: an environment without a log
     encoder: EncoderConfig = EncoderConfig()
     tune: TuneConfig = TuneConfig()  # of the encoder on the log, by `jaxrec tune`
     distill: DistillConfig = DistillConfig()  # of the encoder into a smaller one, by `jaxrec distill`
-    response: ResponseConfig = ResponseConfig()  # users fitted to the log
+    response: ResponseConfig = ResponseConfig()  # model of the users fitted to the log
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
@@ -108,6 +108,6 @@ class Config:
     def __post_init__(self):
         if 0 < self.learner.anneal_updates < self.train.updates:
             raise InputError(
-                f"learner.anneal_updates: the learning rate would be 0 from update {self.learner.anneal_updates} of "
-                f"train.updates={self.train.updates} on; raise it to {self.train.updates}, or set it to 0."
+                f"learner.anneal_updates: the learning rate would be 0 from update {self.learner.anneal_updates} on, "
+                f"but train.updates={self.train.updates}; raise it to {self.train.updates}, or set it to 0."
             )

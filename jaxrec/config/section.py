@@ -1,4 +1,4 @@
-"""What makes a section of a recipe: a frozen, keyword-only dataclass that checks itself when it is built."""
+"""Sections of a recipe: frozen, keyword-only dataclasses that check themselves when they are built."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,14 +7,14 @@ from typing import NamedTuple, dataclass_transform
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def section(cls):
-    """A frozen, keyword-only dataclass."""
+    """Make the class a frozen, keyword-only dataclass."""
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
 class Variants(NamedTuple):
-    """Annotation of a field whose section has variants: `table()` gives them by their field `name`.
+    """Annotation of a field whose section has variants; `table()` maps each variant's `name` to its class.
 
-    A function, not a table: variants of other packages join while a program runs.
+    It is a function because other packages add variants while a program runs.
     """
 
     table: Callable[[], Mapping[str, type]]

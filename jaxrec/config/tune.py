@@ -6,24 +6,24 @@ from jaxrec.checks import check_name, check_range
 from jaxrec.config.encoder_fit import EncoderFitConfig
 from jaxrec.config.section import section
 
-KERNELS = ("query", "key", "value", "attention_output", "mlp_gate", "mlp_in", "mlp_out")  # of a layer
+KERNELS = ("query", "key", "value", "attention_output", "mlp_gate", "mlp_in", "mlp_out")  # of one layer
 
 
 @section
 class TuneConfig(EncoderFitConfig):
-    """How `jaxrec tune` fits an encoder to what users liked one after the other; `batch_size` counts pairs."""
+    """How `jaxrec tune` fits an encoder to pairs of items that a user liked in a row; `batch_size` counts pairs."""
 
-    mode: Literal["full", "lora"] = "full"  # all weights, or low-rank adapters beside frozen kernels
+    mode: Literal["full", "lora"] = "full"  # all weights, or low-rank adapters of frozen kernels
     rank: int = 8  # lora
-    alpha: float = 16.0  # lora: adapters count alpha / rank
+    alpha: float = 16.0  # lora: adapters are scaled by alpha / rank
     lora_dropout: float = 0.0  # lora: of what adapters read
-    kernels: tuple[str, ...] = KERNELS  # lora: that get adapters; those that a model does not have are left out
-    objective: Literal["in_batch", "full_softmax"] = "in_batch"  # what an item's partner is told from
-    feedback: str = ""  # kind that pairs are made of; empty: the first of data.feedback
-    users: Literal["train", "all"] = "train"  # whose training rows; all: those of the judge's users too
+    kernels: tuple[str, ...] = KERNELS  # lora: kernels that get adapters; those that a model lacks are ignored
+    objective: Literal["in_batch", "full_softmax"] = "in_batch"  # negatives: the batch, or the whole catalogue
+    feedback: str = ""  # kind of feedback that pairs are made of; empty: the first of data.feedback
+    users: Literal["train", "all"] = "train"  # users whose training rows are used; all: the judge's users too
     temperature: float = 0.05  # of the cosines
-    popularity: float = 1.0  # in_batch: share of log P(item) that is taken off the scores; 0: no correction
-    evaluate_users: int = 2000  # of validation; the same at every evaluation
+    popularity: float = 1.0  # in_batch: share of log P(item) that is subtracted from the scores; 0: no correction
+    evaluate_users: int = 2000  # validation users, the same at every evaluation
 
     def __post_init__(self):
         self.check_fit("tune")

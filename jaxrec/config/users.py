@@ -1,4 +1,4 @@
-"""Which section belongs to which kind of users; other packages add theirs with `jaxrec.register_env`."""
+"""The section of each kind of users; other packages add theirs with `jaxrec.register_env`."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
 from jaxrec.config.sardine import SardineConfig
 
-ENTRY_POINTS = "jaxrec.envs"  # group of a package's metadata: modules that call `jaxrec.register_env` when imported
+ENTRY_POINTS = "jaxrec.envs"  # group in a package's metadata; its modules call `jaxrec.register_env` when imported
 
 ENV_CONFIGS: dict[str, type] = {
     "interest_evolution": InterestEvolutionConfig,
@@ -23,23 +23,25 @@ ENV_CONFIGS: dict[str, type] = {
 
 
 def env_configs() -> Mapping[str, type]:
-    """Sections by name: our own, then those of installed packages that announce theirs."""
+    """Sections by name: our own, then those of installed packages."""
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if entry.name not in ENV_CONFIGS:
             try:
                 entry.load()
             except Exception as error:
-                raise InputError(f"env.name: the package of {entry.name!r} cannot be imported ({error!r}).") from error
+                raise InputError(
+                    f"env.name: the package of {entry.name!r} cannot be imported ({error!r}); fix or uninstall it."
+                ) from error
     return ENV_CONFIGS
 
 
 def fitted_simulators(section: Any) -> tuple[str, ...]:
-    """Simulators that a finished run of these users holds, by name; empty where nothing is fitted to a log."""
+    """Names of the simulators that a finished run of these users holds; empty if nothing is fitted to a log."""
     return getattr(section, "fitted", ())
 
 
 def add_env_config(name: str, config: type) -> None:
-    """Add the section of another package; raises InputError for names that are taken."""
+    """Add the section of another package; raises InputError if the name is taken."""
     if name in ENV_CONFIGS and ENV_CONFIGS[name] is not config:
         raise InputError(f"register_env: {name!r} is taken by {ENV_CONFIGS[name].__name__}; choose another name.")
     ENV_CONFIGS[name] = config

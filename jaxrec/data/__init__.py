@@ -1,4 +1,4 @@
-"""Logs and item texts: reading, cleaning with an account, splitting, and a generated stand-in."""
+"""Logs and item texts: reading, cleaning, splitting, and a generated log to start with."""
 
 from jaxrec.config.data import DataConfig
 from jaxrec.data.generated import read_generated
@@ -11,9 +11,9 @@ READERS = {"movielens": read_movielens, "files": read_files, "tfds": read_tfds, 
 
 
 def load_dataset(config: DataConfig, seed: int) -> Dataset:
-    """Read and clean the log that `data.source` names; `seed` matters to the generated one only.
+    """Read and clean the log that `data.source` names; only the generated log uses `seed`.
 
-    Raises InputError, with file, line or key, for everything in the data a person can mend.
+    Raises InputError, with file, line or key, for everything in the data that a person can fix.
     """
     return READERS[config.source](config, seed)
 

@@ -1,4 +1,4 @@
-"""What one file of a table holds, as cells of text, whatever types the file had."""
+"""The columns of one file as cells of text, whatever types the file had."""
 
 import dataclasses
 import io
@@ -12,49 +12,49 @@ import pyarrow.compute
 
 from jaxrec.checks import InputError
 
-compute: Any = pyarrow.compute  # its functions are made at import, where type checkers do not see them
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": None}  # as pyarrow calls it; None: it cannot
+compute: Any = pyarrow.compute  # its functions are made at import, so type checkers do not see them
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": None}  # pyarrow's name; None: it cannot read it
 
 
 class Places(NamedTuple):
-    """Where the rows of a file stand in it, counted from 1."""
+    """The line numbers of the rows of a file, counted from 1."""
 
     good: Sequence[int]  # of the well-formed rows, as far as they are known
     malformed: Sequence[int] = ()
-    unit: str = "line"  # 'row' where the file has no lines
+    unit: str = "line"  # 'row' if the file has no lines
 
     def of(self, row: int) -> str:
-        """'line N' of a well-formed row."""
+        """Give 'line N' of a well-formed row."""
         return f"{self.unit} {self.good[row]}" if row < len(self.good) else f"a later {self.unit}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Columns of one file, R well-formed rows."""
+    """Columns of one file, with R well-formed rows."""
 
     path: Path
     cells: Mapping[str, pa.Array]  # [R] text; empty where the file has nothing
-    places: Callable[[], Places]  # may walk through the file once more: for messages only
-    malformed: int = 0  # rows beside the R
-    fault: str = ""  # what is wrong with those: 'with the wrong number of cells'
+    places: Callable[[], Places]  # may read the file once more, so it is for messages only
+    malformed: int = 0  # further rows, not among the R
+    fault: str = ""  # what is wrong with the malformed rows: 'with the wrong number of cells'
 
     def __len__(self) -> int:
         return len(next(iter(self.cells.values())))
 
 
 def open_bytes(path: Path) -> Any:
-    """Open a file for reading bytes; a compressed one (COMPRESSED) is unpacked on the way."""
+    """Open a file for reading bytes; a compressed one (COMPRESSED) is unpacked while it is read."""
     suffix = path.suffix.lower()
     return lzma.open(path) if suffix == ".xz" else pa.input_stream(str(path), compression=COMPRESSED.get(suffix))
 
 
 def first_line(error: Exception) -> str:
-    """What a library says of an error, short enough for a line of ours."""
+    """Give the first line of a library's error message, short enough for one line of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
 
 
 def check_utf8(path: Path) -> None:
-    """Raise InputError with the first line that is not UTF-8 text."""
+    """Raise InputError that names the first line that is not UTF-8 text."""
     with open_bytes(path) as raw, io.BufferedReader(raw) as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -64,21 +64,21 @@ def check_utf8(path: Path) -> None:
 
 
 def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str) -> pa.Array:
-    """Cells [R] of any plain type as text [R]; null and NaN are empty, like a cell with nothing in it.
+    """Turn cells [R] of any plain type into text [R]; null and NaN become empty text.
 
-    Whole numbers lose their '.0', so that an id reads alike as integer and as float; times are ISO dates in
-    UTC. Raises InputError for nested values, with `where` naming the file.
+    Whole numbers lose their '.0', so that an id is the same text as integer and as float. Times become ISO dates in
+    UTC. Raises InputError for nested values; `where` names the file.
     """
     cells: Any = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
     kind = cells.type
     if pa.types.is_nested(kind):
-        raise InputError(f"{where}: column {name!r} holds {kind}; wanted one value a row, so flatten it.")
+        raise InputError(f"{where}: column {name!r} holds {kind}; expected one value per row; flatten it.")
     if pa.types.is_floating(kind):
         cells = _floats_as_text(compute.cast(cells, pa.float64()) if kind.bit_width < 32 else cells)
     try:
-        if pa.types.is_timestamp(kind):  # digits beyond microseconds are cut, as they are in text
+        if pa.types.is_timestamp(kind):  # digits beyond microseconds are cut, as in text
             in_utc = cells.cast(pa.timestamp("us", kind.tz and "UTC"), safe=kind.unit != "ns")
             cells = in_utc.cast(pa.timestamp("us"))
         return compute.fill_null(compute.cast(cells, pa.string()), "")
@@ -86,7 +86,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str) -> pa.Arr
         wanted = (
             "UTF-8 text" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else "numbers, text or times"
         )
-        raise InputError(f"{where}: column {name!r} holds {kind} that cannot be read; wanted {wanted}.") from None
+        raise InputError(f"{where}: column {name!r} holds {kind} that cannot be read; expected {wanted}.") from None
 
 
 def _floats_as_text(cells: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""What is known of a visit beside the history: the clock, and columns of the log or of a table of users."""
+"""Context of a visit: the clock, and columns of the log or of a table of users."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ from jaxrec.data.table import check_columns, compute, drop_faulty, header, read_
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY_S, FIRST_DAY = 86_400, 3  # 1970-01-01 was a Thursday
 PER_SECOND = (1, 10**3, 10**6, 10**9)  # units of time: seconds to nanoseconds
-SECONDS = 1e8, 1e10  # since 1970, from 1973 to 2286: where the units do not overlap
+SECONDS = 1e8, 1e10  # since 1970, from 1973 to 2286; in this range the units do not overlap
 
 
 @dataclasses.dataclass(frozen=True)
 class UserTable:
     """Columns of the table of users that `data.context` names."""
 
-    row: Mapping[str, int]  # of a pseudonym
-    cells: Mapping[str, pa.Array]  # text, one cell a user
+    row: Mapping[str, int]  # by pseudonym
+    cells: Mapping[str, pa.Array]  # text, one cell per user
 
     def of_rows(self, pseudonyms: Sequence[str], user: np.ndarray) -> dict[str, pa.Array]:
-        """Columns of R rows of a log, null where the table lacks the user; `user` [R] are places in `pseudonyms`."""
+        """Columns for R rows of a log, null where the table lacks the user; `user` [R] indexes `pseudonyms`."""
         place = pa.array([self.row.get(pseudonym) for pseudonym in pseudonyms], pa.int64()).take(pa.array(user))
         return {name: cells.take(place) for name, cells in self.cells.items()}
 
@@ -36,9 +36,9 @@ NO_USERS = UserTable({}, {})
 
 
 def context_columns(config: DataConfig, columns: Columns) -> dict[str, str]:
-    """Columns that `data.context` names, the clock apart, by the setting that asks for each.
+    """Columns that `data.context` names, except the clock, by the setting that asks for each.
 
-    Raises InputError for those that are no context: ids, times, texts and the feedback that is to be predicted.
+    Raises InputError for columns that cannot be context: ids, times, texts and the feedback that is to be predicted.
     """
     taken = {"data.columns": (columns.user, columns.item, columns.time, columns.review, columns.user_id)}
     taken |= {f"data.feedback.{name}": (kind.column,) for name, kind in config.feedback.items() if kind.column}
@@ -46,12 +46,12 @@ def context_columns(config: DataConfig, columns: Columns) -> dict[str, str]:
     for setting, column in named.items():
         for use, others in taken.items():
             if column in others:
-                raise InputError(f"{setting}: column {column!r} is no context, {use} reads it; take it out.")
+                raise InputError(f"{setting}: column {column!r} cannot be context, since {use} uses it; remove it.")
     return named
 
 
 def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
-    """The table of users: those of its columns that `data.context` names, and lines of account."""
+    """Read from the table of users the columns that `data.context` names; also gives lines for the account."""
     names, columns = header(path, "data.user_file"), config.columns
     check_columns(path, names, {"data.columns.user_id": columns.user_id})
     wanted = [column for column in context_columns(config, columns).values() if column in names]
@@ -63,16 +63,17 @@ def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
     _, dropped = drop_faulty(table, [], config.allow_bad_rows)
     lines = [f"{path.name}: read {counted(len(table) + table.malformed, 'user')}", *dropped]
     if len(row) < len(table):
-        lines.append(f"{path.name}: {counted(len(table) - len(row), 'repeated id')}, the first row of each counts")
+        lines.append(f"{path.name}: {counted(len(table) - len(row), 'repeated id')}, the first row of each is kept")
     return UserTable(row, {column: table.cells[column] for column in wanted}), lines
 
 
 def visit_context(
     config: DataConfig, time: np.ndarray, cells: Mapping[str, pa.Array]
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Context [R, C] float32 of R rows and the names of its columns, as `data.context` says; None without any.
+    """Build the context [R, C] float32 of R rows that `data.context` asks for, and the names of its columns.
 
-    `time` [R] has the units of the file, `cells` [R] are the text columns named beside the clock.
+    Gives None if `data.context` is empty. `time` [R] has the units of the file, `cells` [R] are the text columns that
+    `data.context` names.
     """
     if not config.context:
         return None, ()
@@ -85,15 +86,15 @@ def visit_context(
 
 
 def in_columns(log: Log, names: Sequence[str]) -> Log:
-    """The log with its context in the columns `names` of an earlier one: those it lacks are 0, new ones go.
+    """Arrange the context of a log in the columns `names` of an earlier log: missing ones are 0, new ones are dropped.
 
-    What is frequent changes with the rows, but a policy goes on reading the columns it was trained with. Raises
-    InputError where they are made of other things than those of `log`.
+    The frequent values change with the rows, but a policy keeps reading the columns that it was trained with. Raises
+    InputError if the two logs' contexts come from different columns.
     """
     before, now = ({name.partition("=")[0] for name in of} for of in (names, log.context_names))
     if before != now:
         told = " and ".join(", ".join(sorted(of)) or "nothing" for of in (before, now))
-        raise InputError(f"data.context: the earlier run and this recipe differ ({told}); keep what that run had.")
+        raise InputError(f"data.context: the earlier run and this recipe differ ({told}); use the earlier run's.")
     if log.context is None:
         return log
     columns = dict(zip(log.context_names, log.context.T, strict=True))
@@ -102,9 +103,9 @@ def in_columns(log: Log, names: Sequence[str]) -> Log:
 
 
 def seconds(time: np.ndarray) -> np.ndarray:
-    """Times [R] in seconds since 1970, float64; their unit is read from the size of the middle one.
+    """Convert times [R] to seconds since 1970, float64; the size of the median tells their unit.
 
-    About 1e9 are seconds, 1e12 milliseconds, 1e15 microseconds (dates), 1e18 nanoseconds.
+    About 1e9 means seconds, 1e12 milliseconds, 1e15 microseconds (dates), 1e18 nanoseconds.
     """
     middle = float(np.median(time))
     for unit in PER_SECOND:
@@ -112,7 +113,7 @@ def seconds(time: np.ndarray) -> np.ndarray:
             return time / unit
     raise InputError(
         f"data.context: hour and weekday need dates, or times in seconds (about 1e9), milliseconds, microseconds or "
-        f"nanoseconds since 1970; {middle:.6g}, the middle one, is none of these. Take them out."
+        f"nanoseconds since 1970; the median time {middle:.6g} is none of these; remove hour and weekday."
     )
 
 
@@ -127,10 +128,10 @@ def _weekday(time: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _frequent(name: str, cells: pa.Array, most: int) -> tuple[np.ndarray, list[str]]:
-    """One-hot [R, at most `most`] of the most frequent values; others and missing ones are zeros."""
+    """One-hot columns [R, at most `most`] of the most frequent values; other and missing values are zeros."""
     found = {str(pair["values"]): pair["counts"] for pair in compute.value_counts(cells).to_pylist() if pair["values"]}
     if not found:
-        raise InputError(f"data.context: column {name!r} is empty in every row; take it out.")
+        raise InputError(f"data.context: column {name!r} is empty in every row; remove it.")
     values = sorted(found, key=lambda value: (-found[value], value))[:most]
     place = compute.index_in(cells, pa.array(values)).fill_null(len(values)).to_numpy(zero_copy_only=False)
     return np.eye(len(values) + 1)[place, :-1], [f"{name}={value}" for value in values]

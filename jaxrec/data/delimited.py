@@ -1,4 +1,4 @@
-"""CSV and TSV: cells arrive as written, every row can be named by its line."""
+"""Read CSV and TSV: cells stay as written, and the line of every row can be found."""
 
 import contextlib
 import csv
@@ -14,13 +14,13 @@ from jaxrec.data.cells import Part, Places, check_utf8, first_line, open_bytes
 from jaxrec.data.log import counted
 
 IN_WORDS = {  # what pyarrow says, and what it means to the owner of the file
-    "straddling": "a row of more than 1 MB, most likely behind a quote that is never closed",
+    "straddling": "a row of more than 1 MB, most likely after a quote that is never closed",
     "Empty CSV": "nothing below the header",
 }
 
 
 def names(path: Path, delimiter: str) -> list[str]:
-    """Column names: the cells of the first line."""
+    """Read the column names: the cells of the first line."""
 
     def read(file: Any) -> list[str]:
         return pa_csv.open_csv(file, parse_options=_options(delimiter, lambda row: "skip")).schema.names
@@ -29,7 +29,7 @@ def names(path: Path, delimiter: str) -> list[str]:
 
 
 def read(path: Path, wanted: list[str], delimiter: str) -> Part:
-    """The wanted columns of a UTF-8 file; rows as wide as the header are well-formed."""
+    """Read the wanted columns of a UTF-8 file; rows as wide as the header are well-formed."""
     malformed = []
 
     def skip(row: Any) -> str:
@@ -53,7 +53,7 @@ def _options(delimiter: str, handler: Any) -> pa_csv.ParseOptions:
 
 
 def _parsed(path: Path, delimiter: str, read: Any) -> Any:
-    """Run a pyarrow reader; its errors become one line with the file, and its line where that is known."""
+    """Run a pyarrow reader; its errors become one line with the file and, if known, the line."""
     try:
         with open_bytes(path) as file:
             return read(file)
@@ -63,13 +63,13 @@ def _parsed(path: Path, delimiter: str, read: Any) -> Any:
     message = next((words for part, words in IN_WORDS.items() if part in said), said)
     kind, separator = ("TSV", "tabs") if delimiter == "\t" else ("CSV", "commas")
     raise InputError(
-        f"{path}: no readable {kind} file: {message}; wanted a header line, rows below it, {separator} between "
+        f"{path}: not a readable {kind} file: {message}; expected a header line, rows below it, {separator} between "
         "cells and closed quotes."
     )
 
 
 class _Counted(io.RawIOBase):
-    """A file that counts lines and quotes while pyarrow reads it: unpacking it once more would take as long again."""
+    """A file that counts lines and quotes while pyarrow reads it, since unpacking it twice would take twice as long."""
 
     def __init__(self, file: Any):
         self.file, self.lines, self.quotes = file, 0, 0
@@ -84,7 +84,7 @@ class _Counted(io.RawIOBase):
 
 
 def _check_quotes(path: Path, rows: int, lines: int, quotes: int) -> None:
-    """Raise where a quote that is never closed has swallowed rows; cells of many lines are fine."""
+    """Raise InputError if an unclosed quote has swallowed rows; cells of several lines are fine."""
     if quotes % 2 and lines > rows + 1:
         raise InputError(
             f"{path}: {counted(lines, 'line')} hold only {counted(rows, 'row')} and an odd number of quotes; "
@@ -93,9 +93,9 @@ def _check_quotes(path: Path, rows: int, lines: int, quotes: int) -> None:
 
 
 def _places(path: Path, delimiter: str) -> Places:
-    """Find the line of every row: a second, slow walk."""
+    """Find the line of every row; a second, slow pass over the file."""
     good, malformed, width, last = [], [], None, 0
-    # Where the walk cannot follow pyarrow (a cell of more than 128 kB), later rows stay without a number.
+    # Where csv cannot follow pyarrow (a cell of more than 128 kB), later rows stay without a number.
     with open_bytes(path) as raw, contextlib.suppress(csv.Error):
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
         reader = csv.reader(text, delimiter=delimiter)

@@ -1,4 +1,4 @@
-"""A generated log with item texts: users of few, strong tastes meet a catalogue of topics."""
+"""A generated log with item texts: users with few, strong tastes meet a catalogue of topics."""
 
 import dataclasses
 
@@ -14,34 +14,34 @@ from jaxrec.data.readers import assemble
 from jaxrec.data.topics import DESCRIPTIONS, TITLES, TOPICS
 from jaxrec.data.values import binary_feedback
 
-FEEDBACK = "liked"  # the one column of feedback, 0 or 1
-OWN_SHARE = 0.5  # of what a user is shown comes from liked topics, the rest from the whole catalogue
+FEEDBACK = "liked"  # the only column of feedback, 0 or 1
+OWN_SHARE = 0.5  # share of a user's shown items that come from liked topics; the rest is from the whole catalogue
 POPULARITY = 0.5  # exponent of item exposure: chance ~ rank ** -POPULARITY
 TOPIC_SKEW = 0.25  # the same for the topics that users like
-FIRST_SECOND, DAYS, DAY_S = 1_600_000_000, 365, 86_400.0  # users start within a year, and see an item a day
+FIRST_SECOND, DAYS, DAY_S = 1_600_000_000, 365, 86_400.0  # users start within a year, and see one item per day
 
 
 @dataclasses.dataclass(frozen=True)
 class Tastes:
-    """What only the generator knows: who likes what, and why."""
+    """The hidden tastes behind the log: item topics and qualities, and user interests."""
 
-    topic: np.ndarray  # [I] int, of each item
+    topic: np.ndarray  # [I] int, topic of each item
     quality: np.ndarray  # [I] float
     interest: np.ndarray  # [U, topics] float: positive for liked topics, clearly negative for the others
 
     def like_probability(self, user: int) -> np.ndarray:
-        """Chance that the user likes each item, [I]: sigmoid of interest in its topic plus its quality."""
+        """Chance [I] that the user likes each item: sigmoid of interest in its topic plus its quality."""
         return 1 / (1 + np.exp(-(self.interest[user, self.topic] + self.quality)))
 
 
 def read_generated(config: DataConfig, seed: int) -> Dataset:
-    """The generated log; the same sizes and seed give the same data set. Item columns: title, description.
+    """Generate the log; the same sizes and seed give the same data set. Item columns: title, description.
 
-    Feedback kinds read the column `liked`, also where they name no column. Users are nobody: their number, as text,
-    is their pseudonym.
+    Feedback kinds read the column `liked`, even if they name no column. The users are not real people, so a user's
+    number, as text, is the pseudonym.
     """
     for setting, column in context_columns(config, config.columns).items():
-        raise InputError(f"{setting}: no column {column!r} in the generated log; take it out (known: hour, weekday).")
+        raise InputError(f"{setting}: no column {column!r} in the generated log; remove it (known: hour, weekday).")
     items_key, tastes_key, log_key = np.random.SeedSequence(seed).spawn(3)
     sizes = config.generated
     tastes = draw_tastes(sizes, np.random.default_rng(tastes_key))
@@ -68,7 +68,7 @@ def read_generated(config: DataConfig, seed: int) -> Dataset:
 
 
 def draw_tastes(sizes: GeneratedLog, rng: np.random.Generator) -> Tastes:
-    """Topic and quality of each item, and `topics_liked` topics of each user, some more often than others."""
+    """Draw a topic and quality for each item, and `topics_liked` topics for each user; some topics are more popular."""
     topic = rng.permutation(np.arange(sizes.items) % sizes.topics)
     quality = rng.normal(0.0, 0.4, sizes.items)
     chance = np.log(np.arange(1.0, sizes.topics + 1) ** -TOPIC_SKEW)
@@ -80,14 +80,14 @@ def draw_tastes(sizes: GeneratedLog, rng: np.random.Generator) -> Tastes:
 
 
 def _draw_rows(sizes: GeneratedLog, tastes: Tastes, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Rows user by user: each item at most once, half from liked topics, all skewed towards popular items."""
+    """Draw rows user by user: each item at most once, half from liked topics, all skewed towards popular items."""
     popularity = rng.permutation(np.arange(1.0, sizes.items + 1) ** -POPULARITY)
     lengths = np.clip(rng.negative_binomial(4, 4 / (4 + sizes.interactions), sizes.users), 5, sizes.items // 2)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("user", "item", "time", "liked")}
     for user, length in enumerate(lengths):
         own = popularity * (tastes.interest[user, tastes.topic] > 0)
         exposure = OWN_SHARE * own / max(own.sum(), 1e-9) + (1 - OWN_SHARE) * popularity / popularity.sum()
-        # Without repetition, with chances as given: the largest of log-weights plus Gumbel noise.
+        # Samples without repetition: the largest log-weights plus Gumbel noise.
         shown = np.argsort(-(np.log(exposure) + rng.gumbel(size=sizes.items)))[:length]
         rows["user"].append(np.full(length, user))
         rows["item"].append(rng.permutation(shown))
@@ -98,7 +98,7 @@ def _draw_rows(sizes: GeneratedLog, tastes: Tastes, rng: np.random.Generator) ->
 
 
 def _item_table(topic: np.ndarray, rng: np.random.Generator) -> ItemTable:
-    """Ids, titles and descriptions in the words of each item's topic; titles differ from each other."""
+    """Write ids, titles and descriptions with words of each item's topic; every title is unique."""
     ids, titles, descriptions, seen = [], [], [], {}
     for n, words in enumerate(TOPICS[t] for t in topic):
         a, b = rng.choice(words.subjects, 2, replace=False)
@@ -115,8 +115,8 @@ def _kind(name: str, kind: FeedbackKind) -> FeedbackKind:
     if kind.column not in (None, FEEDBACK):
         raise InputError(
             f"data.feedback.{name}.column: no column {kind.column!r} in the generated log"
-            f"{suggest(str(kind.column), [FEEDBACK])}; its one column of feedback is {FEEDBACK!r}."
+            f"{suggest(str(kind.column), [FEEDBACK])}; its only column of feedback is {FEEDBACK!r}."
         )
     if kind.over is not None:
-        raise InputError(f"data.feedback.{name}.over: {FEEDBACK!r} of the generated log is 0 or 1; take `over` out.")
+        raise InputError(f"data.feedback.{name}.over: {FEEDBACK!r} of the generated log is 0 or 1; remove `over`.")
     return dataclasses.replace(kind, column=FEEDBACK)

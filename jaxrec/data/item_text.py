@@ -1,4 +1,4 @@
-"""The item table, the text each item shows the encoder, and the catalogue in its final order."""
+"""The item table, the text of each item for the encoder, and the catalogue in its final order."""
 
 import dataclasses
 import string
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from jaxrec.checks import InputError, suggest
 from jaxrec.data.log import Catalogue, counted
 
-REVIEWS = "reviews"  # what a template calls the reviews of an item, where the log has them
+REVIEWS = "reviews"  # name in a template of the reviews of an item, if the log has them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ItemTable:
 
     name: str  # of the file, for messages
     ids: tuple[str, ...]
-    columns: Mapping[str, Sequence[str]]  # one text an item
+    columns: Mapping[str, Sequence[str]]  # one text per item
 
 
 def placeholders(template: str) -> list[tuple[str, str | None]]:
@@ -24,22 +24,22 @@ def placeholders(template: str) -> list[tuple[str, str | None]]:
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise InputError(f"data.text: {template!r} is no template ({error}); write columns as {{title}}.") from None
+        raise InputError(f"data.text: {template!r} is not a template ({error}); write columns as {{title}}.") from None
     if any(spec or conversion for _, _, spec, conversion in parts):
         raise InputError(f"data.text: {template!r} has a format after a column name; write only {{column}}.")
     return [(literal, field) for literal, field, _, _ in parts]
 
 
 def columns_of(template: str) -> list[str]:
-    """Columns a template names, each once."""
+    """Columns that a template names, each once."""
     return list(dict.fromkeys(field for _, field in placeholders(template) if field is not None))
 
 
 def check_template(template: str, known: Sequence[str], where: str) -> None:
-    """Raise InputError unless the template names columns of the item table only, and at least one."""
+    """Raise InputError unless the template names at least one column, and only columns in `known`."""
     names = columns_of(template)
     if not names:
-        raise InputError(f"data.text: {template!r} names no column, so all items would read alike; add {{title}}.")
+        raise InputError(f"data.text: {template!r} names no column, so all items would have one text; add {{title}}.")
     for name in names:
         if name not in known:
             raise InputError(
@@ -51,10 +51,10 @@ def check_template(template: str, known: Sequence[str], where: str) -> None:
 def build_catalogue(
     ids_in_log: Sequence[str], items: ItemTable, template: str, reviews: Mapping[str, str]
 ) -> tuple[Catalogue, list[int], list[str]]:
-    """Catalogue of the items that are in the log, the row of each in it, and lines of account.
+    """Build the catalogue of the items in the log, the catalogue row of each id, and lines for the account.
 
-    The order is that of the item table; items missing from it follow by first appearance in the log, with
-    their id as title and, where `reviews` has none of them, as text. The title of an item without one is its id.
+    The order is that of the item table. Items missing from it follow by first appearance in the log; their id is
+    their title and, if `reviews` has none for them, their text. An item without a title has its id as title.
     """
     row_of: dict[str, int] = {}
     for row, item in enumerate(items.ids):
@@ -72,19 +72,19 @@ def build_catalogue(
     account = []
     if len(row_of) < len(items.ids):
         repeated = counted(len(items.ids) - len(row_of), "repeated id")
-        account.append(f"{items.name}: {repeated}, the first row of each counts")
+        account.append(f"{items.name}: {repeated}, the first row of each is kept")
     if missing and row_of:
         absent = counted(len(missing), "item")
-        account.append(f"{items.name}: {absent} of the log missing here; their id is title and text")
+        account.append(f"{items.name}: {absent} of the log missing; the id is used as title and text")
     if len(row_of) > len(known):
         unused = counted(len(row_of) - len(known), "item")
-        account.append(f"{items.name}: {unused} without a row in the log left out")
+        account.append(f"{items.name}: left out {unused} without a row in the log")
     catalogue = Catalogue(tuple(ids), tuple(titles), tuple(texts), fields)
     return catalogue, [place[item] for item in ids_in_log], account
 
 
 def texts_without(catalogue: Catalogue, template: str, field: str) -> list[str]:
-    """Give the texts of `template` without a column and the words before it; where nothing is left, the whole text."""
+    """Give the texts of `template` without a column and the words before it; if nothing remains, the whole text."""
     parts = [(literal, name) for literal, name in placeholders(template) if name != field]
     texts = []
     for whole, cells in zip(catalogue.texts, zip(*catalogue.fields.values(), strict=True), strict=True):
@@ -94,7 +94,7 @@ def texts_without(catalogue: Catalogue, template: str, field: str) -> list[str]:
 
 
 def _cells(items: ItemTable, row: int | None, title: str, reviews: str | None) -> dict[str, str]:
-    """What a template's columns are of one item; nothing for items without a row in the table and without reviews."""
+    """Values of a template's columns for one item; empty if the item has neither a row in the table nor reviews."""
     if row is None and not reviews:
         return {}
     cells = {} if row is None else {name: column[row] for name, column in items.columns.items()}
@@ -102,6 +102,6 @@ def _cells(items: ItemTable, row: int | None, title: str, reviews: str | None) -
 
 
 def _render(parts: Sequence[tuple[str, str | None]], cells: Mapping[str, str]) -> str:
-    """The template filled in."""
+    """Fill in the template."""
     text = "".join(literal + ("" if field is None else cells.get(field, "")) for literal, field in parts)
     return " ".join(text.split())

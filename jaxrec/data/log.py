@@ -1,4 +1,4 @@
-"""The log, the catalogue and what is split from them, as plain numpy arrays."""
+"""The log, the catalogue and their splits, as plain numpy arrays."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def counted(count: int, noun: str) -> str:
-    """'1 row', '1,234 rows': how accounts count."""
+    """Write a count with its noun: '1 row', '1,234 rows'."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -15,7 +15,7 @@ def counted(count: int, noun: str) -> str:
 class Log:
     """Interactions sorted by (user, time, order of the file); R rows. Users and items are small integers.
 
-    Raw user ids end where they are read (pseudonyms.py): nothing behind that can write them anywhere.
+    Raw user ids become pseudonyms as they are read (pseudonyms.py), so no later code can write them anywhere.
     """
 
     user: np.ndarray  # [R] int32, non-decreasing
@@ -25,9 +25,9 @@ class Log:
     feedback_names: tuple[str, ...]
     num_users: int
     num_items: int
-    context: np.ndarray | None = None  # [R, C] float32, what was known of the visit and the user beside the history
+    context: np.ndarray | None = None  # [R, C] float32, what was known about the visit and the user
     context_names: tuple[str, ...] = ()  # of the C columns
-    review: np.ndarray | None = None  # [R] str objects, what the user wrote about the item; empty where nothing
+    review: np.ndarray | None = None  # [R] str objects, what the user wrote about the item; may be empty
 
     def __len__(self) -> int:
         return len(self.user)
@@ -38,12 +38,12 @@ class Log:
         return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
 
     def take(self, rows: np.ndarray) -> "Log":
-        """Keep rows by boolean mask or indices; user and item numbers stay as they are."""
+        """Keep rows by boolean mask or indices; user and item numbers do not change."""
         columns = {name: getattr(self, name) for name in ROW_COLUMNS}
         return dataclasses.replace(self, **{name: x if x is None else x[rows] for name, x in columns.items()})
 
     def merge(self, other: "Log") -> "Log":
-        """Rows of both logs of the same users and items, by (user, time); equal times: `self` first."""
+        """Merge two logs of the same users and items, by (user, time); at equal times `self` comes first."""
         order = np.lexsort((np.r_[self.time, other.time], np.r_[self.user, other.user]))
         columns = {name: (getattr(self, name), getattr(other, name)) for name in ROW_COLUMNS}
         both = {name: None if a is None or b is None else np.concatenate([a, b]) for name, (a, b) in columns.items()}
@@ -60,7 +60,9 @@ class Catalogue:
     ids: tuple[str, ...]  # as in the log
     titles: tuple[str, ...]
     texts: tuple[str, ...]
-    fields: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # columns that the texts are of
+    fields: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )  # columns that the texts are made of
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,12 +70,12 @@ class Catalogue:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A cleaned log with its catalogue; `account` says line by line what cleaning did."""
+    """A cleaned log with its catalogue; each line of `account` says one thing that cleaning did."""
 
     log: Log
     catalogue: Catalogue
     account: tuple[str, ...]
-    users: tuple[str, ...] = ()  # pseudonyms in the order of the users' numbers; the raw ids end at the reader
+    users: tuple[str, ...] = ()  # pseudonyms in the order of the users' numbers; only readers see raw ids
 
 
 @dataclasses.dataclass(frozen=True)

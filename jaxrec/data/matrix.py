@@ -1,11 +1,11 @@
-"""Dense matrices of rewards in .npz files, and what is known of their items.
+"""Dense matrices of rewards in .npz files, with features of their items.
 
-matrix         [U, I] reward of showing every item to every user
-categories     [I, C] 0 or 1, an item may have several
+matrix         [U, I] reward of showing each item to each user
+categories     [I, C] 0 or 1; an item may have several
 vectors        [I, E] of texts, factors, anything with distances
-recommendable  [I] bool, items that policies may show; without it all
+recommendable  [I] bool, items that policies may show; all if it is missing
 
-At least one of categories and vectors has to be there: policies read items by them.
+Categories or vectors are required, because they are the item features that policies read.
 """
 
 import dataclasses
@@ -38,14 +38,14 @@ class RewardMatrix:
             raise InputError(f"matrix: expected users and items, got shape {self.matrix.shape}.")
         items = self.matrix.shape[1]
         if self.categories is None and self.vectors is None:
-            raise InputError("matrix: neither categories nor vectors of the items; add one, policies read items by it.")
+            raise InputError("matrix: expected categories or vectors of the items, got neither; add one of them.")
         for name in ("categories", "vectors"):
             values = getattr(self, name)
             if values is not None:
                 _check_numbers(name, values)
                 check_shape(name, values, (items, None))
         if self.categories is not None and not np.isin(self.categories, (0, 1)).all():
-            raise InputError("categories: expected 0 and 1 (one column a category), got other values.")
+            raise InputError("categories: expected only 0 and 1 (one column per category), got other values.")
         if self.recommendable is not None:
             check_shape("recommendable", self.recommendable, (items,))
             if not self.recommendable.any():
@@ -53,7 +53,7 @@ class RewardMatrix:
 
 
 def save_matrix(path: str | Path, rewards: RewardMatrix) -> None:
-    """Write a .npz file whole or not at all."""
+    """Write a .npz file; it is complete or not there at all."""
     arrays = {name: getattr(rewards, name) for name in ("matrix", *OPTIONAL)}
     present: Any = {name: np.asarray(x) for name, x in arrays.items() if x is not None}
     with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
@@ -61,7 +61,7 @@ def save_matrix(path: str | Path, rewards: RewardMatrix) -> None:
 
 
 def load_matrix(path: str | Path) -> RewardMatrix:
-    """Read a .npz file, or FOLDER/matrix.npz; raises InputError where it is missing, damaged or not finite."""
+    """Read a .npz file, or FOLDER/matrix.npz; raises InputError if it is missing, damaged or not finite."""
     path = Path(path)
     file = path / FILE if path.is_dir() else path
     if not file.is_file():

@@ -1,7 +1,7 @@
-"""Private ids: a user id becomes a keyed hash where it is read, and the key stays outside every run.
+"""Private ids: a user id becomes a keyed hash as it is read, and the key stays outside every run.
 
-HMAC-SHA256 (RFC 2104), 128 bits in hex. Whoever has a pseudonym but not the key cannot find the id again, not even by
-hashing all ids there are; whoever has the key finds a user's rows with `jaxrec recommend RUN --user ID`.
+The hash is HMAC-SHA256 (RFC 2104), 128 bits in hex. Without the key, a pseudonym cannot be turned back into the id, not
+even by hashing all possible ids. With the key, `jaxrec recommend RUN --user ID` finds a user's rows.
 """
 
 import contextlib
@@ -16,27 +16,27 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 
 VARIABLE = "JAXREC_USER_KEY"
-KEY_BYTES, KEY_CHARACTERS = 32, 32  # of a key made here (written in hex); at least, of any key
-PSEUDONYM_BYTES = 16  # two of a billion users meet with chance 2e-21
+KEY_BYTES, KEY_CHARACTERS = 32, 32  # bytes of a key made here (written in hex); least characters of any key
+PSEUDONYM_BYTES = 16  # among a billion users, a collision has probability 2e-21
 REMEDY = f"set data.user_key_file to another file, or the environment variable {VARIABLE}"
 
 
 class UserKey(NamedTuple):
-    """The secret, and for the account where it came from."""
+    """The secret, and a line for the account that says where it came from."""
 
     secret: bytes
     account: str
 
 
 def pseudonymise(ids: Iterable[str], secret: bytes) -> tuple[str, ...]:
-    """Pseudonyms of ids, in their order; pass each id once, since a log repeats few ids in many rows."""
+    """Pseudonyms of ids, in order; to save time, pass each id only once."""
     return tuple(hmac.digest(secret, user.encode(), "sha256")[:PSEUDONYM_BYTES].hex() for user in ids)
 
 
 def user_key(config: DataConfig) -> UserKey:
-    """The key from JAXREC_USER_KEY, else from `data.user_key_file`, which is made where it does not exist.
+    """Get the key from JAXREC_USER_KEY, else from `data.user_key_file`, which is made if it does not exist.
 
-    Raises InputError for keys that are short or cannot be read or made.
+    Raises InputError if the key is too short or cannot be read or made.
     """
     given = os.environ.get(VARIABLE)
     if given is not None:
@@ -47,27 +47,27 @@ def user_key(config: DataConfig) -> UserKey:
             _make(path)
         secret = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: no key of user ids ({error.strerror}); {REMEDY}.") from None
+        raise InputError(f"{path}: the key for user ids cannot be read or made ({error.strerror}); {REMEDY}.") from None
     return UserKey(_checked(secret, str(path)), f"user ids: hashed with the key in {path}")
 
 
 def check_key_outside(config: DataConfig, folder: Path) -> None:
-    """Raise InputError if the key would lie in `folder`: who gets the run must not get the key with it."""
+    """Raise InputError if the key would be in `folder`: whoever gets the run must not get the key with it."""
     if config.source == "generated" or VARIABLE in os.environ:
         return
     path = _path(config).resolve()
     if path.is_relative_to(folder.resolve()):
-        raise InputError(f"data.user_key_file: {path} lies in {folder}, which may be passed on; {REMEDY}.")
+        raise InputError(f"data.user_key_file: {path} is inside {folder}, which may be passed on; {REMEDY}.")
 
 
 def _path(config: DataConfig) -> Path:
     if not config.user_key_file:
-        raise InputError(f"data.user_key_file: it is empty; {REMEDY}.")
+        raise InputError(f"data.user_key_file: expected a file, got an empty name; {REMEDY}.")
     return Path(config.user_key_file).expanduser()
 
 
 def _make(path: Path) -> None:
-    """Write a random key that only its owner reads, unless another process was faster."""
+    """Write a random key that only its owner can read, unless another process was faster."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -80,11 +80,11 @@ def _make(path: Path) -> None:
 
 
 def _checked(secret: bytes, where: str) -> bytes:
-    """A key without the blanks around it, so that the variable and the file may hold the same text."""
+    """Strip the blanks around a key, so that the variable and the file may hold the same text, and check its length."""
     secret = secret.strip()
     if len(secret) < KEY_CHARACTERS:
         raise InputError(
-            f"{where}: a key of user ids needs at least {KEY_CHARACTERS} characters, got {len(secret)}; "
+            f"{where}: expected a key for user ids of at least {KEY_CHARACTERS} characters, got {len(secret)}; "
             "give a longer one, or remove it to have one made."
         )
     return secret

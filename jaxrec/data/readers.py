@@ -1,4 +1,4 @@
-"""Readers: a configuration becomes rows and an item table, and both a `Dataset`. Raw user ids end here."""
+"""Readers: files become rows and an item table, and these become a `Dataset`. Raw user ids go no further."""
 
 import collections
 import dataclasses
@@ -34,13 +34,13 @@ NO_GENRES = "(no genres listed)"
 
 
 def read_files(config: DataConfig, seed: int) -> Dataset:
-    """Read a log in files and, where `data.item_file` names one, its item table; `seed` is not used."""
+    """Read a log in files and, if `data.item_file` names one, its item table; `seed` is not used."""
     del seed
     folder = data_folder(config.path)
     users, user_lines = read_users(folder / config.user_file, config) if config.user_file else (NO_USERS, [])
     raw = read_log(folder / config.log_file, config.columns, config, "data.log_file", users)
     if config.item_file:
-        setting = "data.item_file (empty where there is no item table)"
+        setting = "data.item_file (empty if there is no item table)"
         items, lines = read_items(folder / config.item_file, config.columns, config, setting, derived_columns(config))
     else:
         items, lines = no_items(config), []
@@ -50,9 +50,9 @@ def read_files(config: DataConfig, seed: int) -> Dataset:
 def read_movielens(config: DataConfig, seed: int) -> Dataset:
     """Read a MovieLens folder: ratings.csv, movies.csv and, for {tags}, tags.csv; `seed` is not used.
 
-    Feedback columns are those of ratings.csv; a kind without a column counts every rating. The catalogue is
-    the rated movies in the order of movies.csv. {tags} holds the words of tags.csv, whoever wrote them and
-    whenever: item texts carry neither user ids nor ratings.
+    Feedback columns are those of ratings.csv; a kind without a column counts every rating. The catalogue holds
+    the rated movies in the order of movies.csv. {tags} holds the words of tags.csv from all users and times.
+    Item texts hold neither user ids nor ratings.
     """
     del seed
     folder = data_folder(config.path)
@@ -69,7 +69,7 @@ def read_movielens(config: DataConfig, seed: int) -> Dataset:
 
 
 def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: list[str]) -> Dataset:
-    """Clean the rows, order the catalogue and number users and items: what every reader ends with."""
+    """Clean the rows, order the catalogue, and number users and items; the last step of every reader."""
     rows = clean(raw, config)
     users, user = np.unique(rows.log.user, return_inverse=True)
     present, item = np.unique(rows.log.item, return_inverse=True)
@@ -85,7 +85,7 @@ def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: li
 
 
 def read_log(path: Path, columns: Columns, config: DataConfig, setting: str, users: UserTable = NO_USERS) -> RawLog:
-    """Rows of a log in files: unreadable ones are counted or stop the run, ids become numbers."""
+    """Read the rows of a log in files; unreadable ones are counted or stop the run, ids become numbers."""
     wanted = log_columns(columns, config, users)
     check_columns(path, header(path, setting), wanted)
     return log_rows(read_table(path, wanted.values()), columns, config, users)
@@ -104,9 +104,9 @@ def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USER
 
 
 def log_rows(table: Table, columns: Columns, config: DataConfig, users: UserTable = NO_USERS) -> RawLog:
-    """Readable rows of a table that has `log_columns`; the others are counted or stop the run.
+    """Take the readable rows of a table that has `log_columns`; the others are counted or stop the run.
 
-    Raw user ids end here: behind this stand pseudonyms and, in the rows, numbers by first appearance.
+    Raw user ids go no further: the result holds pseudonyms and, in the rows, numbers by first appearance.
     """
     time, bad_time = times(table.cells[columns.time])
     kinds = config.feedback.values()
@@ -114,14 +114,14 @@ def log_rows(table: Table, columns: Columns, config: DataConfig, users: UserTabl
     divisors = dict.fromkeys(kind.over for kind in kinds if kind.over)
     faults = [
         *(Fault(f"a missing or broken {c}", c, _no_id(table.cells[c])) for c in (columns.user, columns.item)),
-        Fault(f"no number or ISO date as {columns.time}", columns.time, bad_time),
-        *(Fault(f"no finite number as {c}", c, np.isnan(v)) for c, v in values.items()),
-        *(Fault(f"0 as {c}, which divides", c, values[c] == 0) for c in divisors),
+        Fault(f"no number or ISO date in {columns.time}", columns.time, bad_time),
+        *(Fault(f"no finite number in {c}", c, np.isnan(v)) for c, v in values.items()),
+        *(Fault(f"0 in {c}, which is a divisor", c, values[c] == 0) for c in divisors),
     ]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows)
     feedback = binary_feedback(config.feedback, values, keep, lambda row: where_in(table, row))
     if not keep.any():
-        raise InputError(f"{table.path}: no readable row is left; mend the rows (columns: {', '.join(table.cells)}).")
+        raise InputError(f"{table.path}: no row can be read; fix the rows (columns: {', '.join(table.cells)}).")
     kept = {name: cells.filter(pa.array(keep)) for name, cells in table.cells.items()}
     user, user_ids = _numbered(kept[columns.user])
     item, item_ids = _numbered(kept[columns.item])
@@ -147,26 +147,26 @@ def log_rows(table: Table, columns: Columns, config: DataConfig, users: UserTabl
 def read_items(
     path: Path, columns: Columns, config: DataConfig, setting: str, derived: tuple[str, ...] = ()
 ) -> tuple[ItemTable, list[str]]:
-    """The item table of a file: ids, titles and the columns `data.text` names, apart from `derived`."""
+    """Read an item table from a file: ids, titles and the columns that `data.text` names, except `derived`."""
     wanted = item_columns(path, header(path, setting), columns, config, derived)
     return item_rows(read_table(path, wanted), columns, config)
 
 
 def no_items(config: DataConfig) -> ItemTable:
-    """What stands in for an item table where there is none; raise InputError if `data.text` needs one."""
+    """Build an empty item table for a log without one; raises InputError if `data.text` needs one."""
     check_template(config.text, ["title", *derived_columns(config)], "a log without an item table")
     return ItemTable(name="no item table", ids=(), columns={"title": ()})
 
 
 def derived_columns(config: DataConfig) -> tuple[str, ...]:
-    """Columns that `data.text` may name and no item table has: they are made from the log."""
+    """Columns that `data.text` may name although no item table has them; they are made from the log."""
     return (REVIEWS,) if config.columns.review else ()
 
 
 def item_columns(
     path: Path, names: Sequence[str], columns: Columns, config: DataConfig, derived: Sequence[str]
 ) -> list[str]:
-    """Columns to read of an item table that has `names`; raise InputError if `data.text` names another one."""
+    """Columns to read from an item table that has `names`; raises InputError if `data.text` names an unknown one."""
     wanted = {"data.columns.item_id": columns.item_id}
     if columns.title:
         wanted["data.columns.title"] = columns.title
@@ -178,7 +178,7 @@ def item_columns(
 
 
 def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemTable, list[str]]:
-    """Readable rows of a table that has `item_columns`, and lines of account for all."""
+    """Take the readable rows of a table that has `item_columns`; also gives lines for the account."""
     column = columns.item_id
     fault = Fault(f"a missing or broken {column}", column, _no_id(table.cells[column]))
     keep, dropped = drop_faulty(table, [fault], config.allow_bad_rows)
@@ -190,9 +190,9 @@ def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemT
 
 
 def _tags(path: Path, config: DataConfig) -> tuple[dict[str, str], list[str]]:
-    """Most frequent tags of each movie, joined by ', ', and lines of account."""
+    """Most frequent tags of each movie, joined by ', ', and lines for the account."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file, but data.text has {{tags}}; add it or take {{tags}} out.")
+        raise InputError(f"{path}: no such file, but data.text has {{tags}}; add the file or remove {{tags}}.")
     wanted = {"{tags} in data.text": "tag", "data.source=movielens": "movieId"}
     check_columns(path, header(path, "data.path"), wanted)
     table = read_table(path, wanted.values())
@@ -207,7 +207,7 @@ def _tags(path: Path, config: DataConfig) -> tuple[dict[str, str], list[str]]:
 
 
 def _no_id(cells: pa.Array) -> np.ndarray:
-    """Cells that are empty, or hold a line break because a quote was never closed; [R] bool."""
+    """Find cells that are empty, or hold a line break because a quote was never closed; [R] bool."""
     empty = compute.equal(cells, "").to_numpy(zero_copy_only=False)
     return empty | compute.match_substring(cells, "\n").to_numpy(zero_copy_only=False)
 

@@ -1,4 +1,4 @@
-"""What users wrote about an item, as part of its text."""
+"""Reviews of an item as part of its text."""
 
 import collections
 
@@ -10,9 +10,9 @@ from jaxrec.data.split import make_split
 
 
 def item_reviews(log: Log, config: DataConfig) -> list[str]:
-    """Earliest `data.max_reviews` reviews of each item among the training rows, joined; [I], empty where none.
+    """Join the earliest `data.max_reviews` reviews of each item among the training rows; [I], empty if none.
 
-    Validation and test rows are left out, so no text tells what a policy is judged on.
+    Validation and test rows are left out, so that no text reveals what a policy is evaluated on.
     """
     train = make_split(config, log).train
     assert train.review is not None

@@ -1,4 +1,4 @@
-"""What is learned from and what is judged on: no test row is earlier than what it is predicted from."""
+"""Splits of a log into training, validation and test rows; a test row is never earlier than its user's history."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from jaxrec.data.log import Log, Split
 
 
 def make_split(config: DataConfig, log: Log) -> Split:
-    """Split as `data.split` says; raises InputError when there is nothing to learn from or to judge on."""
+    """Split as `data.split` says; raises InputError if there are no training or no test rows."""
     split = SPLITS[config.split](config, log)
     if not len(split.train) or not len(split.test):
         raise InputError(
             f"data.split={config.split}: {len(split.train)} training and {len(split.test)} test rows from a "
-            f"log of {len(log):,} rows; give a longer log (leave_one_out needs users of at least 3 rows)."
+            f"log of {len(log):,} rows; give a longer log (leave_one_out needs users with at least 3 rows)."
         )
     return split
 
 
 def leave_one_out(log: Log) -> Split:
-    """Test is each user's last row, validation the one before; users of fewer than 3 rows only train."""
+    """Test is each user's last row, validation the one before; users with fewer than 3 rows are in training only."""
     offsets = log.offsets
     from_end = offsets[log.user + 1] - 1 - np.arange(len(log))
     judged = np.diff(offsets)[log.user] >= 3
@@ -28,7 +28,7 @@ def leave_one_out(log: Log) -> Split:
 
 
 def global_time(log: Log, test_share: float) -> Split:
-    """Test is the latest `test_share` of all rows, validation the latest `test_share` of the others.
+    """Test is the latest `test_share` of all rows, validation the latest `test_share` of the rest.
 
     Rows of equal time stay in the order of the log, so a boundary may fall between them.
     """
@@ -42,12 +42,12 @@ def global_time(log: Log, test_share: float) -> Split:
 
 
 def split_users(log: Log, share: float, seed: int, before: np.ndarray | None = None) -> tuple[Log, Log]:
-    """Two logs of disjoint users, `share` of them in the first; users and items keep their numbers.
+    """Split into two logs of disjoint users, `share` of them in the first; users and items keep their numbers.
 
-    Two response models fitted on the two sides know nothing of each other's users: one can judge what the
-    other taught. `before` [num_users] says where users stood in an earlier log, 0 in its first and 1 in its second
-    side, -1 in neither: they stay there, or the judge would know whom the earlier policy was trained on, and users
-    who are new fill the sides up to their shares.
+    Response models fitted to the two sides have no users in common, so one can judge a policy that was trained on the
+    other. `before` [num_users] is the side of each user in an earlier split, 0 or 1, or -1 for new users. Old users
+    keep their side; otherwise the judge would be fitted to users whom the earlier policy was trained on. New users
+    fill the sides up to their shares.
     """
     check_range("share", share, 0, 1)
     users = np.unique(log.user)

@@ -10,11 +10,11 @@ from jaxrec.data.cells import COMPRESSED, check_utf8, compute, first_line, open_
 from jaxrec.data.log import counted
 from jaxrec.data.table import check_columns, header, read_table
 
-TEXT = "text"  # the column that is read where none is named
+TEXT = "text"  # the column that is read if none is named
 
 
 class Texts(NamedTuple):
-    """Texts in the order of the file, N of them, and what they belong to."""
+    """The N texts of a file in order, and their ids."""
 
     texts: pa.Array  # [N] strings; empty where the file has nothing
     ids: pa.Array | None  # [N] strings
@@ -24,13 +24,13 @@ class Texts(NamedTuple):
 def read_texts(path: Path, column: str = "", id_column: str = "") -> Texts:
     """Read `column` of a .csv, .tsv, .parquet or .jsonl table, or the lines of a .txt file; all may be compressed.
 
-    Without `column` it is the one called text, or the only one beside the ids. Several files are read by a pattern.
-    Every row counts, since vectors are told apart by their rows: tables with malformed ones are refused.
+    If `column` is empty, it is the column called text, or the only one besides the ids. A pattern reads several files.
+    Tables with malformed rows are refused, because a vector is identified by its row.
     """
     inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     if inner.suffix.lower() == ".txt":
         if column or id_column:
-            raise InputError(f"{path}: a .txt file has lines and no columns; leave --column and --ids out.")
+            raise InputError(f"{path}: a .txt file has lines and no columns; remove --column and --ids.")
         return _lines(path)
     names = header(path, "TEXTS")
     others = [name for name in names if name != id_column]
@@ -41,7 +41,7 @@ def read_texts(path: Path, column: str = "", id_column: str = "") -> Texts:
     table = read_table(path, [column, *([id_column] if id_column else [])])
     if table.malformed:
         raise InputError(
-            f"{path}: {counted(table.malformed, 'row')} cannot be read, and vectors are told apart by their rows; mend "
+            f"{path}: {counted(table.malformed, 'row')} cannot be read, and vectors are identified by their rows; fix "
             "the file."
         )
     ids = table.cells[id_column] if id_column else None
@@ -54,12 +54,12 @@ def _lines(path: Path) -> Texts:
         with open_bytes(path) as file:
             lines = file.read().decode("utf-8-sig").split("\n")
     except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); correct TEXTS or mend the file.") from None
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); correct TEXTS or fix the file.") from None
     lines = [line.removesuffix("\r") for line in lines]
     if lines and not lines[-1]:
-        lines.pop()  # behind the last line break
+        lines.pop()  # after the last line break
     if not lines:
-        raise InputError(f"{path}: the file is empty, wanted a text a line.")
+        raise InputError(f"{path}: the file is empty; expected one text per line.")
     texts = pa.array(lines, pa.large_string())
     return Texts(texts, None, _account(f"{path.name}: read {counted(len(lines), 'line')}", texts))
 

@@ -1,7 +1,7 @@
 """Logs from TensorFlow Datasets: any prepared data set whose features the recipe names, read without TensorFlow.
 
-A data set is prepared once, by TFDS, as array_record files. Its builder shuffled the rows, so they are put in the order
-of time. Decoded columns are cached as Parquet, with pseudonyms in place of user ids.
+TFDS prepares a data set once, as array_record files. Preparing shuffles the rows, so they are sorted by time here.
+Decoded columns are cached as Parquet, with pseudonyms in place of user ids.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from jaxrec.data.values import times
 from jaxrec.progress import track
 from jaxrec.storage.files import atomic_path
 
-CACHE = Path("~/.cache/jaxrec/tfds")  # beside the compiled programs
-CACHE_VERSION = "1"  # raise it when cells are made differently
+CACHE = Path("~/.cache/jaxrec/tfds")  # next to the compiled programs
+CACHE_VERSION = "1"  # increase it when cells are made differently
 CHUNK = 2**14  # rows decoded at a time
 REMEDY = 'pip install "jaxrec[tfds-prepare]", then tfds build {} --file_format=array_record'
 
@@ -36,7 +36,7 @@ REMEDY = 'pip install "jaxrec[tfds-prepare]", then tfds build {} --file_format=a
 class Prepared(NamedTuple):
     """A data set as TFDS prepared it."""
 
-    path: Path  # its full name, as messages show it
+    path: Path  # its full name, as in messages
     builder: Any
     split: str
 
@@ -47,17 +47,17 @@ class Prepared(NamedTuple):
 
     @property
     def identity(self) -> list[Any]:
-        """What tells this data set from any other, and from itself after it was prepared again."""
+        """Plain values that differ between data sets, and after a data set is prepared again."""
         files = sorted(file for file in Path(self.builder.data_path).iterdir() if file.is_file())
         stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return [self.builder.info.full_name, self.split, stats]
 
 
 def read_tfds(config: DataConfig, seed: int) -> Dataset:
-    """Read the data set `data.tfds` names and, with `item_name`, its item texts; `seed` is not used.
+    """Read the data set that `data.tfds` names and, with `item_name`, its item texts; `seed` is not used.
 
-    Rows are ordered by time. A label is its word, except in a feedback column, where it is its number; a
-    list of them in the item table becomes 'word, word'.
+    Rows are ordered by time. A label is read as its word, or as its number in a feedback column. A list of labels in
+    the item table becomes 'word, word'.
     """
     del seed
     source = find_prepared(config.tfds.name, config, "data.tfds.name")
@@ -73,8 +73,8 @@ def read_tfds(config: DataConfig, seed: int) -> Dataset:
 
 
 def find_prepared(name: str, config: DataConfig, setting: str) -> Prepared:
-    """The data set `setting` names, as prepared on this machine; InputError says how to prepare it."""
-    import tensorflow_datasets as tfds  # 0.3 s and 100 modules, for those who use it
+    """Find the data set that `setting` names, as prepared on this machine; InputError says how to prepare it."""
+    import tensorflow_datasets as tfds  # imported late: it takes 0.3 s and 100 modules
 
     folder, data_dir = Path(name).expanduser(), str(Path(config.tfds.data_dir).expanduser())
     where = f" --data_dir={data_dir}" if config.tfds.data_dir else ""
@@ -92,7 +92,9 @@ def find_prepared(name: str, config: DataConfig, setting: str) -> Prepared:
         raise InputError(f"{setting}: {name!r} is not prepared on this machine (nothing in {looked}); {remedy}.")
     kind = builder.info.file_format.value if builder.info.file_format else "an unknown format"
     if kind != "array_record":
-        raise InputError(f"{setting}: {name!r} is prepared as {kind}, wanted array_record; prepare it again: {remedy}.")
+        raise InputError(
+            f"{setting}: {name!r} is prepared as {kind}, expected array_record; prepare it again: {remedy}."
+        )
     try:
         rows = builder.info.splits[config.tfds.split].num_examples  # also of slices such as train[:10%]
     except (ValueError, KeyError, AssertionError):
@@ -132,12 +134,12 @@ def _table(source: Prepared, cells: Mapping[str, pa.Array], pseudonymous: bool =
 def _decoded(
     source: Prepared, wanted: Sequence[str], numeric: set[str | None], lists: bool = False
 ) -> dict[str, pa.Array]:
-    """Cells [R] of the wanted features as text, in the order TFDS has them."""
+    """Decode the wanted features to cells [R] of text, in the order of TFDS."""
     import tensorflow_datasets as tfds
 
     features: dict[str, Any] = {name: source.features[name] for name in dict.fromkeys(wanted)}
     convert = {name: _converter(feature, name, source, name in numeric, lists) for name, feature in features.items()}
-    # Bytes, decoded by the wanted features only: twice as fast as rows of all features.
+    # Read bytes and decode only the wanted features: twice as fast as rows of all features.
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     records = source.builder.as_data_source(split=source.split, deserialize_method=raw)
     decoder, chunks = tfds.features.FeaturesDict(features), {name: [] for name in features}
@@ -156,7 +158,7 @@ def _decoded(
 def _converter(
     feature: Any, name: str, source: Prepared, numeric: bool, lists: bool
 ) -> Callable[[list[Any]], pa.Array]:
-    """How decoded values of one feature become cells; InputError for features with several values a row."""
+    """Give a function from decoded values of one feature to cells; InputError if a row has several values."""
     import tensorflow_datasets as tfds
 
     kinds: Any = tfds.features
@@ -164,7 +166,9 @@ def _converter(
         inner = _converter(feature.feature, name, source, numeric, lists=False)
         return lambda rows: pa.array([", ".join(inner(list(row)).to_pylist()) for row in rows], pa.string())
     if isinstance(feature, kinds.FeaturesDict | kinds.Sequence) or feature.shape != ():
-        raise InputError(f"{source.path}: feature {name!r} holds {feature}; wanted one value a row, name another one.")
+        raise InputError(
+            f"{source.path}: feature {name!r} holds {feature}; expected one value per row; name another feature."
+        )
     if isinstance(feature, kinds.ClassLabel) and not numeric:
         return lambda rows: pa.array([feature.names[row] if row >= 0 else "" for row in rows], pa.string())
     if isinstance(feature, kinds.Text):
@@ -173,7 +177,7 @@ def _converter(
 
 
 def _pseudonyms(cells: pa.Array, key: bytes) -> pa.Array:
-    """User ids [R] as pseudonyms; empty cells stay empty, and are found missing later."""
+    """Replace user ids [R] by pseudonyms; empty cells stay empty and are reported as missing later."""
     encoded = compute.utf8_trim_whitespace(cells).dictionary_encode()
     ids = encoded.dictionary.to_pylist()
     hidden = [pseudonym if user else "" for user, pseudonym in zip(ids, pseudonymise(ids, key), strict=True)]
@@ -183,7 +187,7 @@ def _pseudonyms(cells: pa.Array, key: bytes) -> pa.Array:
 def _cached(
     source: Prepared, settings: Sequence[str], read: Callable[[], dict[str, pa.Array]]
 ) -> Mapping[str, pa.Array]:
-    """Columns as they were read before by the same settings from the same files; else read and keep them."""
+    """Load columns that the same settings read from the same files earlier; else read and cache them."""
     digest = hashlib.sha256(json.dumps([CACHE_VERSION, source.identity, list(settings)]).encode()).hexdigest()
     path = CACHE.expanduser() / f"{source.path}-{digest[:24]}.parquet"
     try:
@@ -194,6 +198,6 @@ def _cached(
     try:
         with atomic_path(path) as temporary:
             parquet.write_table(pa.table(cells), temporary, compression="zstd", write_page_checksum=True)
-    except OSError as error:  # the rows are good: a full disk must not lose them
+    except OSError as error:  # the rows are good, so a full disk must not lose them
         warnings.warn(f"{path}: rows were not cached ({error.strerror}).", stacklevel=2)
     return cells

@@ -1,4 +1,4 @@
-"""Vocabulary of the generated catalogue: 24 topics that a text encoder tells apart."""
+"""Vocabulary of the generated catalogue: 24 topics that a text encoder can distinguish."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ from typing import NamedTuple
 class Topic(NamedTuple):
     """Words of one topic."""
 
-    subjects: tuple[str, ...]  # plural, of titles
-    details: tuple[str, ...]  # of descriptions
+    subjects: tuple[str, ...]  # plural nouns for titles
+    details: tuple[str, ...]  # for descriptions
 
 
 TITLES = (

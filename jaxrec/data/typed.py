@@ -1,4 +1,4 @@
-"""Parquet and JSON lines: columns that know their types become the text a CSV of the same log would hold."""
+"""Read Parquet and JSON lines: typed columns become the text that a CSV of the same log would hold."""
 
 import io
 import json
@@ -12,41 +12,41 @@ import pyarrow.parquet as parquet
 from jaxrec.checks import InputError
 from jaxrec.data.cells import Part, Places, as_text, check_utf8, first_line, open_bytes
 
-NAMING_LINES = 1000  # of JSON lines: a key may be left out where it has no value
+NAMING_LINES = 1000  # lines searched for keys, since a line may leave out a key without a value
 CHUNK = 2**16  # rows of Python objects at a time
 NOT_FINITE = {"NaN": "", "Infinity": "inf", "-Infinity": "-inf"}
 
 
 def parquet_names(path: Path) -> list[str]:
-    """Column names of a Parquet file."""
+    """Read the column names of a Parquet file."""
     return _open_parquet(path).schema_arrow.names
 
 
 def read_parquet(path: Path, wanted: list[str]) -> Part:
-    """The wanted columns of a Parquet file, as text."""
+    """Read the wanted columns of a Parquet file, as text."""
     file = _open_parquet(path)
     try:
         table = file.read(columns=wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"{path}: no readable Parquet file: {first_line(error)}; write it anew.") from None
+        raise InputError(f"{path}: not a readable Parquet file: {first_line(error)}; write it again.") from None
     cells = {name: as_text(table.column(name), name, str(path)) for name in wanted}
     return Part(path, cells, lambda: Places(range(1, table.num_rows + 1), unit="row"))
 
 
 def json_names(path: Path) -> list[str]:
-    """Keys of the first lines of a file with one JSON object a line."""
+    """Read the keys of the first lines of a file with one JSON object per line."""
     names, number = {}, 0
     for number, row in _objects(path):
         names |= dict.fromkeys(row or ())
         if number == NAMING_LINES:
             break
     if not names:
-        raise InputError(f"{path}: no JSON object in its first {number} lines; wanted one object a line.")
+        raise InputError(f"{path}: no JSON object in its first {number} lines; expected one object per line.")
     return list(names)
 
 
 def read_json(path: Path, wanted: list[str]) -> Part:
-    """The wanted keys of a file with one JSON object a line, as text; other lines are malformed."""
+    """Read the wanted keys of a file with one JSON object per line, as text; other lines are malformed."""
     chunks: dict[str, list[pa.Array]] = {name: [] for name in wanted}
     rows, malformed, blank, number = [], [], [], 0
 
@@ -79,8 +79,8 @@ def read_json(path: Path, wanted: list[str]) -> Part:
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Line numbers and objects; None for a line that is none, an empty object for an empty line."""
-    # Numbers stay as written: float64 drops digits of long ids and of nanoseconds.
+    """Yield line numbers and objects; None for a line without an object, an empty object for an empty line."""
+    # Numbers stay as written: float64 would drop digits of long ids and of nanoseconds.
     decoder = json.JSONDecoder(
         parse_int=str, parse_float=lambda text: text.removesuffix(".0"), parse_constant=NOT_FINITE.__getitem__
     )
@@ -100,7 +100,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
 
 
 def _text(value: Any, name: str, where: str) -> str:
-    """A decoded value as a cell; numbers are text already."""
+    """Turn a decoded value into a cell; numbers are already text."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -108,12 +108,12 @@ def _text(value: Any, name: str, where: str) -> str:
     if value is None:
         return ""
     held = "lists" if isinstance(value, list) else "objects"
-    raise InputError(f"{where}: {name!r} holds {held}; wanted one value a row, so flatten it.")
+    raise InputError(f"{where}: {name!r} holds {held}; expected one value per row; flatten it.")
 
 
 def _open_parquet(path: Path) -> parquet.ParquetFile:
     try:
         return parquet.ParquetFile(path, page_checksum_verification=True)
     except pa.ArrowInvalid as error:
-        message = f"no Parquet file, or a damaged one ({first_line(error)})"
-        raise InputError(f"{path}: {message}; write it anew, or name the file as what it is.") from None
+        message = f"not a Parquet file, or a damaged one ({first_line(error)})"
+        raise InputError(f"{path}: {message}; write it again, or correct the ending of its name.") from None

@@ -1,4 +1,4 @@
-"""Text cells as numbers, times and feedback."""
+"""Convert cells of text to numbers, times and feedback."""
 
 import datetime
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ LARGEST_TIME = 9.2e18  # of int64
 
 
 def numbers(cells: pa.Array) -> np.ndarray:
-    """Cells [R] of text as float64 [R]; NaN where a cell is no finite number ('nan' and 'inf' are none)."""
+    """Convert cells [R] of text to float64 [R]; NaN if a cell is not a finite number ('nan' and 'inf' are not)."""
     is_number = compute.match_substring_regex(cells, NUMBER)
     text = compute.utf8_ltrim(compute.if_else(is_number, cells, None), "+")
     values = compute.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
@@ -28,7 +28,7 @@ def numbers(cells: pa.Array) -> np.ndarray:
 
 
 def feedback_numbers(cells: pa.Array) -> np.ndarray:
-    """The same for a column of feedback, which may hold true (1) and false (0) as well."""
+    """Convert a column of feedback like `numbers`; it may also hold true (1) and false (0)."""
     values = numbers(cells)
     if np.isnan(values).any():
         words = compute.utf8_lower(cells)
@@ -38,9 +38,9 @@ def feedback_numbers(cells: pa.Array) -> np.ndarray:
 
 
 def times(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Cells [R] of text as int64 [R], and which of them are no time, [R] bool.
+    """Convert cells [R] of text to int64 [R]; also says which of them are not a time, [R] bool.
 
-    A column holds numbers or ISO dates, whichever reads more of its rows. Whole numbers stay in the units of
+    A column is read as numbers or as ISO dates, whichever fits more of its rows. Whole numbers stay in the units of
     the file, numbers with fractions become millionths of them, dates become microseconds since 1970 (UTC).
     """
     values = numbers(cells)
@@ -53,7 +53,7 @@ def times(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         values = values * MILLIONTHS
     bad |= ~(np.abs(values) < LARGEST_TIME)
     exact = np.rint(np.where(bad, 0.0, values)).astype(np.int64)
-    # float64 drops the last digits of nanoseconds, which order the rows.
+    # float64 drops the last digits of nanoseconds, but the order of rows depends on them.
     long = np.abs(exact) >= 2**53
     if long.any():
         long &= compute.match_substring_regex(cells, WHOLE).to_numpy(zero_copy_only=False)
@@ -67,12 +67,11 @@ def binary_feedback(
     keep: np.ndarray,
     where: Callable[[int], str],
 ) -> np.ndarray:
-    """Feedback [R, F] float32 of 0 and 1 from numeric columns [R]; a kind without a column is 1 everywhere.
+    """Compute feedback [R, F] float32 of 0 and 1 from numeric columns [R]; a kind without a column is 1 everywhere.
 
-    A kind's number is its column, divided by its column `over`; both thresholds together make a band.
+    A kind's number is its column, divided by its column `over` if set; both thresholds together make a band.
 
-    Raises InputError, with `where` naming the row, when a kept value is neither 0 nor 1 and the kind has no
-    threshold.
+    Raises InputError if a kept value is neither 0 nor 1 and the kind has no threshold; `where` names the row.
     """
     feedback = np.ones((len(keep), len(kinds)), np.float32)
     for f, (name, kind) in enumerate(kinds.items()):
@@ -88,7 +87,7 @@ def binary_feedback(
         other = np.flatnonzero(keep & (column != 0) & (column != 1))
         if len(other):
             raise InputError(
-                f"{where(other[0])}: {what} is {column[other[0]]:g}, wanted 0 or 1; set "
+                f"{where(other[0])}: {what} is {column[other[0]]:g}, expected 0 or 1; set "
                 f"data.feedback.{name}.at_least to the value from which it counts as 1 (or at_most)."
             )
         feedback[:, f] = column
@@ -113,7 +112,7 @@ def _dates(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _usual_dates(texts: pa.Array) -> pa.Array:
-    """Those without a zone, or in UTC, which pyarrow reads twenty times as fast as Python; null elsewhere."""
+    """Keep dates in UTC or without a zone, which pyarrow reads twenty times as fast as Python; null elsewhere."""
     return compute.if_else(
         compute.match_substring_regex(texts, USUAL_DATE), compute.replace_substring_regex(texts, IN_UTC, ""), None
     )

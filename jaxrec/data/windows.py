@@ -1,4 +1,4 @@
-"""The window of latest items, as everything that reads histories expects it; on the host."""
+"""Windows of the latest items, in the form that all readers of histories expect; on the host."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from jaxrec.types import PADDING
 def latest_rows(
     columns: tuple[np.ndarray, np.ndarray], starts: np.ndarray, ends: np.ndarray, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The latest H = `length` of the rows from `starts` [B] to before `ends` [B], newest last.
+    """Take the latest H = `length` rows between `starts` [B] and `ends` [B] (exclusive), newest last.
 
-    `columns` are items [R] and feedback [R, F]; gives items [B, H] int32, PADDING where there is no row, and feedback
-    [B, H, F] float32, 0 there.
+    `columns` are items [R] and feedback [R, F]. Gives items [B, H] int32 and feedback [B, H, F] float32; where there is
+    no row, the item is PADDING and the feedback 0.
     """
     item, feedback = columns
     rows = ends[:, None] + np.arange(-length, 0)

@@ -1,7 +1,7 @@
-"""Which of the shown items a user takes: named, interchangeable functions of one score an item.
+"""Choice models, by name: which of the shown items a user chooses, given one score per item.
 
-Scores are a user's liking of each shown item, on the user model's own scale. Every model is one pass over K uniforms
-or fewer, so that a step can draw all its randomness at once.
+A score is how much the user likes a shown item, on the user model's own scale. A model needs at most K uniform
+numbers, so that a step can draw all its randomness at once.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from jaxrec.types import Array
 
 
 class ChoiceNumbers(struct.PyTreeNode):
-    """The constants of a choice model as arrays: other values are not another program, users may differ in them."""
+    """The constants of a choice model as arrays, so that other values need no new program and may differ by user."""
 
     none: Array  # []
     decay: Array  # []
@@ -26,9 +26,9 @@ class ChoiceNumbers(struct.PyTreeNode):
 class Choice(NamedTuple):
     """How one user chooses."""
 
-    pick: Callable[[Array, Array], Array]  # (scores [K], uniform [draws]) -> taken [K], 0 or 1
-    draws: Callable[[int], int]  # numbers that `pick` needs for a slate of K
-    single: bool  # at most one item is taken
+    pick: Callable[[Array, Array], Array]  # (scores [K], uniform [draws]) -> chosen [K], 0 or 1
+    draws: Callable[[int], int]  # how many numbers `pick` needs for a slate of K
+    single: bool  # at most one item is chosen
 
 
 def proportional(config: ChoiceConfig | ChoiceNumbers) -> Choice:
@@ -51,9 +51,9 @@ def logit(config: ChoiceConfig | ChoiceNumbers) -> Choice:
 
 
 def cascade(config: ChoiceConfig | ChoiceNumbers) -> Choice:
-    """Read from the top; take item i with chance sigmoid(s_i) and stop, else read on with chance `decay`.
+    """Read from the top; choose item i with chance sigmoid(s_i) and stop, else read on with chance `decay`.
 
-    The cascade model (Craswell et al., WSDM 2008) with a persistence of `decay`: P(i) = sigmoid(s_i)
+    This is the cascade model (Craswell et al., WSDM 2008) with a persistence of `decay`: P(i) = sigmoid(s_i)
     prod_{j<i} (1 - sigmoid(s_j)) decay.
     """
 
@@ -67,7 +67,7 @@ def cascade(config: ChoiceConfig | ChoiceNumbers) -> Choice:
 
 
 def position(config: ChoiceConfig | ChoiceNumbers) -> Choice:
-    """Every item apart: P(i) = sigmoid(s_i) decay^i, i = 0..K-1 (position-based model)."""
+    """Choose each item independently: P(i) = sigmoid(s_i) decay^i, i = 0..K-1 (position-based model)."""
 
     def pick(scores: Array, uniform: Array) -> Array:
         chex.assert_equal_shape([scores, uniform])
@@ -78,11 +78,11 @@ def position(config: ChoiceConfig | ChoiceNumbers) -> Choice:
 
 
 def _one_of(weights: Array, none: Array | float, uniform: Array) -> Array:
-    """Take item i with chance weights_i / (sum of weights + none), or nothing; [K], [], [1] -> [K] of 0 and 1."""
+    """Choose item i with chance weights_i / (sum of weights + none), or nothing; [K], [], [1] -> [K] of 0 and 1."""
     chex.assert_rank(weights, 1)
     chex.assert_shape(uniform, (1,))
     upper = jnp.cumsum(weights)
-    lower = jnp.concatenate([jnp.zeros(1, upper.dtype), upper[:-1]])  # the very edges: no mark falls between two items
+    lower = jnp.concatenate([jnp.zeros(1, upper.dtype), upper[:-1]])  # the same edges: no mark is between two items
     mark = uniform[0] * (upper[-1] + none)
     return ((mark >= lower) & (mark < upper)).astype(jnp.float32)
 
@@ -91,10 +91,10 @@ CHOICES = {"proportional": proportional, "logit": logit, "cascade": cascade, "po
 
 
 def make_choice(config: ChoiceConfig, numbers: ChoiceNumbers | None = None) -> Choice:
-    """The choice model that a config names, with its constants or with `numbers` in their place."""
+    """Build the choice model that a config names, with its constants or with `numbers` instead."""
     return CHOICES[config.name](config if numbers is None else numbers)
 
 
 def choice_numbers(config: ChoiceConfig) -> ChoiceNumbers:
-    """The constants of a config as arrays."""
+    """Turn the constants of a config into arrays."""
     return ChoiceNumbers(none=jnp.asarray(config.none, jnp.float32), decay=jnp.asarray(config.decay, jnp.float32))

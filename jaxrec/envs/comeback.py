@@ -1,8 +1,8 @@
-"""What happens between two visits of a logged user: the day of the comeback, and the next visit of the same user.
+"""Comebacks of a logged user: the day of the comeback, and the next visit of the same user.
 
 After a visit that the user ended, the day of the comeback is drawn (`jaxrec.supervised.comeback`). The next visit
-begins with the history as it is: patience starts again, the context stays, `drift` counts from here. The end of the
-last of `sessions` visits is a termination. Its comeback day is drawn and rewarded too. A visit that is cut at
+keeps the history and the context. Patience starts again, and `drift` compares with the history at this point. The end
+of the last of `sessions` visits is a termination. Its comeback day is drawn and rewarded too. A visit that is cut at
 `requests` ends the episode.
 """
 
@@ -28,9 +28,9 @@ Comeback = Callable[[LoggedUsers, Any, Array, Array, Array], tuple[Any, Array, A
 
 
 def make_comeback(config: LoggedConfig, users: LoggedUsers, restart: Callable[[], Any]) -> Comeback | None:
-    """How users come back, None where they do not; `restart` gives the leave model's state of a visit that begins.
+    """Build how users come back, or None if they do not; `restart` gives the leave model's state for a new visit.
 
-    Raises InputError where the simulator has no comeback model, or one of other constants.
+    Raises InputError if the simulator has no comeback model, or one with other constants.
     """
     model = config.comeback_model
     if model is None:
@@ -59,7 +59,7 @@ def make_comeback(config: LoggedConfig, users: LoggedUsers, restart: Callable[[]
 
 
 def one_session(config: LoggedConfig) -> LoggedConfig:
-    """The same users in single visits."""
+    """Change the config so that each episode is a single visit."""
     reward = {name: weight for name, weight in config.reward.items() if name != COMEBACK_DAY}
     return dataclasses.replace(config, comeback_model=None, reward=reward)
 
@@ -75,5 +75,5 @@ def _check_fitted(model: ComebackConfig, users: LoggedUsers) -> None:
         if not np.isclose(want, got, rtol=1e-5):
             raise InputError(
                 f"env.comeback_model.{name}: {want:g}, but the simulator's comeback model was fitted with {got:g}; "
-                "use that, or fit it again."
+                "use that value, or fit the simulator again."
             )

@@ -1,21 +1,22 @@
-"""Full-matrix replay: users who answer every item with their row of a known matrix of rewards, one item a turn.
+"""Full-matrix replay: users answer every item with an entry of a known matrix of rewards, one item per turn.
 
-The class of KuaiRec, Coat, Yahoo R3 and MovieLens in EasyRL4Rec (arXiv 2402.15164). A new user is a random row of the
-matrix [U, I], and keeps it hidden. Feedback of the shown item: `value`, its entry. Nothing is random but the user.
+EasyRL4Rec (arXiv 2402.15164) has such users for KuaiRec, Coat, Yahoo R3 and MovieLens. A new user is a random row of
+the matrix [U, I], which the agent does not see. Feedback of the shown item: `value`, its entry. Only the choice of the
+user is random.
 
-Observation: `history_items` [H] and `history_feedback` [H, F = 1], what was shown in this visit and its value, H =
-`turns`; no user, no context. `candidates` is None and policies leave out the history, so that no item is shown twice;
-with `repeats` candidates are all recommendable items, of which the action is a position, and any may come again.
-The item table has vectors, scaled, then categories, whichever the matrix comes with.
+Observation: `history_items` [H] and `history_feedback` [H, F = 1]: what was shown in this visit and its value, with
+H = `turns`. There is no user and no context. `candidates` is None, and policies exclude the history, so that no item is
+shown twice. With `repeats` the candidates are all recommendable items, the action is a position among them, and any
+item may be shown again. The item table has scaled vectors, then categories, as far as the matrix comes with them.
 
 The visit ends when the user leaves (termination), by a rule about the items shown lately (`jaxrec.envs.leave`):
     categories  a category of the new item was in more than `threshold` of the last `window` items (KuaiRec: 1 of 9)
     distance    the new item is nearer than `threshold` to one of the last `window` items, by the item vectors; the
-                published distances are those of matrix columns: give the transposed matrix as vectors
-or after `turns` items (truncation). The item that makes the user leave is still paid. Before `window` items were shown
-all of them count; `compat` has EasyRL4Rec's shorter window instead.
+                published distances are between matrix columns, so give the transposed matrix as vectors
+It also ends after `turns` items (truncation). The item that makes the user leave still gives its reward. Until `window`
+items have been shown, all of them count; `compat` uses EasyRL4Rec's shorter window instead.
 
-Always read the coverage beside a return: a rule of few items is often the best one can do here.
+Always read the coverage next to a return: showing a few items to everyone is often the best policy here.
 """
 
 import jax
@@ -31,15 +32,15 @@ from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
 FEEDBACK = ("value",)
-COMPARED = {"categories": "categories", "distance": "vectors"}  # what of the items a leave rule reads
+COMPARED = {"categories": "categories", "distance": "vectors"}  # item features that each leave rule reads
 
 
 class MatrixUsers(struct.PyTreeNode):
-    """What the user model reads; the constants of the leave rule may be changed without compiling anew."""
+    """What the user model reads; the constants of the leave rule can change without compiling again."""
 
     matrix: Array  # [U, I]
-    compared: Array | None  # [I, C] categories or [I, E] vectors, which the leave rule reads
-    window: Array  # [] int32, items that the leave rule looks back, at most those of the config
+    compared: Array | None  # [I, C] categories or [I, E] vectors that the leave rule reads
+    window: Array  # [] int32, how many items the leave rule looks back, at most as in the config
     threshold: Array  # [] float32, of the leave rule
     turns: Array  # [] int32, at most H
 
@@ -57,13 +58,13 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
     """Build the environment over `world`, or over the matrix in `config.path`."""
     if world is None:
         if not config.path:
-            raise InputError("env.path: the full_matrix environment needs a matrix; name a .npz file.")
+            raise InputError("env.path: the full_matrix environment needs a matrix; set it to a .npz file.")
         world = make_world(load_matrix(config.path), config)
     offered = world.num_recommendable
     if config.turns >= offered and not config.repeats:
         raise InputError(
-            f"env.turns: {config.turns} turns without repeats need more than the {offered} recommendable items there "
-            "are; lower env.turns or set env.repeats."
+            f"env.turns: {config.turns} turns without repeats need more than the {offered} recommendable items; "
+            "lower env.turns or set env.repeats."
         )
     reward_of = make_reward(config.reward, FEEDBACK)
 
@@ -120,7 +121,7 @@ def _spec(config: FullMatrixConfig, world: World) -> EnvSpec:
 
 
 def make_world(rewards: RewardMatrix, config: FullMatrixConfig) -> World:
-    """World parameters of a matrix; raises InputError where it lacks what the leave rule of `config` reads."""
+    """Build world parameters of a matrix; raises InputError if it lacks what the leave rule of `config` reads."""
     compared = None
     if config.leave is not None:
         name = COMPARED[config.leave.name]
@@ -147,14 +148,14 @@ def make_world(rewards: RewardMatrix, config: FullMatrixConfig) -> World:
 def check_source(config: FullMatrixConfig, feedback: tuple[str, ...] | None) -> None:
     """Raise InputError unless a recipe has one source: a file, or a log with one kind of `feedback`."""
     if bool(config.path) == (feedback is not None):
-        raise InputError("env.path: full_matrix replays a file or a log's matrix; give either env.path or data.")
+        raise InputError("env.path: expected one source, a matrix or a log; give either env.path or data.")
     if feedback is not None and len(feedback) != 1:
-        raise InputError(f"data.feedback: a matrix holds one kind of feedback, got {', '.join(feedback)}; leave one.")
+        raise InputError(f"data.feedback: a matrix holds one kind of feedback, got {', '.join(feedback)}; keep one.")
     make_reward(config.reward, FEEDBACK)
 
 
 def leaves(config: FullMatrixConfig, users: MatrixUsers, state: FullMatrixState, items: Array) -> Array:
-    """Whether the user would leave on seeing each of `items`, [N] int32: [N] bool."""
+    """Tell whether the user would leave after seeing each of `items` [N] int32: [N] bool."""
     if config.leave is None or users.compared is None:
         return jnp.zeros(items.shape, bool)
     recent = jnp.maximum(state.items[-config.leave.window :], 0)
@@ -163,9 +164,9 @@ def leaves(config: FullMatrixConfig, users: MatrixUsers, state: FullMatrixState,
 
 
 def matrix_rewards(config: FullMatrixConfig, state: FullMatrixState, world: World, *, staying: bool = False) -> Array:
-    """Feedback reward of every item for one user: [I]. What only an oracle knows.
+    """Feedback reward of every item for one user: [I]. Only an oracle knows it.
 
-    With `staying` items that make the user leave come last, whatever they pay.
+    With `staying`, items that make the user leave rank last, whatever their reward.
     """
     values = world.users.matrix[state.user] * feedback_weights(config.reward, FEEDBACK)[0]
     if not staying or config.leave is None:
@@ -182,7 +183,7 @@ def offer(world: World) -> Array:
 
 
 def _scaled(vectors: np.ndarray) -> np.ndarray:
-    """Centred, with unit variance over all numbers; directions and ratios of distances stay."""
+    """Centre vectors and scale them to unit variance over all numbers; ratios of distances do not change."""
     vectors = vectors.astype(np.float32)
     centred = vectors - vectors.mean(0)
     return centred / max(float(centred.std()), 1e-8)

@@ -1,8 +1,8 @@
 """Interest evolution: users with a time budget whose interests drift towards or away from what they click.
 
-RecSim's user model as used for SlateQ (arXiv 1905.12767). Observation: `user` [U = 20] interests and `candidates`
-[M] topic ids, resampled at reset and after every step; the item table is the identity over topics. No history.
-Feedback of each shown document: click (0 / 1), watch_time (minutes), quality (revealed for all that are shown).
+This is RecSim's user model as used for SlateQ (arXiv 1905.12767). Observation: `user` [U = 20] interests and
+`candidates` [M] topic ids, drawn anew at reset and after every step. The item table is the identity over topics. No
+history. Feedback of each shown document: click (0 / 1), watch_time (minutes), quality (also of documents not clicked).
 The numbers of the model are leaves of `InterestEvolutionUsers` in `World.users`.
 """
 
@@ -33,19 +33,19 @@ class InterestEvolutionState(struct.PyTreeNode):
 
 
 class InterestEvolutionUsers(struct.PyTreeNode):
-    """The numbers of the model, [] unless said otherwise."""
+    """The numbers of the model, each of shape [] unless noted."""
 
     start_budget: Array  # minutes
     document_minutes: Array  # length of every document
-    no_click_cost: Array  # minutes of looking around
-    quality_sd: Array  # of documents about their topic's mean
+    no_click_cost: Array  # minutes spent if nothing is clicked
+    quality_sd: Array  # of documents around their topic's mean
     learning_rate: Array  # of interests
     budget_per_quality: Array  # minutes won or lost per minute watched and unit of quality
     topic_quality: Array  # [20] mean quality of each topic
 
 
 def topic_quality() -> Array:
-    """Mean quality of each topic, [20]: fourteen from -3 to 0, then six from 0 to 3."""
+    """Mean quality of each topic [20]: fourteen from -3 to 0, then six from 0 to 3."""
     return jnp.concatenate([jnp.linspace(-3.0, 0.0, 14), jnp.linspace(0.0, 3.0, 6)])
 
 
@@ -75,10 +75,10 @@ def make(config: InterestEvolutionConfig) -> Env:
     reward_of, choice = make_reward(config.reward, FEEDBACK), make_choice(config.choice)
     if not choice.single:
         raise InputError(
-            "env.choice.name: these users click one document at most; choose proportional, logit or cascade."
+            "env.choice.name: these users click at most one document; choose proportional, logit or cascade."
         )
 
-    half = (num_candidates + 1) // 2  # words that the next candidates take, two a word
+    half = (num_candidates + 1) // 2  # random words for the next candidates, two in each word
 
     def observe(state: InterestEvolutionState) -> Observation:
         return Observation(user=state.user, candidates=state.candidates)

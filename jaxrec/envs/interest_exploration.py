@@ -1,14 +1,14 @@
-"""Interest exploration: users of two hidden types, documents of two topics; what a user likes must be found out.
+"""Interest exploration: users of two hidden types, documents of two topics; a policy must find out what users like.
 
-RecSim's user model (arXiv 1909.04847). A document has topic 1 with chance 0.8, else 0, and quality
-q ~ LogNormal(mean[topic], 0.1); documents are drawn anew at reset and after every step. A user is of type 1 with
+This is RecSim's user model (arXiv 1909.04847). A document has topic 1 with chance 0.8, else 0, and quality
+q ~ LogNormal(mean[topic], 0.1). Documents are drawn anew at reset and after every step. A user is of type 1 with
 chance 0.7, else 0, and has an affinity g ~ LogNormal(mean[type, topic], 0.1) for each topic, which never changes.
-The choice model (by default multinomial logit with score 5 for nothing) reads the scores g[topic] + q. Nobody
-leaves: a session is cut after 100 steps.
+The choice model (by default multinomial logit with score 5 for nothing) reads the scores g[topic] + q. Users do not
+leave: a session is cut after 100 steps.
 
-Observation: `candidate_features` [M, D = 3]: quality, then the topic as one-hot. `user` [U = 4], what was seen of the
-user so far, type and affinities being hidden: log(1 + documents shown) of both topics, then log(1 + clicks) of both.
-No history, no table. Feedback of each shown document: click (0 / 1).
+Observation: `candidate_features` [M, D = 3]: quality, then the topic as one-hot. `user` [U = 4]: log(1 + documents
+shown) of both topics so far, then log(1 + clicks) of both. The user's type and affinities are hidden. No history, no
+table. Feedback of each shown document: click (0 / 1).
 """
 
 import math
@@ -31,7 +31,7 @@ QUALITY = 0  # column of the candidate features
 
 
 class InterestExplorationUsers(struct.PyTreeNode):
-    """`World.users`: the population's constants; other numbers need no new program, and may differ by user."""
+    """`World.users`: the constants of the population; other numbers need no new program, and may differ by user."""
 
     topic_share: Array  # [2] of documents
     quality_mean: Array  # [2] of the logarithm, by topic
@@ -46,7 +46,7 @@ class InterestExplorationUsers(struct.PyTreeNode):
 class InterestExplorationState(struct.PyTreeNode):
     """One user between two steps."""
 
-    affinity: Array  # [2] for each topic, hidden from the agent
+    affinity: Array  # [2] by topic, hidden from the agent
     topic: Array  # [M] int32 of the documents on offer
     quality: Array  # [M]
     shown: Array  # [2] documents so far, by topic
@@ -55,7 +55,7 @@ class InterestExplorationState(struct.PyTreeNode):
 
 
 def users_of(config: InterestExplorationConfig) -> InterestExplorationUsers:
-    """RecSim's population, with the choice and the session length of a config."""
+    """Build RecSim's population, with the choice model and the session length of a config."""
     return InterestExplorationUsers(
         topic_share=jnp.array([0.2, 0.8]),
         quality_mean=jnp.array([0.8, 0.2]),
@@ -69,7 +69,7 @@ def users_of(config: InterestExplorationConfig) -> InterestExplorationUsers:
 
 
 def document_scores(state: InterestExplorationState) -> Array:
-    """What the user sees in each document on offer, g[topic] + q: [..., M]. Only an oracle may rank by it."""
+    """The user's score of each document on offer, g[topic] + q: [..., M]. Only an oracle knows it."""
     return jnp.take_along_axis(state.affinity, state.topic, axis=-1) + state.quality
 
 
@@ -80,10 +80,10 @@ def observe(state: InterestExplorationState) -> Observation:
 
 
 def draw_documents(users: InterestExplorationUsers, words: Array) -> tuple[Array, Array]:
-    """Topics [M] and qualities [M] from random words [M]; 16 bits each: one of 65,536 quantiles of the quality."""
+    """Draw topics [M] and qualities [M] from random words [M]: 16 bits for each, so qualities have 65,536 values."""
     of_topic, of_quality = ((half.astype(jnp.float32) + 0.5) / 2**16 for half in (words & 0xFFFF, words >> 16))
     topic = category(users.topic_share, of_topic)
-    mean = jnp.where(topic == 0, *users.quality_mean)  # a gather would keep the loop from being vectorised
+    mean = jnp.where(topic == 0, *users.quality_mean)  # a gather would prevent vectorisation of the loop
     return topic, lognormal(mean, users.quality_sd, of_quality)
 
 

@@ -1,4 +1,4 @@
-"""When users leave: named, interchangeable functions over a small state that the agent does not see."""
+"""Leave models, by name: when users leave, given a small state that the agent does not see."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,35 +11,35 @@ from jaxrec.config.logged import TemperConfig
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.types import Array
 
-# Satisfactions are multiples of 1 / K: rounding must not decide whether a temper of exactly 1 is below 1.
+# Satisfactions are multiples of 1 / K, and rounding must not decide whether a temper of exactly 1 is below 1.
 ROUNDING = 1e-4
 
 
 class Leave(NamedTuple):
     """Pure functions of one user's visit."""
 
-    start: Callable[[], Any]  # state of a visit that begins
+    start: Callable[[], Any]  # state at the start of a visit
     after: Callable[[Any, Array], tuple[Any, Array]]  # (state, feedback [K, F]) -> state, left [] bool
 
 
 def nobody() -> Leave:
-    """Visits last as long as the environment lets them."""
+    """Build the leave model of users who never leave by themselves."""
     return Leave(start=lambda: None, after=lambda state, feedback: (state, jnp.asarray(False)))
 
 
 def temper(config: TemperConfig, reward: Mapping[str, float], feedback: tuple[str, ...]) -> Leave:
-    """Patience that every disappointing slate uses up (KuaiSim, arXiv 2309.12645); state: temper [].
+    """Build patience that disappointing slates use up (KuaiSim, arXiv 2309.12645); state: temper [].
 
         temper <- temper + clip(satisfaction - target, -target, 0); the user leaves when temper < 1
 
-    Satisfaction is the mean over the slate of the weighted feedback; weights are those of `reward` where the
-    config has none. Raises InputError for unknown kinds of feedback, and where nothing weighs anything.
+    Satisfaction is the mean over the slate of the weighted feedback, with the weights of `reward` if the config has
+    none. Raises InputError for unknown kinds of feedback, and if all weights are 0.
     """
     for name in config.weights:
         check_name("env.leave.weights", name, feedback)
     weights = feedback_weights(config.weights or reward, feedback)
     if not any(weights):
-        raise InputError("env.leave.weights: nothing would satisfy the users; weigh at least one kind of feedback.")
+        raise InputError("env.leave.weights: all weights are 0; give at least one kind of feedback another weight.")
 
     def after(state: Array, values: Array) -> tuple[Array, Array]:
         chex.assert_shape(values, (None, len(weights)))
@@ -54,24 +54,24 @@ LEAVE_MODELS = {"temper": temper}
 
 
 def make_leave(config: TemperConfig | None, reward: Mapping[str, float], feedback: tuple[str, ...]) -> Leave:
-    """The leave model of an environment whose `reward` weighs kinds of `feedback`; None: nobody leaves."""
+    """Build the leave model of an environment whose `reward` weighs kinds of `feedback`; None: no user leaves."""
     return nobody() if config is None else LEAVE_MODELS[config.name](config, reward, feedback)
 
 
-# Rules about which items were shown lately, for users who see one item a turn: (rows [I, ...] of what is compared,
-# items [N], recent [H] newest last, in_window [H] bool, threshold []) -> whether the user leaves on each, [N] bool.
+# Rules about the items shown lately, for users who see one item per turn: (rows [I, ...] of what is compared, items
+# [N], recent [H] newest last, in_window [H] bool, threshold []) -> whether the user leaves after each item, [N] bool.
 
 
 def same_category(rows: Array, items: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
-    """One category of the new item is in more than `threshold` items of the window; rows [I, C] of 0 and 1."""
+    """Leave if a category of the new item is in more than `threshold` items of the window; rows [I, C] of 0 and 1."""
     counts = in_window.astype(rows.dtype) @ rows[recent]
     return (counts[None, :] * rows[items]).max(-1) > threshold
 
 
 def too_near(rows: Array, items: Array, recent: Array, in_window: Array, threshold: Array) -> Array:
-    """One item of the window is nearer to the new one than `threshold`; rows [I, E], Euclidean distance."""
+    """Leave if an item of the window is nearer to the new one than `threshold`; rows [I, E], Euclidean distance."""
     new, old = rows[items], rows[recent]
-    products = jnp.matmul(new, old.T, precision="highest")  # of all items at once, never [N, H, E]
+    products = jnp.matmul(new, old.T, precision="highest")  # avoids an array [N, H, E]
     squares = jnp.square(new).sum(-1)[:, None] + jnp.square(old).sum(-1)[None, :] - 2.0 * products
     near = jnp.sqrt(jnp.maximum(squares, 0.0)) < threshold
     return (in_window[None, :] & near).any(-1)
@@ -81,11 +81,11 @@ ITEM_RULES = {"categories": same_category, "distance": too_near}
 
 
 def leave_window(shown: Array, size: Array, length: int, *, compat: bool = False) -> Array:
-    """Which of the H = `length` latest items count before turn `shown`, [] int32 from 0: [H] bool, newest last.
+    """Mark which of the H = `length` latest items count before turn `shown`, [] int32 from 0: [H] bool, newest last.
 
-    The last `size` items, or all `shown` so far. `compat`: EasyRL4Rec slices a list of `shown` actions as
-    [shown - size : shown]; between size / 2 and size the negative start counts from the end of the list, so that only
-    the last `size - shown` items are left.
+    These are the last `size` items, or all `shown` so far if they are fewer. `compat`: EasyRL4Rec slices a list of
+    `shown` actions as [shown - size : shown]. If `shown` is between size / 2 and size, the negative start counts from
+    the end of the list, so that only the last `size - shown` items remain.
     """
     count = jnp.minimum(shown, size)
     if compat:

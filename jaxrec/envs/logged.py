@@ -1,13 +1,15 @@
-"""Users fitted to a log, whole sessions: requests show slates of the catalogue until the user leaves.
+"""Users fitted to a log, for whole sessions: each request shows a slate of the catalogue, until the user leaves.
 
-The KuaiSim class of simulators (arXiv 2309.12645) with the response model of `jaxrec.supervised.response`.
+The simulator is of the KuaiSim class (arXiv 2309.12645), with the response model of `jaxrec.supervised.response`.
+
 Observation: `history_items` [H] and `history_feedback` [H, F]: the items that were *rated*, which in a log of ratings
-means every shown item, liked or not; `context` [C] where the log has one; `candidates` is None, an action is K item
-ids. Feedback of item i: one Bernoulli draw a kind from the fitted probability, the mean of an ensemble, lowered by how
-alike the slate's items are. A new user is a random user of the log at a random position, with that user's real earlier
-items as history and that position's context during the whole visit. The visit ends when the user leaves (termination,
-`jaxrec.envs.leave`) or after `requests` slates (truncation). With `comeback_model` users who left come back for more
-visits of the same episode (`jaxrec.envs.comeback`).
+means every shown item, liked or not. `context` [C], if the log has one. `candidates` is None: an action is K item ids.
+
+Feedback of item i: one Bernoulli draw per kind. Its probability is the mean of the fitted ensemble, lowered if the
+items of the slate are alike. A new user is a random user of the log at a random position, with that user's real earlier
+items as history. The context of that position is kept for the whole visit. The visit ends when the user leaves
+(termination, `jaxrec.envs.leave`) or after `requests` slates (truncation). With `comeback_model`, users who left come
+back for more visits in the same episode (`jaxrec.envs.comeback`).
 """
 
 import math
@@ -40,12 +42,12 @@ class LoggedState(struct.PyTreeNode):
     """One user between two requests."""
 
     history: UserHistory
-    # The history as the visit began, where `drift` is below 1. Not the state z read from it: oracles read it with other
-    # response models, and auto-reset would read a new user's z at every step anyway.
+    # The history at the start of the visit, if `drift` is below 1. State z is not stored instead: oracles compute it
+    # with other response models, and auto-reset would compute a new user's z at every step anyway.
     first: UserHistory | None
     leave: Any  # of the leave model
     request: Array  # [] int32, slates shown so far in this visit
-    session: Array | None = None  # [] int32, visits that ended so far, where users come back
+    session: Array | None = None  # [] int32, visits that ended so far; None if users do not come back
 
 
 def make(config: LoggedConfig, world: World | None = None) -> Env:
@@ -54,7 +56,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         if not config.path:
             raise InputError(
                 "env.path: the logged environment needs a fitted simulator; "
-                "`jaxrec train` leaves one in RUN/simulators/train."
+                "`jaxrec train` writes one to RUN/simulators/train."
             )
         world = load_simulator(config.path)
     members: Response = world.users.members
@@ -66,7 +68,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     reward_of = make_reward(config.reward, names, comebacks=come_back is not None)
 
     def reset(key: Array, world: World) -> tuple[LoggedState, Observation]:
-        # A user, then a position of theirs: drawing rows instead would let a handful of heavy raters be the crowd.
+        # Draw a user first, then one of their positions: if rows were drawn, most users would be a few heavy raters.
         draw, users = jax.random.uniform(key, (2,)), world.users
         user = _scaled(draw[0], users.begin.shape[0])
         state = begin_visit(config, world, user, _scaled(draw[1], users.length[user]))
@@ -117,7 +119,7 @@ def _spec(config: LoggedConfig, world: World) -> EnvSpec:
 
 
 def begin_visit(config: LoggedConfig, world: World, user: Array, place: Array) -> LoggedState:
-    """Place a user, [] int32, in front of their row number `place`, [] int32 from 0, of the simulator's log."""
+    """Start a visit of a user [] int32 just before their row number `place` [] int32 (from 0) in the log."""
     users: LoggedUsers = world.users
     window = users.members.history_length
     begin = users.begin[user]
@@ -138,7 +140,7 @@ def begin_visit(config: LoggedConfig, world: World, user: Array, place: Array) -
 
 
 def draws(key: Array, shape: tuple[int, ...], day: bool) -> tuple[Array, Array]:
-    """Numbers in [0, 1) of `shape`, and with `day` one more [], in one draw."""
+    """Draw numbers in [0, 1) of `shape` and, with `day`, one more [], all at once."""
     if not day:
         return jax.random.uniform(key, shape), jnp.asarray(0.0)
     numbers = jax.random.uniform(key, (math.prod(shape) + 1,))
@@ -146,7 +148,7 @@ def draws(key: Array, shape: tuple[int, ...], day: bool) -> tuple[Array, Array]:
 
 
 def _scaled(uniform: Array, size: Array | int) -> Array:
-    """A whole number below `size` from a number in [0, 1)."""
+    """Scale a number in [0, 1) to a whole number below `size`."""
     size = jnp.asarray(size, jnp.int32)
     return jnp.minimum((uniform * size.astype(jnp.float32)).astype(jnp.int32), size - 1)
 
@@ -158,8 +160,8 @@ def _observation(history: UserHistory) -> Observation:
 def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig, items: Array | None = None) -> Array:
     """P(feedback) of single items, before the slate's interaction: [..., K, F] of `items` [..., K], or [..., I, F].
 
-    Of each member of the ensemble: drift p(history now) + (1 - drift) p(history when the visit began); then the mean
-    over the members less `pessimism` standard deviations, at least 0.
+    For each member of the ensemble it is drift p(history now) + (1 - drift) p(history at the start of the visit). The
+    result is the mean over the members minus `pessimism` standard deviations, at least 0.
     """
 
     def answer(model: Response, history: UserHistory) -> Array:
@@ -180,23 +182,23 @@ def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig,
 
 
 def expected_rewards(state: LoggedState, world: World, config: LoggedConfig) -> Array:
-    """Expected feedback reward of showing each item alone next to users [B]: [B, I]. What only an oracle knows."""
+    """Expected feedback reward if each item alone is shown next to users [B]: [B, I]. Only an oracle knows it."""
     p = answer_probabilities(state, world, config)  # [B, I, F]
     return p @ jnp.asarray(feedback_weights(config.reward, world.users.members.feedback_names))
 
 
 def check_users(config: LoggedConfig, feedback: tuple[str, ...], members: int) -> None:
-    """Raise InputError for rewards, leave models and pessimism that kinds of `feedback` and `members` cannot give."""
+    """Raise InputError if rewards, leave model or pessimism do not fit the kinds of `feedback` and the `members`."""
     make_leave(config.leave, config.reward, feedback)
     make_reward(config.reward, feedback, comebacks=config.comeback_model is not None)
     if config.pessimism and members < 2:
-        raise InputError("env.pessimism: one fit has no spread to be careful about; set response.members to 2 or more.")
+        raise InputError("env.pessimism: a single fit has no standard deviation; set response.members to 2 or more.")
 
 
 def check_room(slate_size: int, history_length: int, recommendable: int) -> None:
-    """The history is never shown again: a slate must fit into what is left of the recommendable items."""
+    """Raise InputError unless a slate fits into the recommendable items that remain without the history."""
     if slate_size + history_length > recommendable:
         raise InputError(
-            f"env.slate_size: {slate_size} items beside a history of {history_length} do not fit into {recommendable} "
+            f"env.slate_size: {slate_size} items and a history of {history_length} do not fit into {recommendable} "
             "recommendable items; lower env.slate_size, response.history_length or data.min_item_ratings."
         )

@@ -1,6 +1,6 @@
-"""A fitted simulator: what logged users read, made from a log, saved and loaded.
+"""A fitted simulator: world parameters of logged users, made from a log, saved and loaded.
 
-FOLDER/arrays/, description.json   positions of the log, the item table (`jaxrec.storage.portable`)
+FOLDER/arrays/, description.json   positions of the log and the item table (`jaxrec.storage.portable`)
 FOLDER/response_N/                 the members of the fitted ensemble
 """
 
@@ -28,20 +28,20 @@ POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that ev
 
 
 class LoggedUsers(struct.PyTreeNode):
-    """What the user model reads: the fitted response and the log whose positions new users start from."""
+    """What the user model reads: the fitted response models, and the log in which new users start."""
 
     members: Response  # an ensemble, leaves [members, ...]; users follow its mean probability
     items: Array  # [L] int32, rows of the log sorted by user and time
     feedback: Array  # [L, F]
     totals: Array  # [L, F] feedback that the row's user gave before the row
-    begin: Array  # [U] int32, first row of every user with rows
-    length: Array  # [U] int32, rows of every user
+    begin: Array  # [U] int32, first row of each user; users without rows are left out
+    length: Array  # [U] int32, number of rows of each user
     context: Array | None = None  # [L, C]
     comeback: ComebackModel | None = None
     text_size: int = struct.field(pytree_node=False, default=0)  # leading columns of the item table: text vectors
 
     def text(self, item_table: Array) -> Array:
-        """Text part of rows of the item table: [..., E] -> [..., text_size]."""
+        """Take the text vectors from rows of the item table: [..., E] -> [..., text_size]."""
         return item_table[..., : self.text_size]
 
 
@@ -53,13 +53,13 @@ def make_world(
     recommendable: np.ndarray | None = None,
     comeback: ComebackModel | None = None,
 ) -> World:
-    """World parameters of users who start from positions of `log`; `item_table` [I, E] is what policies read.
+    """Build world parameters of users who start at positions of `log`; policies read `item_table` [I, E].
 
-    `members` are response models of one shape, fitted with different seeds; the first `text_size` columns of the
-    table are text vectors; `recommendable` is [I] bool.
+    `members` are response models of one shape, fitted with different seeds. The first `text_size` columns of the
+    table are text vectors. `recommendable` is [I] bool.
     """
     if not len(log):
-        raise InputError("simulator: the log has no rows to start users from.")
+        raise InputError("simulator: expected a log with rows, in which users start, got none.")
     check_range("text_size", text_size, 1, item_table.shape[1])
     first, length = log.offsets[:-1], np.diff(log.offsets)
     begin = first[log.user]  # [L]
@@ -80,7 +80,7 @@ def make_world(
 
 
 def save_simulator(folder: Path, world: World) -> None:
-    """Write a fitted simulator, whole or not at all."""
+    """Write a fitted simulator completely or not at all."""
     users: LoggedUsers = world.users
     arrays: dict[str, Any] = {"item_table": world.item_table} | {name: getattr(users, name) for name in POSITIONS}
     optional = {"recommendable": world.recommendable, "context": users.context}
@@ -97,13 +97,13 @@ def save_simulator(folder: Path, world: World) -> None:
 
 
 def load_simulator(folder: str | Path) -> World:
-    """Open what `save_simulator` or `jaxrec fit-simulator` wrote; raises InputError where it is missing or damaged."""
+    """Open what `save_simulator` or `jaxrec fit-simulator` wrote; raises InputError if it is missing or damaged."""
     folder = Path(folder)
     if (folder / "train").is_dir():  # of `jaxrec fit-simulator`, which holds the judge too
         folder = folder / "train"
     arrays, description = load_portable(folder, KIND)
     if description.get("layout") != LAYOUT:
-        raise InputError(f"{folder}: a simulator of another version of jaxrec; fit it again with `jaxrec train`.")
+        raise InputError(f"{folder}: simulator of another version of jaxrec; fit it again with `jaxrec train`.")
     try:
         members = _stack([load_response(folder / f"response_{n}") for n in range(description["members"])])
         arrays = jax.tree.map(jnp.asarray, arrays)

@@ -1,19 +1,20 @@
-"""Long-term satisfaction: clickbait ("choc") is engaging now, and leaves users whom nothing engages ("kale" mends).
+"""Long-term satisfaction: clickbait ("choc") engages users now but lowers later engagement; "kale" raises it again.
 
-RecSim's user model (arXiv 1909.04847). A document is its clickbait kappa ~ Uniform(0, 1); documents are drawn anew at
-reset and after every step. A user carries net positive exposure NPE, at first Uniform(-1/2, 1/2) / (1 - memory
-discount), and is satisfied by SAT = sigmoid(sensitivity NPE). They always take the first document of the slate:
+This is RecSim's user model (arXiv 1909.04847). A document has one feature, its clickbait kappa ~ Uniform(0, 1).
+Documents are drawn anew at reset and after every step. A user has net positive exposure NPE, at first
+Uniform(-1/2, 1/2) / (1 - memory_discount), and satisfaction SAT = sigmoid(sensitivity NPE). Users always choose the
+first document of the slate:
 
     log engagement ~ N((choc_mean kappa + kale_mean (1 - kappa)) SAT, choc_sd kappa + kale_sd (1 - kappa))
     NPE <- memory_discount NPE - 2 (kappa - 1/2) + N(0, innovation_sd)
 
-and leave after exactly `budget` steps. With the published sensitivity of 0.01 the most clickbait always is better than
-the least always; at 0.05 it still is, from 0.1 on it is worse.
+They leave after exactly `budget` steps. With the published sensitivity of 0.01, always showing the most clickbait is
+better than always showing the least. At 0.05 it still is; from 0.1 on it is worse.
 
-Observation: `candidate_features` [M, D = 1]: clickbait. `user` [U = 2], NPE and time being hidden: running means (rate
-0.3) of the clickbait taken, from 1/2, and of log(1 + observed engagement), from 0. No history, no table. Feedback of
-each shown document: click (1 for the first) and engagement, *observed* up to 100. The reward weighs what was felt, not
-what was observed: engagement enters it unclipped, so it is not always the weighted sum of the feedback.
+Observation: `candidate_features` [M, D = 1]: clickbait. `user` [U = 2]: running means (rate 0.3) of the chosen
+clickbait, from 1/2, and of log(1 + observed engagement), from 0. NPE and time are hidden. No history, no table.
+Feedback of each shown document: click (1 for the first) and engagement, *observed* up to 100. The reward uses the
+engagement before clipping, so it is not always the weighted sum of the feedback.
 """
 
 import math
@@ -36,16 +37,16 @@ CLICKBAIT = 0  # column of the candidate features
 
 
 class LongTermSatisfactionUsers(struct.PyTreeNode):
-    """`World.users`: the dynamics' constants; other numbers need no new program, and may differ by user."""
+    """`World.users`: the constants of the dynamics; other numbers need no new program, and may differ by user."""
 
-    memory_discount: Array  # [] of NPE a step
+    memory_discount: Array  # [] of NPE, per step
     sensitivity: Array  # [] of satisfaction to NPE
     innovation_sd: Array  # [] of NPE
     choc_mean: Array  # [] of log engagement with pure clickbait, at full satisfaction
     choc_sd: Array  # []
-    kale_mean: Array  # [] with none
+    kale_mean: Array  # [] of log engagement without clickbait, at full satisfaction
     kale_sd: Array  # []
-    start_npe: Array  # [] largest at the beginning, either way
+    start_npe: Array  # [] largest absolute value at the beginning
     budget: Array  # [] int32 steps
 
 
@@ -54,17 +55,17 @@ class LongTermSatisfactionState(struct.PyTreeNode):
 
     npe: Array  # [] net positive exposure, hidden from the agent
     clickbait: Array  # [M] of the documents on offer
-    recent: Array  # [2] running means: clickbait taken, log(1 + observed engagement)
+    recent: Array  # [2] running means: chosen clickbait, log(1 + observed engagement)
     remaining_steps: Array  # [] int32 steps, hidden from the agent
 
 
 def satisfaction(users: LongTermSatisfactionUsers, npe: Array) -> Array:
-    """SAT in (0, 1)."""
+    """Satisfaction SAT in (0, 1)."""
     return jax.nn.sigmoid(users.sensitivity * npe)
 
 
 def engagement(users: LongTermSatisfactionUsers, npe: Array, clickbait: Array, uniform: Array) -> Array:
-    """Engagement with a document, not clipped; all []."""
+    """Draw the engagement with a document, not clipped; all []."""
     mean = users.choc_mean * clickbait + users.kale_mean * (1.0 - clickbait)
     sd = users.choc_sd * clickbait + users.kale_sd * (1.0 - clickbait)
     return lognormal(mean * satisfaction(users, npe), sd, uniform)
@@ -81,7 +82,7 @@ def observe(state: LongTermSatisfactionState) -> Observation:
 
 
 def make(config: LongTermSatisfactionConfig) -> Env:
-    """Build the environment; `config.reward` weighs the feedback, engagement as it was before clipping."""
+    """Build the environment; `config.reward` weighs the feedback, with engagement before clipping."""
     num_candidates, slate_size = config.num_candidates, config.slate_size
     reward_of = make_reward(config.reward, FEEDBACK)
     click = jnp.zeros(slate_size).at[0].set(1.0)
@@ -140,7 +141,7 @@ def make(config: LongTermSatisfactionConfig) -> Env:
 
 
 def users_of(config: LongTermSatisfactionConfig) -> LongTermSatisfactionUsers:
-    """The dynamics' constants of a config."""
+    """Collect the constants of the dynamics from a config."""
     names = ("memory_discount", "sensitivity", "innovation_sd", "choc_mean", "choc_sd", "kale_mean", "kale_sd")
     return LongTermSatisfactionUsers(
         **{name: jnp.asarray(getattr(config, name), jnp.float32) for name in names},

@@ -1,4 +1,4 @@
-"""Domain randomisation: every user lives by numbers of their own."""
+"""Domain randomisation: every user has their own numbers in the user model."""
 
 import dataclasses
 import math
@@ -21,15 +21,15 @@ class RandomizedState(struct.PyTreeNode):
 
 
 def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
-    """Draw fields of `World.users` uniformly from `ranges` at every reset, for every user apart.
+    """Draw fields of `World.users` uniformly from `ranges` at every reset, independently for every user.
 
-    `randomize(env, {"start_budget": (100.0, 300.0)})`. The drawn numbers replace those of the world parameters for the
-    whole episode, are kept in the state (`RandomizedState.drawn`) and drawn anew for a user who replaces another:
-    `auto_reset(randomize(env, ...))`, in this order. Numbers of a field with several are drawn one by one. Raises
-    InputError for fields that are no real numbers, for empty ranges and the other order.
+    Example: `randomize(env, {"start_budget": (100.0, 300.0)})`. The drawn numbers replace those of the world parameters
+    for the whole episode and are kept in the state (`RandomizedState.drawn`). A user who replaces another gets new
+    numbers if the order is `auto_reset(randomize(env, ...))`. If a field holds several numbers, each is drawn by
+    itself. Raises InputError for fields that are not real numbers, for empty ranges, and for the other order.
     """
     if env.spec.auto_reset:
-        raise InputError("randomize: new users would keep the numbers of old ones; write auto_reset(randomize(...)).")
+        raise InputError("randomize: got an environment with auto_reset; write auto_reset(randomize(...)) instead.")
     shapes = _shapes(env, ranges)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
 
@@ -51,7 +51,7 @@ def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
         after, out = env.step(key, state.env_state, action, _own(world, state.drawn))
         return RandomizedState(after, state.drawn), out
 
-    spec = dataclasses.replace(env.spec, feedback_range=())  # may depend on the numbers
+    spec = dataclasses.replace(env.spec, feedback_range=())  # the range may depend on the numbers
     return env._replace(reset=reset, step=step, spec=spec)
 
 
@@ -60,10 +60,10 @@ def _own(world: World, drawn: dict[str, Array]) -> World:
 
 
 def _shapes(env: Env, ranges: Mapping[str, Sequence[float]]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the fields to draw; raises InputError where a name or a range is wrong."""
+    """Shapes of the fields to draw; raises InputError if a name or a range is wrong."""
     known = _numbers(env.world.users)
     if not known:
-        raise InputError(f"randomize: the users of {env.spec.name} have no numbers of their own to draw.")
+        raise InputError(f"randomize: the users of {env.spec.name} have no numbers that can be drawn.")
     for name, bounds in ranges.items():
         check_name(f"randomize({env.spec.name!r})", name, known)
         if not isinstance(bounds, tuple | list) or len(bounds) != 2:
@@ -77,7 +77,7 @@ def _shapes(env: Env, ranges: Mapping[str, Sequence[float]]) -> dict[str, tuple[
 
 
 def _numbers(users: Any) -> dict[str, Array]:
-    """Fields of a user model that hold real numbers, at most one row of them."""
+    """Fields of a user model that hold a real number or one row of them."""
     if not dataclasses.is_dataclass(users):
         return {}
     values = {field.name: getattr(users, field.name) for field in dataclasses.fields(users)}

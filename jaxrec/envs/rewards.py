@@ -1,4 +1,4 @@
-"""Rewards by name: a weighted sum of what the users gave back, and of what became of the visit."""
+"""Rewards by name: a weighted sum of the feedback and of the outcomes of a request."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,31 +10,31 @@ from jaxrec.types import Array
 
 Reward = Callable[..., Array]  # (feedback [K, F], left [] bool, day []) -> []
 COMEBACK_DAY = "comeback_day"
-RENAMED = {"return_day": COMEBACK_DAY}  # "return" is the RL return only
+RENAMED = {"return_day": COMEBACK_DAY}  # old name -> new name; "return" now means only the RL return
 
-# What a request is worth beyond its feedback, by name: (left [] bool, day []) -> [].
+# Outcomes of a request other than its feedback, by name: (left [] bool, day []) -> [].
 OUTCOMES: dict[str, Callable[[Array, Array], Array]] = {
-    "depth": lambda left, day: jnp.ones_like(left),  # every request that was answered
-    "leave": lambda left, day: left,  # the user leaves; weigh it below 0
-    COMEBACK_DAY: lambda left, day: day,  # of who left, 1 to 10, else 0; weigh it below 0
+    "depth": lambda left, day: jnp.ones_like(left),  # 1 for every request
+    "leave": lambda left, day: left,  # 1 if the user leaves; give it a negative weight
+    COMEBACK_DAY: lambda left, day: day,  # 1 to 10 for users who left, else 0; give it a negative weight
 }
 
 
 def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...], *, comebacks: bool = False) -> Reward:
-    """Give a function of feedback [K, F], whether the user leaves and, with `comebacks`, the day of the comeback -> [].
+    """Build a function of feedback [K, F], whether the user leaves and, with `comebacks`, the comeback day -> [].
 
-    The sum over the slate of weight times feedback (immediate), plus weight times outcome (long term). Raises
-    InputError for names that are neither, and for kinds of feedback that are called like an outcome.
+    It is the sum over the slate of weight times feedback (immediate), plus weight times outcome (long term). Raises
+    InputError for names that are neither, and for kinds of feedback with the name of an outcome.
     """
     for name in feedback:
         if name in OUTCOMES:
-            raise InputError(f"data.feedback.{name}: an outcome of rewards has this name; give the feedback another.")
+            raise InputError(f"data.feedback.{name}: an outcome of rewards has this name; rename the feedback.")
     for name in reward:
         check_renamed("env.reward", name, RENAMED)
         check_name("env.reward", name, (*feedback, *OUTCOMES))
         if name == COMEBACK_DAY and not comebacks:
             raise InputError(
-                "env.reward.comeback_day: these users do not come back; give logged users env.comeback_model."
+                "env.reward.comeback_day: these users do not come back; remove it, or set env.comeback_model (logged)."
             )
     weights = feedback_weights(reward, feedback)
     outcomes = {name: float(weight) for name, weight in reward.items() if name in OUTCOMES}
@@ -50,5 +50,5 @@ def make_reward(reward: Mapping[str, float], feedback: tuple[str, ...], *, comeb
 
 
 def feedback_weights(reward: Mapping[str, float], feedback: tuple[str, ...]) -> tuple[float, ...]:
-    """What one item's feedback of each kind is worth, [F]; outcomes are no item's."""
+    """Weights [F] of one item's feedback; outcomes do not belong to an item and are left out."""
     return tuple(float(reward[name]) if name in reward else 0.0 for name in feedback)

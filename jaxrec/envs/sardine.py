@@ -1,22 +1,25 @@
 """SARDINE: position-based clicks, boredom and influence (arXiv 2311.16586); presets in `jaxrec.config.sardine`.
 
-Items are unit vectors over T = 10 topics with two or three topics each, the same for all users; an item's main topic is
-its largest entry. Users are unit vectors u with three to five topics. A shown item e has the score
-slope (<e, u_cur> - offset), by which the choice model decides; with the presets' position model item k is clicked with
-chance sigmoid(score) decay^k, each apart.
+Items are unit vectors over T = 10 topics with two or three topics each, the same for all users. An item's main topic is
+its largest entry. Users are unit vectors u with three to five topics. The choice model reads the score of each shown
+item e, slope (<e, u_cur> - offset). With the presets' position model, item k is clicked with chance
+sigmoid(score) decay^k, independently of the others.
 
-After every slate: a topic with `boredom_threshold` clicks or more bores the user for W = `boredom_steps` slates, and
-can do so again afterwards; what counts are the latest 10 clicks of the latest W slates. While anything bores, u_cur is
-0 ("churn_and_return"), or u without the topics that bore ("topic"). Clicks draw u along: u <- normalise(omega u +
-(1 - omega) mean of the clicked items); with `compat` the mean runs over items and topics, as in the published code, so
-that clicks draw all topics towards one another. A new user is first shown a slate at random, with replacement; its
-clicks count for the state, not for the reward. An episode is exactly `requests` slates long and ends by truncation.
+Boredom, after every slate: a topic with at least `boredom_threshold` clicks bores the user for W = `boredom_steps`
+slates, and may do so again afterwards. Only the latest 10 clicks of the latest W slates count. While any topic bores,
+u_cur is 0 ("churn_and_return"), or u without the boring topics ("topic").
 
-Observation: `history_items` [H] and `history_feedback` [H, 1], H = `history_slates` x K: items as they were *shown*,
-clicked or not, top of a slate first, latest slate last; `user` [U = 10], clicks that are remembered of each topic over
-the threshold, at most 1. With `ideal_state` `user` goes on with u_cur [10] and the slates for which each topic will go
-on boring over W [10] (0: does not bore; the published code, and `compat`, say 1 there). `candidates` is None: an action
-is K item ids. Items of the history may be shown again. Feedback: click (0 / 1).
+Influence: clicks change the interests, u <- normalise(omega u + (1 - omega) mean of the clicked items). With `compat`
+the mean is over items and topics, as in the published code, so that clicks make all topics more alike.
+
+A new user is first shown a random slate, drawn with replacement; its clicks change the state, but give no reward. An
+episode is exactly `requests` slates long and ends by truncation.
+
+Observation: `history_items` [H] and `history_feedback` [H, 1], H = `history_slates` x K: all *shown* items, clicked or
+not, top of a slate first, latest slate last. `user` [U = 10]: remembered clicks of each topic divided by the threshold,
+at most 1. With `ideal_state`, `user` continues with u_cur [10] and, divided by W, the slates for which each topic will
+still bore [10] (0: it does not bore; here the published code, and `compat`, have 1). `candidates` is None: an action is
+K item ids. Items of the history may be shown again. Feedback: click (0 / 1).
 """
 
 import math
@@ -40,7 +43,7 @@ FEEDBACK = ("click",)
 
 
 class SardineUsers(struct.PyTreeNode):
-    """Constants of the dynamics; leaves, so that other values are not another program."""
+    """Constants of the dynamics; they are leaves, so that other values need no new program."""
 
     offset: Array  # []
     slope: Array  # []
@@ -53,9 +56,9 @@ class SardineState(struct.PyTreeNode):
     """One user between two slates."""
 
     user: Array  # [T] interests u, unit length
-    current: Array  # [T] u_cur, what boredom leaves of them
+    current: Array  # [T] u_cur, interests as reduced by boredom
     clicked: Array  # [W, K] int32 main topics clicked in the latest slates, newest last, PADDING where not clicked
-    boring: Array  # [T] int32 slates for which a topic will go on boring
+    boring: Array  # [T] int32 slates for which each topic will still bore
     history_items: Array  # [H] int32
     history_clicks: Array  # [H]
     step: Array  # [] int32, slates that were rewarded
@@ -67,25 +70,25 @@ def unit(vectors: Array) -> Array:
 
 
 def some_topics(values: Array, marks: Array, count: Array) -> Array:
-    """Unit vectors from uniform `values` [..., T] in the `count` [...] topics with the lowest `marks` [..., T]."""
+    """Unit vectors of uniform `values` [..., T], only in the `count` [...] topics with the lowest `marks` [..., T]."""
     mine, other, place = marks[..., :, None], marks[..., None, :], jnp.arange(marks.shape[-1])
-    earlier = jnp.expand_dims(place[None, :] < place[:, None], range(marks.ndim - 1))  # of two alike
-    rank = ((other < mine) | ((other == mine) & earlier)).sum(-1, dtype=jnp.int32)  # T^2 comparisons beat a sort
+    earlier = jnp.expand_dims(place[None, :] < place[:, None], range(marks.ndim - 1))  # breaks ties
+    rank = ((other < mine) | ((other == mine) & earlier)).sum(-1, dtype=jnp.int32)  # faster than a sort
     return unit(jnp.where(rank < count[..., None], values, 0.0))
 
 
 def draw_items(key: Array, num_items: int) -> Array:
-    """Item vectors [N, T], half of them with two topics, half with three."""
+    """Draw item vectors [N, T], half of them with two topics, half with three."""
     draw = jax.random.uniform(key, (num_items, 2 * TOPICS + 1))
     count = jnp.where(draw[:, -1] < 0.5, *ITEM_TOPICS)
     return some_topics(draw[:, :TOPICS], draw[:, TOPICS : 2 * TOPICS], count)
 
 
 def draw_user(draw: Array) -> Array:
-    """A user [T] from uniform numbers [2 T + 1].
+    """Draw a user [T] from uniform numbers [2 T + 1].
 
-    Every topic is kept with chance 0.4, under the condition that three to five are: their number is then a binomial
-    one, cut off, and which they are is a permutation; no draw has to be repeated.
+    Every topic is kept with chance 0.4, on the condition that three to five are kept. So their number is drawn from a
+    truncated binomial distribution and the topics from a permutation; no draw has to be repeated.
     """
     weights = [math.comb(TOPICS, n) * 0.4**n * 0.6 ** (TOPICS - n) for n in USER_TOPICS]
     count = USER_TOPICS[0] + sum((draw[-1] >= sum(weights[: n + 1]) / sum(weights)).astype(int) for n in range(2))
@@ -93,12 +96,12 @@ def draw_user(draw: Array) -> Array:
 
 
 def remembered(clicked: Array) -> Array:
-    """Clicks of each topic among the latest 10 of `clicked` [W, K], newest last: [T] int32.
+    """Count the clicks of each topic among the latest 10 of `clicked` [W, K], newest last: [T] int32.
 
-    Counts are at most 10: four bits each, eight in a word, so that clicks are added up in two sums rather than ten.
+    A count is at most 10 and takes four bits. A word holds eight counts, so that two sums are enough instead of ten.
     """
     topics = clicked.reshape(-1)
-    later = jnp.tri(topics.shape[0])  # a product with it is a sum from one place to the last, and exact
+    later = jnp.tri(topics.shape[0])  # a product with it sums from each place to the last, exactly
     since = (topics >= 0).astype(jnp.float32) @ later  # clicks from this one to the newest
     word = jnp.where((topics >= 0) & (since <= REMEMBERED), topics >> 3, PADDING)
     one = jnp.left_shift(1, 4 * (topics & 7))
@@ -108,13 +111,13 @@ def remembered(clicked: Array) -> Array:
 
 
 def bore(boring: Array, counts: Array, threshold: Array, steps: int) -> Array:
-    """Slates for which topics [T] bore after one more slate, given the clicks `counts` [T] that are remembered."""
+    """Slates for which topics [T] will bore after one more slate, given the remembered clicks `counts` [T]."""
     remaining = jnp.maximum(boring - 1, 0)
     return jnp.where((remaining == 0) & (counts >= threshold), steps, remaining)
 
 
 def influence(user: Array, rows: Array, click: Array, omega: Array, compat: bool) -> Array:
-    """Interests [T] after `click` [K] on items `rows` [K, T]; `compat` averages over topics, too."""
+    """Interests [T] after `click` [K] on items `rows` [K, T]; `compat` averages over topics too."""
     mean = (click[:, None] * rows).sum(0) / jnp.maximum(click.sum(), 1.0)
     if compat:
         mean = jnp.broadcast_to(mean.mean(), mean.shape)
@@ -122,20 +125,20 @@ def influence(user: Array, rows: Array, click: Array, omega: Array, compat: bool
 
 
 def relevance(state: SardineState, world: World) -> Array:
-    """<e, u_cur> of every item, by which relevance ranks, for users [B]: [B, I]. What only an oracle knows."""
+    """Relevance <e, u_cur> of every item to users [B]: [B, I]. Only an oracle knows it."""
     return jnp.einsum("bt,it->bi", state.current, world.item_table, precision="highest")
 
 
 def show(
     config: SardineConfig, state: SardineState, slate: Array, uniform: Array, world: World
 ) -> tuple[SardineState, Array]:
-    """Show one slate [K] to a user, who clicks by `uniform` [draws] -> the user afterwards, clicks [K]."""
+    """Show one slate [K] to a user; `uniform` [draws] decides the clicks -> the user afterwards, clicks [K]."""
     users: SardineUsers = world.users
     rows = world.item_table[slate].astype(jnp.float32)
-    liking = (rows * state.current[None]).sum(-1)  # no product of matrices: accelerators round those
+    liking = (rows * state.current[None]).sum(-1)  # not a matrix product, which accelerators round
     choice = make_choice(config.choice_model, users.choice)
     click = choice.pick(users.slope * (liking - users.offset), uniform)
-    # Of the whole table, once for all users: of each user's rows it would be computed anew for every topic counted.
+    # Computed for the whole table, once for all users: for a user's own rows it would be recomputed for every topic.
     main_topic = jnp.argmax(world.item_table, axis=-1).astype(jnp.int32)
     topics = jnp.where(click > 0, main_topic[slate], PADDING)
     clicked = jnp.concatenate([state.clicked[1:], topics[None]])
@@ -178,7 +181,7 @@ def make(config: SardineConfig) -> Env:
         start = SardineState(
             user=interests,
             current=interests,
-            clicked=jnp.full((1, slate_size), PADDING, jnp.int32),  # of one slate: the others are empty yet
+            clicked=jnp.full((1, slate_size), PADDING, jnp.int32),  # of one slate; the others are still empty
             boring=jnp.zeros(TOPICS, jnp.int32),
             history_items=jnp.full(length, PADDING, jnp.int32),
             history_clicks=jnp.zeros(length),
@@ -218,7 +221,7 @@ def make(config: SardineConfig) -> Env:
 
 
 def make_world(config: SardineConfig) -> World:
-    """Items by `item_seed`, and the constants of the dynamics."""
+    """Draw the items from `item_seed`, and collect the constants of the dynamics."""
     values = config.values
     users = SardineUsers(
         offset=jnp.asarray(values.offset, jnp.float32),

@@ -9,26 +9,26 @@ from jaxrec.types import Array, Env, StepOutput, World
 
 
 class EpisodeState(struct.PyTreeNode):
-    """A wrapped state, and how its user's episodes went; all counters []."""
+    """A wrapped state with the returns and lengths of its user's episodes, each of shape []."""
 
     env_state: Any
-    total: Array  # return of the running episode so far; of a finished one until somebody resets it
+    total: Array  # return of the current episode so far; after its end, its return until the reset
     steps: Array  # int32, its length so far
-    last_total: Array  # return of the episode that ended last; 0 before the first one has
+    last_total: Array  # return of the episode that ended last; 0 before the first end
     last_steps: Array  # int32, its length
     episodes: Array  # int32, how many have ended
 
     @property
     def last_mean(self) -> Array:
-        """Mean over a batch of the last returns of those users who have one; NaN where nobody has."""
+        """Mean of the last returns over the users of a batch who have one; NaN if no user has."""
         ended = self.episodes > 0
         return jnp.where(ended, self.last_total, 0.0).sum() / ended.sum(dtype=jnp.float32)
 
 
 def episode_statistics(env: Env) -> Env:
-    """Count the return and the length of every user's episodes in the state, an `EpisodeState`.
+    """Record the return and the length of every user's episodes in the state, an `EpisodeState`.
 
-    Put it around `auto_reset(env)` or inside it, as you like: the outcome of the last episode outlives the reset.
+    It may wrap `auto_reset(env)` or be wrapped by it: the figures of the last episode survive the reset.
     """
     replaced = env.spec.auto_reset
 
@@ -55,7 +55,7 @@ def episode_statistics(env: Env) -> Env:
 
 
 def keep_last(fresh: Any, after: Any) -> Any:
-    """State of a user who replaces another: what the old one's last episode was stays known."""
+    """State of a user who replaces another; it keeps the figures of the last episode."""
     if not isinstance(after, EpisodeState):
         return fresh
     return fresh.replace(last_total=after.last_total, last_steps=after.last_steps, episodes=after.episodes)

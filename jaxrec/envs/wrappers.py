@@ -1,4 +1,4 @@
-"""Wrappers: an Env in, an Env out."""
+"""Wrappers, which turn an Env into another Env."""
 
 import dataclasses
 from typing import Any
@@ -15,8 +15,8 @@ from jaxrec.types import Array, Env, Observation, StepOutput, World
 def auto_reset(env: Env) -> Env:
     """Replace a user who left (or whose session was cut) by a new one within the same step.
 
-    `obs` is then the new user's first observation, `final_obs` the old user's last. The reset is computed for every
-    user and selected: under `vmap` a branch would do the same, and the resets here cost one draw and a gather.
+    `obs` is then the new user's first observation and `final_obs` the old user's last. The reset is computed for every
+    user and then selected. Under `vmap` a branch would do the same, and the resets here cost only a draw and a gather.
     """
 
     def step(key: Array, state, action: Array, world: World) -> tuple[object, StepOutput]:
@@ -35,14 +35,14 @@ def auto_reset(env: Env) -> Env:
 
 
 class LimitedState(struct.PyTreeNode):
-    """A wrapped state and the steps of its episode."""
+    """A wrapped state and the number of steps of its episode."""
 
     env_state: Any
     steps: Array  # [] int32
 
 
 def time_limit(env: Env, steps: int) -> Env:
-    """Cut sessions after `steps` steps: truncated, unless the user left at that very step."""
+    """Truncate sessions after `steps` steps, unless the user leaves at that very step."""
     check_range("time_limit", steps, 1)
 
     def reset(key: Array, world: World) -> tuple[LimitedState, Observation]:

@@ -1,12 +1,12 @@
-"""History encoders: what a user did -> one state a position; mean, GRU and causal Transformer.
+"""History encoders: what a user did -> one state per position; mean, GRU and causal Transformer.
 
     states = module.apply(params, rows, feedback, mask)            # [..., H + 1, S]
     state = module.apply(params, rows, feedback, mask, last=True)  # [..., S], the state to act from
 
-`rows [..., H, D]` are the items' vectors, `feedback [..., H, F]` what the user did with them, `mask [..., H]`
+`rows [..., H, D]` are the items' vectors, `feedback [..., H, F]` what the user did with them, and `mask [..., H]`
 is False where a position is empty. `states[..., t, :]` has seen the first t positions, so the first state has
-seen nothing and the last one everything. Empty positions change nothing, wherever they stand. Rows are scaled
-to unit root mean square on the way in: unit-length text vectors and one-hot rows reach the weights alike.
+seen nothing and the last one everything. Empty positions change nothing, wherever they are. Input rows are scaled
+to unit root mean square, so that unit-length text vectors and one-hot rows have the same scale.
 """
 
 import functools
@@ -21,7 +21,7 @@ from jaxrec.types import Array
 
 
 def history_inputs(rows: Array, feedback: Array) -> Array:
-    """Rows at unit root mean square, then feedback: [..., H, D], [..., H, F] -> [..., H, D + F] float32."""
+    """Scale rows to unit root mean square and append feedback: [..., H, D], [..., H, F] -> [..., H, D + F] float32."""
     rows = rows.astype(jnp.float32)
     scale = jax.lax.rsqrt(jnp.mean(rows**2, axis=-1, keepdims=True) + 1e-6)
     return jnp.concatenate([rows * scale, feedback.astype(jnp.float32)], axis=-1)
@@ -43,7 +43,7 @@ def batched(encode):
 
 
 class MeanHistory(nn.Module):
-    """Running mean of a two-layer perceptron of every position, then one layer: order is forgotten."""
+    """Running mean of a two-layer perceptron of every position, then one layer; ignores the order of items."""
 
     width: int
     kernel_init: Initializer = nn.initializers.lecun_normal()
@@ -51,7 +51,7 @@ class MeanHistory(nn.Module):
     @nn.compact
     @batched
     def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
-        """See the module's head."""
+        """Inputs [B, H, D + F], mask [B, H] -> states [B, H + 1, S], or with `last` [B, S]."""
         dense = functools.partial(nn.Dense, self.width, kernel_init=self.kernel_init)
         tokens = dense(name="inner")(nn.gelu(dense(name="embed")(inputs)))
         valid = mask[..., None].astype(tokens.dtype)
@@ -64,7 +64,7 @@ class MeanHistory(nn.Module):
 
 
 class GruHistory(nn.Module):
-    """Gated recurrent unit (arXiv 1406.1078; reset after the product, as in cuDNN), from h = 0.
+    """Gated recurrent unit (arXiv 1406.1078; reset after the product, as in cuDNN), starting from h = 0.
 
         x = concat(row / rms(row), feedback)
         xr, xz, xn = split(x @ kernel + bias, 3);  hr, hz, hn = split(h @ recurrent, 3)
@@ -80,7 +80,7 @@ class GruHistory(nn.Module):
     @nn.compact
     @batched
     def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
-        """See the module's head."""
+        """Inputs [B, H, D + F], mask [B, H] -> states [B, H + 1, S], or with `last` [B, S]."""
         kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], 3 * self.width))
         recurrent = self.param("recurrent", orthogonal_gates, (self.width, 3 * self.width))
         bias = self.param("bias", nn.initializers.zeros_init(), (3 * self.width,))
@@ -99,7 +99,7 @@ class GruHistory(nn.Module):
 
 
 def orthogonal_gates(key: Array, shape: tuple[int, int]) -> Array:
-    """Draw one orthogonal matrix a gate, side by side: [S, 3S]."""
+    """Draw one orthogonal matrix per gate, side by side: [S, 3S]."""
     gates = [nn.initializers.orthogonal()(part, (shape[0], shape[0])) for part in jax.random.split(key, 3)]
     return jnp.concatenate(gates, axis=1)
 
@@ -107,8 +107,8 @@ def orthogonal_gates(key: Array, shape: tuple[int, int]) -> Array:
 class TransformerHistory(nn.Module):
     """Causal pre-norm Transformer (the SASRec shape, arXiv 1808.09781) with feedback at every position.
 
-    A learned start token stands before the first position; the place of a token is the number of valid ones
-    before it, as sinusoids, so any length works. Dropout is on when `apply` gets `rngs={"dropout": key}`.
+    A learned start token comes first. The place of a token is the number of valid tokens before it, encoded as
+    sinusoids, so any length works. Dropout is on when `apply` gets `rngs={"dropout": key}`.
     """
 
     width: int
@@ -120,7 +120,7 @@ class TransformerHistory(nn.Module):
     @nn.compact
     @batched
     def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
-        """See the module's head."""
+        """Inputs [B, H, D + F], mask [B, H] -> states [B, H + 1, S], or with `last` [B, S]."""
         batch, length = mask.shape
         tokens = nn.Dense(self.width, kernel_init=self.kernel_init, name="embed")(inputs)
         start = self.param("start", nn.initializers.normal(1.0), (self.width,))
@@ -128,7 +128,7 @@ class TransformerHistory(nn.Module):
         valid = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
         place = jnp.cumsum(valid, axis=1) - 1
         x = jnp.concatenate([start, tokens], axis=1) + sinusoids(place, self.width)
-        # An empty position answers with the state of the last valid one before it.
+        # The state at an empty position is that of the last valid one before it.
         seen = jax.lax.cummax(jnp.where(valid, jnp.arange(length + 1)[None], 0), axis=1)
         seen = seen[:, -1:] if last else seen
         order = jnp.arange(length + 1)
@@ -153,7 +153,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, query: Array, memory: Array, mask: Array) -> Array:
-        """Add what the heads read, then what the perceptron makes of it."""
+        """Add the output of attention, then that of the perceptron."""
         width, size = query.shape[-1], query.shape[-1] // self.heads
         dense = functools.partial(nn.Dense, kernel_init=self.kernel_init)
         drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
@@ -187,7 +187,7 @@ def make_history_encoder(
     dropout: float = 0.0,
     kernel_init: Initializer | None = None,
 ) -> nn.Module:
-    """Build the encoder called `name` with S = `width`; only the Transformer reads the next three.
+    """Build the encoder called `name` with S = `width`; only the Transformer uses layers, heads and dropout.
 
     `kernel_init` replaces the scaled normal of the kernels: `nn.initializers.orthogonal(2**0.5)` for RL.
     """

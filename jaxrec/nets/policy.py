@@ -1,10 +1,10 @@
-"""Slate policies: a state from the user's history and features, two towers for the scores, a value.
+"""Slate policies: a state from the user's history and features, scores from two towers, and a value.
 
-    items  = policy.items(params, world)              # Items: projected rows, once per set of parameters
+    items  = policy.items(params, world)              # Items: projected rows, computed once per set of parameters
     output = policy.apply(params, items, obs, world)  # PolicyOutput: logits [..., M or R], value [...]
 
-Where `obs` offers no candidates the logits run over the recommendable items; `to_items` and `to_positions` translate.
-Documents that are in no table (`obs.candidate_features`) pass the item tower where they are scored.
+If `obs` offers no candidates, the logits are over the recommendable items; `to_items` and `to_positions` translate.
+Documents that are in no table (`obs.candidate_features`) go through the item tower when they are scored.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Items(struct.PyTreeNode):
 
 
 class PolicyOutput(struct.PyTreeNode):
-    """What a policy says of one observation."""
+    """What a policy computes for one observation."""
 
     logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
     value: Array  # [...] expected discounted return, in scaled rewards
@@ -46,14 +46,14 @@ class Policy(NamedTuple):
 class PolicyNetwork(nn.Module):
     """Two towers: logits = vectors @ query(state) / sqrt(W) + bias.
 
-    State: last state of the history encoder, user interests and context, whichever the observation has.
+    The state joins the last state of the history encoder, user interests and context, as far as they are observed.
     """
 
     spec: EnvSpec
     config: PolicyConfig
 
     def setup(self) -> None:
-        """Create the layers; orthogonal as usual for reinforcement learning heads."""
+        """Create the layers; the heads have orthogonal kernels, as usual in reinforcement learning."""
         config = self.config
         self.item_vectors = nn.Dense(config.width, use_bias=False)
         self.item_bias = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros_init())
@@ -70,19 +70,19 @@ class PolicyNetwork(nn.Module):
         self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
 
     def tower(self, rows: Array) -> Items:
-        """[..., E] -> vectors [..., W], bias [...]."""
+        """Project rows [..., E] -> vectors [..., W], bias [...]."""
         rows = rows.astype(jnp.float32)
         return Items(self.item_vectors(rows), self.item_bias(rows)[..., 0])
 
     def items(self, table: Array) -> Items:
-        """[I, E] -> vectors [I, W], bias [I], with what was learned of each item."""
+        """Project the table [I, E] -> vectors [I, W], bias [I], plus each item's residuals if there are any."""
         vectors, bias = (items := self.tower(table)).vectors, items.bias
         if self.config.item_residual:
             vectors, bias = vectors + self.residual_vectors, bias + self.residual_bias
         return Items(vectors, bias)
 
     def state(self, items: Items, obs: Observation) -> Array:
-        """What the heads read: [..., state size]."""
+        """Build the input of the heads: [..., state size]."""
         parts = []
         if self.spec.history_length:
             assert obs.history_items is not None and obs.history_feedback is not None
@@ -93,7 +93,7 @@ class PolicyNetwork(nn.Module):
         return jnp.concatenate(parts, axis=-1)
 
     def heads(self, items: Items, obs: Observation) -> tuple[Array, Array]:
-        """Query [..., W] and value [...]."""
+        """Compute the query [..., W] and the value [...]."""
         state = self.state(items, obs)
         query = value = state
         for layer in self.query_hidden:
@@ -103,18 +103,20 @@ class PolicyNetwork(nn.Module):
         return self.query(query), self.value(value)[..., 0]
 
     def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array]:
-        """Touch every parameter once, for `init`."""
+        """Use every parameter once, for `init`."""
         return self.heads(self.items(table), obs)
 
 
 def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
-    """Build the policy for environments of `spec`; raises InputError where the observation is empty."""
+    """Build the policy for environments of `spec`; raises InputError if the observation is empty."""
     if not (spec.history_length or spec.user_size or spec.context_size):
-        raise InputError(f"policy: {spec.name} observes neither history, user nor context; nothing to act from.")
+        raise InputError(
+            f"policy: {spec.name} observes neither history, user nor context; expected at least one to act from."
+        )
     if config.item_residual and spec.candidate_size:
         raise InputError(
-            f"learner.policy.item_residual: documents of {spec.name} are new each time, nothing can be learned of one "
-            "alone; set it to false."
+            f"learner.policy.item_residual: documents of {spec.name} are new each time, so nothing can be learned "
+            "about a single one; set it to false."
         )
     network = PolicyNetwork(spec, config)
 
@@ -140,7 +142,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
 
 
 def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array:
-    """Products of the query [..., W] with the rows that may be shown."""
+    """Score the items on offer: products of the query [..., W] with their rows."""
     vectors, bias = items.vectors, items.bias
     if obs.candidates is None:
         if world.recommendable is not None:
@@ -148,19 +150,19 @@ def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array
         logits = query @ vectors.T
         return logits + jnp.broadcast_to(bias, logits.shape)
     num_items, num_candidates = bias.shape[0], obs.candidates.shape[-1]
-    if num_items <= 16 * num_candidates:  # one product with a small table beats gathering a row a candidate
+    if num_items <= 16 * num_candidates:  # for a small table, one product is faster than a gather per candidate
         logits = query @ vectors.T
         return jnp.take_along_axis(logits + jnp.broadcast_to(bias, logits.shape), obs.candidates, axis=-1)
     return _document_scores(query, Items(vectors[obs.candidates], bias[obs.candidates]))
 
 
 def _document_scores(query: Array, documents: Items) -> Array:
-    """Products of the query [..., W] with vectors [..., M, W]."""
+    """Score documents: products of the query [..., W] with vectors [..., M, W]."""
     return jnp.einsum("...w,...mw->...m", query, documents.vectors) + documents.bias
 
 
 def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
-    """Set items of the history to -inf in scores over recommendable items; [..., R] -> [..., R]."""
+    """Set scores of items in the history to -inf; scores over recommendable items [..., R] -> [..., R]."""
     if obs.history_items is None or obs.offers_candidates:
         return scores
     ids = obs.history_items
@@ -181,7 +183,7 @@ def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
 
 
 def catalogue_scores(policy: Policy, params: Params, items: Items, obs: Observation, world: World) -> Array:
-    """Scores of every item for observations [B, ...] without candidates, -inf where it may not be shown: [B, I]."""
+    """Score every item for observations [B, ...] without candidates; -inf if it may not be shown: [B, I]."""
     logits = policy.apply(params, items, obs, world).logits
     if world.recommendable is None:
         return logits
@@ -190,21 +192,21 @@ def catalogue_scores(policy: Policy, params: Params, items: Items, obs: Observat
 
 
 def to_items(positions: Array, obs: Observation, world: World) -> Array:
-    """Positions among the logits -> the slate that `Env.step` takes (positions of candidates, or item ids)."""
+    """Turn positions among the logits into the slate that `Env.step` takes (positions of candidates, or item ids)."""
     if obs.offers_candidates or world.recommendable is None:
         return positions
     return world.recommendable[positions]
 
 
 def to_positions(slate: Array, obs: Observation, world: World) -> Array:
-    """Inverse of `to_items` for slates that a policy chose."""
+    """Invert `to_items`, for slates that a policy chose."""
     if obs.offers_candidates or world.recommendable is None:
         return slate
     return jnp.searchsorted(world.recommendable, slate).astype(jnp.int32)
 
 
 def example_observation(spec: EnvSpec) -> Observation:
-    """Zeros of the right shapes for one user: [U], [C], [H], [H, F], [M] or [M, D]."""
+    """Build an observation of zeros for one user: [U], [C], [H], [H, F], [M] or [M, D]."""
     length, offered, size = spec.history_length, spec.num_candidates, spec.candidate_size
     return Observation(
         user=jnp.zeros(spec.user_size) if spec.user_size else None,

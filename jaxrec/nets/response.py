@@ -2,11 +2,11 @@
 
     logit_b(i) = <A_b(z), E(i)> / sqrt(d) + item_b(i) + user_b(z)
 
-E(i) sums layer-normed projections of the item's fields (text vector, statistics) and a learned vector of its
-id; z reads the window of latest items through a causal Transformer and a feedback-weighted mean, totals of the
-whole past, and the context of the visit. What belongs to one id arrives multiplied by `trust`, count / (count +
-strength), so rare items live by their text. The class of KuaiSim's response model (arXiv 2309.12645), with the sigmoid
-applied once.
+E(i) is the sum of layer-normed projections of the item's fields (text vector, statistics) and a learned vector of its
+id. z reads the window of latest items through a causal Transformer and a feedback-weighted mean, totals of the
+whole past, and the context of the visit. Terms of one id are multiplied by `trust` = count / (count + strength), so
+rare items depend mostly on their text. The form is that of KuaiSim's response model (arXiv 2309.12645), with the
+sigmoid applied once.
 """
 
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ class ItemEncoder(nn.Module):
 
 
 class UserEncoder(nn.Module):
-    """What a user did -> state z: with `last` the one to act from, else the one before each position."""
+    """What a user did -> state z: with `last` the state to act from, else the state before each position."""
 
     width: int
     layers: int
@@ -61,12 +61,12 @@ class UserEncoder(nn.Module):
 
 
 def taste_profile(rows: Array, feedback: Array, mask: Array, last: bool) -> Array:
-    """Feedback-weighted sums of item rows, drawn to 0 by five rows: [..., H, d] -> [..., H or none, d (1 + F)].
+    """Feedback-weighted means of item rows, shrunk to 0 by five zero rows: [..., H, d] -> [..., H or none, d (1 + F)].
 
-    Which way the liked items point: linear in every answer, so few steps of learning find it.
+    They give the direction of the liked items. They are linear in every answer, so few learning steps find it.
     """
     count = mask[..., None].astype(rows.dtype)
-    weights = jnp.concatenate([count, feedback * count], axis=-1)  # seen, and answered
+    weights = jnp.concatenate([count, feedback * count], axis=-1)  # of seen items, and of each kind of feedback
     each = (weights[..., :, None] * rows[..., None, :]).reshape(*rows.shape[:-1], -1)
     if last:
         return each.sum(-2) / (count.sum(-2) + 5.0)

@@ -1,4 +1,4 @@
-"""From a history to a slate, with what a training run left in `policy/`."""
+"""From a history to a slate, with the policy that a training run saved in `policy/`."""
 
 from jaxrec.serve.policy import Recommendation, SavedPolicy, load_policy, save_policy
 

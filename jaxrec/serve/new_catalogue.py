@@ -1,4 +1,4 @@
-"""A saved policy in another catalogue: what it learned carries over by item id, new items come with their text."""
+"""Use a saved policy in another catalogue: learned parameters follow the item ids, new items have only their text."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from jaxrec.nets.policy import Items, Policy, make_policy
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.types import Params, World
 
-RESIDUALS = ("residual_vectors", "residual_bias")  # parameters with a row an item
+RESIDUALS = ("residual_vectors", "residual_bias")  # parameters with one row per item
 
 
 class Deployed(NamedTuple):
@@ -23,10 +23,10 @@ class Deployed(NamedTuple):
 
 
 def deployed_in(saved: SavedPolicy, ids: tuple[str, ...], world: World) -> Deployed:
-    """The policy as it was deployed, in the rows of the catalogue `ids`, of which `world` has the table.
+    """Put the deployed policy into the rows of the catalogue `ids`, whose table is in `world`.
 
-    Items it knew keep the rows it was trained on; of new ones it reads the row of `world` in histories, and it never
-    recommends what was not recommendable to it.
+    Known items keep the rows that the policy was trained on. New items have their row of `world` in histories. The
+    policy recommends only items that were recommendable when it was saved.
     """
     old, known = _rows(saved.ids, ids)
     table = np.array(world.item_table)
@@ -44,7 +44,7 @@ def deployed_in(saved: SavedPolicy, ids: tuple[str, ...], world: World) -> Deplo
 
 
 def carried_params(saved: SavedPolicy, ids: tuple[str, ...]) -> Params:
-    """Parameters for the catalogue `ids`: what belongs to one item follows its id and is zero for new items."""
+    """Move the parameters to the catalogue `ids`: those of one item follow its id and are zero for new items."""
     old, known = _rows(saved.ids, ids)
     flat: dict[tuple, Any] = flatten_dict(saved.params)  # type: ignore[assignment]
     for path, value in flat.items():
@@ -56,7 +56,7 @@ def carried_params(saved: SavedPolicy, ids: tuple[str, ...]) -> Params:
 
 
 def _rows(old_ids: tuple[str, ...], ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in the old catalogue and in the new one of the items that are in both."""
+    """Find the items in both catalogues; gives their rows in the old and in the new one."""
     row = {item: n for n, item in enumerate(old_ids)}
     pairs = [(row[item], n) for n, item in enumerate(ids) if item in row]
     both = np.array(pairs, np.int64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""The `policy/` folder: written by training, opened by `load_policy`, readable by any JAX program.
+"""The `policy/` folder: written by training, opened by `load_policy`, and readable by any JAX program.
 
 policy/arrays/           params (nested dict), item_table [I, E], recommendable [R], usual_context [C]
 policy/description.json  environment sizes, network, feedback kinds, step
@@ -40,7 +40,7 @@ class Recommendation:
 
 @dataclasses.dataclass(frozen=True)
 class SavedPolicy:
-    """A trained policy with everything it reads."""
+    """A trained policy with all that it reads."""
 
     network: PolicyConfig
     params: Params
@@ -64,10 +64,10 @@ class SavedPolicy:
     def recommend(
         self, history: Sequence[str] = (), k: int = 10, context: np.ndarray | None = None
     ) -> list[Recommendation]:
-        """The k best items for a history of item ids, oldest first, as they stand in the log.
+        """Recommend the k best items for a history of item ids as in the log, oldest first.
 
         An item counts as liked; "318:2.5" gives a feedback value instead. Items of the history are not shown
-        again. `context` [C] is that of the visit; without it the mean context of the training log is taken. Raises
+        again. `context` [C] is that of the visit; by default it is the mean context of the training log. Raises
         InputError for ids that are not in the catalogue.
         """
         return self.recommend_rows(*self.parse_history(history), k, context)
@@ -75,16 +75,16 @@ class SavedPolicy:
     def recommend_rows(
         self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
     ) -> list[Recommendation]:
-        """The same for a history of item rows [N] int32 with feedback [N, F]."""
+        """Recommend like `recommend`, for a history of item rows [N] int32 with feedback [N, F]."""
         if not self.spec.history_length:
             raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
         if self.spec.user_size:
             raise InputError(
-                f"recommend: policies of {self.spec.name} read a simulated user's state beside the history."
+                f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
             )
         obs = self._observation(items, feedback, context)
         logits = self.policy.apply(self.params, self.items, obs, self.world).logits
-        if len(items) and not self.spec.repeats:  # the policy itself knows its window only
+        if len(items) and not self.spec.repeats:  # the policy itself knows only its window
             logits = exclude_history(logits, Observation(history_items=jnp.asarray(items)), self.world)
         check_range("k", k, 1, logits.shape[-1])
         scores, positions = jax.lax.top_k(logits, k)
@@ -93,9 +93,9 @@ class SavedPolicy:
         return [Recommendation(self.ids[i], self.titles[i], s) for i, s in pairs]
 
     def parse_history(self, history: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Item rows [N] int32 and feedback [N, F] of entries ID or ID:VALUE; ids may contain colons."""
+        """Parse entries ID or ID:VALUE into item rows [N] int32 and feedback [N, F]; ids may contain colons."""
         if not self.ids:
-            raise InputError(f"recommend: policies of {self.spec.name} rank fresh documents, no items of a catalogue.")
+            raise InputError(f"recommend: policies of {self.spec.name} rank fresh documents, not items of a catalogue.")
         row = {item_id: n for n, item_id in enumerate(self.ids)}
         items, feedback = [], []
         for entry in history:
@@ -132,7 +132,7 @@ def save_policy(
     items: tuple[Sequence[str], Sequence[str]],
     step: int,
 ) -> None:
-    """Write the folder whole or not at all; `items` are ids and titles."""
+    """Write the folder completely or not at all; `items` are ids and titles."""
     arrays: dict[str, Any] = {"params": params, "item_table": world.item_table}
     optional = {"recommendable": world.recommendable, "usual_context": world.usual_context}
     arrays |= {name: value for name, value in optional.items() if value is not None}
@@ -148,12 +148,12 @@ def save_policy(
 
 
 def load_policy(path: str | Path) -> SavedPolicy:
-    """Open a run folder or its `policy/` folder; raises InputError where there is none or it is damaged."""
+    """Open a run folder or its `policy/` folder; raises InputError if there is no policy or it is damaged."""
     folder = Path(path)
     if (folder / "policy").is_dir():
         folder = folder / "policy"
     elif (folder / "config.yaml").is_file():
-        raise InputError(f"{folder}: no policy yet; `jaxrec train --resume` goes on to the first checkpoint.")
+        raise InputError(f"{folder}: no policy yet; `jaxrec train --resume` continues to the first checkpoint.")
     where = str(folder / "description.json")
     description = read_description(folder, KIND)
     arrays, _ = load_portable(folder, KIND)
@@ -179,7 +179,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
 
 
 def _with_action(spec: dict[str, Any]) -> dict[str, Any]:
-    """The saved spec; policies of earlier versions had slates only, and a `slate_size`."""
+    """Add the action to a saved spec of an earlier version, which had only slates and a `slate_size`."""
     if "slate_size" not in spec:
         return spec
     others = {name: value for name, value in spec.items() if name != "slate_size"}
@@ -187,7 +187,7 @@ def _with_action(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:
-    """The arrays must be the parameters of the network that the description names."""
+    """Raise InputError unless the arrays are parameters of the network in the description."""
     want = jax.eval_shape(policy.init, jax.random.key(0), world)
     shapes = [
         {jax.tree_util.keystr(p): x.shape for p, x in jax.tree_util.tree_leaves_with_path(t)} for t in (want, params)
@@ -195,13 +195,13 @@ def _check_params(folder: Path, policy: Policy, params: Params, world: World) ->
     for name in sorted(shapes[0].keys() | shapes[1].keys()):
         if shapes[0].get(name) != shapes[1].get(name):
             raise InputError(
-                f"{folder}: params{name} has shape {shapes[1].get(name)}, description.json asks for "
-                f"{shapes[0].get(name)}; arrays and description are not of one policy."
+                f"{folder}: params{name} has shape {shapes[1].get(name)}, but description.json asks for "
+                f"{shapes[0].get(name)}; arrays and description are not of one policy; copy the folder again."
             )
 
 
 def _without_infinities(value: Any) -> Any:
-    """JSON has no infinite numbers: they become the texts "inf" and "-inf", which a field of numbers reads back."""
+    """Replace infinite numbers, which JSON lacks, by the texts "inf" and "-inf", which number fields read back."""
     if isinstance(value, dict):
         return {key: _without_infinities(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -219,5 +219,5 @@ def _feedback_value(kind: FeedbackKind, name: str, value: str | None) -> float:
     if kind.band is not None:
         return float(kind.band[0] <= number <= kind.band[1])
     if number not in (0.0, 1.0):
-        raise InputError(f"history: {name} is 0 or 1, got {value!r}.")
+        raise InputError(f"history: expected 0 or 1 for {name}, got {value!r}.")
     return number

@@ -1,1 +1,1 @@
-"""The mesh, what is laid out how, and the one place that compiles."""
+"""The device mesh, the sharding of arrays, and the only place that compiles."""

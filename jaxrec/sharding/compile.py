@@ -1,4 +1,4 @@
-"""The one place that calls `jax.jit`; library functions stay plain."""
+"""The only place that calls `jax.jit`; library functions stay plain."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ def compiled(
     static: int | tuple[int, ...] = (),
     out_shardings: Any = None,
 ) -> Any:
-    """Compile `function`; arguments `donate` give their buffers away, outputs are laid out as `out_shardings`."""
+    """Compile `function`; arguments `donate` give up their buffers, outputs are laid out as `out_shardings`."""
     options = {} if out_shardings is None else {"out_shardings": out_shardings}
     return jax.jit(function, donate_argnums=donate, static_argnums=static, **options)
 

@@ -1,7 +1,7 @@
 """The device mesh and PartitionSpecs by rule.
 
-State whose leading axis is the logical shards is laid over the `data` axis; network parameters, counters and world
-parameters are on every device. XLA then adds the one all-reduce of the gradients; no collectives are written here.
+State whose leading axis is the logical shards is split over the `data` axis. Network parameters, counters and world
+parameters are on every device. XLA then adds the all-reduce of the gradients; no collectives are written here.
 """
 
 from typing import Any
@@ -20,17 +20,17 @@ def make_mesh(devices: int = 0) -> Mesh:
     if devices > len(present):
         raise InputError(f"train.devices: expected at most the {len(present)} devices present, got {devices}.")
     chosen = present[: devices or len(present)]
-    # Sizes positionally (the keyword was renamed in jax 0.11) and Auto axes: the default, Explicit, refuses gathers.
+    # Sizes are positional: jax 0.11 renamed the keyword. Axes are Auto: Explicit, the default, refuses gathers.
     return jax.make_mesh((len(chosen), 1), (DATA, MODEL), (AxisType.Auto,) * 2, devices=chosen)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """On every device."""
+    """The sharding that puts a copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def over_data(x: Any, mesh: Mesh | None) -> Any:
-    """Spread the leading axis of all leaves over the data axis, inside a compiled program; without a mesh, nothing."""
+    """Split the leading axis of all leaves over the data axis in a compiled program; without a mesh, do nothing."""
     if mesh is None or mesh.size == 1:
         return x
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(DATA)))
@@ -47,10 +47,10 @@ def check_shards(mesh: Mesh, num_shards: int) -> None:
 
 
 def state_shardings(mesh: Mesh, state: Any, sharded_fields: tuple[str, ...], num_shards: int) -> Any:
-    """Shardings of a learner's state: fields named in `sharded_fields` have [S, ...] leaves, the rest is replicated.
+    """Shardings of a learner's state: fields in `sharded_fields` have [S, ...] leaves and are split, others replicated.
 
-    A scalar of such a field (a counter) is replicated too. `state` may be abstract (`jax.eval_shape`). Raises
-    InputError where the devices do not divide the shards.
+    Scalars in such a field (counters) are replicated too. `state` may be abstract (`jax.eval_shape`). Raises
+    InputError if the number of devices does not divide the number of shards.
     """
     check_shards(mesh, num_shards)
     laid = NamedSharding(mesh, PartitionSpec(DATA))

@@ -1,4 +1,4 @@
-"""What an Orbax folder holds: names, shapes and types of its arrays, without JAX and without reading the arrays."""
+"""Read names, shapes and types of the arrays in an Orbax folder, without JAX and without reading the arrays."""
 
 import json
 import math
@@ -17,19 +17,19 @@ class ArrayHeader(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Numbers in it."""
+        """How many numbers it holds."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory; the disk holds it compressed."""
+        """Bytes in memory; on disk it is compressed."""
         return self.size * self.dtype.itemsize
 
 
 def array_headers(folder: Path) -> dict[str, ArrayHeader]:
-    """Arrays by dotted name, such as `params.query.kernel`; random keys are uint32 [..., 2].
+    """Read array headers by dotted name, such as `params.query.kernel`; random keys are uint32 [..., 2].
 
-    Raises OSError or ValueError where the folder is none of Orbax's or is damaged.
+    Raises OSError or ValueError if the folder is not Orbax's or is damaged.
     """
     if not (folder / "manifest.ocdbt").is_file():  # TensorStore would find an empty store there
         raise FileNotFoundError(f"{folder}: no arrays here (manifest.ocdbt is missing).")

@@ -1,4 +1,4 @@
-"""Checkpoints of the whole learner state with Orbax: the latest ones and the best one are kept.
+"""Checkpoints of the whole learner state with Orbax; the latest ones and the best one are kept.
 
 A restored state continues bit for bit. Layout: RUN/checkpoints/STEP/{state,metrics,...}.
 """
@@ -19,14 +19,14 @@ METRIC, STEP = "return", "step"
 
 
 class Checkpoints:
-    """Thin door to one `CheckpointManager`; close it, or use it as a context manager."""
+    """Thin wrapper of one `CheckpointManager`; close it, or use it as a context manager."""
 
     def __init__(self, folder: Path, keep_latest: int = 2):
-        """Open or create `folder`; beside the best step the newest `keep_latest` ones are kept."""
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every item
+        """Open or create `folder`; the newest `keep_latest` steps and the best one are kept."""
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs every item
 
         def metric(metrics: dict[str, float]) -> Any:
-            # Of equal returns the earliest counts; those of older versions do not tell their step.
+            # If returns are equal, the earliest step is the best; older versions did not save the step.
             return metrics[METRIC], -metrics.get(STEP, 0)
 
         keep = preservation_policy.AnyPreservationPolicy(
@@ -35,7 +35,7 @@ class Checkpoints:
                 preservation_policy.BestN(get_metric_fn=metric, reverse=False, n=1),
             ]
         )
-        # best_fn as well as the policy: without it Orbax does not write the metrics that BestN reads on resume.
+        # Orbax needs best_fn too: without it, it does not write the metrics that BestN reads on resume.
         options = ocp.CheckpointManagerOptions(best_fn=metric, best_mode="max", preservation_policy=keep)
         self._folder = Path(folder).absolute()
         try:
@@ -53,7 +53,7 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Wait for writes under way."""
+        """Wait for unfinished writes, then close."""
         self._manager.wait_until_finished()
         self._manager.close()
 
@@ -64,7 +64,7 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """Step with the highest return, of equal ones the earliest."""
+        """Step with the highest return; the earliest if several are equal."""
         return self._manager.best_step()
 
     @property
@@ -77,7 +77,7 @@ class Checkpoints:
         return metrics[METRIC] if metrics else -math.inf
 
     def save(self, step: int, state: Any, score: float) -> None:
-        """Write `state` under `step`; a NaN score counts as the worst (NaN breaks Orbax's ranking)."""
+        """Save `state` as `step`; a NaN score counts as the worst, since NaN breaks Orbax's ranking."""
         score = score if math.isfinite(score) else -1e30
         if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics={METRIC: score, STEP: step}):
             raise RuntimeError(f"checkpoint {step} was not written: {self._folder} already holds step {self.latest}.")
@@ -113,7 +113,7 @@ def _unreadable(where: Path, error: Exception) -> InputError:
 
 
 def _check_same_arrays(where: Path, abstract: Any) -> None:
-    """Orbax casts arrays of another type, and in some modes pads or cuts those of another shape: refuse them here."""
+    """Refuse arrays of another type or shape, since Orbax would cast the former and sometimes pad or cut the latter."""
     saved = array_headers(where / "default")
     for path, want in jax.tree_util.tree_leaves_with_path(abstract):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -122,11 +122,11 @@ def _check_same_arrays(where: Path, abstract: Any) -> None:
         got = saved.get(name)
         if got is not None and (got.shape, got.dtype) != (want.shape, want.dtype):
             raise InputError(
-                f"{where}: {name} has shape {got.shape} {got.dtype}, this run's learner "
-                f"wants {want.shape} {want.dtype}; resume with the recipe that wrote it."
+                f"{where}: {name} has shape {got.shape} {got.dtype}, but this run's learner "
+                f"expects {want.shape} {want.dtype}; resume with the recipe that wrote it."
             )
 
 
 def abstract_like(state: Any, shardings: Any) -> Any:
-    """ShapeDtypeStructs of an abstract state with its shardings: the target of `Checkpoints.restore`."""
+    """Combine an abstract state and its shardings into ShapeDtypeStructs, the target of `Checkpoints.restore`."""
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

@@ -1,7 +1,7 @@
-"""Event files for TensorBoard: the numbers of metrics.jsonl under the same names, with `train/` before them.
+"""Event files for TensorBoard: the numbers of metrics.jsonl under the same names, prefixed with `train/`.
 
-RUN/events.out.tfevents.STEP holds what was measured behind update STEP, where its process began. metrics.jsonl stays
-the record; events are for looking at.
+RUN/events.out.tfevents.STEP holds what was measured after update STEP, at which its process began. metrics.jsonl is
+the record; events are only for display.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ WriteRows = Callable[[Iterable[Mapping[str, Any]]], None]  # rows with their `st
 
 
 def check_tensorboard(wanted: bool) -> None:
-    """Raise InputError where events are wanted and the package that writes them is not there."""
+    """Raise InputError if events are wanted and the package that writes them is not installed."""
     if wanted and importlib.util.find_spec("tensorboardX") is None:
         raise InputError(
             "train.tensorboard: event files need tensorboardX; install it with `pip install tensorboardX`, "
@@ -29,16 +29,16 @@ def check_tensorboard(wanted: bool) -> None:
 
 @contextlib.contextmanager
 def event_file(folder: Path, step: int, wanted: bool = True) -> Iterator[WriteRows]:
-    """Yield what writes rows behind update `step` and, when it returns, has them on disk.
+    """Yield a function that writes rows after update `step`; when it returns, they are on disk.
 
-    What an earlier process wrote behind `step` is repeated by a resumed run: readers are told to forget it. Values that
-    are not finite are left out.
+    A resumed run repeats what an earlier process wrote after `step`, so an event tells readers to drop those rows.
+    Values that are not finite are left out.
     """
     check_tensorboard(wanted)
     if not wanted:
         yield lambda rows: None
         return
-    # Records and messages, not `SummaryWriter`: its queue and thread lose what a kill finds in them.
+    # `SummaryWriter` is not used: if the process is killed, it loses what is in its queue.
     from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
     from tensorboardX.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
     from tensorboardX.record_writer import RecordWriter
@@ -70,5 +70,5 @@ def event_file(folder: Path, step: int, wanted: bool = True) -> Iterator[WriteRo
 
 
 def _name(step: int) -> str:
-    """Readers take files in the order of their names."""
+    """Name the file so that readers, which sort by name, read files in order of their steps."""
     return f"{PREFIX}{step:012d}"

@@ -13,14 +13,14 @@ from jaxrec.checks import InputError
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it on success, remove it on failure. Files and folders."""
+    """Yield a temporary path next to `path`; rename it on success, remove it on failure. Files and folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.old.{os.getpid()}.tmp")
     try:
         yield temporary
         if path.is_dir() and temporary.exists():
-            path.rename(old)  # no folder replaces another in one step: a kill before the next line leaves both, hidden
+            path.rename(old)  # a folder cannot be replaced in one step: a kill before the next line leaves both, hidden
         temporary.replace(path)
     finally:
         if old.exists() and not path.exists():
@@ -30,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary paths in `folder` that killed processes of this machine left behind."""
+    """Remove temporary paths in `folder` that belong to killed processes of this machine."""
     for path in folder.glob(".*.tmp"):
         process = path.name.split(".")[-2]
         if process.isdigit() and not _alive(int(process)):
@@ -46,7 +46,7 @@ def _remove(path: Path) -> None:
 
 def _alive(process: int) -> bool:
     try:
-        os.kill(process, 0)  # signal 0 asks and does nothing
+        os.kill(process, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -55,13 +55,13 @@ def _alive(process: int) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file completely or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
-    """Write JSON whole or not at all; NaN and infinities are refused, since strict readers refuse them."""
+    """Write JSON completely or not at all; NaN and infinities are refused, since strict readers refuse them."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -1,6 +1,6 @@
-"""Folders of plain arrays and JSON that any JAX program opens: policies, simulators.
+"""Folders of plain arrays and JSON that any JAX program can open: policies, simulators.
 
-FOLDER/arrays/           a nested dict of numpy arrays, written by Orbax; restores on any topology, no target needed
+FOLDER/arrays/           a nested dict of numpy arrays, written by Orbax; restores on any devices, without a target
 FOLDER/description.json  plain data: kind, version, sizes, names
 """
 
@@ -18,7 +18,7 @@ VERSION = 1
 
 
 def save_portable(folder: Path, kind: str, arrays: dict[str, Any], description: dict[str, Any]) -> None:
-    """Write the folder whole or not at all; `arrays` is a nested dict of arrays, none of them of zero size."""
+    """Write the folder completely or not at all; `arrays` is a nested dict of arrays, none of them empty."""
     with atomic_path(Path(folder).absolute()) as temporary:
         temporary.mkdir(parents=True)
         with ocp.StandardCheckpointer() as checkpointer:
@@ -27,7 +27,7 @@ def save_portable(folder: Path, kind: str, arrays: dict[str, Any], description: 
 
 
 def read_description(folder: Path, kind: str) -> dict[str, Any]:
-    """The JSON beside the arrays; raises InputError unless the folder holds `kind` in a version this code reads."""
+    """Read the JSON next to the arrays; raises InputError unless the folder holds `kind` in a version we can read."""
     path = Path(folder) / "description.json"
     if not path.is_file():
         raise InputError(f"{folder}: no saved {kind} here (description.json is missing); give the folder of one.")
@@ -44,7 +44,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def load_portable(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arrays as a nested dict of numpy arrays, and the description."""
+    """Read the arrays as a nested dict of numpy arrays, and the description."""
     folder = Path(folder).absolute()
     description = read_description(folder, kind)
     try:

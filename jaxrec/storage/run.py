@@ -1,15 +1,15 @@
-"""The run folder: what was asked for, what was measured, what can be resumed.
+"""The run folder: the recipe, the measurements, and the states to resume from.
 
-config.yaml     the recipe as resolved; a run is reproducible from it alone
-metrics.jsonl   a row an update, numbers of the learner only: an interrupted and resumed run writes the same bytes
-timings.jsonl   a row a compiled call, clocks only
+config.yaml     the resolved recipe; a run is reproducible from it alone
+metrics.jsonl   one row per update, numbers of the learner only: an interrupted and resumed run writes the same bytes
+timings.jsonl   one row per compiled call, times only
 events.*        both for TensorBoard, unless train.tensorboard is false
 checkpoints/    whole learner states
-policy/         what another JAX program needs
-policy_before/  the policy of the run that this one continues, where it continues one
-simulators/     the fitted users that trained and that judge
-evaluation.*    written by `jaxrec evaluate`: figures, and what the users did as a picture
-matrix.npz      the matrix of rewards, where the users are full_matrix
+policy/         what another JAX program needs to use the policy
+policy_before/  the policy of the run that this one continues, if any
+simulators/     the fitted users: those for training and those of the judge
+evaluation.*    written by `jaxrec evaluate`: the figures, and a picture of what the users did
+matrix.npz      the matrix of rewards, if the users are full_matrix
 """
 
 import json
@@ -42,14 +42,18 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config_yaml: str) -> Self:
-        """Begin a run; refuses a folder that holds more than the config of a run that failed at once."""
+        """Begin a run; refuses a folder that already holds more than a config."""
         run = cls(path)
         if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {run.config.name}):
-            raise InputError(f"{run.path}: already exists; add --resume to continue it, or name another with --run.")
+            raise InputError(
+                f"{run.path}: already exists; add --resume to continue it, or name another folder with --run."
+            )
         try:
             write_text(run.config, config_yaml)
         except OSError as error:
-            raise InputError(f"{run.path}: cannot be written ({error.strerror}); name another with --run.") from None
+            raise InputError(
+                f"{run.path}: cannot be written ({error.strerror}); name another folder with --run."
+            ) from None
         return run
 
     @classmethod
@@ -71,8 +75,9 @@ class RunFolder:
         _append(self.timings, [row])
 
     def cut_back(self, step: int, *, forget: str = "") -> None:
-        """Drop rows behind `step` from metrics.jsonl, a last row that was cut off by a crash, and of row `step` the
-        value `forget`; remove what a killed process left half-written.
+        """Drop the rows after `step` from metrics.jsonl, and a last row that was cut off by a crash.
+
+        Also drops the value `forget` of row `step`, and removes files that a killed process left unfinished.
         """
         remove_unfinished(self.path)
         if not self.metrics.is_file():
@@ -89,13 +94,13 @@ class RunFolder:
 
 
 class TuneFolder(RunFolder):
-    """The folder of `jaxrec tune`; its recipe has another name, so that nobody takes it for a run with a policy.
+    """The folder of `jaxrec tune`; its recipe has another name, so that it is not mistaken for a run with a policy.
 
-    tune.yaml       the recipe as resolved
-    metrics.jsonl   a row a step
+    tune.yaml       the resolved recipe
+    metrics.jsonl   one row per step
     checkpoints/    the latest and the best state
-    encoder/        the best encoder, as transformers reads it
-    adapters/       the same as adapters, as PEFT reads them (tune.mode: lora)
+    encoder/        the best encoder, in the format of transformers
+    adapters/       the same as adapters, in the format of PEFT (tune.mode: lora)
     tuning.json     the account: test metrics before and after, sizes, digests of the weights
     """
 
@@ -113,9 +118,9 @@ class TuneFolder(RunFolder):
 class DistillFolder(RunFolder):
     """The folder of `jaxrec distill`.
 
-    distill.yaml        the recipe as resolved
-    pruned/             the student before its first step, where it is the encoder without some of its parts
-    metrics.jsonl       a row a step
+    distill.yaml        the resolved recipe
+    pruned/             the student before its first step, if it is a pruned copy of the encoder
+    metrics.jsonl       one row per step
     checkpoints/        the latest and the best state
     encoder/            the best student
     distillation.json   the account: sizes, agreement with the teacher, test metrics, digests of the weights

@@ -149,7 +149,7 @@ BAD_INPUT = (
     ),
     BadInput("a context that is no column", "train CSV data.context=[itm]", ("log.csv", "'itm'", "data.context[0]")),
     BadInput("a context that is predicted", "train CSV data.context=[hour,liked]", ("data.context[1]", "'liked'")),
-    BadInput("hours of a counter", "train CSV data.context=[hour]", ("data.context", "seconds", "Take them out")),
+    BadInput("hours of a counter", "train CSV data.context=[hour]", ("data.context", "seconds", "remove hour")),
     BadInput("a context of generated users", "train RECIPE data.context=[age]", ("data.context[0]", "'age'", "hour")),
     BadInput("texts of users who write none", "train CSV data.own_texts=2", ("data.own_texts", "data.columns.review")),
     BadInput("reviews in no column", "train CSV data.columns.review=words", ("log.csv", "'words'", "columns.review")),
@@ -163,7 +163,7 @@ BAD_INPUT = (
     BadInput(
         "a key inside the run",
         "train CSV --run DATA/new data.user_key_file=DATA/new/user.key",
-        ("data.user_key_file", "lies in", "passed on"),
+        ("data.user_key_file", "is inside", "passed on"),
     ),
     BadInput("a model that is nowhere", "train RECIPE encoder.model=no/such-model", ("no/such-model",)),
     BadInput(

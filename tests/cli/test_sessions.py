@@ -86,7 +86,7 @@ def test_rewards_leave_models_and_pessimism_are_checked_before_anything_is_read(
     for override, message in (
         ("env.reward.leaves=-1", "env.reward: no 'leaves'; did you mean 'leave'?"),
         ("env.leave.weights.likes=1", "env.leave.weights: no 'likes'; did you mean 'liked'?"),
-        ("response.members=1", "env.pessimism: one fit has no spread"),
+        ("response.members=1", "env.pessimism: a single fit has no standard deviation"),
     ):
         assert main(["train", recipe, "--run", str(run.parent / "other"), override]) == 2
         assert message in capsys.readouterr().err

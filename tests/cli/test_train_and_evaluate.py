@@ -150,7 +150,7 @@ def test_sardine_is_judged_beside_chance_and_the_oracle(tmp_path: Path, capsys: 
     assert recommenders["greedy_relevance"]["return"] > recommenders["random"]["return"]
     assert all(row["length"] == 10 and row["coverage"] == 1 for row in recommenders.values())
     assert main(["recommend", str(run), "--history", "1"]) == 2
-    assert "read a simulated user's state beside the history" in capsys.readouterr().err
+    assert "also read a simulated user's state, not only a history" in capsys.readouterr().err
 
 
 def test_help_answers_without_importing_anything_heavy() -> None:

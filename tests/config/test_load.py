@@ -233,5 +233,5 @@ def test_configs_are_frozen_and_keyword_only() -> None:
 
 
 def test_the_old_name_of_the_comeback_model_is_translated(recipe) -> None:
-    with pytest.raises(InputError, match=r"env: 'return_model' is called 'comeback_model' now; rename it\."):
+    with pytest.raises(InputError, match=r"env: 'return_model' is now called 'comeback_model'; rename it\."):
         recipe("env: {name: logged, return_model: {}}\n")

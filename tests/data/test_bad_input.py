@@ -44,7 +44,7 @@ def parquet_bytes(**columns: Any) -> bytes:
 
 
 BAD_INPUT = (
-    BadInput("a missing folder", ("data.path", "is no folder", "set it"), settings={"path": "nowhere"}),
+    BadInput("a missing folder", ("data.path", "is not a folder", "set it"), settings={"path": "nowhere"}),
     BadInput("no folder at all", ("data.path", "is empty", "set it"), settings={"path": ""}),
     BadInput(
         "a missing log",
@@ -53,12 +53,12 @@ BAD_INPUT = (
     ),
     BadInput(
         "a missing item table",
-        ("none.csv", "no such file", "data.item_file", "empty where there is no item table"),
+        ("none.csv", "no such file", "data.item_file", "empty if there is no item table"),
         settings={"item_file": "none.csv"},
     ),
     BadInput("a folder instead of a file", ("log.csv", "is a folder", "data.log_file"), log=None),
     BadInput("an empty file", ("log.csv", "empty", "header line"), log=""),
-    BadInput("a header only", ("log.csv", "only a header", "wanted rows"), log="user,item,time,stars\n"),
+    BadInput("a header only", ("log.csv", "only a header", "expected rows"), log="user,item,time,stars\n"),
     BadInput(
         "bytes that are not UTF-8",
         ("log.csv line 2", "UTF-8"),
@@ -86,7 +86,9 @@ BAD_INPUT = (
         ("log.csv", "no column 'user'", "columns: user;item;time;stars"),
         log=LOG.replace(",", ";"),
     ),
-    BadInput("a column twice", ("log.csv", "'item' stands twice", "rename"), log=LOG.replace("stars", "item")),
+    BadInput(
+        "a column twice", ("log.csv", "'item' is in the header twice", "rename"), log=LOG.replace("stars", "item")
+    ),
     BadInput(
         "a row with too few cells",
         ("log.csv", "1 of 3 rows", "wrong number of cells (line 4)", "data.allow_bad_rows=0.3334"),
@@ -99,13 +101,13 @@ BAD_INPUT = (
     ),
     BadInput(
         "a rating in words",
-        ("log.csv", "no finite number as stars", "line 3: 'good'", "mend"),
+        ("log.csv", "no finite number in stars", "line 3: 'good'", "fix"),
         log=LOG.replace("1\n", "good\n"),
     ),
-    BadInput("a rating of NaN", ("log.csv", "stars", "line 3: 'nan'", "mend"), log=LOG.replace("1\n", "nan\n")),
+    BadInput("a rating of NaN", ("log.csv", "stars", "line 3: 'nan'", "fix"), log=LOG.replace("1\n", "nan\n")),
     BadInput(
         "an endless time",
-        ("log.csv", "no number or ISO date as time", "line 3: 'inf'"),
+        ("log.csv", "no number or ISO date in time", "line 3: 'inf'"),
         log=LOG.replace("b,2", "b,inf"),
     ),
     BadInput("an empty user id", ("log.csv", "missing or broken user", "line 2: ''"), log=LOG.replace("u,a", ",a")),
@@ -123,7 +125,7 @@ BAD_INPUT = (
     ),
     BadInput(
         "feedback that is neither 0 nor 1",
-        ("log.csv line 2", "stars is 5", "wanted 0 or 1", "data.feedback.liked.at_least"),
+        ("log.csv line 2", "stars is 5", "expected 0 or 1", "data.feedback.liked.at_least"),
         settings={"feedback": {"liked": FeedbackKind(column="stars")}},
     ),
     BadInput(
@@ -132,7 +134,7 @@ BAD_INPUT = (
         settings={"text": "{titel}"},
     ),
     BadInput("an open brace", ("data.text", "{title", "write columns as {title}"), settings={"text": "{title"}),
-    BadInput("a text without columns", ("data.text", "all items would read alike"), settings={"text": "item"}),
+    BadInput("a text without columns", ("data.text", "all items would have one text"), settings={"text": "item"}),
     BadInput(
         "a text that wants an item table where there is none",
         ("data.text", "no column 'genre'", "columns: title"),
@@ -166,7 +168,7 @@ BAD_INPUT = (
     ),
     BadInput(
         "a pattern that matches nothing",
-        ("log-*.parquet", "no file is named like this", "data.log_file"),
+        ("log-*.parquet", "no file matches this pattern", "data.log_file"),
         settings={"log_file": "log-*.parquet"},
     ),
     BadInput(
@@ -183,25 +185,25 @@ BAD_INPUT = (
     ),
     BadInput(
         "a truncated gzip file",
-        ("log.csv.gz", "cannot be read", "mend the file"),
+        ("log.csv.gz", "cannot be read", "fix the file"),
         others={"log.csv.gz": gzip.compress(LOG.encode() * 99)[:-30]},
         settings={"log_file": "log.csv.gz"},
     ),
     BadInput(
         "a truncated xz file",
-        ("log.jsonl.xz", "cannot be read", "mend the file"),
+        ("log.jsonl.xz", "cannot be read", "fix the file"),
         others={"log.jsonl.xz": lzma.compress(JSON.encode())[:-20]},
         settings={"log_file": "log.jsonl.xz"},
     ),
     BadInput(
         "text that is called a gzip file",
-        ("log.csv.gz", "cannot be read", "mend the file"),
+        ("log.csv.gz", "cannot be read", "fix the file"),
         others={"log.csv.gz": LOG},
         settings={"log_file": "log.csv.gz"},
     ),
     BadInput(
         "text that is called Parquet",
-        ("log.parquet", "no Parquet file", "name the file as what it is"),
+        ("log.parquet", "not a Parquet file", "correct the ending of its name"),
         others={"log.parquet": LOG},
         settings={"log_file": "log.parquet"},
     ),
@@ -213,7 +215,7 @@ BAD_INPUT = (
     ),
     BadInput(
         "no JSON at all",
-        ("log.jsonl", "no JSON object in its first 3 lines", "one object a line"),
+        ("log.jsonl", "no JSON object in its first 3 lines", "one object per line"),
         others={"log.jsonl": LOG},
         settings={"log_file": "log.jsonl"},
     ),
@@ -225,7 +227,7 @@ BAD_INPUT = (
     ),
     BadInput(
         "a missing rating in JSON",
-        ("log.jsonl", "no finite number as stars", "line 3: ''"),
+        ("log.jsonl", "no finite number in stars", "line 3: ''"),
         others={"log.jsonl": "\n" + JSON + '{"user": "u", "item": 2, "time": 2, "stars": null}'},
         settings={"log_file": "log.jsonl"},
     ),
@@ -253,13 +255,13 @@ BAD_INPUT = (
     ),
     BadInput(
         "lists in a column of JSON",
-        ("log.jsonl", "'item' holds lists", "one value a row"),
+        ("log.jsonl", "'item' holds lists", "one value per row"),
         others={"log.jsonl": JSON.replace('"a"', '["a", "b"]')},
         settings={"log_file": "log.jsonl"},
     ),
     BadInput(
         "lists in a column of Parquet",
-        ("log.parquet", "column 'item' holds list", "one value a row"),
+        ("log.parquet", "column 'item' holds list", "one value per row"),
         others={"log.parquet": parquet_bytes(user=["u"], item=[["a", "b"]], time=[1], stars=[5])},
         settings={"log_file": "log.parquet"},
     ),
@@ -271,7 +273,7 @@ BAD_INPUT = (
     ),
     BadInput(
         "a duration of 0",
-        ("log.csv", "1 row with 0 as time, which divides", "line 2: '0'"),
+        ("log.csv", "1 row with 0 in time, which is a divisor", "line 2: '0'"),
         log=LOG.replace("a,1", "a,0"),
         settings={"feedback": {"seen": FeedbackKind(column="stars", over="time", at_least=1)}},
     ),
@@ -293,13 +295,13 @@ BAD_INPUT = (
     ),
     BadInput(
         "a context that is the feedback",
-        ("data.context[0]", "'stars' is no context", "data.feedback.liked"),
+        ("data.context[0]", "'stars' cannot be context", "data.feedback.liked"),
         settings={"context": ("stars",)},
     ),
-    BadInput("a context of user ids", ("data.context[0]", "'user' is no context"), settings={"context": ("user",)}),
+    BadInput("a context of user ids", ("data.context[0]", "'user' cannot be context"), settings={"context": ("user",)}),
     BadInput(
         "hours of a counter",
-        ("data.context", "times in seconds", "1.5, the middle one", "Take them out"),
+        ("data.context", "times in seconds", "the median time 1.5", "remove hour"),
         settings={"context": ("hour",)},
     ),
     BadInput(
@@ -338,7 +340,7 @@ BAD_INPUT = (
     BadInput("a MovieLens folder without ratings", ("ratings.csv", "no such file", "data.path"), settings=MOVIELENS),
     BadInput(
         "MovieLens tags that are not there",
-        ("tags.csv", "no such file", "take {tags} out"),
+        ("tags.csv", "no such file", "remove {tags}"),
         others={"ratings.csv": RATINGS, "movies.csv": "movieId,title,genres\n3,Three,Drama\n"},
         settings={**MOVIELENS, "text": "{title} {tags}"},
     ),

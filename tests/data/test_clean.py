@@ -35,8 +35,8 @@ def test_exact_repetitions_and_repeated_pairs_are_counted_apart_and_the_last_in_
     assert rows_of(got) == [(0, 1, 2, 1), (0, 0, 9, 1)]
     assert got.account == (
         "read",
-        "dropped 1 exact repetition of a row",
-        "dropped 1 earlier row of (user, item) pairs that repeat; the last one stays",
+        "dropped 1 exact duplicate of a row",
+        "dropped 1 earlier row of repeated (user, item) pairs; the last row is kept",
         "kept 2 rows of 1 user and 2 items",
     )
 

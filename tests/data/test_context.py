@@ -84,7 +84,7 @@ def test_the_user_table_comes_first_and_its_first_row_of_a_user_counts(shop: Dat
     assert data.log.context_names == ("country=DE", "country=FR", "device=new", "device=old")
     np.testing.assert_array_equal(data.log.context, [[1, 0, 1, 0]] * 2 + [[0, 1, 0, 1]] * 2 + [[0, 0, 0, 0]] * 2)
     assert "users.csv: read 4 users" in data.account
-    assert "users.csv: 1 repeated id, the first row of each counts" in data.account
+    assert "users.csv: 1 repeated id, the first row of each is kept" in data.account
 
 
 def test_a_later_log_is_read_in_the_columns_of_the_earlier_one(shop: DataConfig) -> None:

@@ -65,7 +65,7 @@ def test_the_variable_wins_and_means_the_same_as_a_file_of_that_text(
 def test_a_folder_for_runs_never_holds_the_key(key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "keys", target_is_directory=True)
     for path in (key_file, tmp_path / "link" / "user.key", tmp_path / "keys" / "deep" / "user.key"):
-        with pytest.raises(InputError, match=r"data.user_key_file: .* lies in .*; set data.user_key_file to another"):
+        with pytest.raises(InputError, match=r"data.user_key_file: .* is inside .*; set data.user_key_file to another"):
             check_key_outside(config(path), tmp_path / "keys")
     check_key_outside(config(key_file), tmp_path / "keys-and-more")
     check_key_outside(DataConfig(source="generated", user_key_file=str(key_file)), tmp_path)
@@ -94,9 +94,13 @@ def test_a_key_that_cannot_be_made_or_is_short_says_where_it_may_come_from(
     key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"no key of user ids .*environment variable JAXREC_USER_KEY"):
+    with pytest.raises(
+        InputError, match=r"the key for user ids cannot be read or made .*environment variable JAXREC_USER_KEY"
+    ):
         user_key(config(tmp_path / "file" / "user.key"))
-    with pytest.raises(InputError, match=r"data.user_key_file: it is empty; set data.user_key_file to another"):
+    with pytest.raises(
+        InputError, match=r"data.user_key_file: expected a file, got an empty name; set data.user_key_file to another"
+    ):
         user_key(DataConfig(source="files", user_key_file=""))
     monkeypatch.setenv(VARIABLE, "short")
     with pytest.raises(InputError, match=r"JAXREC_USER_KEY: .* at least 32 characters, got 5"):

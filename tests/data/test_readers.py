@@ -64,8 +64,8 @@ def test_items_missing_from_the_item_table_show_their_id_and_are_counted(shop):
         "user ids: hashed with the key in JAXREC_USER_KEY",
         "kept 4 rows of 2 users and 3 items",
         "items.csv: read 3 items",
-        "items.csv: 1 item of the log missing here; their id is title and text",
-        "items.csv: 1 item without a row in the log left out",
+        "items.csv: 1 item of the log missing; the id is used as title and text",
+        "items.csv: left out 1 item without a row in the log",
     )
 
 
@@ -95,8 +95,8 @@ def test_rows_that_cannot_be_read_are_dropped_up_to_the_allowed_share_and_named_
         "log.csv: read 9 rows",
         "log.csv: dropped 1 row with the wrong number of cells (line 9)",
         "log.csv: dropped 2 rows with a missing or broken item (line 6, line 10)",
-        "log.csv: dropped 1 row with no number or ISO date as time (line 8)",
-        "log.csv: dropped 1 row with no finite number as stars (line 12)",
+        "log.csv: dropped 1 row with no number or ISO date in time (line 8)",
+        "log.csv: dropped 1 row with no finite number in stars (line 12)",
         "user ids: hashed with the key in JAXREC_USER_KEY",
         "kept 4 rows of 2 users and 3 items",
     )
@@ -131,7 +131,7 @@ def test_a_repeated_item_id_counts_once(shop):
     (Path(shop.path) / "items.csv").write_text(ITEMS + "a,Another,fruit\n")
     data = load_dataset(shop, 0)
     assert data.catalogue.titles[0] == "Apple"
-    assert "items.csv: 1 repeated id, the first row of each counts" in data.account
+    assert "items.csv: 1 repeated id, the first row of each is kept" in data.account
 
 
 def test_movielens_keeps_the_rated_movies_in_the_order_of_the_file(movies):

@@ -29,7 +29,7 @@ def test_a_column_is_read_from_any_table_and_lines_from_a_text_file(tmp_path: Pa
         ("a.csv", "x,y\n1,2\n", "", "", r"has 2 columns \(x, y\); name one with --column"),
         ("a.csv", "title,y\n1,2\n", "titel", "", "no column 'titel' .*did you mean 'title'"),
         ("a.csv", "x,y\n1,2\n", "x", "z", r"no column 'z' \(wanted by --ids\)"),
-        ("a.csv", "x,y\n1,2\n1\n", "x", "", "1 row cannot be read, and vectors are told apart by their rows"),
+        ("a.csv", "x,y\n1,2\n1\n", "x", "", "1 row cannot be read, and vectors are identified by their rows"),
         ("a.txt", "x\n", "x", "", "a .txt file has lines and no columns"),
         ("a.txt", "", "", "", "the file is empty"),
         ("a.txt", b"\xff\n", "", "", "line 1: not UTF-8"),

@@ -147,5 +147,5 @@ def test_what_is_wrong_with_a_data_set_is_said_in_one_line(prepared, tmp_path):
         InputError, match=r"visit_log-1.0.0: no column 'starz' \(wanted by data.feedback.liked.column\)"
     ):
         load_dataset(config(prepared, feedback=kinds), 0)
-    with pytest.raises(InputError, match=r"visit_log-1.0.0: feature 'tags' holds Sequence.*one value a row"):
+    with pytest.raises(InputError, match=r"visit_log-1.0.0: feature 'tags' holds Sequence.*one value per row"):
         load_dataset(config(prepared, columns=Columns(item="tags")), 0)

@@ -70,5 +70,5 @@ def test_a_ratio_without_threshold_must_be_0_or_1_in_kept_rows() -> None:
     values = {"x": np.array([3.0, 3, 0, 1]), "y": np.array([3.0, 0, 7, 2])}
     keep = np.array([True, False, True, False])
     np.testing.assert_array_equal(binary_feedback(kinds, values, keep, str)[keep], [[1], [0]])
-    with pytest.raises(InputError, match=r"row 3: x / y is 0.5, wanted 0 or 1.*data.feedback.done.at_least"):
+    with pytest.raises(InputError, match=r"row 3: x / y is 0.5, expected 0 or 1.*data.feedback.done.at_least"):
         binary_feedback(kinds, values, ~np.array([False, True, False, False]), lambda row: f"row {row}")

@@ -60,5 +60,5 @@ def test_any_single_choice_drives_interest_evolution_and_several_clicks_are_refu
     state, _ = env.reset(jax.random.key(0), env.world)
     _, out = env.step(jax.random.key(1), state, jnp.array([0, 1, 2]), env.world)
     assert out.feedback[:, 0].sum() <= 1
-    with pytest.raises(InputError, match=r"env\.choice\.name: these users click one document at most"):
+    with pytest.raises(InputError, match=r"env\.choice\.name: these users click at most one document"):
         make_env("interest_evolution", choice={"name": "position"})

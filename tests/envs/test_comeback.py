@@ -164,7 +164,7 @@ def test_a_saved_simulator_keeps_its_return_model(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_line() -> None:
-    with pytest.raises(InputError, match=r"env\.comeback_model: nobody leaves, so nobody comes back"):
+    with pytest.raises(InputError, match=r"env\.comeback_model: no user leaves, so none comes back"):
         LoggedConfig(comeback_model=ComebackConfig())
     with pytest.raises(InputError, match=r"env\.comeback_model: the simulator was fitted without one"):
         logged.make(CONFIG, constant_world([0.5]))

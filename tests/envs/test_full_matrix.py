@@ -226,9 +226,9 @@ def test_what_is_wrong_with_a_matrix_is_one_line(tmp_path: Path) -> None:
         ({"matrix": spoiled}, r"matrix: expected finite numbers, got nan at \[2, 3\]"),
         ({"matrix": spoiled[0]}, r"matrix: expected"),
         ({"categories": CATEGORIES[:5]}, r"categories: expected shape \(12, any\), got \(5, 2\)"),
-        ({"categories": CATEGORIES * 2}, r"categories: expected 0 and 1"),
+        ({"categories": CATEGORIES * 2}, r"categories: expected only 0 and 1"),
         ({"vectors": np.array(["a"] * ITEMS)[:, None]}, r"vectors: expected numbers, got <U1"),
-        ({"categories": None, "vectors": None}, r"matrix: neither categories nor vectors"),
+        ({"categories": None, "vectors": None}, r"matrix: expected categories or vectors of the items, got neither"),
         ({"recommendable": np.zeros(ITEMS, bool)}, r"recommendable: expected at least one item"),
     ):
         with pytest.raises(InputError, match=message):

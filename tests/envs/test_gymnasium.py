@@ -221,7 +221,7 @@ def test_make_vec_gives_the_vector_environment_with_a_step_limit_and_statistics(
         (lambda: to_gymnasium(short_visits(), repeats="drop"), "repeats: no 'drop'"),
         (lambda: vector("Sometimes"), "autoreset_mode: no 'Sometimes'"),
         (lambda: vector("SameStep").step(np.zeros((6, 2), int)), "call reset first"),
-        (lambda: vector("SameStep").reset(seed=[1, 2]), "expected 6 seeds, one a user, got 2"),
+        (lambda: vector("SameStep").reset(seed=[1, 2]), "expected 6 seeds, one per user, got 2"),
         (lambda: vector("SameStep").reset(options={"reset_mask": [1]}), "expected a reset_mask of 6 truth values"),
         (lambda: gymnasium.make("jaxrec/InterestEvolution-v0", slates=3), "no field 'slates'"),
     ],

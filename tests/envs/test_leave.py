@@ -86,5 +86,5 @@ def test_a_temper_of_one_stays_whatever_the_rounding() -> None:
 def test_users_satisfied_by_nothing_are_refused() -> None:
     with pytest.raises(InputError, match=r"env\.leave\.weights: no 'like'; did you mean 'liked'"):
         make_leave(TemperConfig(weights={"like": 1.0}), {}, ("liked",))
-    with pytest.raises(InputError, match=r"env\.leave\.weights: nothing would satisfy"):
+    with pytest.raises(InputError, match=r"env\.leave\.weights: all weights are 0"):
         make_leave(TemperConfig(), {"depth": 1.0}, ("liked",))

@@ -183,7 +183,7 @@ def test_pessimism_lowers_answers_by_the_members_disagreement() -> None:
     chex.assert_trees_all_close(expected_rewards(state, world, config), jnp.full(60, 0.45 - 0.1), atol=1e-6)
     far = dataclasses.replace(config, pessimism=3.0)
     assert float(answer_probabilities(state, world, far, jnp.arange(3))[0, 1]) == 0.0
-    with pytest.raises(InputError, match=r"env\.pessimism: one fit has no spread"):
+    with pytest.raises(InputError, match=r"env\.pessimism: a single fit has no standard deviation"):
         logged.make(config, constant_world([0.5, 0.1]))
 
 
@@ -268,12 +268,12 @@ def test_a_simulator_of_another_layout_is_refused_in_one_line(world, tmp_path: P
     description = json.loads((folder / "description.json").read_text())
     del description["layout"]  # as earlier versions wrote it
     (folder / "description.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match=r"simulator: a simulator of another version of jaxrec; fit it again"):
+    with pytest.raises(InputError, match=r"simulator: simulator of another version of jaxrec; fit it again"):
         load_simulator(folder)
 
 
 def test_a_slate_that_does_not_fit_beside_the_history_is_refused(world) -> None:
-    with pytest.raises(InputError, match=r"env\.slate_size: 17 items beside a history of 4"):
+    with pytest.raises(InputError, match=r"env\.slate_size: 17 items and a history of 4"):
         logged.make(LoggedConfig(slate_size=17), world)  # 20 items are recommendable
 
 

@@ -53,7 +53,7 @@ def test_feedback_called_like_an_outcome_is_refused() -> None:
 
 
 def test_the_old_name_of_the_comeback_day_is_translated() -> None:
-    with pytest.raises(InputError, match=r"env\.reward: 'return_day' is called 'comeback_day' now; rename it\."):
+    with pytest.raises(InputError, match=r"env\.reward: 'return_day' is now called 'comeback_day'; rename it\."):
         make_reward({"return_day": -0.1}, KINDS, comebacks=True)
 
 

@@ -220,7 +220,7 @@ def test_a_field_replaces_the_value_of_the_preset_alone_and_survives_saving() ->
         ({"requests": 0}, "env.requests: expected a value at least 1"),
         ({"boredom_threshold": 0}, "env.boredom_threshold: expected a value at least 1"),
         ({"history_slates": 0}, "env.history_slates: expected a value at least 1"),
-        ({"decay": 0.5, "choice": {"name": "cascade"}}, "env.decay: the choice model that env.choice names has its"),
+        ({"decay": 0.5, "choice": {"name": "cascade"}}, "env.decay: the choice model in env.choice has its own decay"),
         ({"boredom": "topics"}, "env.boredom: expected churn_and_return | topic, got 'topics'; did you mean 'topic'?"),
         ({"reward": {"clicks": 1}}, "env.reward: no 'clicks'; did you mean 'click'?"),
     ],

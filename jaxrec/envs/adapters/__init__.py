@@ -1,6 +1,6 @@
 """Environments for other libraries: `to_gymnax`, `to_gymnasium`, `to_gymnasium_vector`.
 
-The libraries are optional: each is imported when its adapter is made.
+The libraries are optional; each is imported when its adapter is made.
 """
 
 import importlib
@@ -23,11 +23,11 @@ def to_gymnax(
 ) -> "GymnaxEnv":
     """Give `env` the interface of gymnax 1.0: `reset(key, params)`, `step(key, state, action, params)` and the rest.
 
-    `actions`: "slate" (the default where K = 1), "scores" (the default elsewhere), "query", "permutations" or
+    `actions`: "slate" (the default if K = 1), "scores" (the default otherwise), "query", "permutations" or
     "combinations" (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or
-    "dict"; `history`: "mean" or "rows" of the vector (`jaxrec.envs.adapters.observations`). Users who end are
-    replaced, as gymnax does: hand over the plain environment. `max_steps` becomes the default of
-    `params.max_steps_in_episode`.
+    "dict". `history`: "mean" or "rows", for the vector (`jaxrec.envs.adapters.observations`). `max_steps` becomes the
+    default of `params.max_steps_in_episode`. Pass the plain environment: gymnax itself replaces users whose episode
+    ends.
     """
     module = _adapter("gymnax_env", "to_gymnax", "gymnax")
     actions = actions or ("slate" if env.spec.slate_size == 1 else "scores")
@@ -39,9 +39,9 @@ def to_gymnasium(
 ) -> "UserEnv":
     """Give `env` the interface of Gymnasium: one user, `reset(seed=...)` and `step(action)`, NumPy in and out.
 
-    `actions`: "slate" (MultiDiscrete, Discrete where K = 1), "scores", "query", "permutations" or "combinations";
-    `repeats`: what to do with a slate that names a position twice, "replace" or "refuse"; the rest as in `to_gymnax`.
-    Hand over the plain environment, not an auto-reset one.
+    `actions`: "slate" (MultiDiscrete, or Discrete if K = 1), "scores", "query", "permutations" or "combinations".
+    `repeats`: what to do with a slate that names a position twice, "replace" or "refuse". The rest is as in
+    `to_gymnax`. Pass the plain environment, not an auto-reset one.
     """
     module = _adapter("gymnasium_env", "to_gymnasium", "gymnasium")
     return module.UserEnv(env, make_actions(env, actions), make_view(env, observation, history), repeats)
@@ -57,10 +57,10 @@ def to_gymnasium_vector(
     repeats: str = "replace",
     autoreset_mode: Any = "NextStep",
 ) -> "UsersVectorEnv":
-    """Many users at once as one `gymnasium.vector.VectorEnv`; a step is one compiled call for all of them.
+    """Give many users the interface of one `gymnasium.vector.VectorEnv`; a step is one compiled call for all of them.
 
     `autoreset_mode`: one of `gymnasium.vector.AutoresetMode` or its value: "NextStep" (Gymnasium's default),
-    "SameStep" or "Disabled"; the rest as in `to_gymnasium`.
+    "SameStep" or "Disabled". The rest is as in `to_gymnasium`.
     """
     module = _adapter("gymnasium_vector", "to_gymnasium_vector", "gymnasium")
     actions_of, view = make_actions(env, actions), make_view(env, observation, history)

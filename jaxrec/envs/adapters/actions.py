@@ -1,17 +1,19 @@
-"""Actions of other libraries and the slates they stand for.
+"""Actions of other libraries, and how they become slates.
 
-slate          K positions, [K] int (a single one, [], where K = 1)
-scores         a score a position, [M] float; the slate is the K best, best first
-query          a weight a column of the items' features, [E] float; a position's score is the product with its row
-permutations   one number for every slate, order counts: M! / (M - K)! of them
+slate          K positions, [K] int (a single one, [], if K = 1)
+scores         one score per position, [M] float; the slate is the K best, best first
+query          one weight per column of the items' features, [E] float; a position's score is the product with its row
+permutations   one number for every ordered slate: M! / (M - K)! of them
 combinations   one number for every set of K positions, shown in increasing order: M! / (K! (M - K)!)
 
-A query is as long as a row, however many items are on offer: the proto-action of Dulac-Arnold et al. (arXiv 1512.07679)
-with the product in place of the distance. Rows are those of the item table; of fresh documents, their features.
+A query is as long as a row, however many items are on offer. It is the proto-action of Dulac-Arnold et al. (arXiv
+1512.07679) with the product instead of the distance. Rows are those of the item table, or the features of fresh
+documents.
 
-Positions are those of the candidates or, where there are none, of the recommendable items. Items that may not be shown
-(`Observation.mask`; those of the history where the whole catalogue is on offer, unless `EnvSpec.repeats`) and repeated
-positions never reach the users: such a place of the slate gets the first free position that the slate does not name.
+Positions are among the candidates or, if there are none, among the recommendable items. Some items may not be shown:
+those that `Observation.mask` excludes, and those of the history if the whole catalogue is on offer (unless
+`EnvSpec.repeats`). Such items and repeated positions never reach the users: their place in the slate gets the first
+free position that the slate does not name.
 """
 
 import itertools
@@ -32,7 +34,7 @@ NUMBERED = {
     "combinations": (math.comb, itertools.combinations),
 }
 KINDS = ("slate", "scores", "query", *NUMBERED)
-MOST_NUMBERED = 20_000  # slates that are worth a number each
+MOST_NUMBERED = 20_000  # most slates that get a number each
 
 
 class Actions(NamedTuple):
@@ -41,13 +43,13 @@ class Actions(NamedTuple):
     kind: str
     num_positions: int  # M
     slate_size: int  # K
-    numbered: int  # slates that have a number, M for a slate of one position; 0 where an action is not one number
-    weights: int  # length of an action of real numbers: M scores, or a query of E; 0 where it is whole numbers
+    numbered: int  # slates that have a number (M for a slate of one position); 0 if an action is not one number
+    weights: int  # length of an action of real numbers: M scores, or a query of E; 0 if it is whole numbers
     to_slate: Callable[[Array, Observation, World], Array]  # action -> slate [K] that `Env.step` takes
 
 
 def make_actions(env: Env, kind: str) -> Actions:
-    """Actions of a `kind` for the slates of `env`; raises InputError for unknown kinds and too many slates."""
+    """Build actions of a `kind` for the slates of `env`; raises InputError for unknown kinds and too many slates."""
     check_name("actions", kind, KINDS)
     m, k = num_positions(env), env.spec.slate_size
     if kind == "scores":
@@ -66,7 +68,7 @@ def make_actions(env: Env, kind: str) -> Actions:
 
 
 def num_positions(env: Env) -> int:
-    """M, or the number of recommendable items where an action is an item id."""
+    """M, or the number of recommendable items if an action is an item id."""
     if env.spec.num_candidates is not None:
         return env.spec.num_candidates
     return env.world.num_recommendable
@@ -80,7 +82,7 @@ def query_size(env: Env) -> int:
 def mend_slate(slate: Array, allowed: Array) -> Array:
     """Replace positions that repeat an earlier one or are not `allowed` [M]; slate [K] -> [K] without repetition.
 
-    Each gets the first allowed position that is named nowhere in the slate, else the first unused one.
+    Each becomes the first allowed position that the slate does not name, else the first unused one.
     """
     place = jnp.arange(allowed.shape[0], dtype=slate.dtype)
     named = (place[:, None] == slate[None, :]).any(1)
@@ -128,7 +130,7 @@ def _from_query(env: Env, m: int) -> Callable[[Array, Observation, World], Array
 
 
 def _rows(obs: Observation, world: World) -> Array:
-    """Features of what each position stands for, [M, E]."""
+    """Features of the item at each position, [M, E]."""
     if obs.candidate_features is not None:
         return obs.candidate_features
     shown = obs.candidates if obs.candidates is not None else world.recommendable
@@ -136,7 +138,7 @@ def _rows(obs: Observation, world: World) -> Array:
 
 
 def _allowed(env: Env, m: int, obs: Observation, world: World) -> Array | None:
-    """Which positions may be shown, [M] bool; None: all of them."""
+    """Mark the positions that may be shown, [M] bool; None: all of them."""
     allowed = obs.mask
     if env.spec.num_candidates is None and obs.history_items is not None and not env.spec.repeats:
         unseen = exclude_history(jnp.zeros(m), obs, world) == 0

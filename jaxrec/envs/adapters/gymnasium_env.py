@@ -1,4 +1,4 @@
-"""One user with the interface of Gymnasium, and the spaces that both of its adapters share; imports gymnasium."""
+"""One user with the interface of Gymnasium, and the spaces that both Gymnasium adapters share; imports gymnasium."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -20,24 +20,24 @@ NUMBERS = {"scores": "scores", "query": "weights"}  # what an action of real num
 
 
 class Stream(NamedTuple):
-    """One user and the key of everything random that is still to come."""
+    """One user, and the key for everything random that is still to come."""
 
     key: Array  # [] typed PRNG key
     env_state: Any
-    obs: Observation  # what the next action answers
+    obs: Observation  # what the next action responds to
 
 
 class Core(NamedTuple):
-    """Pure functions of one user: what a reset and a step are; vectors map them."""
+    """Reset and step as pure functions of one user; vector environments map them over users."""
 
     reset: Callable[[Array, World], tuple[Stream, Any]]  # key -> stream, shown observation
     step: Callable[[Stream, Array, World], tuple[Stream, Any, StepOutput]]
 
 
 def make_core(env: Env, actions: Actions, view: View) -> Core:
-    """Resets and steps that take one key of the stream each; raises InputError where users are replaced already."""
+    """Build a reset and a step that use one key of the stream each; raises InputError for auto-reset environments."""
     if env.spec.auto_reset:
-        raise InputError("to_gymnasium: Gymnasium asks for resets itself; hand over an environment without auto_reset.")
+        raise InputError("to_gymnasium: Gymnasium asks for resets itself; pass an environment without auto_reset.")
 
     def reset(key: Array, world: World) -> tuple[Stream, Any]:
         rest, used = jax.random.split(key)
@@ -54,12 +54,12 @@ def make_core(env: Env, actions: Actions, view: View) -> Core:
 
 
 def seed_words(generator: np.random.Generator) -> np.ndarray:
-    """Two words [2] uint32 of a generator: a key of a user's stream."""
+    """Draw two words [2] uint32 from a generator, the key of a user's stream."""
     return generator.integers(2**32, size=2, dtype=np.uint32)
 
 
 class UserEnv(gymnasium.Env):
-    """One user at a time. `step` has `info["feedback"]`: [K, F] of the shown items, named in `feedback_names`."""
+    """One user at a time. `step` gives `info["feedback"]` [K, F] of the shown items; `feedback_names` names kinds."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  Gymnasium's own type
 
@@ -74,7 +74,7 @@ class UserEnv(gymnasium.Env):
         self.observation_space, self.action_space = observation_space(view), action_space(actions)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin with a new user: the same one after the same `seed`; without it the stream of users goes on."""
+        """Begin with a new user: the same one for the same `seed`; without a seed, the stream of users continues."""
         super().reset(seed=seed)
         if seed is not None or self._key is None:
             self._key = jax.random.wrap_key_data(jnp.asarray(seed_words(self.np_random)))
@@ -85,7 +85,7 @@ class UserEnv(gymnasium.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show one slate."""
         if self._stream is None:
-            raise InputError("step: no user is there yet; call reset first.")
+            raise InputError("step: there is no user yet; call reset first.")
         action = checked(action, self.action_space, self._actions, self._repeats)
         stream, obs, out = self._step(self._stream, action, self._world)
         self._stream, self._key = stream, stream.key
@@ -94,12 +94,12 @@ class UserEnv(gymnasium.Env):
 
 
 def to_numpy(tree: Any) -> Any:
-    """Own, writable arrays."""
+    """Copy to writable NumPy arrays."""
     return jax.tree.map(np.array, tree)
 
 
 def checked(action: Any, space: spaces.Space, actions: Actions, repeats: str) -> np.ndarray:
-    """Give the action(s) as an array of the space's shape; raises InputError for what the space does not hold."""
+    """Give the action(s) as an array of the space's shape; raises InputError for actions outside the space."""
     array = np.asarray(action)
     if array.shape != space.shape:
         raise InputError(f"action: expected shape {space.shape}, got {array.shape}.")
@@ -113,7 +113,7 @@ def checked(action: Any, space: spaces.Space, actions: Actions, repeats: str) ->
     if repeats == "refuse" and actions.kind == "slate" and actions.slate_size > 1:
         slates = np.sort(array.reshape(-1, actions.slate_size), axis=1)
         if (slates[:, 1:] == slates[:, :-1]).any():
-            raise InputError(f"action: a position twice in one slate, {_short(array)}; repeats='replace' mends it.")
+            raise InputError(f"action: a position twice in one slate, {_short(array)}; use repeats='replace'.")
     return array.astype(np.int32)
 
 

@@ -27,14 +27,14 @@ from jaxrec.envs.adapters.observations import View
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, StepOutput, World
 
-Stepped = tuple[Stream, Any, Any, StepOutput]  # stream, shown observation, shown last observation of who ended, output
+Stepped = tuple[Stream, Any, Any, StepOutput]  # stream, shown observation, shown final observation, output
 
 
 class UsersVectorEnv(VectorEnv):
-    """N users; a step is one compiled call. User n of `reset(seed=s)` lives as `UserEnv` after `reset(seed=s + n)`.
+    """N users; a step is one compiled call. User n of `reset(seed=s)` equals `UserEnv` after `reset(seed=s + n)`.
 
-    Infos are those of `SyncVectorEnv`: `feedback` [N, K, F] with the mask `_feedback`, and where users are replaced in
-    the same step `final_obs` (an object array) and `final_info`, with masks of their own.
+    Infos are those of `SyncVectorEnv`: `feedback` [N, K, F] with the mask `_feedback`. If users are replaced in the
+    same step, there are `final_obs` (an object array) and `final_info` too, each with its mask.
     """
 
     def __init__(self, env: Env, num_envs: int, actions: Actions, view: View, repeats: str, autoreset_mode: Any):
@@ -58,7 +58,7 @@ class UsersVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin with new users; `options["reset_mask"]` [N] bool replaces some and leaves the others where they are."""
+        """Begin with new users; `options["reset_mask"]` [N] bool replaces some of them and keeps the others."""
         mask = _reset_mask(options, self.num_envs, self._stream is None)
         if seed is not None or self._stream is None:
             super().reset(seed=seed if isinstance(seed, int) else None)
@@ -73,9 +73,9 @@ class UsersVectorEnv(VectorEnv):
         return to_numpy(obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Show every user a slate; actions of users who are replaced by this step are not read (next-step mode)."""
+        """Show every user a slate; in next-step mode, actions for users that this step replaces are ignored."""
         if self._stream is None:
-            raise InputError("step: no users are there yet; call reset first.")
+            raise InputError("step: there are no users yet; call reset first.")
         if self._mode is AutoresetMode.DISABLED and self._ended.any():
             raise InputError("step: some users have left; reset them with options={'reset_mask': ...}.")
         array = checked(actions, self.action_space, self._actions, self._repeats)
@@ -105,7 +105,7 @@ class UsersVectorEnv(VectorEnv):
         else:
             seeds = list(seed)
         if len(seeds) != self.num_envs:
-            raise InputError(f"reset: expected {self.num_envs} seeds, one a user, got {len(seeds)}.")
+            raise InputError(f"reset: expected {self.num_envs} seeds, one per user, got {len(seeds)}.")
         words = np.stack([seed_words(seeding.np_random(one)[0]) for one in seeds])
         return jax.random.wrap_key_data(jnp.asarray(words))
 
@@ -115,7 +115,7 @@ def _masked(feedback: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _same_step(core: Core) -> Callable[[Stream, Array, Array, World], Stepped]:
-    """A user who ends is replaced at once."""
+    """Build a step that replaces a user at once when the episode ends."""
 
     def step(stream: Stream, action: Array, ended: Array, world: World) -> Stepped:
         after, shown, out = core.step(stream, action, world)
@@ -127,7 +127,7 @@ def _same_step(core: Core) -> Callable[[Stream, Array, Array, World], Stepped]:
 
 
 def _next_step(core: Core) -> Callable[[Stream, Array, Array, World], Stepped]:
-    """A user who ended is replaced by the next step, whose action nobody sees."""
+    """Build a step that replaces a user whose episode ended in the step before, and ignores the action."""
 
     def step(stream: Stream, action: Array, ended: Array, world: World) -> Stepped:
         after, shown, out = core.step(stream, action, world)
@@ -180,5 +180,5 @@ def _reset_mask(options: dict[str, Any] | None, num_envs: int, first: bool) -> n
     if mask.shape != (num_envs,) or mask.dtype != np.bool_:
         raise InputError(f"reset: expected a reset_mask of {num_envs} truth values, got {mask.dtype} {mask.shape}.")
     if first:
-        raise InputError("reset: no users are there yet that a reset_mask could keep; reset all of them first.")
+        raise InputError("reset: there are no users yet that a reset_mask could keep; reset all of them first.")
     return mask

@@ -12,14 +12,14 @@ from jaxrec.envs.adapters.actions import Actions
 from jaxrec.envs.adapters.observations import Bounds, View
 from jaxrec.types import Array, Env, Observation
 
-# Only the order of scores counts, and the direction of a query. Loops clip noise of deviation 1 to the bounds, and
-# clipped scores would tie.
+# Only the order of scores and the direction of a query matter. Training loops clip noise of standard deviation 1 to the
+# bounds, and clipped scores would tie, so the bounds are wide.
 BOUND = 4.0
 
 
 @struct.dataclass
 class GymnaxParams(environment.EnvParams):
-    """What gymnax passes around as `params`."""
+    """The `params` of gymnax."""
 
     max_steps_in_episode: int = 10_000
     world: Any = None  # World
@@ -31,16 +31,16 @@ class GymnaxState(environment.EnvState):
 
     time: Any  # [] int32
     env_state: Any
-    obs: Observation  # what the next action answers
+    obs: Observation  # what the next action responds to
     terminated: Array  # [] bool, by the last step
     truncated: Array  # [] bool, by the last step
 
 
 class FieldsSpace(spaces.Dict):
-    """A dict space that looks into dicts; gymnax's own looks for attributes."""
+    """A dict space for dicts; gymnax's own reads attributes."""
 
     def contains(self, x: Any) -> Any:
-        """Whether every field is within its space."""
+        """Tell whether every field is within its space."""
         return jnp.stack([jnp.asarray(space.contains(x[name])) for name, space in self.spaces.items()]).all()
 
 
@@ -51,25 +51,25 @@ class SlateSpace(spaces.Box):
         super().__init__(0, num_positions - 1, (slate_size,), jnp.int32)
 
     def sample(self, key: Array) -> Array:
-        """Every position alike; gymnax's boxes would never give the last."""
+        """Draw positions with equal chance; gymnax's boxes would never give the last one."""
         return jax.random.randint(key, self.shape, 0, self.high + 1)
 
 
 class GymnaxEnv(environment.Environment):
-    """Users behind gymnax's interface. `step` replaces a user who ended, with `info["final_observation"]`.
+    """Users with the interface of gymnax. `step` replaces a user whose episode ends.
 
-    `info` has besides what gymnax puts there the `feedback` [K, F] of the shown items and the `slate` [K].
+    `info` has `final_observation`, the `feedback` [K, F] of the shown items, the `slate` [K], and what gymnax adds.
     """
 
     def __init__(self, env: Env, actions: Actions, view: View, max_steps: int):
         if env.spec.auto_reset:
-            raise InputError("to_gymnax: gymnax replaces users itself; hand over the environment without auto_reset.")
+            raise InputError("to_gymnax: gymnax replaces users itself; pass an environment without auto_reset.")
         check_range("to_gymnax: max_steps", max_steps, 1)
         self._env, self._actions, self._view, self._max_steps = env, actions, view, max_steps
 
     @property
     def default_params(self) -> GymnaxParams:
-        """Parameters with the environment's own world."""
+        """Default parameters, with the environment's own world."""
         return GymnaxParams(max_steps_in_episode=self._max_steps, world=self._env.world)
 
     @property
@@ -79,7 +79,7 @@ class GymnaxEnv(environment.Environment):
 
     @property
     def num_actions(self) -> int:
-        """How many actions there are; length of scores and queries, which is what networks ask for."""
+        """Number of actions; for scores and queries their length, which is what networks need."""
         return self._actions.numbered or self._actions.weights or self._actions.num_positions
 
     @property
@@ -97,7 +97,7 @@ class GymnaxEnv(environment.Environment):
     def step_env(
         self, key: Array, state: GymnaxState, action: Any, params: GymnaxParams
     ) -> tuple[Any, GymnaxState, Array, Array, dict[Any, Any]]:
-        """Show one slate; no reset."""
+        """Show one slate, without a reset."""
         slate = self._actions.to_slate(jnp.asarray(action), state.obs, params.world)
         env_state, out = self._env.step(key, state.env_state, slate, params.world)
         time = state.time + 1
@@ -107,12 +107,12 @@ class GymnaxEnv(environment.Environment):
         return self._view.show(out.obs, params.world), after, out.reward, out.terminated, info
 
     def is_truncated(self, state: GymnaxState, params: GymnaxParams) -> Array:
-        """Whether the last step cut the session; never where the user left."""
+        """Tell whether the last step cut the session; false if the user left."""
         cut = state.truncated | (state.time >= params.max_steps_in_episode)
         return cut & ~state.terminated
 
     def is_terminated(self, state: GymnaxState, params: GymnaxParams) -> Array:
-        """Whether the user left at the last step."""
+        """Tell whether the user left at the last step."""
         return state.terminated
 
     def observe(self, key: Array, state: GymnaxState, action: Any, params: GymnaxParams) -> Any:
@@ -124,7 +124,7 @@ class GymnaxEnv(environment.Environment):
         return self._view.show(state.obs, (params or self.default_params).world)
 
     def action_space(self, params: GymnaxParams | None = None) -> spaces.Discrete | spaces.Box:
-        """Discrete, K positions, or a box of scores or weights."""
+        """Give the space of actions: Discrete, K positions, or a box of scores or weights."""
         if self._actions.numbered:
             return spaces.Discrete(self._actions.numbered)
         if self._actions.kind == "slate":
@@ -132,7 +132,7 @@ class GymnaxEnv(environment.Environment):
         return spaces.Box(-BOUND, BOUND, (self._actions.weights,), jnp.float32)
 
     def observation_space(self, params: GymnaxParams | None = None) -> spaces.Box | spaces.Dict:
-        """Bounds by the environment's description and its own item table."""
+        """Give the space of observations, with bounds from the environment's spec and its item table."""
         boxes = {name: _box(bounds) for name, bounds in self._view.bounds.items()}
         if self._view.kind == "dict":
             return FieldsSpace(boxes)

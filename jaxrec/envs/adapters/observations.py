@@ -1,13 +1,13 @@
-"""Observations as other libraries like them: one vector, or a dict of the fields that an environment has.
+"""Observations for other libraries: one vector, or a dict of the fields that an environment has.
 
-The vector is the concatenation, in this order, of what there is of:
+The vector is the concatenation of these parts, in this order, as far as the environment has them:
 
 user                [U] interests
 context             [C]
-history_items       "mean": [E + 1], mean row of the item table over the history, then the share of it that is filled;
+history_items       "mean": [E + 1], mean row of the item table over the history, then the share that is filled;
                     "rows": [H * E], the rows from oldest to newest, zeros where the history is empty
 history_feedback    "mean": [F] over the same items; "rows": [H * F]
-candidates          [M * E], the candidates' rows of the item table, one after the other (topics: one-hot)
+candidates          [M * E], the candidates' rows of the item table, joined (topics: one-hot)
 candidate_features  [M * D]
 mask                [M], 1 where a candidate may be shown
 """
@@ -38,13 +38,13 @@ class View(NamedTuple):
     """How one library sees the observations of one environment."""
 
     kind: str
-    bounds: Mapping[str, Bounds]  # by field; of the parts of the vector in their order
+    bounds: Mapping[str, Bounds]  # by field, or by part of the vector in order
     layout: Mapping[str, slice]  # where each part is in the vector; empty for dicts
     show: Callable[[Observation, World], Any]  # vector [V] float32, or a dict of arrays
 
 
 def make_view(env: Env, kind: str, history: str = "mean") -> View:
-    """How to show the observations of `env`; raises InputError for unknown kinds."""
+    """Build the view of the observations of `env`; raises InputError for unknown kinds."""
     check_name("observation", kind, KINDS)
     check_name("history", history, HISTORIES)
     if kind == "dict":
@@ -69,7 +69,7 @@ def _fields(obs: Observation) -> dict[str, Array]:
 
 
 def _parts(obs: Observation, world: World, history: str) -> dict[str, Array]:
-    """Parts of the vector, of any shape."""
+    """Compute the parts of the vector, each of any shape."""
     parts = {}
     if obs.user is not None:
         parts["user"] = obs.user
@@ -93,7 +93,7 @@ def _parts(obs: Observation, world: World, history: str) -> dict[str, Array]:
 
 
 def _read(rows: Array, there: Array, history: str) -> Array:
-    """Rows [H, ...] of a history, zeros where it is empty, or their mean."""
+    """Give the rows [H, ...] of a history, zeros where it is empty, or their mean."""
     rows = jnp.where(there[:, None], rows, 0.0)
     return rows if history == "rows" else rows.sum(0) / jnp.maximum(there.sum(dtype=jnp.float32), 1.0)
 
@@ -103,7 +103,7 @@ def _shapes(env: Env) -> Observation:
 
 
 def _field_bounds(env: Env) -> dict[str, Bounds]:
-    """Bounds of the fields that `env` has, by the ranges of its spec."""
+    """Bounds of the fields that `env` has, from the ranges in its spec."""
     spec, bounds = env.spec, {}
     feedback = np.array(spec.feedback_range or ((-np.inf, np.inf),) * len(spec.feedback), np.float32)  # [F, 2]
     ranges = {
@@ -125,7 +125,7 @@ def _field_bounds(env: Env) -> dict[str, Bounds]:
 
 
 def _part_bounds(env: Env, history: str) -> dict[str, Bounds]:
-    """Bounds of the parts of the vector, each [size], in its order; ids become rows of the item table."""
+    """Bounds of the parts of the vector, each [size], in order; ids become rows of the item table."""
     fields, (low, high) = _field_bounds(env), _table_bounds(env.world.item_table)
     bounds = {}
     for name, field in fields.items():  # in the order of `Observation`, which is that of `_parts`
@@ -144,11 +144,11 @@ def _part_bounds(env: Env, history: str) -> dict[str, Bounds]:
 
 
 def _table_bounds(table: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest of each column, [E]."""
+    """Lowest and highest value of each column, [E]."""
     rows = np.asarray(table.astype(jnp.float32))
     return _slack(rows.min(0), rows.max(0))
 
 
 def _slack(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Room for the rounding of means."""
+    """Widen bounds for the rounding of means."""
     return low - 1e-5 * np.abs(low), high + 1e-5 * np.abs(high)
