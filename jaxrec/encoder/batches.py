@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 SHAPE_COST = 4096  # tokens that two CPU cores encode while one more shape is compiled
-LINES = 8  # larger batches have a multiple of so many lines
+LINES = 8  # larger batches have a multiple of this many lines
 
 
 def bucket_lengths(lengths: np.ndarray) -> np.ndarray:

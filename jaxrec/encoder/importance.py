@@ -39,7 +39,7 @@ def prune(
     channels: int = 0,
     advance: Advance = lambda *_: None,
 ) -> Encoder:
-    """Keep so many layers, heads and channels per layer (0: all): those that vectors of `ids` [n, T] depend on most.
+    """Keep the layers, and heads and channels of each (0: all), that vectors of `ids` [n, T] depend on most.
 
     Layers are removed first, one at a time (`layers_that_matter`). Heads and channels of the remaining layers are then
     removed all at once, by `unit_importance`. `advance` is called for each layer whose removal is tried.

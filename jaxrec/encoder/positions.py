@@ -32,7 +32,7 @@ def inverse_frequencies(rotary: Rotary, head_dim: int) -> np.ndarray:
 
 
 def rotary_table(rotary: Rotary, head_dim: int, length: int) -> tuple[Array, Array]:
-    """Cosine and sine of every position's angles; two [T, head_dim] float32, the halves alike."""
+    """Cosine and sine of every position's angles; two [T, head_dim] float32, both halves equal."""
     angles = jnp.arange(length, dtype=jnp.float32)[:, None] * inverse_frequencies(rotary, head_dim)[None, :]
     angles = jnp.concatenate([angles, angles], axis=-1)
     return jnp.cos(angles), jnp.sin(angles)

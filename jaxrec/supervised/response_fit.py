@@ -29,7 +29,7 @@ from jaxrec.types import Array, Params
 
 ROWS_PER_CALL = 2048
 # Weight of the penalty on any correction, per calibration row. The latest rows come from few users, whose rows are
-# alike: about half of the correction that they ask for holds for later users.
+# alike: about half of the correction that they suggest holds for later users.
 PRIOR = 0.2
 
 
