@@ -1,7 +1,7 @@
-"""Low-rank adapters (LoRA, arXiv:2106.09685) beside frozen kernels: x W + alpha / rank * x A B.
+"""Low-rank adapters (LoRA, arXiv:2106.09685) next to frozen kernels: x W + alpha / rank * x A B.
 
 The adapters of all layers are stacked like the kernels: A [L, in, rank], B [L, rank, out], at `kernel_lora_a` and
-`kernel_lora_b` beside `kernel`. qwix puts them into the module, so that frozen kernels need no gradient.
+`kernel_lora_b` next to `kernel`. qwix puts them into the module, so that frozen kernels need no gradient.
 """
 
 import json
@@ -33,9 +33,9 @@ A, B = "_lora_a", "_lora_b"
 def with_adapters(
     module: nn.Module, rank: int, alpha: float, kernels: Sequence[str], dropout: float = 0.0
 ) -> nn.Module:
-    """The module with adapters beside `kernels`; as before while B is zero.
+    """Add adapters to `kernels` of a module; its outputs stay the same while B is zero.
 
-    With `dropout`, of what adapters read, every call needs a "dropout" key.
+    With `dropout`, which applies to the inputs of adapters, every call needs a "dropout" key.
     """
     try:
         import qwix
@@ -49,11 +49,11 @@ def with_adapters(
 
 
 def new_adapters(module: nn.Module, key: Array) -> Params:
-    """Give first adapters of a module that has them: A random, B zero."""
+    """Initialise the adapters of a module that has them: A random, B zero."""
 
     def init(key: Array) -> dict[str, Array]:
         with jax.numpy_dtype_promotion("standard"):
-            keys = {"params": key, "dropout": key}  # nothing of what dropout hides is kept
+            keys = {"params": key, "dropout": key}  # dropout does not change the parameters
             params = module.init(keys, jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), jnp.int32))["params"]
         flat: Any = flatten_dict(params, sep="/")
         return {path: x for path, x in flat.items() if path.endswith((A, B))}
@@ -62,12 +62,12 @@ def new_adapters(module: nn.Module, key: Array) -> Params:
 
 
 def joined(params: Params, other: Params) -> Params:
-    """All leaves of both; those of `other` win."""
+    """Merge the leaves of both; those of `other` win."""
     return unflatten_dict(flatten_dict(params) | flatten_dict(other))
 
 
 def merged(params: Params, adapters: Params, scale: float) -> Params:
-    """Plain weights: kernel + scale * A B."""
+    """Merge adapters into plain weights: kernel + scale * A B."""
     flat: Any = flatten_dict(params, sep="/")
     low: Any = flatten_dict(adapters, sep="/")
     new = dict(flat)
@@ -79,10 +79,10 @@ def merged(params: Params, adapters: Params, scale: float) -> Params:
 
 
 def save_adapters(enc: Encoder, adapters: Params, rank: int, alpha: float, folder: Path) -> None:
-    """Write adapters as PEFT reads them: adapter_config.json and adapter_model.safetensors.
+    """Write adapters in the format of PEFT: adapter_config.json and adapter_model.safetensors.
 
-    Where a family keeps several kernels in one tensor, its adapters are one of their ranks together: the A side by
-    side, the B block by block.
+    Where a family stores several kernels in one tensor, their adapters become one, with the sum of their ranks: the A
+    are concatenated, the B form a block-diagonal matrix.
     """
     modules = read_modules(enc.folder)
     family, _ = read_architecture(modules.folder / "config.json")
@@ -109,7 +109,7 @@ def save_adapters(enc: Encoder, adapters: Params, rank: int, alpha: float, folde
 
 
 def _fuse(rules: list[Rule], low: Mapping, params: Params, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """A [in, r] and B [r, out] of one stored tensor: ranks of its parts one behind the other, their outputs apart."""
+    """A [in, r] and B [r, out] of one stored tensor: ranks of its parts are concatenated, their outputs kept apart."""
     kernels: Any = flatten_dict(params, sep="/")
     parts = [rule for rule in sorted(rules, key=lambda r: r.part) if rule.path + A in low]
     a = np.concatenate([np.asarray(low[rule.path + A][layer], np.float32) for rule in parts], axis=1)
@@ -124,7 +124,7 @@ def _fuse(rules: list[Rule], low: Mapping, params: Params, layer: int) -> tuple[
 
 
 def _description(sizes: Mapping[str, int], rank: int, alpha: float, transposed: bool) -> dict[str, Any]:
-    """What adapter_config.json says; a module of several parts has a rank and an alpha of its own."""
+    """Contents of adapter_config.json; a module of several parts has its own rank and alpha."""
 
     def pattern(module: str) -> str:
         return r"\d+".join(map(re.escape, module.split("{layer}")))
@@ -140,6 +140,6 @@ def _description(sizes: Mapping[str, int], rank: int, alpha: float, transposed: 
         "target_modules": "|".join(map(pattern, sizes)),
         "lora_dropout": 0.0,
         "bias": "none",
-        "fan_in_fan_out": transposed,  # GPT-2 keeps its kernels the other way round
+        "fan_in_fan_out": transposed,  # GPT-2 stores its kernels transposed
         "inference_mode": True,
     }

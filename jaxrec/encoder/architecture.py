@@ -1,4 +1,4 @@
-"""What tells one text encoder from another: sizes and flags, nothing about files."""
+"""The architecture of a text encoder: sizes and flags, nothing about files."""
 
 import dataclasses
 import math
@@ -17,8 +17,8 @@ class Rotary:
 
     theta: float = 10_000.0
     scaling: Literal["default", "linear", "llama3"] = "default"
-    factor: float = 1.0  # by which slow frequencies are divided
-    low_freq_factor: float = 1.0  # llama3: the three numbers between which frequencies are blended
+    factor: float = 1.0  # slow frequencies are divided by it
+    low_freq_factor: float = 1.0  # llama3: this and the next two say where frequencies are blended
     high_freq_factor: float = 4.0
     original_length: int = 8192
 
@@ -41,7 +41,7 @@ class LayerKind:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Sizes under the names of a `config.json`, then flags; hashable, so that equal models share one program."""
+    """Sizes, named as in a `config.json`, then flags; hashable, so that equal models share one program."""
 
     vocab_size: int
     hidden_size: int  # E
@@ -63,11 +63,11 @@ class Architecture:
     norm_eps: float = 1e-12
     norm_bias: bool = True
     norm_unit_offset: bool = False  # multiply by 1 + w instead of w
-    norm_order: Literal["post", "pre", "both"] = "post"  # of sublayer and norms; both: inside the sum, before and after
+    norm_order: Literal["post", "pre", "both"] = "post"  # of norms; both: around each sublayer, inside the sum
     final_norm: bool = False
 
     causal: bool = False
-    query_scale: float = 1.0  # of the scores, usually head_dim ** -0.5
+    query_scale: float = 1.0  # factor of the scores, usually head_dim ** -0.5
     query_key_norm: bool = False  # RMS norm of each head before the rotation
     relative_buckets: int = 0  # rows of a table of score offsets by distance, shared by all layers; 0: none
     relative_max_distance: int = 128
@@ -99,5 +99,5 @@ class Architecture:
 
     @property
     def max_length(self) -> float:
-        """Tokens that a text may have; infinite where positions are only relative."""
+        """Most tokens a text may have; infinite where positions are only relative."""
         return self.max_position_embeddings - self.position_offset if self.max_position_embeddings else math.inf

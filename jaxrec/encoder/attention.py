@@ -31,7 +31,7 @@ def attention(query: Array, key: Array, value: Array, biases: tuple[Array, ...],
     scores = product(query.reshape(b, n, h // n * t, d), key.transpose(0, 1, 3, 2)).reshape(b, h, t, t)
     for bias in biases:
         scores = scores + bias
-    # Divided behind the product, where there are D numbers a query instead of T: on CPU that is twice as fast.
+    # Divided after the product, where there are D numbers per query instead of T: on CPU that is twice as fast.
     weights = jnp.exp(scores - lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     mixed = product(weights.astype(value.dtype).reshape(b, n, h // n * t, t), value).reshape(b, h, t, d)
     mixed = mixed / weights.sum(axis=-1, keepdims=True)

@@ -1,6 +1,6 @@
 """Tokenizers and chat templates that only transformers can read; it is imported on first use.
 
-Folders with a `tokenizer.json` need none of this. Nothing here needs torch or the network, and no code of a model's
+Folders with a `tokenizer.json` need none of this. Nothing here needs torch or the network, and no code from a model's
 folder is run.
 """
 
@@ -78,7 +78,7 @@ def _line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from advising torch, which nothing here needs."""
+    """Keep transformers from recommending torch, which nothing here needs."""
     name = "TRANSFORMERS_NO_ADVISORY_WARNINGS"
     before = os.environ.get(name)
     os.environ[name] = "1"
@@ -92,14 +92,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_wordpiece(vocabulary: Path) -> None:
-    """Refuse what transformers would read without a word: a vocabulary without special tokens, flags that are none."""
+    """Reject what transformers would accept silently: a vocabulary without special tokens, flags of another type."""
     try:
         known = set(vocabulary.read_text(encoding="utf-8").split("\n"))
     except UnicodeDecodeError as error:
         raise InputError(f"{vocabulary}: byte {error.start}: not UTF-8 text; fetch the file again.") from None
-    # Other families than BERT name their special tokens otherwise, in <>.
+    # Families other than BERT write their special tokens in <>.
     if not known & {"<s>", "</s>", "<pad>"} and (lost := [token for token in _SPECIAL if token not in known]):
-        raise InputError(f"{vocabulary}: no {' '.join(lost)}; expected one token a line, as BERT has it.")
+        raise InputError(f"{vocabulary}: no {' '.join(lost)}; expected one token per line, as in BERT.")
     settings = vocabulary.with_name("tokenizer_config.json")
     for name, value in (read_json(settings) if settings.is_file() else {}).items():
         if name in _FLAGS and not isinstance(value, bool | None):

@@ -1,4 +1,4 @@
-"""Token ids of many lengths in few shapes, each full: what is padded is paid for."""
+"""Batches of texts of many lengths in few shapes, with little padding, since padding costs time."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 SHAPE_COST = 4096  # tokens that two CPU cores encode while one more shape is compiled
-LINES = 8  # a batch has a multiple of so many lines where it has more
+LINES = 8  # larger batches have a multiple of this many lines
 
 
 def bucket_lengths(lengths: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def make_batches(
 
     `rows` are the texts of the first len(rows) lines; further lines are padding and fully masked. Every bucket
     (`bucket_lengths` of these texts where none are given) has one shape: a batch that its bucket's texts do not fill
-    takes the next shorter ones. Only the last batch may have fewer lines. `devices` divide the lines.
+    takes the next shorter ones. Only the last batch may have fewer lines. Lines are a multiple of `devices`.
     """
     lengths = np.array([len(row) for row in ids], np.int64)
     buckets = bucket_lengths(lengths) if buckets is None else buckets

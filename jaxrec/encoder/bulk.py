@@ -1,11 +1,11 @@
-"""Texts by the million to vectors on disk, in parts: what is finished is not done again after a stop.
+"""Encoding millions of texts to vectors on disk, in parts: finished parts are not redone after a stop.
 
-PARTS/identity.json   what the parts are of: model, settings, texts
-      ids-N.npz       token ids of the N-th part's texts
+PARTS/identity.json   what the parts depend on: model, settings, texts
+      ids-N.npz       token ids of the texts of part N
       vectors-N.npy   their vectors
 
-All texts are tokenised first (by all cores), so that all parts share one choice of padded lengths; parts and batches
-then depend on the texts alone, and a stopped run ends in the same bytes as one that was never stopped.
+All texts are tokenised first (on all cores), so that all parts share one choice of padded lengths. Parts and batches
+then depend on the texts alone, and a resumed run gives the same bytes as an uninterrupted one.
 """
 
 import zipfile
@@ -24,7 +24,7 @@ from jaxrec.encoder.load import Encoder
 from jaxrec.progress import track
 from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished, write_json
 
-PART = 16_384  # texts; a batch in a part's last lengths is padded, and what is lost by a stop is at most a part
+PART = 16_384  # texts; the last batch of a length in each part is padded, and a stop loses at most one part
 IDENTITY = "identity.json"
 
 
@@ -37,9 +37,9 @@ def embed_in_parts(
     mesh: Mesh | None = None,
     size: int = PART,
 ) -> list[Path]:
-    """Files of vectors [n, width] float32 of all texts in their order, n at most `size`.
+    """Encode all texts; gives files of vectors [n, width] float32, in the order of the texts, n at most `size`.
 
-    `identity` (plain data) tells what the parts depend on. Raises InputError where `folder` has parts of other things.
+    `identity` (plain data) is what the parts depend on. Raises InputError if `folder` has parts of another job.
     """
     _claim(folder, identity)
     starts = range(0, len(texts), size)
@@ -86,7 +86,7 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
 
 
 def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:
-    """Arrays in `path`; made and written first where they are not there whole."""
+    """Arrays in `path`, made and written first if missing or damaged."""
     arrays = _read(path)
     if arrays is None:
         arrays: Any = make()
@@ -96,7 +96,7 @@ def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, An
 
 
 def _read(path: Path) -> Any:
-    """What numpy finds in a file, None where it is missing or damaged."""
+    """Load a numpy file; None if it is missing or damaged."""
     try:
         stored = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         return stored if path.suffix == ".npy" else {name: stored[name] for name in stored.files}

@@ -12,12 +12,12 @@ from jaxrec.encoder.folder import read_json
 
 
 def read_architecture(path: Path) -> tuple[str, Architecture]:
-    """Give the family (`model_type`) and the architecture that a config.json describes."""
+    """Read the family (`model_type`) and the architecture that a config.json describes."""
     return parse_architecture(read_json(path), path)
 
 
 def parse_architecture(values: dict[str, Any], path: Path) -> tuple[str, Architecture]:
-    """The same of the contents of the file at `path`."""
+    """The same from the contents of the file at `path`."""
     stored = ConfigValues(values)
     family = str(stored.values.get("model_type"))
     if family not in READERS:
@@ -29,7 +29,7 @@ def parse_architecture(values: dict[str, Any], path: Path) -> tuple[str, Archite
 
 
 def _heads(c: ConfigValues, size: str = "hidden_size", heads: str = "num_attention_heads") -> dict[str, Any]:
-    """Sizes of attention; heads share the width evenly where `head_dim` does not say otherwise."""
+    """Sizes of attention; heads share the width evenly unless `head_dim` is given."""
     width, count = c.whole(size), c.whole(heads)
     if not c.values.get("head_dim") and (count < 1 or width % count):
         raise InputError(f"{size}: expected a multiple of {heads} ({count}), got {width}.")
@@ -67,7 +67,7 @@ def _roberta(c: ConfigValues) -> dict[str, Any]:
 
 
 def _mpnet(c: ConfigValues) -> dict[str, Any]:
-    # The reference knows 32 buckets and padding id 1 whatever the file says.
+    # The reference uses 32 buckets and padding id 1 whatever the file says.
     c.only(relative_attention_num_buckets=32)
     return _bert(c) | {"position_offset": 2, "type_vocab_size": 0, "relative_buckets": 32}
 
@@ -76,7 +76,7 @@ def _modernbert(c: ConfigValues) -> dict[str, Any]:
     every = c.whole("global_attn_every_n_layers", 3)
     default = ["sliding_attention" if i % every else "full_attention" for i in range(c.whole("num_hidden_layers"))]
     scaling, theta = c.mapping("rope_scaling"), c.number("global_rope_theta", 160_000.0)
-    # null says that sliding layers turn like the others.
+    # null: sliding layers have the same rotary angles as the others.
     local = theta if "local_rope_theta" in c.values and c.values["local_rope_theta"] is None else 10_000.0
     kinds = {
         "full_attention": LayerKind(rotary=_rotary(c, "full_attention", "global_rope_theta", theta, scaling)),
@@ -133,7 +133,7 @@ def _mistral(c: ConfigValues) -> dict[str, Any]:
 
 
 def _qwen(c: ConfigValues) -> dict[str, Any]:
-    """Qwen2 and Qwen3 but for what sets them apart: windows from some layer on, where they are switched on."""
+    """What Qwen2 and Qwen3 have in common: windows from some layer on, if they are switched on."""
     sizes = _llama(c)
     full = sizes["layers"][0]
     window = c.whole("sliding_window", 0, least=0) if c.flag("use_sliding_window") else 0
@@ -163,7 +163,7 @@ def _gemma3(c: ConfigValues) -> dict[str, Any]:
             rotary=_rotary(c, "full_attention", "rope_theta", 1_000_000.0, c.mapping("rope_scaling"))
         ),
         "sliding_attention": LayerKind(
-            window=window if causal else window // 2 + 1,  # of which half lies on each side
+            window=window if causal else window // 2 + 1,  # half of it on each side
             rotary=_rotary(c, "sliding_attention", "rope_local_base_freq", 10_000.0, {}),
         ),
     }
@@ -198,7 +198,7 @@ def _gpt2(c: ConfigValues) -> dict[str, Any]:
 
 
 def _t5(c: ConfigValues) -> dict[str, Any]:
-    """Only the encoder; scores are not scaled, the published weights have it in them."""
+    """Only the encoder. Scores are not scaled: the published weights already include the scale."""
     c.only(is_decoder=False)
     name = c.word("feed_forward_proj", "relu")
     act = name.removeprefix("gated-")
@@ -240,7 +240,7 @@ READERS: dict[str, Callable[[ConfigValues], dict[str, Any]]] = {
 }
 
 
-_SIZES = {  # that may differ from a source's, by the names of most families
+_SIZES = {  # sizes that may differ from the source's, under the names that most families use
     "num_hidden_layers": lambda config: config.num_hidden_layers,
     "num_attention_heads": lambda config: config.num_attention_heads,
     "num_key_value_heads": lambda config: config.num_key_value_heads,
@@ -254,31 +254,31 @@ _OWN_NAMES = {
 
 
 def with_sizes(values: dict[str, Any], path: Path, config: Architecture) -> dict[str, Any]:
-    """Contents of a config.json with the sizes of `config`, an architecture that was made from it.
+    """Contents of a config.json with the sizes of `config`, an architecture derived from it.
 
-    Raises InputError where the family has no words for what `config` is.
+    Raises InputError if a config.json of the family cannot describe `config`.
     """
     family, stored = parse_architecture(values, path)
-    wanted = dataclasses.replace(config, causal=stored.causal)  # a switch, which no file tells
+    wanted = dataclasses.replace(config, causal=stored.causal)  # a switch that no file stores
     if wanted == stored:
         return values
     names, new = _OWN_NAMES.get(family, {}), dict(values)
     for name, size in _SIZES.items():
         if size(config) != size(stored):
             new[names.get(name, name)] = size(config)
-    if config.num_attention_heads != stored.num_attention_heads and family != "t5":  # the width says it no longer
+    if config.num_attention_heads != stored.num_attention_heads and family != "t5":  # no longer implied by the width
         new["head_dim"] = config.head_dim
     if len({one.window for one in stored.layers}) > 1:
         new["layer_types"] = ["sliding_attention" if one.window else "full_attention" for one in config.layers]
     elif "layer_types" in values:
         new["layer_types"] = values["layer_types"][: len(config.layers)]
     if parse_architecture(new, path)[1] != wanted:
-        raise InputError(f"{path}: a config.json of {family} cannot say which layers, heads or channels are left.")
+        raise InputError(f"{path}: a config.json of {family} cannot describe the remaining layers, heads or channels.")
     return new
 
 
 def _typed_layers(c: ConfigValues, default: list[str], kinds: dict[str, LayerKind]) -> tuple[LayerKind, ...]:
-    """Kinds of the layers by the words of `layer_types`, or by `default` where the file has none."""
+    """Kinds of the layers from `layer_types`, or from `default` if the file has none."""
     words = c.words("layer_types") or default
     if len(words) != len(default) or not all(word in list(kinds) for word in words):
         raise InputError(f"layer_types: expected {len(default)} of {', '.join(kinds)}, got {words!r:.80}.")
@@ -289,7 +289,7 @@ def _rotary(c: ConfigValues, layer_type: str, theta_name: str, theta: float, sca
     """Angles from `rope_parameters`, where transformers 5 has them, or from the older names and `scaling`."""
     c.only(partial_rotary_factor=1.0)
     new = c.mapping("rope_parameters")
-    if any(isinstance(value, dict) for value in new.values()):  # one object a layer type
+    if any(isinstance(value, dict) for value in new.values()):  # one object per layer type
         new = ConfigValues(new).mapping(layer_type)
     values = ConfigValues(new or scaling)
     values.only(partial_rotary_factor=1.0)

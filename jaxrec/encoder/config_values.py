@@ -56,7 +56,7 @@ class ConfigValues:
         return self._get(name, dict, {})
 
     def only(self, **wanted: Any) -> None:
-        """Raise where a value is given that the mathematics here does not cover."""
+        """Raise if a value is given that the mathematics here does not cover."""
         for name, want in wanted.items():
             if self.values.get(name) not in (want, None):
                 raise InputError(f"{name}: only {want!r} is supported, got {self.values[name]!r}.")

@@ -1,4 +1,4 @@
-"""Texts to vectors in few compiled shapes, remembered on disk."""
+"""Encoding texts to vectors in few compiled shapes, with a cache on disk."""
 
 import contextlib
 import dataclasses
@@ -27,7 +27,7 @@ from jaxrec.storage.files import atomic_path
 from jaxrec.types import Params
 
 _CACHE_VERSION = "3"  # raise it when the mathematics of any encoder changes
-LONG = 100_000  # characters that `encode` shows its progress for: some seconds on a CPU
+LONG = 100_000  # characters from which on `encode` shows its progress: some seconds on a CPU
 
 
 def encode(
@@ -89,12 +89,12 @@ def embed_texts(
 ) -> np.ndarray:
     """Vectors of `texts` as `enc.pool` gives them; [B, E] float32, in the order of `texts`.
 
-    `enc.prompt` is put before every text. Batches hold at most `batch_tokens` tokens, padding included; a longer text
-    is a batch of its own. `label` names the progress bar; without a label there is none. With `cache_dir` the vectors
-    are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged file is written anew.
+    `enc.prompt` is put in front of every text. Batches hold at most `batch_tokens` tokens, padding included. A longer
+    text is a batch by itself. `label` names the progress bar; without a label there is none. With `cache_dir` the
+    vectors are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged file is rewritten.
     """
     check_texts(texts)
-    # A few models take 32k tokens: their batches need not hold the longest text that could come.
+    # A few models take 32k tokens: their batches need not hold the longest possible text.
     check_range("batch_tokens", batch_tokens, min(enc.max_length, EncoderConfig.batch_tokens))
     texts = [enc.prompt + text for text in texts]
     if not cache_dir:
@@ -109,7 +109,7 @@ def embed_texts(
 
 
 def accelerators() -> Mesh | None:
-    """All accelerators where there are several; CPU devices share the cores, so there one does the work."""
+    """Mesh of all accelerators if there are several; None on CPU, where all devices share the same cores."""
     return None if jax.default_backend() == "cpu" or jax.device_count() == 1 else make_mesh()
 
 
@@ -143,7 +143,7 @@ def weights_digest(params: Params) -> str:
 
 
 def texts_digest(texts: Iterable[str]) -> str:
-    """SHA-256 of texts with their lengths, so that no two lists read the same."""
+    """SHA-256 of texts with their lengths, so that no two lists give the same bytes."""
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode()
@@ -152,7 +152,7 @@ def texts_digest(texts: Iterable[str]) -> str:
 
 
 def _key(enc: Encoder, texts: list[str]) -> str:
-    """Hash all that decides the vectors."""
+    """Hash everything that the vectors depend on."""
     digest = hashlib.sha256(
         f"{_CACHE_VERSION} {enc.identity} {enc.pool} {weights_digest(enc.params)} {texts_digest(texts)}".encode()
     )
@@ -171,7 +171,7 @@ def _writable(cache_dir: str) -> Path:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Give the stored vectors, or None where the file is missing or damaged (zip members carry a CRC)."""
+    """Load the stored vectors; None if the file is missing or damaged (zip members carry a CRC)."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             vectors = stored["vectors"]

@@ -35,8 +35,8 @@ def encode_ids(
 ) -> np.ndarray:
     """Vectors [B, width] float32 of the token ids of B texts.
 
-    With a `mesh`, over which `enc.params` lie already, the lines of a batch are spread over its data axis. `advance` is
-    told how many texts are done. Raises InputError where a vector is not finite.
+    With a `mesh`, which must already hold `enc.params`, the lines of a batch are spread over its data axis. `advance`
+    is called with the number of texts done. Raises InputError if a vector is not finite.
     """
     vectors = np.zeros((len(ids), enc.width), np.float32)
     if jax.default_backend() == "cpu":

@@ -1,4 +1,4 @@
-"""What each model family calls its tensors: one key table a family."""
+"""What each model family calls its tensors: one key table per family."""
 
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.weight_names import KeyTable, Rule
@@ -9,7 +9,7 @@ def _dense(name: str, path: str) -> tuple[Rule, ...]:
 
 
 def _fused(name: str, *paths: str, transpose: bool = True) -> tuple[Rule, ...]:
-    """One dense layer whose outputs are those of several, one behind the other."""
+    """One dense layer whose outputs are those of several, one after another."""
     rules = []
     for part, path in enumerate(paths):
         rules.append(Rule(f"{name}.weight", f"layers/{path}/kernel", transpose, part, len(paths)))
@@ -202,5 +202,5 @@ KEY_TABLES = {
 
 
 def key_table(family: str, config: Architecture) -> KeyTable:
-    """Give the names that checkpoints of a family (`model_type`) use."""
+    """Look up the names that checkpoints of a family (`model_type`) use."""
     return T5_GATED if family == "t5" and config.gated_mlp else KEY_TABLES[family]

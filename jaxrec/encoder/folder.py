@@ -1,4 +1,4 @@
-"""Where a model lies (folder, installed package, Hugging Face cache or hub), and reading its JSON."""
+"""Finding a model (folder, installed package, Hugging Face cache or hub), and reading its JSON."""
 
 import functools
 import importlib.util
@@ -16,7 +16,7 @@ _HUB_OTHER = ["onnx/*", "openvino/*"]  # the same weights once more, for other p
 
 
 def find_model(name: str) -> Path:
-    """Give the folder of model `name`; raise InputError where it cannot be had."""
+    """Find the folder of model `name`; raises InputError if there is none."""
     path = Path(name).expanduser() if name else None
     if path and path.is_dir():
         return path

@@ -1,4 +1,4 @@
-"""Which layers, heads and channels of an encoder its vectors depend on least, seen on texts."""
+"""Which layers, heads and channels an encoder's vectors depend on least, measured on texts."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -39,14 +39,14 @@ def prune(
     channels: int = 0,
     advance: Advance = lambda *_: None,
 ) -> Encoder:
-    """The encoder with so many layers, heads and channels a layer (0: all): those that `ids` [n, T] depend on most.
+    """Keep the layers, and heads and channels of each (0: all), that vectors of `ids` [n, T] depend on most.
 
-    Layers go first, one at a time (`layers_that_matter`); heads and channels of those that stay then go all at once,
-    by `unit_importance`. `advance` is told of each layer whose loss is tried.
+    Layers are removed first, one at a time (`layers_that_matter`). Heads and channels of the remaining layers are then
+    removed all at once, by `unit_importance`. `advance` is called for each layer whose removal is tried.
     """
     config = enc.config
     if enc.params["words"]["embedding"].dtype == np.int8:
-        raise InputError(f"{enc.name}: weights in int8 cannot be pruned; load them as float32.")
+        raise InputError(f"{enc.name}: int8 weights cannot be pruned; load them as float32.")
     shared = config.num_attention_heads // config.num_key_value_heads
     for name, count, most in (
         ("layers", layers, config.num_hidden_layers),
@@ -55,14 +55,14 @@ def prune(
     ):
         check_range(name, count, 0, most)
     if heads % shared:
-        raise InputError(f"heads: expected a multiple of {shared}, which share a key head, got {heads}.")
+        raise InputError(f"heads: expected a multiple of {shared}, as {shared} share a key head, got {heads}.")
     if layers:
         enc = keep_layers(enc, layers_that_matter(enc, ids, mask, layers, advance))
     if not heads and not channels:
         return enc
     importance = unit_importance(enc, ids, mask, key)
     if not all(np.isfinite(gates).all() for gates in importance):
-        raise InputError(f"{enc.name}: the vectors' slopes are not finite; the weights are damaged, fetch them again.")
+        raise InputError(f"{enc.name}: vector gradients are not finite; the weights are damaged, fetch them again.")
     if heads:
         groups = np.asarray(importance.groups)
         if config.relative_buckets:  # one table of heads for all layers
@@ -74,9 +74,9 @@ def prune(
 def layers_that_matter(
     enc: Encoder, ids: Array, mask: Array, count: int, advance: Advance = lambda *_: None
 ) -> Sequence[int]:
-    """Leave out one layer after the other, always that without which vectors of `ids` [n, T] stay nearest (cosine).
+    """Remove layers one by one, each time the one without which vectors of `ids` [n, T] change least (cosine).
 
-    `advance` is told of each layer that is tried. A layer of its own kind (ModernBERT's first) stays.
+    `advance` is called for each layer that is tried. A layer of its own kind (ModernBERT's first) stays.
     """
     check_range("layers", count, 1, enc.config.num_hidden_layers)
     kept, whole = list(range(enc.config.num_hidden_layers)), _vectors(enc, ids, mask)
@@ -95,8 +95,8 @@ def unit_importance(enc: Encoder, ids: Array, mask: Array, key: Array) -> Gates:
     """Mean squared length of the derivative of a text's unit vector with respect to a gate on each unit.
 
     To first order that is how far vectors move when the unit is left out (gates: Michel et al. 2019,
-    arXiv:1905.10650; squared first-order criterion: Molchanov et al. 2019, arXiv:1906.10771). One random direction a
-    text stands for all channels of its vector: E (v . J)^2 = |J|^2 for standard normal v.
+    arXiv:1905.10650; squared first-order criterion: Molchanov et al. 2019, arXiv:1906.10771). One random direction per
+    text replaces all channels of its vector: E (v . J)^2 = |J|^2 for standard normal v.
     """
     directions = jax.random.normal(key, (len(ids), enc.width))
     return compiled(partial(_squared_slopes, enc))(enc.params, ids, mask, directions)
@@ -120,7 +120,7 @@ def _squared_slopes(enc: Encoder, params: Params, ids: Array, mask: Array, direc
 
 
 def _gated(params: Params, gates: Gates) -> Params:
-    """Parameters whose heads and channels add so many times what they did."""
+    """Parameters with what heads and channels add multiplied by their gates."""
     layers: dict[str, Any] = dict(params["layers"])
     for name, gate in (("attention_output", gates.groups), ("mlp_out", gates.channels)):
         kernel = layers[name]["kernel"]  # [L, in, out]
@@ -137,5 +137,5 @@ def _vectors(enc: Encoder, ids: Array, mask: Array) -> np.ndarray:
 
 
 def _largest(importance: np.ndarray, count: int) -> np.ndarray:
-    """The `count` largest of each row, [L, n] -> [L, count] rising numbers."""
+    """Positions of the `count` largest of each row, increasing; [L, n] -> [L, count]."""
     return np.sort(np.argsort(-importance, axis=1, kind="stable")[:, :count], axis=1)

@@ -1,4 +1,4 @@
-"""Weights in 8 bits: symmetric, one scale an output channel or word; products and sums stay in the encoder's dtype."""
+"""Weights in 8 bits: symmetric, one scale per output channel or word; products and sums stay in the encoder's dtype."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ HIGHEST = 127.0
 
 
 class Int8Dense(nn.Module):
-    """`nn.Dense` with an int8 kernel; the scale follows the product, which is exact."""
+    """`nn.Dense` with an int8 kernel; the scale is applied after the product, which is exact."""
 
     features: int
     use_bias: bool
@@ -35,7 +35,7 @@ class Int8Dense(nn.Module):
 
 
 class Int8Embed(nn.Module):
-    """`nn.Embed` with an int8 table and a scale a row."""
+    """`nn.Embed` with an int8 table and one scale per row."""
 
     num_embeddings: int
     features: int
@@ -49,7 +49,7 @@ class Int8Embed(nn.Module):
 
 
 def quantised(params: Params) -> Params:
-    """Kernels of layers and the table of words become int8, each with a float32 `scale` beside it."""
+    """Kernels of layers and the table of words become int8, each with a float32 `scale` next to it."""
     flat: Any = flatten_dict(params, sep="/")
     new = dict(flat)
     for path, x in flat.items():
@@ -61,6 +61,6 @@ def quantised(params: Params) -> Params:
 
 
 def _rounded(x: np.ndarray, axis: int) -> tuple[Array, Array]:
-    """The nearest of 255 steps, and their size, which is that of the largest value along `axis` over 127."""
+    """The nearest of 255 steps, and their size: the largest magnitude along `axis` divided by 127."""
     scale = np.maximum(np.abs(x).max(axis=axis, keepdims=True), 1e-12) / HIGHEST
     return jnp.asarray(np.rint(x / scale).astype(np.int8)), jnp.asarray(scale.squeeze(axis), jnp.float32)

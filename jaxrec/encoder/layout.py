@@ -1,4 +1,4 @@
-"""Where an encoder's parameters lie on a mesh: logical axes of every parameter, one table from them to mesh axes."""
+"""Sharding of an encoder's parameters: logical axes of each parameter, and one table from them to mesh axes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,10 +39,10 @@ def sharding_of(
     mesh: Mesh,
     rules: Mapping[str, str | None] = RULES,
 ) -> NamedSharding:
-    """Where the parameter at `path` lies on `mesh`.
+    """Sharding of the parameter at `path` over `mesh`.
 
-    An axis whose heads, channels or words the mesh axis does not divide is on every device. Raises InputError where
-    `rules` lay two axes of one parameter along the same mesh axis.
+    An axis is replicated if the mesh axis does not divide its number of heads, channels or words. Raises InputError if
+    `rules` map two axes of one parameter to the same mesh axis.
     """
     counts = {
         "heads": config.num_attention_heads,
@@ -55,14 +55,14 @@ def sharding_of(
     laid = [rules.get(name) if name else None for name in names]
     used = [axis for axis in laid if axis]
     if len(set(used)) < len(used):
-        raise InputError(f"rules: {path} has axes {names}, of which two lie along {used[0]!r}; give one another.")
+        raise InputError(f"rules: {path} has axes {names}, two of which map to {used[0]!r}; change one rule.")
     pairs = zip(names, laid, strict=True)
     fits = (axis if name and axis and not counts[name] % mesh.shape[axis] else None for name, axis in pairs)
     return NamedSharding(mesh, PartitionSpec(*fits))
 
 
 def lay_out(params: Params, config: Architecture, mesh: Mesh) -> Params:
-    """Parameters laid over `mesh`: split along its model axis, the same along its data axis."""
+    """Place parameters on `mesh`: sharded over its model axis, replicated over its data axis."""
     flat: dict[str, Any] = flatten_dict(params, sep="/")  # type: ignore[assignment]
     laid = {path: jax.device_put(x, sharding_of(path, x.shape, config, mesh)) for path, x in flat.items()}
     return unflatten_dict(laid, sep="/")

@@ -36,20 +36,20 @@ Apply = Callable[[Params, Array, Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """A language model that turns texts into vectors; its functions are pure, `params` is their argument."""
+    """A language model that turns texts into vectors; its functions are pure and take `params` as an argument."""
 
     name: str
-    folder: Path  # that it was read from
+    folder: Path  # it was read from
     config: Architecture
     params: Params  # nested dict, float32; layers stacked on the leading axis
     apply: Apply  # params, ids [B, T] int32, mask [B, T] int32 (1: token, 0: padding) -> hidden [B, T, E]
     pool: Pooling  # params, hidden [B, T, E], mask [B, T] -> [B, width]
     tokenize: Tokenize  # texts -> lists of ids, special tokens included, cut at max_length
-    max_length: int  # tokens a text
+    max_length: int  # tokens per text
     dtype: str  # of the matrix products
-    identity: str  # hash of all but weights, pooling and prompt that decides a vector
-    prompts: Mapping[str, str]  # texts to put before what is encoded, by their use (query, document, ...)
-    prompt: str  # the one that `embed_texts` puts before every text
+    identity: str  # hash of all that vectors depend on, except weights, pooling and prompt
+    prompts: Mapping[str, str]  # texts to put in front of inputs, by their use (query, document, ...)
+    prompt: str  # the one that `embed_texts` puts in front of every text
 
     @property
     def width(self) -> int:
@@ -74,13 +74,13 @@ def load_encoder(
     """Load a model by folder or name; `dtype` (float32, bfloat16) is that of the matrix products.
 
     Looks for a folder, then an installed package (all-MiniLM-L6-v2), then the Hugging Face cache and hub.
-    Reads safetensors only. Raises InputError where the model is not found, not whole, or of another family.
+    Reads safetensors only. Raises InputError if the model is not found, incomplete, or of another family.
 
-    Texts are cut at `max_length` tokens; 0 stands for the length that sentence-transformers takes for the model.
-    `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, a text put before every
-    text, replace what the model says; `prompt_name` picks one of its own prompts. `dimensions` keeps the leading
-    channels of a vector. `bidirectional` lets the tokens of a decoder see those behind them. `remat` (none, dots,
-    full) is how little a gradient keeps of each layer. `weights` (float32, int8) is how kernels and words are kept:
+    Texts are cut at `max_length` tokens; 0 means the length that sentence-transformers uses for the model.
+    `pooling` (mean, cls, lasttoken, max, weightedmean, mean_sqrt_len_tokens) and `prompt`, put in front of every
+    text, replace the model's own; `prompt_name` picks one of its prompts. `dimensions` keeps the leading
+    channels of a vector. `bidirectional` lets the tokens of a decoder see those after them. `remat` (none, dots,
+    full) is how much of each layer a gradient recomputes. `weights` (float32, int8) is how kernels and words are kept:
     int8 takes a quarter of the memory and has no gradient. With a `mesh` every device reads its own part of the weights
     (`jaxrec.encoder.layout`); without it all are on the default device.
     """
@@ -134,7 +134,7 @@ def open_encoder(config: EncoderConfig, mesh: Mesh | None = None) -> Encoder:
 
 
 def length_of(config: EncoderConfig) -> int:
-    """Tokens at which the encoder of a recipe cuts a text, from the model's small files alone."""
+    """Number of tokens at which the encoder of a recipe cuts a text, from the model's small files alone."""
     modules = read_modules(find_model(config.model))
     return _length(modules, read_architecture(modules.folder / "config.json")[1], config.max_length)
 
@@ -162,7 +162,7 @@ def tokenize_to(enc: Encoder, max_length: int) -> Tokenize:
 
 @functools.cache
 def make_apply(module: nn.Module) -> Apply:
-    """Give params, ids, mask -> hidden; equal modules share one function, hence its compiled programs."""
+    """Make the function params, ids, mask -> hidden; equal modules share one function, hence its compiled programs."""
 
     def apply(params: Params, ids: Array, mask: Array) -> Any:
         return module.apply({"params": params}, ids, mask)
@@ -171,7 +171,7 @@ def make_apply(module: nn.Module) -> Apply:
 
 
 def _make_pool(root: Path, modules: Modules, config: Architecture, mode: str, dimensions: int) -> Pooling:
-    """Give the model's pooling with what the caller wants otherwise; checks that the heads fit."""
+    """The model's pooling with the caller's changes; checks that the heads fit."""
     pool = dataclasses.replace(modules.pooling, dimensions=dimensions or read_dimensions(root))
     if mode:
         pool = dataclasses.replace(pool, mode=mode)
@@ -197,7 +197,7 @@ def _choose_prompt(root: Path, prompt: str, name: str) -> tuple[dict[str, str], 
 
 
 def _check_vocabulary(folder: Path, tokenizer: Tokenizer | None, config: Architecture) -> None:
-    """Raise where words have no row; added tokens (of images, say) may lack one."""
+    """Raise if words have no row; added tokens (of images, say) may lack one."""
     words = 0 if tokenizer is None else tokenizer.get_vocab_size(with_added_tokens=False)
     if words > config.vocab_size:
         raise InputError(

@@ -1,4 +1,4 @@
-"""From the hidden states of tokens to one vector a text."""
+"""Pooling the hidden states of tokens into one vector per text."""
 
 import dataclasses
 from typing import Any
@@ -34,12 +34,12 @@ def max_tokens(hidden: Array, mask: Array) -> Array:
 
 
 def first_token(hidden: Array, mask: Array) -> Array:
-    """Give the hidden state of the class token; [B, T, E], [B, T] -> [B, E]; zeros without tokens."""
+    """Hidden state of the class token; [B, T, E], [B, T] -> [B, E]; zeros without tokens."""
     return _pick(hidden, mask, jnp.argmax(mask > 0, axis=1))
 
 
 def last_token(hidden: Array, mask: Array) -> Array:
-    """Give the hidden state of the last token; [B, T, E], [B, T] -> [B, E]; zeros where a row has no token."""
+    """Hidden state of the last token; [B, T, E], [B, T] -> [B, E]; zeros where a row has no token."""
     return _pick(hidden, mask, mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1] > 0, axis=1))
 
 
@@ -76,13 +76,13 @@ HEAD_ACTIVATIONS = {  # by the last part of a torch class name
 
 def unit_length(x: Array) -> Array:
     """Divide each row by its Euclidean norm; [B, E] -> [B, E]; zero rows stay zero."""
-    # The root is of a sum that is never zero: its slope at a text without tokens would be NaN.
+    # The sum under the root is kept above zero: for a text without tokens the gradient would be NaN.
     return x * lax.rsqrt(jnp.maximum((x * x).sum(axis=-1, keepdims=True), 1e-24))
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A dense layer behind the pooling; its weights are `params["heads"][n]`, kernel [in, out] and bias [out]."""
+    """A dense layer after the pooling; its weights are `params["heads"][n]`, kernel [in, out] and bias [out]."""
 
     width: int
     activation: str = "Identity"
@@ -90,22 +90,22 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Pooling:
-    """How a sentence encoder makes one vector of many."""
+    """How a sentence encoder turns many vectors into one."""
 
     mode: str = "mean"
     normalise: bool = False
     heads: tuple[Head, ...] = ()
-    dimensions: int = 0  # leading channels that are kept (Matryoshka, arXiv:2205.13147); 0: all
+    dimensions: int = 0  # leading channels to keep (Matryoshka, arXiv:2205.13147); 0: all
 
     def __post_init__(self):
         check_name("pooling", self.mode, POOLERS)
         check_range("dimensions", self.dimensions, 0)
 
     def width(self, hidden: int) -> int:
-        """Length of the vectors that hidden states of `hidden` channels become."""
+        """Length of the vectors pooled from hidden states of `hidden` channels."""
         full = self.heads[-1].width if self.heads else hidden
         if self.dimensions > full:
-            raise InputError(f"dimensions: expected at most the {full} of the model, got {self.dimensions}.")
+            raise InputError(f"dimensions: expected at most {full}, the model's width, got {self.dimensions}.")
         return self.dimensions or full
 
     def __call__(self, params: Params, hidden: Array, mask: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Where a token stands: rows of a learned table, rotary angles, buckets of distance, and who sees whom."""
+"""Token positions: rows of a learned table, rotary angles, buckets of distance, and which tokens see which."""
 
 import math
 
@@ -17,14 +17,14 @@ def token_positions(mask: Array) -> Array:
 
 
 def inverse_frequencies(rotary: Rotary, head_dim: int) -> np.ndarray:
-    """Radians a position of each pair of channels; [head_dim / 2] float32."""
+    """Radians per position for each pair of channels; [head_dim / 2] float32."""
     plain = rotary.theta ** (-np.arange(0, head_dim, 2) / head_dim)
     slow = plain / rotary.factor
     if rotary.scaling == "default":
         return plain.astype(np.float32)
     if rotary.scaling == "linear":
         return slow.astype(np.float32)
-    # llama3: turns within the original length decide; few turns are slowed down, many are kept, between is blended.
+    # llama3: turns within the original length decide. Few turns are slowed down, many kept, those between blended.
     turns = rotary.original_length * plain / (2 * math.pi)
     keep = (turns - rotary.low_freq_factor) / (rotary.high_freq_factor - rotary.low_freq_factor)
     keep = np.clip(keep, 0, 1)
@@ -32,7 +32,7 @@ def inverse_frequencies(rotary: Rotary, head_dim: int) -> np.ndarray:
 
 
 def rotary_table(rotary: Rotary, head_dim: int, length: int) -> tuple[Array, Array]:
-    """Cosine and sine of every position's angles; two [T, head_dim] float32, the halves alike."""
+    """Cosine and sine of every position's angles; two [T, head_dim] float32, both halves equal."""
     angles = jnp.arange(length, dtype=jnp.float32)[:, None] * inverse_frequencies(rotary, head_dim)[None, :]
     angles = jnp.concatenate([angles, angles], axis=-1)
     return jnp.cos(angles), jnp.sin(angles)
@@ -49,7 +49,7 @@ def relative_bucket(length: int, buckets: int, max_distance: int, causal: bool) 
     """Bucket of the distance from query to key (T5, arXiv:1910.10683); [T, T] int32, queries first.
 
     Half of the buckets are for one distance each, the rest grow in size up to `max_distance`. Without `causal`
-    the second half of all buckets is for keys behind the query.
+    the second half of all buckets is for keys after the query.
     """
     ahead = np.arange(length)[None, :] - np.arange(length)[:, None]
     base = np.zeros_like(ahead)
@@ -65,7 +65,7 @@ def relative_bucket(length: int, buckets: int, max_distance: int, causal: bool) 
 
 
 def visibility(length: int, window: int, causal: bool) -> np.ndarray | None:
-    """Give 0 where the query sees the key and `MASKED` elsewhere; [T, T] float32, None where all see all."""
+    """0 where the query sees the key and `MASKED` elsewhere; [T, T] float32, None if all tokens see all."""
     ahead = np.arange(length)[None, :] - np.arange(length)[:, None]
     seen = np.ones_like(ahead, bool)
     if causal:

@@ -1,4 +1,4 @@
-"""An encoder without some of its layers, heads of attention and channels of the MLP: smaller products, same inputs.
+"""An encoder without some of its layers, attention heads and MLP channels: smaller products, same inputs.
 
 Layers are stacked for the scan, so all of them keep equally many heads and channels, though not the same ones.
 Neighbouring query heads that share a key head stay or go together.
@@ -24,7 +24,7 @@ def keep_layers(enc: Encoder, layers: Sequence[int]) -> Encoder:
     """The encoder with only `layers`, in their order."""
     count = enc.config.num_hidden_layers
     if not layers or sorted(set(layers)) != list(layers) or not 0 <= layers[0] <= layers[-1] < count:
-        raise InputError(f"layers: expected rising numbers of the {count} layers, got {list(layers)}.")
+        raise InputError(f"layers: expected increasing layer numbers below {count}, got {list(layers)}.")
     rows = np.array(layers)
     stacked = flatten_dict(enc.params["layers"])
     kept: Any = unflatten_dict({path: jnp.asarray(x)[rows] for path, x in stacked.items()})
@@ -33,9 +33,9 @@ def keep_layers(enc: Encoder, layers: Sequence[int]) -> Encoder:
 
 
 def keep_heads(enc: Encoder, groups: np.ndarray) -> Encoder:
-    """The encoder with the key heads `groups` [L, n] of each layer, rising, and the query heads that read them.
+    """The encoder with the key heads `groups` [L, n] of each layer, increasing, and the query heads that read them.
 
-    Relative positions have one table of heads for all layers, so that there the rows must be equal.
+    Relative positions have one table of heads for all layers, so their rows must be equal.
     """
     config = enc.config
     groups = _checked("groups", groups, config, config.num_key_value_heads)
@@ -54,7 +54,7 @@ def keep_heads(enc: Encoder, groups: np.ndarray) -> Encoder:
 
 
 def keep_channels(enc: Encoder, channels: np.ndarray) -> Encoder:
-    """The encoder with the channels [L, n] of the MLP of each layer, rising."""
+    """The encoder with the MLP channels [L, n] of each layer, increasing."""
     channels = _checked("channels", channels, enc.config, enc.config.intermediate_size)
     layers = _taken(enc.params["layers"], dict.fromkeys(_WIDE, channels), {"mlp_out": channels})
     config = dataclasses.replace(enc.config, intermediate_size=channels.shape[1])
@@ -63,10 +63,10 @@ def keep_channels(enc: Encoder, channels: np.ndarray) -> Encoder:
 
 def _checked(name: str, chosen: np.ndarray, config: Architecture, count: int) -> np.ndarray:
     if chosen.ndim != 2 or len(chosen) != config.num_hidden_layers:
-        raise InputError(f"{name}: expected a row for each of {config.num_hidden_layers} layers, got {chosen.shape}.")
-    check_range(f"{name}, how many", chosen.shape[1], 1, count)
+        raise InputError(f"{name}: expected one row for each of {config.num_hidden_layers} layers, got {chosen.shape}.")
+    check_range(f"number of {name}", chosen.shape[1], 1, count)
     if (np.diff(chosen, axis=1) <= 0).any() or chosen.min() < 0 or chosen.max() >= count:
-        raise InputError(f"{name}: expected rising numbers below {count} in each layer.")
+        raise InputError(f"{name}: expected increasing numbers below {count} in each layer.")
     return chosen
 
 

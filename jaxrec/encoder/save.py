@@ -1,4 +1,4 @@
-"""An encoder back into the format it came in: a folder that transformers and sentence-transformers read."""
+"""Saving an encoder in the format it came in: a folder that transformers and sentence-transformers read."""
 
 import json
 import shutil
@@ -23,19 +23,19 @@ from jaxrec.types import Params
 
 WEIGHTS = "model.safetensors"
 _KEPT = {".json", ".txt", ".md", ".model", ".jinja"}  # settings, tokenizers, prompts, licences
-_OTHER = {"onnx", "openvino"}  # the old weights for other programs
+_OTHER = {"onnx", "openvino"}  # the original weights for other programs
 
 
 def save_encoder(enc: Encoder, folder: str | Path) -> None:
     """Write `enc.params`, float32, with the settings and tokenizer files of the folder they were read from.
 
-    Only what an encoder reads is written: heads of a training task and decoders are left behind. Other programs may
+    Only what an encoder uses is written: heads of a training task and decoders are left out. Other programs may
     refuse an encoder with fewer heads than its source had (docs/text-encoders.md). Pooling, prompt and
-    other settings that were given when loading are not part of the folder; give them again. An existing folder is
-    replaced whole.
+    other settings given when loading are not saved, so give them again. An existing folder is
+    replaced.
     """
     if enc.params["words"]["embedding"].dtype == np.int8:
-        raise InputError(f"{folder}: weights in int8 are not saved; load them as float32.")
+        raise InputError(f"{folder}: int8 weights cannot be saved; load them as float32.")
     modules = read_modules(enc.folder)
     inner = modules.folder.relative_to(enc.folder)
     with atomic_path(Path(folder)) as temporary:
@@ -75,9 +75,9 @@ def _settings(root: Path) -> Iterator[Path]:
 
 
 def _describe(source: Path, target: Path, config: Architecture) -> str:
-    """Write the config.json at `source` with the sizes of `config`, and give the family that it names.
+    """Write the config.json at `source` to `target` with the sizes of `config`; gives its family.
 
-    It says float32: programs that load weights in the type that it names would round them.
+    Its dtype is float32: programs that load weights in the dtype it names would otherwise round them.
     """
     stored = with_sizes(read_json(source), source, config)
     stored |= {name: "float32" for name in ("dtype", "torch_dtype") if name in stored}

@@ -13,7 +13,7 @@ from jaxrec.encoder.pool import HEAD_ACTIVATIONS, POOLERS, Head, Pooling
 from jaxrec.encoder.weights import read_tensors, weight_files
 from jaxrec.types import Params
 
-_FLAGS = {  # older files say the mode in a flag each
+_FLAGS = {  # older files have one flag per mode
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -21,7 +21,7 @@ _FLAGS = {  # older files say the mode in a flag each
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_SETTINGS = tuple(  # older files carry the name of the family
+_SETTINGS = tuple(  # older files are named after the family
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
@@ -38,7 +38,7 @@ class Modules(NamedTuple):
 
 
 def read_modules(root: Path) -> Modules:
-    """Read modules.json and what it names; without it the plain mean of the tokens."""
+    """Read modules.json and what it names; without it, pooling is the plain mean of the tokens."""
     path = root / "modules.json"
     if not path.is_file():
         return Modules(root, Pooling(), {})
@@ -49,7 +49,7 @@ def read_modules(root: Path) -> Modules:
         kind, place = module["type"].rpartition(".")[2], root / module["path"]
         check_name(f"{path}: type", kind, ("Transformer", "Pooling", "Dense", "Normalize"))
         if normalise:
-            raise InputError(f"{path}: {kind} behind Normalize is not supported.")
+            raise InputError(f"{path}: {kind} after Normalize is not supported.")
         if kind == "Transformer":
             folder = place
         elif kind == "Pooling":
@@ -70,7 +70,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def own_length(folder: Path, positions: float) -> int:
-    """Tokens at which sentence-transformers cuts texts of the transformer in `folder`, at most its `positions`.
+    """Number of tokens at which sentence-transformers cuts texts for the model in `folder`, at most `positions`.
 
     That is `max_seq_length` of its settings, else `model_max_length` of its tokenizer.
     """
@@ -90,7 +90,7 @@ def _length(name: str, value: Any, positions: float) -> int:
 
 
 def read_dimensions(root: Path) -> int:
-    """Leading channels that a model keeps unless it is told otherwise; 0 for all."""
+    """Number of leading channels that a model keeps by default; 0 for all."""
     path = root / "config_sentence_transformers.json"
     stored = read_json(path).get("truncate_dim") if path.is_file() else None
     if stored is not None and (type(stored) is not int or stored < 1):
@@ -99,7 +99,7 @@ def read_dimensions(root: Path) -> int:
 
 
 def read_prompts(root: Path) -> tuple[dict[str, str], str]:
-    """Give the prompts of a model by name, and the one that is put before texts by default ('' for none)."""
+    """Read the prompts of a model by name, and the one put in front of texts by default ('' for none)."""
     path = root / "config_sentence_transformers.json"
     if not path.is_file():
         return {}, ""
@@ -115,7 +115,7 @@ def read_prompts(root: Path) -> tuple[dict[str, str], str]:
 
 
 def _pooling_mode(path: Path) -> str:
-    """Newer files say it in one word, older ones in a flag a mode."""
+    """Read the pooling mode: one word in newer files, one flag per mode in older ones."""
     stored = read_json(path)
     on = stored.get("pooling_mode") or [
         _FLAGS.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v

@@ -14,9 +14,9 @@ Tokenize = Callable[[Sequence[str]], list[list[int]]]
 
 
 def load_tokenizer(folder: Path, max_length: int) -> Tokenizer | None:
-    """Give the tokenizer of a model folder, cutting at `max_length` tokens, special ones included.
+    """Load the tokenizer of a model folder, cutting texts at `max_length` tokens, special ones included.
 
-    It is read from tokenizer.json, or by transformers from the files of older models. None where the folder has
+    It is read from tokenizer.json, or by transformers from the files of older models. None if the folder has
     neither: a model without a tokenizer still maps ids to vectors.
     """
     whole = folder / "tokenizer.json"
@@ -34,16 +34,16 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer | None:
     if read_settings(folder).get("do_lower_case") is True:
         before = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])  # type: ignore[assignment]
-    # Files may bake in both, MiniLM's cuts and pads at 128: batches are padded here, to the bucket.
+    # Files may set both (MiniLM's cuts and pads at 128), but batches are padded later, to their bucket.
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer
 
 
 def _add_ends(tokenizer: Tokenizer, folder: Path) -> None:
-    """Put tokens before and behind each text that tokenizer_config.json asks for and tokenizer.json forgets.
+    """Add the first and last tokens that tokenizer_config.json asks for and tokenizer.json omits.
 
-    Last-token pooling reads the one behind (E5-mistral).
+    Last-token pooling reads the last one (E5-mistral).
     """
     path = folder / "tokenizer_config.json"
     stored = read_json(path) if path.is_file() else {}
@@ -65,7 +65,7 @@ def _add_ends(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def make_tokenize(tokenizer: Tokenizer | None, folder: Path, vocab_size: int) -> Tokenize:
-    """Give the function texts -> ids, a list of a text's ids each; tokens without a row in the model are left out."""
+    """Make the function texts -> one list of ids per text; tokens without a row in the model are left out."""
     foreign = tokenizer is not None and tokenizer.get_vocab_size() > vocab_size
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
@@ -79,7 +79,7 @@ def make_tokenize(tokenizer: Tokenizer | None, folder: Path, vocab_size: int) ->
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Raise unless `texts` is a sequence of strings that UTF-8 can carry."""
+    """Raise unless `texts` is a sequence of strings that UTF-8 can encode."""
     if isinstance(texts, str | bytes):
         raise InputError(f"texts: expected a list of strings, got one {type(texts).__name__}; write [text].")
     for row, text in enumerate(texts):
@@ -89,5 +89,5 @@ def check_texts(texts: Sequence[str]) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             raise InputError(
-                f"texts[{row}]: character {error.start} is half of a surrogate pair; mend the text."
+                f"texts[{row}]: character {error.start} is half of a surrogate pair; fix the text."
             ) from None

@@ -1,4 +1,4 @@
-"""The mathematics of every text encoder: one transformer, told what to do by its `Architecture`."""
+"""The mathematics of every text encoder: one transformer, configured by its `Architecture`."""
 
 import functools
 import math
@@ -18,7 +18,7 @@ from jaxrec.types import Array
 
 
 def gelu(x: Array) -> Array:
-    """Give x Phi(x), exactly; on CPU three times faster than `jax.nn.gelu(approximate=False)`."""
+    """Exact x Phi(x); on CPU three times faster than `jax.nn.gelu(approximate=False)`."""
     return 0.5 * x * (1.0 + lax.erf(x / math.sqrt(2.0)))
 
 
@@ -76,7 +76,7 @@ class Layer(nn.Module):
     int8: bool = False
 
     def dense(self, features: int, bias: bool, name: str) -> nn.Module:
-        """A product with weights in `dtype`; float32 means it on every device, where the default may be lower."""
+        """Dense layer in `dtype`; float32 is full precision on every device, even where the default is lower."""
         kind = Int8Dense if self.int8 else nn.Dense
         return kind(features, bias, dtype=self.dtype, precision=_precision(self.dtype), name=name)
 
@@ -125,7 +125,7 @@ class Layer(nn.Module):
         return self._drop(self.dense(config.hidden_size, config.mlp_bias, "mlp_out")(inner))
 
     def _drop(self, x: Array) -> Array:
-        """Give float32, while training with dropout."""
+        """Convert to float32, with dropout while training."""
         x = x.astype(jnp.float32)
         return nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x) if self.dropout else x
 
@@ -141,8 +141,8 @@ def _of_kind(table: Array, kind: Array) -> Array:
 class Transformer(nn.Module):
     """The encoder without heads; `dtype` is that of the products with weights, all else is float32.
 
-    Layers are scanned: parameters are stacked [layers, ...] and compile time does not grow with depth. `dropout` is of
-    what a sublayer adds, where a "dropout" key is given.
+    Layers are scanned: parameters are stacked [layers, ...] and compile time does not grow with depth. `dropout` acts
+    on what a sublayer adds, if a "dropout" key is given.
     """
 
     config: Architecture
@@ -156,7 +156,7 @@ class Transformer(nn.Module):
         """Map ids [B, T] int32, mask [B, T] (1 for a token, 0 for padding) to hidden [B, T, E] float32."""
         config = self.config
         if ids.shape[1] > config.max_length:
-            raise InputError(f"ids: expected at most {config.max_length} tokens a text, got {ids.shape[1]}.")
+            raise InputError(f"ids: expected at most {config.max_length} tokens per text, got {ids.shape[1]}.")
         kinds = list(dict.fromkeys((one.window, one.rotary) for one in config.layers))
         rows = jnp.array([kinds.index((one.window, one.rotary)) for one in config.layers], jnp.int32)
         normed = jnp.array([one.attention_norm for one in config.layers])

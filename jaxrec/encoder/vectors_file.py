@@ -16,20 +16,20 @@ ENDINGS = (".npy", ".parquet", "")
 
 
 def check_output(path: Path, with_ids: bool) -> None:
-    """Raise InputError for an ending that names no format, and for ids that the format cannot carry."""
+    """Raise InputError for an unknown file ending, and for ids that the format cannot store."""
     if path.suffix not in ENDINGS:
         raise InputError(
-            f"-o: {path}: expected NAME.npy, NAME.parquet or a folder's name (Orbax), got {path.suffix!r}."
+            f"-o: {path}: expected NAME.npy, NAME.parquet or the name of a folder (Orbax), got {path.suffix!r}."
         )
     if with_ids and path.suffix != ".parquet":
-        raise InputError(f"--ids: {path.name} has no place for ids; write NAME.parquet, or leave --ids out.")
+        raise InputError(f"--ids: {path.name} cannot store ids; write NAME.parquet, or leave --ids out.")
 
 
 def write_vectors(path: Path, parts: Sequence[Path], ids: pa.Array | None) -> None:
-    """Join `parts`, .npy files of [n, width] float32, in `path`, whole or not at all; a part at a time is in memory.
+    """Join `parts`, .npy files of [n, width] float32, into `path`, all or nothing, with one part in memory at a time.
 
-    .npy: [N, width]; .parquet: a row a text with a list `vector` and, where there are `ids` [N], an `id`; else a folder
-    with an Orbax checkpoint of `{"vectors": [N, width]}`, which is put together in memory.
+    .npy: [N, width]. .parquet: one row per text with a list `vector` and, if `ids` [N] are given, an `id`. Otherwise a
+    folder with an Orbax checkpoint of `{"vectors": [N, width]}`, which is assembled in memory.
     """
     if path.suffix == ".npy":
         _write_npy(path, parts)

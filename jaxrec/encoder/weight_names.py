@@ -10,7 +10,7 @@ from jaxrec.encoder.architecture import Architecture
 
 
 class Rule(NamedTuple):
-    """One tensor, or one a layer where `name` says {layer}; `path` is its place in the nested params."""
+    """One tensor, or one per layer where `name` contains {layer}; `path` is its place in the nested params."""
 
     name: str
     path: str
@@ -32,7 +32,7 @@ class KeyTable:
 
     rules: tuple[Rule, ...]
     unused: str  # pattern of names that encoders do not need: old buffers and heads of the training task
-    prefix: str = ""  # may stand before every name
+    prefix: str = ""  # optional, in front of every name
     respell: tuple[tuple[str, str], ...] = ()  # (pattern, replacement) of older spellings
 
     def places(self, config: Architecture, paths: Iterable[str]) -> Iterator[tuple[str, Place]]:
@@ -49,7 +49,7 @@ class KeyTable:
                     yield rule.name.format(layer=layer), Place(rule, layer)
 
     def plain(self, name: str) -> str:
-        """Take an optional prefix off `name` and spell it the new way."""
+        """Remove the optional prefix from `name` and replace older spellings."""
         name = name.removeprefix(self.prefix)
         for pattern, replacement in self.respell:
             name = re.sub(pattern, replacement, name)
@@ -59,7 +59,7 @@ class KeyTable:
 def match_keys(
     table: KeyTable, config: Architecture, paths: Iterable[str], names: Iterable[str], where: str
 ) -> dict[str, list[Place]]:
-    """Give the places of each name that is needed; missing and unused names are errors that list them."""
+    """Find the places of each name that is needed; raises InputError that lists missing or unused names."""
     stored = {table.plain(name): name for name in names}
     wanted: dict[str, list[Place]] = {}
     for name, place in table.places(config, paths):

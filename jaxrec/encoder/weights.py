@@ -17,7 +17,7 @@ from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.weight_names import KeyTable, Rule, match_keys
 from jaxrec.types import Params
 
-Layout = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # path and shape of an array -> where it lies
+Layout = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # path and shape of an array -> its sharding
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _CONVERT = (
@@ -27,7 +27,7 @@ _CONVERT = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Give the safetensors files of a model, one or as many as its index names; pickles are refused."""
+    """Find the safetensors files of a model, one or as many as its index names; pickles are rejected."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
         return [single]
@@ -53,8 +53,8 @@ def read_params(
     """Fill the tree `shapes` (of arrays or ShapeDtypeStructs) from `files`, in its dtypes.
 
     Tensors of one kind are stacked over a leading axis of layers; rows that a family does not have are ones. With
-    `layout` each device's part of an array is read from the files by itself, so that no host ever holds a whole
-    model. Raises InputError with the names of tensors that are missing, not wanted, or not of the shape that the
+    `layout` each device's part of an array is read from the files separately, so that no host ever holds a whole
+    model. Raises InputError with the names of tensors that are missing, not expected, or not of the shape that the
     config implies.
     """
     flat: Any = flatten_dict(shapes, sep="/")
@@ -102,7 +102,7 @@ def _array(path: str, want: Any, sources: list[_Source], layout: Layout | None) 
 
 
 def _block(source: _Source, index: tuple[slice, ...]) -> np.ndarray:
-    """Read the part of a tensor that `index`, in the layout of the parameters, asks for."""
+    """Read the part of a tensor that `index` selects, in the layout of the parameters."""
     stored, rule, _, width = source
     start, stop, _ = index[-1].indices(width)
     index = (*index[:-1], slice(start + rule.part * width, stop + rule.part * width))
@@ -125,7 +125,7 @@ def _opened(file: Path):
 
 
 def _checked(handle: Any, name: str, want: tuple[int, ...], file: Path) -> Any:
-    """Give the lazy slice of a tensor whose type and shape are as they should be."""
+    """Check the type and shape of a tensor; gives its lazy slice."""
     stored = handle.get_slice(name)
     if stored.get_dtype() not in _FLOATS:
         got = f"{stored.get_dtype()}; take weights that are not quantised"

@@ -1,1 +1,1 @@
-"""Pure mathematics: nothing here knows recommenders, environments or configs."""
+"""Pure mathematics: nothing here knows about recommenders, environments or configs."""

@@ -1,4 +1,4 @@
-"""Losses that tell an item's partner from other items: arrays in, (scalar, metrics) out."""
+"""Losses that separate an item's partner from other items: arrays in, (scalar, metrics) out."""
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,9 @@ NEVER = -1e9  # score of what must not count as a negative
 def in_batch_loss(vectors: Array, items: Array, log_share: Array, temperature: float) -> tuple[Array, Metrics]:
     """Symmetric InfoNCE over the pairs of a batch; [2, B, E] unit length, [2, B], [2, B] -> ([], metrics).
 
-    Each item is told from the partners of the others. `log_share` is taken off the scores of the drawn items (the
-    log-Q correction, arXiv:1906.07979, section 3.2): frequent ones are negatives more often than others are. Another
-    pair's item that is one of the two of this pair is no negative.
+    The negatives of an item are the partners of the others. `log_share` is subtracted from the scores of the drawn
+    items (the log-Q correction, arXiv:1906.07979, section 3.2), since frequent items are negatives more often. An item
+    of another pair that is also in this pair is not a negative.
     """
     scores = _cosines(vectors[0], vectors[1]) / temperature
     first, second = items
@@ -32,9 +32,9 @@ def in_batch_loss(vectors: Array, items: Array, log_share: Array, temperature: f
 def full_softmax_loss(vectors: Array, items: Array, table: Array, temperature: float) -> tuple[Array, Metrics]:
     """Cross-entropy of the partner among all items; [2, B, E] unit length, [2, B], [I, E] -> ([], metrics).
 
-    The table has no gradient and may be some steps old. The partner too is read from it: told from a fresh vector of
-    the partner, old negatives would be known by their age. Both directions count alike; an item is no negative of
-    itself.
+    The table has no gradient and may be some steps old. The partner is read from it too: next to a fresh vector
+    of the partner, old negatives could be recognised by their age. Both directions count equally. An item is not its
+    own negative.
     """
     rows = jnp.arange(items.shape[1])
     losses, hits = [], []

@@ -1,4 +1,4 @@
-"""The step down a gradient."""
+"""One step of gradient descent."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from jaxrec.types import Array, Params
 def descend(
     optimiser: optax.GradientTransformation, grad: Params, params: Params, opt_state: Any, rate: Array | None = None
 ) -> tuple[Params, Any]:
-    """One step -> (params, opt_state).
+    """Take one step -> (params, opt_state).
 
-    With `rate` [] the optimiser gives a direction, and the step goes against it; a rate that is an argument is not
-    another compile. Without `rate` the optimiser has its own, and gives the whole step.
+    With `rate` [] the optimiser gives a direction, and the step goes against it. The rate is an argument, so a new one
+    needs no new compile. Without `rate` the optimiser uses its own, and gives the whole step.
     """
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a Python float to an int32 step
+    with jax.numpy_dtype_promotion("standard"):  # optax takes a Python float to the power of an int32 step
         updates, opt_state = optimiser.update(grad, opt_state, params)
     if rate is not None:
         updates = jax.tree.map(lambda u: -rate * u, updates)

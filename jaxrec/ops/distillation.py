@@ -25,15 +25,15 @@ def relation_loss(student: Array, teacher: Array) -> tuple[Array, Metrics]:
     """
     difference = _cosines(student) - _cosines(teacher)
     others = len(student) * (len(student) - 1)
-    loss = (difference**2).sum() / others  # the diagonal is zero but for rounding
+    loss = (difference**2).sum() / others  # the diagonal is zero up to rounding
     return loss, {"loss": loss, "cosine_error": jnp.sqrt(loss)}
 
 
 def agreement(student: Array, teacher: Array) -> Array:
     """Pearson correlation of the cosines between the texts of two encoders; [B, E], [B, D] -> [].
 
-    1 where all texts are as near to each other by one as by the other, up to scale and shift: what ranking by
-    similarity depends on.
+    1 if both encoders give the same similarities up to scale and shift, which is what ranking by similarity depends
+    on.
     """
     upper = jnp.triu(jnp.ones((len(student),) * 2), k=1)
     one, other = (

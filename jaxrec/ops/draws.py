@@ -1,6 +1,6 @@
 """Random numbers made from 32-bit words, so that a step of a user model draws once and wastes nothing.
 
-words = jax.random.bits(key, (n,))     # one hash a word is what random numbers cost
+words = jax.random.bits(key, (n,))     # the cost of random numbers is one hash per word
 """
 
 import jax
@@ -21,15 +21,15 @@ def two_a_word(words: Array) -> Array:
 
 
 def whole_numbers(halves: Array, below: int) -> Array:
-    """Whole numbers from 0 to `below` - 1, even to one part in 2^16 / below; [...] of `two_a_word` -> int32 [...]."""
+    """Whole numbers from 0 to `below` - 1, uniform to 1 part in 2^16 / below; [...] of `two_a_word` -> int32 [...]."""
     return ((halves * jnp.uint32(below)) >> jnp.uint32(16)).astype(jnp.int32)
 
 
 def distinct(uniform: Array, below: int) -> Array:
-    """Different whole numbers from 0 to `below` - 1, every sequence alike; uniform [K] -> [K] int32.
+    """Different whole numbers from 0 to `below` - 1, every sequence equally likely; uniform [K] -> [K] int32.
 
-    The first K cards of Fisher and Yates's shuffle, of which only the moves are kept: about K^2 comparisons, however
-    many numbers there are.
+    The first K cards of a Fisher-Yates shuffle that stores only its moves: about K^2 comparisons, however many numbers
+    there are.
     """
     drawn, moved = [], []  # moved: places and what was put there, latest last
 
@@ -56,9 +56,9 @@ TAIL = (-2.00214257e-04, 1.00950558e-04, 1.34934322e-03, -3.67342844e-03, 5.7395
 
 
 def standard_normal(uniform: Array) -> Array:
-    """Normal numbers of mean 0 and deviation 1 from uniform ones in [0, 1), none beyond 5.3, each right to 1e-6.
+    """Normal numbers of mean 0 and deviation 1 from uniform ones in [0, 1), none beyond 5.3, accurate to 1e-6.
 
-    The quantile function. w = -log(1 - x^2) at x = 2 u - 1 is the log of a product here, nothing of which cancels:
+    The quantile function. w = -log(1 - x^2) at x = 2 u - 1 is the log of a product here, without cancellation.
     XLA's own `erf_inv` takes x, loses digits near the ends and costs three times as much.
     """
     u = jnp.maximum(uniform, 2.0**-24)

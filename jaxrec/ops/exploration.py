@@ -1,4 +1,4 @@
-"""Exploration: slates that leave the greedy choice now and then."""
+"""Exploration: slates that deviate from the greedy choice now and then."""
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from jaxrec.types import Array
 
 
 def epsilon_greedy_slate(key: Array, scores: Array, slate_size: int, epsilon: Array | float) -> Array:
-    """Fill each place of the best slate, with chance `epsilon`, at random instead; [..., M] -> [..., K] int32.
+    """Replace each item of the best slate at random with probability `epsilon`; [..., M] -> [..., K] int32.
 
-    The stand-ins are drawn uniformly and without repetition from the items outside the best slate whose score is not
-    -inf; a place keeps its best item where none of them is left. Every place is judged alone, so the slate keeps
+    Replacements are drawn uniformly and without repetition from the items outside the best slate whose score is not
+    -inf. A place keeps its best item if none of them remains. Places are independent, so the slate keeps
     (1 - epsilon) K of its best items on average, and K = 1 is ordinary epsilon-greedy over the other items.
     """
     key_others, key_places = jax.random.split(key)

@@ -9,7 +9,7 @@ from jaxrec.types import Array, Metrics
 
 
 def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, clip: float) -> tuple[Array, Metrics]:
-    """Clipped surrogate of one probability ratio a slate; [...], [...], [...] -> ([], metrics).
+    """Clipped surrogate of one probability ratio per slate; [...], [...], [...] -> ([], metrics).
 
     PPO, arXiv 1707.06347, eq. 7. `approx_kl` is the low-variance estimate mean(ratio - 1 - log ratio).
     """
@@ -40,8 +40,8 @@ def value_loss(value: Array, old_value: Array, target: Array, clip: float | None
 def slate_entropy(log_prob: Array, old_log_prob: Array) -> Array:
     """Entropy of sampled slates, -E log pi, estimated from slates of the older policy; [...], [...] -> [].
 
-    Differentiating the plain estimate -log pi gives zero on average (E grad log pi = 0), hence a bonus without
-    effect. The value here is the importance-weighted estimate; its gradient is the score-function gradient
+    Differentiating the plain estimate -log pi gives zero on average (E grad log pi = 0), so a bonus would have
+    no effect. The value here is the importance-weighted estimate; its gradient is the score-function gradient
     -E[ratio (log pi - mean) grad log pi], which pushes towards higher entropy in expectation.
     """
     chex.assert_equal_shape([log_prob, old_log_prob])
@@ -52,7 +52,7 @@ def slate_entropy(log_prob: Array, old_log_prob: Array) -> Array:
 
 
 def categorical_entropy(logits: Array) -> Array:
-    """Exact entropy of single choices; [..., M] -> []. Masked entries are -inf and count nothing."""
+    """Exact entropy of single choices; [..., M] -> []. Masked entries are -inf and contribute nothing."""
     log_p = jax.nn.log_softmax(logits)
     p = jnp.exp(log_p)
     return -jnp.where(p > 0, p * jnp.where(p > 0, log_p, 0.0), 0.0).sum(-1).mean()
@@ -61,8 +61,8 @@ def categorical_entropy(logits: Array) -> Array:
 def td_loss(q: Array, target: Array, weight: Array, huber: float) -> tuple[Array, Metrics]:
     """Huber loss of action values against fixed targets; [..., K], [..., K], [...] -> ([], metrics).
 
-    Half the squared error up to `huber`, linear beyond (the clipped error of Mnih et al., Nature 518, 2015); the mean
-    is over the values with `weight`, metrics too.
+    Half the squared error up to `huber`, linear beyond (the clipped error of Mnih et al., Nature 518, 2015). Loss and
+    metrics are means weighted by `weight`.
     """
     chex.assert_equal_shape([q, target])
     chex.assert_shape(weight, q.shape[:-1])

@@ -1,4 +1,4 @@
-"""Ranks of held-out items and the usual metrics at a cut-off; n targets a user, ranks counted from 0."""
+"""Ranks of held-out items and the usual metrics at a cut-off; n targets per user, ranks counted from 0."""
 
 import chex
 import jax
@@ -11,7 +11,7 @@ def mid_rank(scores: Array, targets: Array, masked: Array) -> Array:
     """Rank of each target among the items that are not masked; [..., I], [..., n], [..., I] bool -> [..., n].
 
     The rank is the number of items that score higher plus half the number of others that score the same, so
-    nothing is gained by scoring all alike. A masked target, or PADDING, has rank infinity: a miss. NaN scores
+    nothing is gained by equal scores. A masked target, or PADDING, has rank infinity: a miss. NaN scores
     below everything.
     """
     chex.assert_equal_shape([scores, masked])
@@ -49,7 +49,7 @@ def precision_at(ranks: Array, num_targets: Array, k: int) -> Array:
 def ndcg_at(ranks: Array, num_targets: Array, k: int) -> Array:
     """Discounted gain over the best possible one; [..., n], [...] -> [...]; 0 without targets.
 
-    A hit earns 1 / log2(rank + 2); the best possible has min(k, num_targets) hits in front (Jarvelin and
+    A hit earns 1 / log2(rank + 2); the best possible has min(k, num_targets) hits at the top (Jarvelin and
     Kekalainen, 2002, binary gains).
     """
     gain = jnp.sum(jnp.where(ranks < k, 1.0 / jnp.log2(ranks + 2.0), 0.0), axis=-1)

@@ -9,10 +9,10 @@ from jaxrec.types import Array
 
 
 class NStep(struct.PyTreeNode):
-    """Rewards of a window, and how to go on behind them."""
+    """Rewards of a window, and how to bootstrap after them."""
 
     reward: Array  # [...] discounted sum
-    discount: Array  # [...] of the value of the observation `length` steps on; 0 where the user left
+    discount: Array  # [...] of the value of the observation `length` steps later; 0 where the user left
     length: Array  # [...] int32, rewards summed
 
 
@@ -50,8 +50,8 @@ def n_step(reward: Array, terminated: Array, truncated: Array, gamma: float) -> 
     """Sum rewards up to the end of a window or of the episode; [..., n] each, time last -> leaves [...].
 
     A termination ends the sum with its own reward and nothing follows. A truncated step's successor was replaced by
-    another user, so the sum stops *before* it and goes on from the value of that step's own observation; a window
-    that begins with one has length 0 and teaches nothing.
+    another user, so the sum stops *before* it and bootstraps from the value of that step's own observation. A
+    window that begins with one has length 0 and contributes nothing.
     """
     chex.assert_equal_shape([reward, terminated, truncated])
     cut = truncated & ~terminated

@@ -1,4 +1,4 @@
-"""Numbers that change as learning goes on."""
+"""Numbers that change during training."""
 
 import jax.numpy as jnp
 

@@ -16,7 +16,7 @@ def sample_slate(key: Array, logits: Array, slate_size: int) -> Array:
     """Draw slates without replacement by Gumbel noise and top-K; [..., M] -> [..., K] int32.
 
     Sorting perturbed logits is exactly sequential sampling from the renormalised softmax (Kool et al.,
-    arXiv 1903.06059). Masked candidates have logits -inf and are drawn only where fewer than K are left.
+    arXiv 1903.06059). Masked candidates have logits -inf and are drawn only where fewer than K remain.
     """
     return top_slate(logits + jax.random.gumbel(key, logits.shape, logits.dtype), slate_size)
 
@@ -32,7 +32,7 @@ def slate_log_prob(logits: Array, slate: Array) -> Array:
     if num_candidates == slate_size:
         tail = jax.lax.cumlogsumexp(picked, axis=picked.ndim - 1, reverse=True)
         return (picked - tail).sum(-1)
-    # The maximum of the unpicked is taken out by hand: jax's logsumexp has NaN gradients where all are -inf.
+    # The maximum of the unpicked is subtracted by hand: jax's logsumexp has NaN gradients where all are -inf.
     never = without(logits, slate)
     peak = jax.lax.stop_gradient(never.max(-1, keepdims=True))
     peak = jnp.where(jnp.isfinite(peak), peak, 0.0)

@@ -1,7 +1,7 @@
-"""The K best of each row, computed where the row lies.
+"""The K best of each row, computed on the device that holds the row.
 
 XLA runs TopK of rows spread over several devices on one gathered copy (every device then ranks every user). The rows
-are independent, so the partitioner is told here that it may split all axes but the last.
+are independent, so this file lets the partitioner split all axes but the last.
 """
 
 from functools import partial
@@ -26,7 +26,7 @@ def top_k(scores: Array, k: int) -> tuple[Array, Array]:
 
 
 def _under_vmap(k: int):
-    """A mapped axis is one more leading axis; custom_partitioning has no batching rule of its own."""
+    """Treat a mapped axis as one more leading axis; custom_partitioning has no batching rule of its own."""
 
     @custom_vmap
     def rows(scores: Array) -> tuple[Array, Array]:

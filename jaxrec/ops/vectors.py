@@ -1,4 +1,4 @@
-"""Vectors at length one, and how alike the rows of a slate are."""
+"""Unit vectors, and how alike the rows of a slate are."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +7,7 @@ from jaxrec.types import Array
 
 
 def unit_rows(rows: np.ndarray, floor: float = 1e-12) -> np.ndarray:
-    """Rows [..., E] at length one, on the host. Those shorter than `floor` are divided by it: zeros stay zeros."""
+    """Rows [..., E] at unit length, on the host. Those shorter than `floor` are divided by it: zeros stay zeros."""
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), floor)
 
 
@@ -28,7 +28,7 @@ def mean_cosine(rows: Array) -> Array:
 def slate_diversity(rows: Array) -> Array:
     """1 - mean cosine over the pairs of a slate, from unit rows; [..., K, E] -> [...]. Zero for single items.
 
-    The mean over a slate of 1 - `mean_cosine`, without its [K, K] products: equal but for rounding.
+    The mean over a slate of 1 - `mean_cosine`, without its [K, K] products: equal up to rounding.
     """
     slate_size = rows.shape[-2]
     if slate_size < 2:

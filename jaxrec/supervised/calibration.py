@@ -1,4 +1,4 @@
-"""Judging and mending predicted probabilities: AUC, expected calibration error, Platt scaling."""
+"""Measuring and correcting predicted probabilities: AUC, expected calibration error, Platt scaling."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
 
 
 class Reliability(NamedTuple):
-    """Predicted beside observed, in bins of equal width between 0 and 1; NaN where a bin is empty."""
+    """Predicted and observed means, in bins of equal width between 0 and 1; NaN where a bin is empty."""
 
     rows: np.ndarray  # [bins] int64
     predicted: np.ndarray  # [bins] mean probability of the bin's rows

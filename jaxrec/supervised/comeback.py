@@ -13,12 +13,12 @@ from flax import struct
 
 from jaxrec.types import Array
 
-LONGEST = 10  # days; the model is of users who come back within these
+LONGEST = 10  # days; the model describes users who come back within them
 CHANCE_RANGE = (0.001, 0.999)  # of P
 
 
 class ComebackModel(struct.PyTreeNode):
-    """Weights on the states of an ensemble of response models, whose mean counts."""
+    """Weights on the states of an ensemble of response models; their scores are averaged."""
 
     v: Array  # [members, d]
     c: Array  # [members]

@@ -1,4 +1,4 @@
-"""Fitting the model of comeback days to a log's own pauses between sessions."""
+"""Fitting the model of comeback days to a log's pauses between sessions."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,18 +18,18 @@ from jaxrec.supervised.histories import user_histories
 from jaxrec.supervised.response import Response, user_state
 from jaxrec.types import Array, Params
 
-FEWEST = 50  # returns; with fewer there is nothing to fit
+FEWEST = 50  # comebacks; with fewer the model is not fitted
 BLOCK, BATCH, STEPS = 1024, 256, 1500
 RIDGE = 1e-3  # of v, in states of unit variance
 SEED_SCALE = 0.05  # standard deviation of v . z where v is drawn
-OUTSIDE = 10.0  # weight of leaving the range of P while fitting: the clipped gradient is 0 there
+OUTSIDE = 10.0  # weight of the penalty on scores outside the range of P, where the clipped gradient is 0
 
 
 class Comebacks(NamedTuple):
     """Sessions of a log after which the user came back, N of them."""
 
     user: np.ndarray  # [N]
-    end: np.ndarray  # [N] row behind the session's last one
+    end: np.ndarray  # [N] row after the session's last one
     satisfaction: np.ndarray  # [N] mean weighted feedback of the session's last rows, at most a slate of them
     day: np.ndarray  # [N] int32, 1 to 10
 
@@ -42,17 +42,17 @@ def fit_comebacks(
     slate_size: int,
     seed: int,
 ) -> tuple[ComebackModel, dict[str, Any]]:
-    """Return model of an ensemble, and where it comes from; `weights` [F] are those of the reward.
+    """Fit the comeback model of an ensemble; gives it and a report. `weights` [F] are those of the reward.
 
-    Trained on the pauses of the log; where its times are no clock or fewer than 50 sessions are followed by another,
-    v is drawn from `seed` and c is 0, and source and report say "seed". The report of a trained model has the mean day
-    of the log and of the model, and the mean negative log-likelihood beside that of one P for everybody.
+    It is trained on the pauses of the log. If the log has no clock times, or fewer than 50 sessions are followed by
+    another, v is drawn from `seed`, c is 0, and the source is "seed". The report of a trained model has the mean day
+    of the log and of the model, and the mean negative log-likelihood next to that of one P for all users.
     """
     found = comebacks_of(log, config.gap_hours, weights, slate_size)
     if found is None or len(found.day) < FEWEST:
         count = 0 if found is None else len(found.day)
         why = f"{count} users came back within {LONGEST} days, at least {FEWEST} are needed"
-        why = "the log's times are no clock" if found is None else why
+        why = "the log has no clock times" if found is None else why
         return _seeded(members, config, seed), {"source": "seed", "seed": seed, "why": why, "comebacks": count}
     states = [states_after(member, log, found) for member in members]
     fits = [fit_weights(z, found.satisfaction, found.day, config, seed) for z in states]
@@ -73,10 +73,10 @@ def fit_comebacks(
 
 
 def comebacks_of(log: Log, gap_hours: float, weights: tuple[float, ...], slate_size: int) -> Comebacks | None:
-    """Sessions followed by another one of the same user within ten days; None where the times are no clock.
+    """Sessions followed by another one of the same user within ten days; None if the log has no clock times.
 
-    A pause of up to a day is day 1, of up to two days day 2. Longer pauses than the model has days are left out, and so
-    its days are those of users who come back within ten.
+    A pause of up to a day is day 1, of up to two days day 2. Longer pauses than the model has days are left out, so
+    the model describes users who come back within ten days.
     """
     ticks = ticks_per_second(log.time)
     if ticks is None:
@@ -115,7 +115,7 @@ def fit_weights(
     arrays = {"z": (z - mean) / spread, "offset": config.reward_weight * satisfaction + config.base, "day": day - 1}
     size = min(BATCH, len(day))
     steps = len(day) // size
-    passes = -(-100 // steps)  # of the rows in what the loop takes for an epoch: few returns make few steps
+    passes = -(-100 // steps)  # over the rows in each epoch of the loop: few comebacks make few steps
 
     def batches(epoch: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([seed, epoch])
@@ -143,7 +143,7 @@ def best_constant(day: np.ndarray) -> float:
 
 
 def clipped(score: np.ndarray) -> np.ndarray:
-    """Scores as chances P."""
+    """Clip scores to the range of P."""
     return np.clip(score, *CHANCE_RANGE)
 
 

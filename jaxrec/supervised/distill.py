@@ -29,7 +29,7 @@ LOSSES = {"vectors": vector_loss, "relations": relation_loss}
 
 
 class DistillData(struct.PyTreeNode):
-    """All that a step draws from, on the device."""
+    """Everything that a step draws from, on the device."""
 
     texts: ItemTexts  # as the student reads them
     targets: Array  # [I, D] the teacher's unit vectors

@@ -1,4 +1,4 @@
-"""What every training of an encoder does in a step, whatever its loss: draw, differentiate, clip, update."""
+"""One step of training an encoder, whatever the loss: draw, differentiate, clip, update."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class EncoderState(struct.PyTreeNode):
     opt_state: optax.OptState
     key: Array  # [] typed PRNG key
     step: Array  # [] int32
-    table: Array | None = None  # what the latest evaluation gave and the loss reads, if anything
+    table: Array | None = None  # result of the latest evaluation, if the loss reads one
 
 
 class EncoderFit(NamedTuple):
@@ -33,7 +33,7 @@ class EncoderFit(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What a training is after; `data` is all that it draws from, `table` what the latest evaluation gave."""
+    """Batches and their loss; `data` is all that is drawn from, `table` the result of the latest evaluation."""
 
     draw: Callable[[Array, Array, Any], Any]  # key of items, key of texts, data -> batch
     loss: Callable[..., tuple[Array, Metrics]]  # trained, frozen, batch, data, table, key -> [], metrics
@@ -68,13 +68,13 @@ def make_optimiser(config: EncoderFitConfig) -> optax.GradientTransformation:
         "linear": optax.linear_schedule(config.learning_rate, 0.0, behind),
         "constant": optax.constant_schedule(config.learning_rate),
     }[config.decay]
-    # The first step is one step up, not at 0.
+    # The first step already has a rate above 0.
     rise = optax.linear_schedule(config.learning_rate / max(1, warm), config.learning_rate, max(1, warm - 1))
     rate = optax.join_schedules([rise, fall], [warm])
     if config.optimiser == "adamw":
         step = optax.adamw(rate, weight_decay=config.weight_decay, mask=_decayed)
     else:
-        # A rate means what it means for AdamW: steps are not scaled by the size of a weight.
+        # The rate means the same as for AdamW: steps are not scaled by the size of a weight.
         step = optax.adafactor(
             rate,
             multiply_by_parameter_scale=False,
@@ -85,5 +85,5 @@ def make_optimiser(config: EncoderFitConfig) -> optax.GradientTransformation:
 
 
 def _decayed(params: Params) -> Params:
-    """Biases and norms are stacked over layers, so the number of axes does not tell them from kernels."""
+    """Select weights that decay by name, not by number of axes: biases and norms are stacked over layers too."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in ("bias", "scale"), params)

@@ -2,7 +2,7 @@
 
     value(u, i) = mean + user_bias[u] + item_bias[i] + users[u] . items[i]
 
-Biases are shrunk means (first items', then users' of what is left). Factors minimise the squared error of the rest
+Biases are shrunk means (items' first, then users' of the remainder). Factors minimise the squared error of the rest
 with a penalty of ridge n |factors|^2 for a user or item of n rows (ALS-WR, Zhou et al., AAIM 2008).
 """
 
@@ -20,7 +20,7 @@ from jaxrec.data.log import Log
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array
 
-BLOCK = 4096  # rows whose outer products are held at once
+BLOCK = 4096  # rows whose outer products are in memory at once
 LARGEST = 500_000_000  # entries of a matrix, 2 GB
 HELD_OUT = 0.1  # of the rows, for the report
 
@@ -70,14 +70,14 @@ def factorise(
 
 
 def matrix_of_log(log: Log, config: FactorsConfig, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """What every user would answer to every item, [U, I] inside the range of the log's values; and a report.
+    """Predict every user's value for every item, [U, I], within the range of the log's values; also gives a report.
 
     The log has one kind of feedback. The report compares a fit without a tenth of the rows, drawn at random, with the
-    biases alone on that tenth: root mean squared errors. Raises InputError for several kinds and huge matrices.
+    biases alone on that tenth: root mean squared errors. Raises InputError for several kinds and for huge matrices.
     """
     if len(log.feedback_names) != 1:
         raise InputError(
-            f"data.feedback: a matrix holds one kind of feedback, got {', '.join(log.feedback_names)}; leave one."
+            f"data.feedback: a matrix holds one kind of feedback, got {', '.join(log.feedback_names)}; keep one."
         )
     shape = log.num_users, log.num_items
     if shape[0] * shape[1] > LARGEST:
@@ -141,5 +141,5 @@ def _blocks(user: np.ndarray, item: np.ndarray, value: np.ndarray) -> _Rows:
 
 
 def _shrunk_means(group: np.ndarray, value: np.ndarray, size: int, strength: float) -> np.ndarray:
-    """Means of each group [R] of values [R], drawn to 0 by `strength` rows: [size]."""
+    """Means of each group [R] of values [R], shrunk towards 0 by `strength` rows: [size]."""
     return np.bincount(group, value, size) / (np.bincount(group, minlength=size) + strength)

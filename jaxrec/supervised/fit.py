@@ -20,7 +20,7 @@ Carry = tuple[Params, optax.OptState]
 
 
 class Schedule(NamedTuple):
-    """How long and how fast; the rate rises over the first tenth of the steps and falls as a cosine to 0."""
+    """Length and rate of a fit; the rate rises over the first tenth of the steps and falls as a cosine to 0."""
 
     epochs: int
     learning_rate: float
@@ -46,7 +46,7 @@ def fit(
 ) -> tuple[Params, np.ndarray]:
     """Minimise `loss(params, data, batch, key)`; returns parameters and the mean loss of each epoch.
 
-    `batches(epoch)` gives arrays [N, ...] of N batches, the same N in every epoch; `data` is there at every
+    `batches(epoch)` gives arrays [N, ...] of N batches, the same N in every epoch; `data` is the same at every
     step. Learning rates are an argument of the compiled call, not a constant, so that fits which differ in
     length share one program.
     """

@@ -1,4 +1,4 @@
-"""What may be known before each row of a log: histories of users, totals of items; on the host."""
+"""What is known before each row of a log: histories of users, totals of items; on the host."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +14,7 @@ def user_histories(
     """Histories of users [B] before row `ends` [B] of the log: leaves [B, ...], windows of H = `length`.
 
     `ends` between offsets[user] (nothing known) and offsets[user + 1] (everything known); `context` [B, C] is that
-    of the visits which these histories lead to.
+    of the visits after these histories.
     """
     starts = log.offsets[users]
     items, feedback = latest_rows((log.item, log.feedback), starts, ends, length)
@@ -36,7 +36,7 @@ def row_histories(log: Log, rows: np.ndarray, length: int) -> UserHistory:
 def running_totals(log: Log, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and feedback of the same group [R] before each row in time: counts [R], totals [R, F]; float32.
 
-    Time goes over the whole log; rows of equal time stand in the order of the log.
+    Time runs over the whole log. Rows with equal times are in the order of the log.
     """
     order = np.lexsort((log.time, group))  # stable
     values = np.concatenate([np.ones((len(log), 1)), log.feedback], axis=1, dtype=np.float64)[order]
@@ -50,8 +50,8 @@ def running_totals(log: Log, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def other_users_totals(log: Log, seed: int, folds: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """Rows and feedback of each row's item from users of the other folds: counts [R], totals [R, F]; float32.
 
-    What a model may know of an item while it learns a row: nothing of the row's own user, and about as much as
-    it will know of the item in the end, which totals before the row in time would not give.
+    What a model may know about an item while it learns a row: nothing from the row's own user, and about as much
+    as it will know about the item in the end. Totals before the row in time would not give that.
     """
     fold = np.random.default_rng(seed).permutation(log.num_users)[log.user] % folds
     cell = fold * log.num_items + log.item

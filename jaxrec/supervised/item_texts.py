@@ -11,9 +11,9 @@ from jaxrec.types import Array
 
 
 class ItemTexts(struct.PyTreeNode):
-    """Token ids of all items; `V` ways to say an item, the first one whole."""
+    """Token ids of all items; `V` texts per item, the first one complete."""
 
-    ids: Array  # [V, I, T] int32, 0 behind a text's end
+    ids: Array  # [V, I, T] int32, 0 after a text's end
     lengths: Array  # [V, I] int32
 
 
@@ -30,7 +30,7 @@ def lay_out_texts(variants: Sequence[Sequence[Sequence[int]]]) -> ItemTexts:
 def draw_texts(
     key: Array, texts: ItemTexts, items: Array, field_dropout: float, word_dropout: float
 ) -> tuple[Array, Array]:
-    """Token ids and mask [n, T] of items [n], with a field left out or tokens hidden by chance.
+    """Token ids and mask [n, T] of items [n], with a field left out or tokens hidden at random.
 
     A text's first and last token stay: what is pooled may be one of them, and no text is empty.
     """

@@ -23,19 +23,19 @@ class TextBasis(NamedTuple):
     components: np.ndarray  # [D, E], largest variance first, scaled so that the first has variance 1
 
     def reduce(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors [N, E] of texts in D numbers each, [N, D] float32."""
+        """Reduce vectors [N, E] of texts to D numbers each, [N, D] float32."""
         return ((vectors - self.mean) @ self.components.T).astype(np.float32)
 
 
 def add_own_texts(
     log: Log, train: Log, encode: Encode, size: int, basis: TextBasis | None = None
 ) -> tuple[Log, TextBasis]:
-    """The log with D = `size` more context columns, and the basis they are written in.
+    """Add D = `size` context columns to a log; also gives the basis of their numbers.
 
-    That is the one given, else one fitted to the reviews of `train`.
+    The basis is the one given, else one fitted to the reviews of `train`.
 
     A column is the mean over the user's earlier rows with a review, never the row itself or later ones, and 0 before
-    the first: it tells nothing of what comes, so it may be computed on the whole log before any split.
+    the first. It reveals nothing about later rows, so it may be computed on the whole log before any split.
     """
     if log.review is None or train.review is None:
         raise InputError("data.own_texts: the log has no reviews; set data.columns.review, or data.own_texts to 0.")
@@ -46,8 +46,8 @@ def add_own_texts(
         basis = fit_basis(vectors[[place[text] for text in sorted(set(train.review) - {""})]], size)
     if basis.components.shape != (size, vectors.shape[1]):
         raise InputError(
-            f"data.own_texts: the earlier run wrote texts of {basis.components.shape[1]} numbers in "
-            f"{len(basis.components)}, this recipe {vectors.shape[1]} in {size}; keep what that run had."
+            f"data.own_texts: the earlier run reduced {basis.components.shape[1]} numbers per text to "
+            f"{len(basis.components)}, this recipe {vectors.shape[1]} to {size}; use the settings of that run."
         )
     wrote = log.review != ""
     reduced = np.zeros((len(log), size), np.float32)
@@ -61,10 +61,10 @@ def add_own_texts(
 def fit_basis(vectors: np.ndarray, size: int) -> TextBasis:
     """Principal components of vectors [N, E], D = `size` of them.
 
-    The entry of largest magnitude of each is positive: singular vectors have no sign of their own. Raises InputError
-    where the vectors vary in fewer ways.
+    The entry of largest magnitude in each is positive: singular vectors have no sign of their own. Raises InputError
+    if the vectors vary in fewer directions.
     """
-    reason = f"data.own_texts: {len(vectors)} training reviews do not vary in {size} ways; lower it."
+    reason = f"data.own_texts: {len(vectors)} training reviews do not vary in {size} directions; lower it."
     if size > min(len(vectors) - 1, vectors.shape[1]):
         raise InputError(reason)
     mean = vectors.mean(0, dtype=np.float64)
@@ -93,6 +93,6 @@ def save_basis(folder: Path, basis: TextBasis) -> None:
 
 
 def load_basis(folder: Path) -> TextBasis:
-    """What `save_basis` wrote; raises InputError where there is none or it is damaged."""
+    """Read what `save_basis` wrote; raises InputError if it is missing or damaged."""
     arrays, _ = load_portable(folder, KIND)
     return TextBasis(arrays["mean"], arrays["components"])

@@ -12,7 +12,7 @@ from jaxrec.types import Array
 
 
 class PairData(struct.PyTreeNode):
-    """All that a step draws from, on the device."""
+    """Everything that a step draws from, on the device."""
 
     texts: ItemTexts
     pairs: Array  # [N, 2] int32 items

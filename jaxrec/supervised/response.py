@@ -1,7 +1,7 @@
 """The fitted response model as simulators read it: a user's history -> probability of every feedback kind.
 
 Everything here is pure and plain. `UserHistory` is what a simulated user carries: `add_to_history` pushes a shown
-slate into it, `user_state` reads it, `probabilities` answers for items. Fitting is in response_fit.py.
+slate into it, `user_state` reads it, `probabilities` predicts the feedback on items. Fitting is in response_fit.py.
 """
 
 from pathlib import Path
@@ -54,7 +54,7 @@ class UserHistory(struct.PyTreeNode):
 
 
 def empty_history(response: Response) -> UserHistory:
-    """Build the history of one user of whom nothing is known."""
+    """Build the history of one user about whom nothing is known."""
     length, kinds = response.config.history_length, len(response.feedback_names)
     return UserHistory(
         items=jnp.full(length, PADDING, jnp.int32),
@@ -66,7 +66,7 @@ def empty_history(response: Response) -> UserHistory:
 
 
 def add_to_history(history: UserHistory, items: Array, feedback: Array) -> UserHistory:
-    """Push a shown slate [..., K] and its feedback [..., K, F] behind the newest item, in slate order."""
+    """Push a shown slate [..., K] and its feedback [..., K, F] after the newest item, in slate order."""
     length = history.items.shape[-1]
     return history.replace(
         items=jnp.concatenate([history.items, items], axis=-1)[..., -length:],
@@ -111,10 +111,10 @@ def calibrated(response: Response, logits: Array) -> Array:
 
 
 def user_features(history: UserHistory, base: Array, recent: tuple[float, ...]) -> Array:
-    """What is known of users apart from single items: [...] -> [..., D], D = 1 + F (1 + len(recent)) + C.
+    """What is known about users apart from single items: [...] -> [..., D], D = 1 + F (1 + len(recent)) + C.
 
-    The number of items so far, their mean feedback drawn to `base`, and exponential running means over the
-    window (rate `recent`, newest item heaviest), all about 0 for a user of whom nothing is known; then the context.
+    The number of items so far, their mean feedback shrunk towards `base`, and exponential running means over the
+    window (rate `recent`, newest item heaviest), all about 0 for a new user; then the context.
     """
     lead = history.count.ndim
     base = jnp.expand_dims(base, tuple(range(lead)))
@@ -127,12 +127,12 @@ def user_features(history: UserHistory, base: Array, recent: tuple[float, ...]) 
 
 
 def log_count(count: Array) -> Array:
-    """Counts at the size of the other features: [...] -> [...]."""
+    """Scale counts to the size of the other features: [...] -> [...]."""
     return jnp.log1p(count) / 3.0 - 0.5
 
 
 def shrunk_logit(count: Array, totals: Array, base: Array, strength: float) -> Array:
-    """Logit of totals [..., F] / count [...] drawn to `base` by `strength` rows, less the logit of base."""
+    """Logit of totals [..., F] / count [...] shrunk to `base` by `strength` rows, minus the logit of base."""
     mean = (totals + strength * base) / (count[..., None] + strength)
     return jnp.log(mean / (1.0 - mean)) - jnp.log(base / (1.0 - base))
 
@@ -154,11 +154,11 @@ def save_response(path: str | Path, response: Response) -> None:
 
 
 def load_response(path: str | Path) -> Response:
-    """Read what `save_response` wrote; raises InputError where the folder is damaged or something else."""
+    """Read what `save_response` wrote; raises InputError if the folder is damaged or something else."""
     path = Path(path)
     where, wanted = (
         f"{path}: not a readable response model",
-        "expected what `jaxrec train` leaves in RUN/simulators; train again",
+        "expected what `jaxrec train` writes to RUN/simulators; train again",
     )
     meta = read_json_object(path / "response.json", wanted, where=f"{where}: response.json")
     if meta.get("format") != FORMAT:

@@ -28,8 +28,8 @@ from jaxrec.supervised.response import (
 from jaxrec.types import Array, Params
 
 ROWS_PER_CALL = 2048
-# Weight of "leave it as it is" a calibration row. The latest rows come from few users, who are alike in themselves:
-# about half of the correction they ask for holds for the users after them.
+# Weight of the penalty on any correction, per calibration row. The latest rows come from few users, whose rows are
+# alike: about half of the correction that they suggest holds for later users.
 PRIOR = 0.2
 
 
@@ -44,7 +44,7 @@ def fit_response(
 
     The report has the mean loss of every epoch and, for every kind of feedback, AUC and calibration error on
     the calibration rows. In the end items take their statistics from all rows. Raises InputError
-    where a kind of feedback has one value only, since there is nothing to tell apart.
+    if a kind of feedback has only one value, since there is nothing to learn.
     """
     held = _latest(log, config.holdout)
     fitted_log = log.take(~held)
@@ -131,9 +131,9 @@ def window_batches(
 ) -> Callable[[int], dict[str, np.ndarray]]:
     """Cut users' rows into windows of L = history_length: epoch -> arrays [N, B, L, ...], shuffled anew.
 
-    Windows of long users begin elsewhere in every epoch; N is the same in all, so a few windows may be left out
-    or empty. Each row brings its user's features before it and its item's statistics among other users, so no
-    row is told its own answer.
+    Windows of users with many rows begin elsewhere in every epoch. N is the same in all, so a few windows may be left
+    out or empty. Each row has its user's features before it and its item's statistics among other users, so no
+    row contains its own answer.
     """
     length, offsets = config.history_length, log.offsets
     position, sizes = np.arange(len(log)) - offsets[log.user], np.diff(offsets)
@@ -166,7 +166,7 @@ def window_batches(
 
 
 def _features(log: Log, base: np.ndarray, config: ResponseConfig) -> np.ndarray:
-    """Features of the user before each row: [R, D]; in blocks, since a window a row is large."""
+    """Features of the user before each row: [R, D]; in blocks, since one window per row is large."""
     blocks = []
     for start in range(0, len(log), 32 * ROWS_PER_CALL):
         rows = np.arange(start, min(start + 32 * ROWS_PER_CALL, len(log)))
@@ -176,9 +176,9 @@ def _features(log: Log, base: np.ndarray, config: ResponseConfig) -> np.ndarray:
 
 
 def item_statistics(count: np.ndarray, totals: np.ndarray, base: np.ndarray, config: ResponseConfig) -> np.ndarray:
-    """What ratings say of items: counts [R], feedback totals [R, F] -> [R, F].
+    """What ratings say about items: counts [R], feedback totals [R, F] -> [R, F].
 
-    How often an item is rated is left out: it tells who rates it rather than who would like it, and a policy would
+    How often an item is rated is left out: it reflects who rates it rather than who would like it, and a policy would
     exploit the difference.
     """
     means = shrunk_logit(jnp.asarray(count), jnp.asarray(totals), jnp.asarray(base)[None], config.mean_strength)
@@ -224,14 +224,14 @@ def logits_of_rows(response: Response, log: Log, rows: np.ndarray) -> np.ndarray
 
 
 def _latest(log: Log, share: float) -> np.ndarray:
-    """Rows [R] bool that calibrate: the latest `share`, at least one."""
+    """Rows [R] bool for calibration: the latest `share`, at least one."""
     held = np.zeros(len(log), bool)
     held[np.argsort(log.time, kind="stable")[len(log) - max(1, round(len(log) * share)) :]] = True
     return held
 
 
 def _check(log: Log, item_table: np.ndarray | None) -> None:
-    """Refuse a table of another catalogue, and feedback with nothing to tell apart."""
+    """Reject a table of another catalogue, and feedback with only one value."""
     if item_table is not None:
         check_shape("item_table", item_table, (log.num_items, None))
     for name, values in zip(log.feedback_names, log.feedback.T, strict=True):

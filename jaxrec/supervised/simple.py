@@ -12,7 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.data.log import Log
 from jaxrec.types import PADDING, Array
 
-KNN_ITEMS = 25_000  # largest catalogue of `item_knn`: its dense table takes 4 bytes a pair of items, 2.5 GB here
+KNN_ITEMS = 25_000  # largest catalogue of `item_knn`: its dense table takes 4 bytes per pair of items, 2.5 GB here
 
 
 class SimpleRecommender(NamedTuple):
@@ -54,7 +54,7 @@ def item_knn(log: Log) -> np.ndarray:
 
 
 def score_popular(counts: Array, history_items: Array) -> Array:
-    """The same scores for everybody; counts [I], history [..., H] -> [..., I]."""
+    """The same scores for every user; counts [I], history [..., H] -> [..., I]."""
     return jnp.broadcast_to(counts, (*history_items.shape[:-1], counts.shape[0]))
 
 

@@ -1,4 +1,4 @@
-"""Tuning an encoder on the log: what users liked one after the other comes closer."""
+"""Tuning an encoder on the log: items that users liked one after the other move closer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How well a fitted response model predicts what users did next, beside predictors anyone can compute."""
+"""How well a fitted response model predicts what users did next, compared with simple predictors."""
 
 from typing import Any, NamedTuple
 
@@ -34,10 +34,10 @@ def validity_report(
 ) -> Validity:
     """Fit on the earliest rows, judge on the latest `test_share` of all rows in time.
 
-    A test row is predicted from all earlier rows of its user, test rows included, and from items as the
-    training rows left them. Gives, for every kind of feedback, the AUC and calibration error of the model and
-    the AUC of the comparisons (`comparison_scores`), and the AUC on rare items apart. `compare_text` fits once more
-    without `item_table` and judges that on the rare items too.
+    A test row is predicted from all earlier rows of its user, test rows included, and from items as known
+    from the training rows. For every kind of feedback the report has the AUC and calibration error of the model, the
+    AUC of the comparisons (`comparison_scores`), and the AUC on rare items. `compare_text` fits another model
+    without `item_table` and judges it on the rare items too.
     """
     check_range("test_share", test_share, 0.01, 0.9)
     test = np.zeros(len(log), bool)
@@ -60,7 +60,7 @@ def validity_report(
 
 
 def judge(response: Response, log: Log, test: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Figures of the rows `test` [R] bool of a log, by name of the feedback; see `validity_report`."""
+    """Metrics on the rows `test` [R] bool of a log, by name of the feedback; see `validity_report`."""
     rows = np.flatnonzero(test)
     p = _predicted(response, log, rows)
     report: dict[str, dict[str, Any]] = {}
@@ -98,15 +98,15 @@ def _predicted(response: Response, log: Log, rows: np.ndarray) -> np.ndarray:
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
-    """Numbers as JSON has them: NaN becomes None."""
+    """Numbers for JSON: NaN becomes None."""
     return [None if np.isnan(value) else value for value in values.tolist()]
 
 
 def comparison_scores(log: Log, test: np.ndarray, kind: int, strength: float = 5.0) -> dict[str, np.ndarray]:
-    """Scores [R] that need no model; means are drawn to the training mean by `strength` rows.
+    """Scores [R] that need no model; means are shrunk to the training mean by `strength` rows.
 
     item_count and item_mean come from the training rows; running_means is the sum of the user's and the
-    item's means over everything before the row, test rows included: strong, since it follows both in time.
+    item's means over everything before the row, test rows included: strong, since it follows both over time.
     """
     values, train = log.feedback[:, kind], ~test
     mean = values[train].mean()

@@ -108,8 +108,8 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_bytes(tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["-o", "v.csv"], "expected NAME.npy, NAME.parquet or a folder's name (Orbax), got '.csv'"),
-        (["-o", "v.npy", "--ids", "id"], "v.npy has no place for ids"),
+        (["-o", "v.csv"], "expected NAME.npy, NAME.parquet or the name of a folder (Orbax), got '.csv'"),
+        (["-o", "v.npy", "--ids", "id"], "v.npy cannot store ids"),
         (["-o", "v.npy", "max_len=3"], "encoder has no field 'max_len'; did you mean 'max_length'"),
         (["-o", "v.npy", "max_length=600"], "max_length: expected"),
         (["-o", "v.npy", "model=other"], "other"),

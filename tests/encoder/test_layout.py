@@ -49,5 +49,5 @@ def test_heads_channels_and_words_are_split_where_they_divide(tiny: Encoder) -> 
 
 
 def test_two_axes_of_a_parameter_along_one_mesh_axis_are_refused(tiny: Encoder) -> None:
-    with pytest.raises(InputError, match=r"of which two lie along 'model'"):
+    with pytest.raises(InputError, match=r"two of which map to 'model'"):
         sharding_of("words/embedding", (64, 32), tiny.config, mesh_of(4, 2), {**RULES, "embed": "model"})

@@ -69,7 +69,7 @@ def test_heads_come_before_the_cut_and_the_cut_before_the_norm() -> None:
 
 
 def test_more_dimensions_than_there_are_are_refused() -> None:
-    with pytest.raises(InputError, match="dimensions: expected at most the 2 of the model, got 3"):
+    with pytest.raises(InputError, match="dimensions: expected at most 2, the model's width, got 3"):
         Pooling(dimensions=3)({}, HIDDEN, MASK)
     with pytest.raises(InputError, match="pooling: no 'last'; did you mean 'lasttoken'"):
         Pooling("last")

@@ -80,7 +80,7 @@ def test_the_default_prompt_is_taken_unless_another_is_given(copy: Path) -> None
     [
         ({"prompt_name": "querry"}, "prompt_name: no 'querry'; did you mean 'query'"),
         ({"prompt_name": "query", "prompt": "a"}, "prompt_name: 'query', but a prompt is given too"),
-        ({"dimensions": 13}, "dimensions: expected at most the 12 of the model, got 13"),
+        ({"dimensions": 13}, "dimensions: expected at most 12, the model's width, got 13"),
         ({"pooling": "avg"}, "pooling: no 'avg'"),
     ],
 )
@@ -131,7 +131,7 @@ def test_without_modules_json_the_mean_is_taken_as_it_is(tiny: Encoder) -> None:
     [
         ('[{"type": "sentence_transformers.models.LSTM", "path": "2_LSTM"}]', "type: no 'LSTM'"),
         ('[{"type": "sentence_transformers.models.Pooling", "path": "1_P"}]', r"1_P/config\.json: missing"),
-        ('[{"type": "x.Normalize", "path": ""}, {"type": "x.Dense", "path": "2_Dense"}]', "Dense behind Normalize"),
+        ('[{"type": "x.Normalize", "path": ""}, {"type": "x.Dense", "path": "2_Dense"}]', "Dense after Normalize"),
         ('[{"name": "0"}]', "expected objects with strings 'type' and 'path'"),
         ("{}", "expected a list at the top, got dict"),
     ],

@@ -67,7 +67,7 @@ def test_gelu_is_exact() -> None:
 
 def test_a_text_longer_than_the_positions_is_refused(tiny: Encoder) -> None:
     ids = jnp.zeros((1, 65), jnp.int32)
-    with pytest.raises(InputError, match="at most 64 tokens a text, got 65"):
+    with pytest.raises(InputError, match="at most 64 tokens per text, got 65"):
         tiny.apply(tiny.params, ids, ids)
 
 

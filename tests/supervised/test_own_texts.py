@@ -73,7 +73,9 @@ def test_a_given_basis_is_kept_and_must_fit() -> None:
     got, basis = add_own_texts(log, log, encode, 1, before)
     assert basis is before and got.context is not None
     np.testing.assert_allclose(got.context, np.zeros((3, 1)), atol=1e-6)  # east and west tell nothing of north
-    with pytest.raises(InputError, match=r"texts of 3 numbers in 1, this recipe 3 in 2; keep what that run had"):
+    with pytest.raises(
+        InputError, match=r"reduced 3 numbers per text to 1, this recipe 3 to 2; use the settings of that run"
+    ):
         add_own_texts(log, log, encode, 2, before)
 
 
@@ -96,7 +98,7 @@ def test_a_saved_basis_reads_back_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("reviews", "size"), [(["east", "west"], 2), (["", ""], 1), (["east", "west", "north"], 3)])
 def test_more_components_than_the_reviews_differ_in_are_refused(reviews: list[str], size: int) -> None:
     log = make_log(reviews, [0] * len(reviews))
-    with pytest.raises(InputError, match=r"data.own_texts: \d training reviews do not vary in \d ways; lower it"):
+    with pytest.raises(InputError, match=r"data.own_texts: \d training reviews do not vary in \d directions; lower it"):
         add_own_texts(log, log, lambda texts: encode(texts).reshape(len(texts), 3), size)
 
 
