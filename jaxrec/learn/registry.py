@@ -39,5 +39,5 @@ def make_learner(name: str, env: Env, config: Any = None) -> Learner:
 
 
 def list_learners() -> tuple[str, ...]:
-    """Names that `make_learner` knows."""
+    """Names that `make_learner` accepts."""
     return tuple(sorted(LEARNERS))
