@@ -1,7 +1,7 @@
-"""Gymnasium's ids of the environments; imports gymnasium, and JAX only when one is made.
+"""Gymnasium ids of the environments; imports gymnasium, and JAX only when an environment is made.
 
-Importing this module registers them: `jaxrec/InterestEvolution-v0` and so on, one for every name of `make_env`. Where
-gymnasium is imported first, `import jaxrec` does it.
+Importing this module registers them: `jaxrec/InterestEvolution-v0` and so on, one for every name of `make_env`. If
+gymnasium is already imported, `import jaxrec` also registers them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def env_id(name: str) -> str:
-    """Give Gymnasium's id of an environment of `make_env`: "interest_evolution" -> "jaxrec/InterestEvolution-v0"."""
+    """Gymnasium id of an environment of `make_env`: "interest_evolution" -> "jaxrec/InterestEvolution-v0"."""
     return f"jaxrec/{''.join(part.capitalize() for part in name.split('_'))}-v0"
 
 
 def register() -> None:
-    """Make the ids known to Gymnasium, once."""
+    """Register the ids in Gymnasium, once."""
     for name in env_configs():
         if env_id(name) not in gymnasium.registry:
             gymnasium.register(
@@ -37,7 +37,7 @@ ADAPTER_OPTIONS = ("actions", "observation", "history", "repeats", "autoreset_mo
 
 
 def make_user(name: str, **options: Any) -> "UserEnv":
-    """`gymnasium.make("jaxrec/...", **options)`: options of `to_gymnasium`, the others are those of `make_env`."""
+    """`gymnasium.make("jaxrec/...", **options)`: options of `to_gymnasium` and of `make_env`."""
     ours, theirs = _split(options)
     return jaxrec.to_gymnasium(jaxrec.make_env(name, **theirs), **ours)
 
