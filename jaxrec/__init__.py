@@ -77,4 +77,4 @@ def __dir__() -> list[str]:
 
 
 if "gymnasium" in sys.modules and hasattr(sys.modules["gymnasium"], "register"):
-    importlib.import_module("jaxrec.gym")  # its ids, for whoever uses Gymnasium
+    importlib.import_module("jaxrec.gym")  # registers the Gymnasium ids

@@ -1,4 +1,4 @@
-"""The command line; nothing heavy is imported before a command runs."""
+"""The command line; heavy imports wait until a command runs."""
 
 import argparse
 import importlib
@@ -29,8 +29,8 @@ example:
 RECOMMEND_EXAMPLE = """\
 example:
   jaxrec recommend runs/demo --history 318,296 -k 10
-  jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; without one an item counts as liked)
-  jaxrec recommend runs/shop --user alice@example.org   (her history, looked up in the log of the recipe)
+  jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as liked)
+  jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
 """
 EMBED_EXAMPLE = """\
 example:
@@ -38,7 +38,7 @@ example:
   jaxrec embed models/my-encoder reviews.jsonl.gz --column text --ids review_id -o reviews.parquet max_length=256
   jaxrec embed Qwen/Qwen3-Embedding-0.6B queries.txt -o queries dtype=bfloat16 prompt_name=query    (Orbax folder)
 
-A stopped command goes on where it stopped. key=value are fields of `encoder:` in a recipe; rows are of unit length.
+Run a stopped command again to continue it. key=value sets fields of `encoder:` in a recipe. Rows have unit length.
 """
 TUNE_EXAMPLE = """\
 example:
@@ -46,7 +46,7 @@ example:
   jaxrec tune my.yaml tune.mode=lora tune.learning_rate=1e-3 --run runs/lora
   jaxrec train my.yaml encoder.model=runs/tuned/encoder
 
-A stopped command goes on from its latest evaluation with --resume.
+With --resume, a stopped command continues from its latest evaluation.
 """
 DISTILL_EXAMPLE = """\
 example:
@@ -55,7 +55,7 @@ example:
   jaxrec distill my.yaml distill.student=models/tiny distill.objective=relations --run runs/tiny
   jaxrec train my.yaml encoder.model=runs/small/encoder
 
-A stopped command goes on from its latest evaluation with --resume.
+With --resume, a stopped command continues from its latest evaluation.
 """
 INSPECT_EXAMPLE = """\
 example:
@@ -66,7 +66,7 @@ example:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 2 something to mend (one line on stderr), 130 stopped by a person."""
+    """Run one command; returns 0 if done, 2 for bad input (one line on stderr), 130 if interrupted."""
     options = parse(arguments)
     try:
         module, function = options.command
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse a command line; overrides may stand anywhere behind the command, also behind options."""
+    """Parse a command line; overrides may come anywhere after the command, also after options."""
     parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
     unknown = [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(options, "overrides")]
@@ -99,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxrec",
         description="Recommenders that read text with a language model and learn by reinforcement.",
-        epilog="`jaxrec COMMAND --help` shows options and an example.",
+        epilog="`jaxrec COMMAND --help` shows options and examples.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -113,7 +113,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/demo.yaml")
     _overrides(parser)
     parser.add_argument("--run", metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
-    parser.add_argument("--resume", action="store_true", help="go on after a stop, from the run's newest checkpoint")
+    parser.add_argument("--resume", action="store_true", help="continue a stopped run from its newest checkpoint")
     parser.add_argument(
         "--continue",
         dest="continue_from",
@@ -126,20 +126,20 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
     parser = _command(
         commands,
         "fit-simulator",
-        "fit simulated users to a log and report how far to believe them",
+        "fit simulated users to a log and report how far to trust them",
         FIT_SIMULATOR_EXAMPLE,
         ("train", "run_fit_simulator"),
     )
     parser.add_argument("config", metavar="CONFIG", help="recipe with a data section, for instance configs/demo.yaml")
     _overrides(parser)
-    parser.add_argument("-o", dest="output", metavar="DIR", help="folder (default: a name of its own in simulators/)")
+    parser.add_argument("-o", dest="output", metavar="DIR", help="folder (default: a unique name in simulators/)")
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser = _command(
         commands,
         "evaluate",
-        "judge a run's policy against simple recommenders",
+        "compare a run's policy with simple recommenders",
         EVALUATE_EXAMPLE,
         ("evaluate", "run_evaluate"),
     )
@@ -163,7 +163,7 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
         help="item ids as in the log, oldest first; ID:VALUE gives a rating",
     )
     parser.add_argument("--user", metavar="ID", help="user id as in the log, instead of a history")
-    parser.add_argument("--data", metavar="FOLDER", help="where --user looks (default: data.path of the recipe)")
+    parser.add_argument("--data", metavar="FOLDER", help="log folder for --user (default: data.path of the recipe)")
     parser.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -171,16 +171,16 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
 def _add_embed(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "embed", "encode the texts of a file", EMBED_EXAMPLE, ("encoders", "run_embed"))
     parser.add_argument("model", metavar="MODEL", help="folder, installed package or Hugging Face name")
-    parser.add_argument("texts", metavar="TEXTS", help="table (.csv .tsv .parquet .jsonl) or .txt, a text a line")
-    parser.add_argument("overrides", metavar="key=value", nargs="*", help="settings of the encoder, as max_length=256")
+    parser.add_argument("texts", metavar="TEXTS", help="table (.csv .tsv .parquet .jsonl) or .txt, one text per line")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="encoder settings, as in max_length=256")
     parser.add_argument(
         "-o", dest="output", metavar="OUT", required=True, help="NAME.npy, NAME.parquet or an Orbax folder"
     )
     parser.add_argument(
         "--column", metavar="NAME", default="", help="column of the texts (default: text, or the only one)"
     )
-    parser.add_argument("--prompt", metavar="TEXT", help="put before every text, as 'query: '")
-    parser.add_argument("--ids", metavar="NAME", default="", help="column to keep beside the vectors (.parquet)")
+    parser.add_argument("--prompt", metavar="TEXT", help="prefix of every text, as in 'query: '")
+    parser.add_argument("--ids", metavar="NAME", default="", help="column to keep next to the vectors (.parquet)")
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
@@ -190,7 +190,7 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_distill(commands: argparse._SubParsersAction) -> None:
-    summary = "make a smaller encoder that gives the vectors of a recipe's"
+    summary = "distil a recipe's encoder into a smaller one"
     _fit_options(_command(commands, "distill", summary, DISTILL_EXAMPLE, ("encoders", "run_distill")))
 
 
@@ -198,14 +198,14 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
     _overrides(parser)
     parser.add_argument("--run", metavar="DIR", help="folder of the result (default: runs/ and the recipe's name)")
-    parser.add_argument("--resume", action="store_true", help="go on after a stop, from the newest checkpoint")
+    parser.add_argument("--resume", action="store_true", help="continue a stopped command from its newest checkpoint")
 
 
 def _add_inspect(commands: argparse._SubParsersAction) -> None:
     parser = _command(
         commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, ("inspect", "run_inspect")
     )
-    parser.add_argument("path", metavar="RUN", help="run, policy or simulator folder, at any moment of its making")
+    parser.add_argument("path", metavar="RUN", help="run, policy, simulator or encoder folder, finished or not")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 

@@ -13,7 +13,7 @@ from jaxrec.runs.tune import Tuned, tune
 
 
 def run_embed(options: argparse.Namespace) -> int:
-    """Encode every row of a file; a stopped command continues where it stopped."""
+    """Encode every row of a file; running a stopped command again continues it."""
     prompt = [] if options.prompt is None else [f"prompt={json.dumps(options.prompt)}"]
     words = [f"model={json.dumps(options.model)}", *options.overrides, *prompt]
     config = config_of(EncoderConfig, words, "encoder")
@@ -28,7 +28,7 @@ def run_tune(options: argparse.Namespace) -> int:
     tuned = tune(options.config, options.run, options.overrides, resume=options.resume)
     if tuned.steps.interrupted:
         return _stopped("tune", tuned)
-    print(f"encoder alone, mean of the history's vectors, test rows of {tuned.before['users']:,.0f} users:")
+    print(f"retrieval by the encoder alone (mean vector of the history), {tuned.before['users']:,.0f} test users:")
     for name, value in tuned.before.items():
         if name.startswith(("ndcg", "recall")):
             print(f"  {name:10} {value:.4f} -> {tuned.after[name]:.4f}")
@@ -36,7 +36,7 @@ def run_tune(options: argparse.Namespace) -> int:
     print(
         f"done in {tuned.seconds:.0f} s: best step {steps.best} of {steps.step}, validation NDCG@10 {steps.score:.4f}\n"
         f"  encoder  {run.encoder}\n"
-        f"  account  {run.account}\n"
+        f"  report   {run.account}\n"
         f"next: jaxrec train {options.config} encoder.model={run.encoder}"
     )
     return 0
@@ -53,14 +53,14 @@ def run_distill(options: argparse.Namespace) -> int:
     print(
         f"done in {distilled.seconds:.0f} s: best step {steps.best} of {steps.step}\n"
         f"  encoder  {run.encoder}\n"
-        f"  account  {run.account}\n"
+        f"  report   {run.account}\n"
         f"next: jaxrec train {options.config} {' '.join(distilled.words)}"
     )
     return 0
 
 
 def _stopped(command: str, ended: Tuned | Distilled) -> int:
-    """Say how a training that a signal stopped continues."""
+    """Print the command that continues a stopped training."""
     run = ended.run
     resume = f"jaxrec {command} {run.config} --run {run.path} --resume"
     print(f"stopped at step {ended.steps.step}; continue with: {resume}")
@@ -68,7 +68,7 @@ def _stopped(command: str, ended: Tuned | Distilled) -> int:
 
 
 def _print_rows(rows: dict[str, Row]) -> None:
-    """What each encoder is worth."""
+    """Print a table of the size and scores of each encoder."""
     metrics = [name for name in rows["teacher"].test if name.startswith("ndcg")]
     print(f"{'':16}{'parameters':>12}  layers  heads  channels  {AGREEMENT}" + "".join(f"{m:>10}" for m in metrics))
     for name, row in rows.items():

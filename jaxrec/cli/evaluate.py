@@ -16,7 +16,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     prepare()
     report = evaluate(options.run, options.overrides)
     report.show()
-    print(f"written to {report.path}, what the users did to {report.picture}")
+    print(f"report written to {report.path}, picture of user behaviour to {report.picture}")
     return 0
 
 

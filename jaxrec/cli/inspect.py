@@ -9,7 +9,7 @@ from jaxrec.runs.inspect import describe
 
 
 def run_inspect(options: argparse.Namespace) -> int:
-    """Print the account of a run, a policy or simulators."""
+    """Print the description of a run, a policy, simulators or an encoder."""
     account = describe(Path(options.path))
     if options.json:
         print(json.dumps(account, ensure_ascii=False, allow_nan=False))

@@ -1,4 +1,4 @@
-"""The account of `jaxrec inspect` for reading: sections of labels and values, at most as wide as the terminal."""
+"""The printed form of `jaxrec inspect`: sections of labels and values, at most as wide as the terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,17 +7,17 @@ from rich.console import Console
 from rich.text import Text
 
 LABEL = 19  # columns, the indentation included
-Rows = list[tuple[str, str | list[str]]]  # label and value; the parts of a list stay whole at the end of a line
+Rows = list[tuple[str, str | list[str]]]  # label and value; lines break only between the parts of a list
 
 
 def print_account(account: dict[str, Any]) -> None:
-    """One section after another; colours only on a terminal."""
+    """Print the sections of a description; colours only on a terminal."""
     console = Console(highlight=False)
     titles = {
         "run": "run of jaxrec train",
-        "policy": "policy for other programs",
+        "policy": "saved policy",
         "simulator": "simulated users",
-        "simulators": "simulated users to train in and to be judged by",
+        "simulators": "simulated users for training and judging",
         "tune": "encoder of jaxrec tune",
         "distill": "encoder of jaxrec distill",
     }
@@ -72,7 +72,7 @@ def _progress(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
 
 def _recipe(recipe: dict[str, Any]) -> Rows:
     reward = " + ".join(f"{weight:g} x {name}" for name, weight in recipe["reward"].items())
-    steps = f"{recipe['users']} users x {recipe['horizon']} steps an update"
+    steps = f"{recipe['users']} users x {recipe['horizon']} steps per update"
     rates = [f"learning rate {recipe['learning_rate']:g}", f"gamma {recipe['gamma']:g}"]
     rows: Rows = [
         ("seed", str(recipe["seed"])),
@@ -89,7 +89,7 @@ def _recipe(recipe: dict[str, Any]) -> Rows:
 
 
 def _users(recipe: dict[str, Any]) -> str:
-    """For instance 'logged, 10 slates of 5'; before the first policy nobody knows what an action is."""
+    """For instance 'logged, 10 slates of 5'; the kind of action is unknown before the first policy."""
     requests, action = recipe["requests"], recipe["action"]
     count = "" if requests is None else f"{requests} "
     if action is None:
@@ -137,14 +137,14 @@ def _policy(account: dict[str, Any]) -> Rows:
 def _items(account: dict[str, Any]) -> Rows:
     table = account["item_table"]
     return [
-        ("items", f"{account['items']:,}, of which {account['recommendable']:,} may be recommended"),
+        ("items", f"{account['items']:,}, of which {account['recommendable']:,} are recommendable"),
         ("item table", f"{_shape(table)}, {_size(table['bytes'])}"),
         ("on disk", _size(account["bytes_on_disk"])),
     ]
 
 
 def _checkpoint(row: dict[str, Any]) -> list[str]:
-    score = "not judged" if row["return"] is None else f"return {row['return']:.3f}"
+    score = "not evaluated" if row["return"] is None else f"return {row['return']:.3f}"
     parts = [f"{name} {_size(size)}" for name, size in row["bytes_in_memory"].items() if size >= 1024]
     room = [f"replay of {row['replay']['transitions']:,} transitions"] if row["replay"] else []
     return [score + (" (best)" if row["best"] else ""), f"{_size(row['bytes_on_disk'])} on disk", *parts, *room]
@@ -155,9 +155,9 @@ def _evaluation(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]
         best_first = sorted(recommenders.items(), key=lambda row: -row[1]["return"])
         yield f"in {simulator}", [f"{name} {row['return']:.2f} ± {row['return_95']:.2f}" for name, row in best_first]
     if account["gap_closed"] is not None:
-        yield "gap closed", f"{account['gap_closed']:.1%} of that from best_fixed to greedy_response"
+        yield "gap closed", f"{account['gap_closed']:.1%} of the gap from best_fixed to greedy_response"
     if account["lift_kept"] is not None:
-        yield "lift kept", f"{account['lift_kept']:.1%} over most_popular, by other users"
+        yield "lift kept", f"{account['lift_kept']:.1%} of the lift over most_popular, with the judging users"
     if account["held_out"]:
         chosen = (row for row in account["held_out"].items() if row[0].startswith(("hit_rate", "ndcg")))
         yield "held-out log", [f"{name} {value:.4f}" for name, value in chosen]

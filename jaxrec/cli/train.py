@@ -8,7 +8,7 @@ from jaxrec.runs.train import train
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Train to the end of the recipe or to a signal; 0 done, 130 interrupted."""
+    """Train to the end of the recipe or until a signal; returns 0 if done, 130 if interrupted."""
     overrides = list(options.overrides)
     if options.continue_from is not None:
         overrides.append(f"train.continue_from={options.continue_from}")
@@ -33,11 +33,11 @@ def run_train(options: argparse.Namespace) -> int:
 
 
 def run_fit_simulator(options: argparse.Namespace) -> int:
-    """Fit the simulators of a recipe, or find them fitted already."""
+    """Fit the simulators of a recipe, or reuse them if they are already fitted."""
     prepare()
     fitted = fit_simulator(options.config, options.output, options.overrides)
     print(
-        f"  how far to believe it  {fitted.page}\n"
+        f"  validity report  {fitted.page}\n"
         f"next: jaxrec train {options.config} {' '.join([*options.overrides, f'env.path={fitted.path}'])}\n"
         f'  or: jaxrec.make_env("logged", path="{fitted.path}")'
     )

@@ -1,1 +1,1 @@
-"""Judging: simulated returns with intervals, held-out ranking, the account of both."""
+"""Evaluation: simulated returns with confidence intervals, held-out ranking, and reports of both."""

@@ -1,4 +1,4 @@
-"""Days until users come back, simulated beside logged, on sessions that the model of comeback days has not seen."""
+"""Compare simulated and logged days until users come back, on sessions that the comeback model has not seen."""
 
 from typing import Any
 
@@ -26,19 +26,19 @@ from jaxrec.supervised.response import Response
 def comeback_days(
     config: ComebackConfig, response: Response, log: Log, test: np.ndarray, weights: tuple[float, ...], slate_size: int
 ) -> dict[str, Any]:
-    """Fit comeback days to sessions that end before the rows `test` [R] bool; draw those after sessions within them.
+    """Fit comeback days to sessions that end before the rows `test` [R] bool; draw days for sessions within them.
 
-    `weights` [F] are those of the reward. Beside the two distributions of days: the mean negative log-likelihood of the
-    later ones, and that of one P for everybody, from the earlier mean.
+    `weights` [F] are those of the reward. The report holds both distributions of days, the mean negative log-likelihood
+    of the later ones, and that of a single P for all users, fitted to the earlier mean.
     """
     found = comebacks_of(log, config.gap_hours, weights, slate_size)
     if found is None:
-        return {"left_out": "the log's times are no clock"}
+        return {"left_out": "the log has no clock times"}
     later = test[found.end - 1]
     before, after = (Comebacks(*(x[chosen] for x in found)) for chosen in (~later, later))
     if min(len(before.day), len(after.day)) < FEWEST:
         why = f"users came back {len(before.day)} times before the test rows and {len(after.day)} times in them"
-        return {"left_out": f"{why}, at least {FEWEST} each are needed"}
+        return {"left_out": f"{why}; at least {FEWEST} of each are needed"}
     v, c = fit_weights(states_after(response, log, before), before.satisfaction, before.day, config, seed=0)
     score = states_after(response, log, after) @ v + c
     chance = clipped(score + config.reward_weight * after.satisfaction + config.base)

@@ -1,4 +1,4 @@
-"""How well a recommender ranks what users chose next: over the whole catalogue, no sampled negatives."""
+"""Rank what users chose next among the whole catalogue, without sampled negatives."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -26,29 +26,28 @@ class Batch(NamedTuple):
     obs: Observation  # history_items [B, L] int32, history_feedback [B, L, F], context [B, C] or None
     masked: np.ndarray  # [B, I] bool, items of the whole history
     targets: np.ndarray  # [B, n] int32
-    users: int  # rows that are users
+    users: int  # rows that are not padding
 
 
 def held_out_metrics(
     score: Score, split: Split, ks: Sequence[int] = (5, 10, 20), history_length: int | None = None
 ) -> dict[str, float]:
-    """Mean over test users of hit rate, recall, precision and NDCG at each of `ks`, and their number 'users'.
+    """Mean over test users of hit rate, recall, precision and NDCG at each of `ks`; 'users' is their number.
 
     `score(obs) -> [B, I]` is any recommender of observations with history_items [B, L] int32, history_feedback
-    [B, L, F] and, where the log has one, context [B, C]; it is called with few different shapes, and is best
-    compiled by the caller. The history is a user's training and validation rows, of which `score` sees the latest
-    `history_length`; all its items are masked, seen or not. The context is that of the user's first test row.
-    Ranks are over the whole catalogue, ties by mid-rank. A target that is in the history counts as a miss; a
-    user without history is judged like the others.
+    [B, L, F] and, where the log has one, context [B, C]. It is called with few different shapes, so the caller should
+    compile it. The history is a user's training and validation rows. `score` sees its latest `history_length` rows, but
+    all its items are masked. The context is that of the user's first test row. Ranks are over the whole catalogue, ties
+    by mid-rank. A target that is in the history counts as a miss. Users without history are included.
     """
     for k in ks:
         check_range("ks", k, 1)
     if history_length is not None:
         check_range("history_length", history_length, 1)
     if not len(split.test):
-        raise InputError("split: no test rows to judge by; choose another data.split or a longer log.")
+        raise InputError("split: no test rows to evaluate on; choose another data.split or a longer log.")
     rank, ranks, num_targets = compiled(_ranks), [], []
-    # Of targets that tie, half stand in front of their mid-rank: at most 2k ranks of a user are below k.
+    # Half of the targets that tie rank better than their mid-rank: at most 2k ranks of a user are below k.
     width = 2 * max(ks)
     for batch in _batches(split, history_length):
         scores = score(batch.obs)
@@ -66,12 +65,12 @@ def _ranks(scores: Array, targets: Array, masked: Array) -> Array:
 
 
 def _means(ranks: Array, num_targets: Array, ks: tuple[int, ...]) -> dict[str, Array]:
-    """Every metric at every cut-off, mean over users; [users, n], [users]."""
+    """Mean over users of every metric at every cutoff; [users, n], [users]."""
     return {f"{name}@{k}": at(ranks, num_targets, k).mean() for name, at in METRICS.items() for k in ks}
 
 
 def _batches(split: Split, history_length: int | None) -> Iterator[Batch]:
-    """Test users by length of the window that `score` sees, so that short ones are not padded to long ones.
+    """Group test users by length of the window that `score` sees, so that short windows get little padding.
 
     Windows and batches are padded to powers of two, so that few shapes are compiled.
     """
@@ -97,7 +96,7 @@ def _next_power(n: np.ndarray | int) -> np.ndarray:
 
 
 def _batch(history: Log, test: Log, users: np.ndarray, own: int, sizes: tuple[int, int]) -> Batch:
-    """Arrays of `users` [B], of whom the first `own` have targets; `sizes` are L and n."""
+    """Arrays of `users` [B]; only the first `own` get targets, the others are padding; `sizes` are L and n."""
     window, longest = sizes
     masked = np.zeros((len(users), history.num_items), bool)
     targets = np.full((len(users), longest), PADDING, np.int32)

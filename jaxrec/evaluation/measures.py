@@ -1,7 +1,7 @@
-"""What simulated evaluation measures: one object per metric, all of them in `MEASURES`.
+"""The metrics of simulated evaluation: one object per metric, all of them in `MEASURES`.
 
-A metric that is added to `MEASURES` is counted in every simulation, stands in `evaluation.json` under its name, and is
-a column of the printed table.
+A metric that is added to `MEASURES` is computed in every simulation, written to `evaluation.json` under its name, and
+printed as a column of the table.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ Z95 = 1.959964
 
 
 class ItemFacts(struct.PyTreeNode):
-    """What diversity and novelty are measured with."""
+    """Item data from which diversity and novelty are computed."""
 
     rows: Array  # [I, E] unit length (text) vectors
     surprise: Array  # [I] -log2 share of the interactions, bits
 
 
 def item_facts(vectors: Array | np.ndarray, counts: np.ndarray | None = None) -> ItemFacts:
-    """Facts from vectors [I, E] of any length and positive interaction counts [I]; without counts all are alike."""
+    """Facts from vectors [I, E] of any length and positive interaction counts [I]; without counts all are equal."""
     vectors = np.asarray(vectors, np.float32)
     counts = np.ones(len(vectors)) if counts is None else counts
     surprise = -np.log2(counts / counts.sum())
@@ -35,7 +35,7 @@ def item_facts(vectors: Array | np.ndarray, counts: np.ndarray | None = None) ->
 
 
 class Sizes(NamedTuple):
-    """Lengths of axes that a tally may have."""
+    """Sizes of the axes that a tally may have."""
 
     users: int  # B, simulated at once
     steps: int  # T, at most
@@ -43,40 +43,40 @@ class Sizes(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One step of a batch of users. Users who have left are still in it; they count nothing."""
+    """One step of a batch of users, including users who have left; those must not be counted."""
 
     number: Array  # [] int32
-    active: Array  # [B] bool, users who were there
-    items: Array | None  # [B, K] int32 ids of the shown items; None where they are in no table
-    reward: Array  # [B], 0 of users who have left
+    active: Array  # [B] bool, users who have not left
+    items: Array | None  # [B, K] int32 ids of the shown items; None for documents outside the item table
+    reward: Array  # [B], 0 for users who have left
     out: StepOutput
     facts: ItemFacts
 
     @property
     def counted(self) -> Array:
-        """[B, K] float32, 1 for the shown items of users who were there."""
+        """[B, K] float32, 1 for items shown to active users, else 0."""
         assert self.items is not None
         return jnp.broadcast_to(self.active[:, None], self.items.shape).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Episodes:
-    """What every simulation keeps: one episode of each of N users."""
+    """Results that every simulation keeps: one episode of each of N users."""
 
-    returns: np.ndarray  # [N] total reward a user
-    lengths: np.ndarray  # [N] steps a user
-    rewards: np.ndarray  # [T] total reward of each step, up to the last in which anybody was there
+    returns: np.ndarray  # [N] total reward per user
+    lengths: np.ndarray  # [N] steps per user
+    rewards: np.ndarray  # [T] total reward of each step, up to the last step with an active user
     slate_size: int
     num_recommendable: int
 
     @property
     def slates(self) -> int:
-        """Slates that were shown, at least 1."""
+        """Number of slates shown, at least 1."""
         return max(int(self.lengths.sum()), 1)
 
     @property
     def present(self) -> np.ndarray:
-        """[T] users who were there in each step."""
+        """[T] number of active users in each step."""
         return (self.lengths[:, None] > np.arange(len(self.rewards))).sum(0)
 
     @property
@@ -86,18 +86,18 @@ class Episodes:
 
     @property
     def half_width(self) -> float:
-        """Half of the 95% interval of the mean (normal approximation over users)."""
+        """Half the width of the 95% confidence interval of the mean (normal approximation over users)."""
         return mean_and_half_width(self.returns)[1]
 
 
 def mean_and_half_width(values: np.ndarray) -> tuple[float, float]:
-    """Mean of [N] values and half of its 95% interval (normal approximation); NaN for a single value."""
+    """Mean of [N] values and half the width of its 95% interval (normal approximation), NaN for a single value."""
     half_width = Z95 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return float(values.mean()), float(half_width)
 
 
 class EpisodeTally(struct.PyTreeNode):
-    """Episodes as the device counts them."""
+    """Counters of episodes on the device."""
 
     returns: Array  # [B]
     lengths: Array  # [B] int32
@@ -105,13 +105,13 @@ class EpisodeTally(struct.PyTreeNode):
 
 
 def start_episodes(sizes: Sizes) -> EpisodeTally:
-    """Before the first step."""
+    """Create the tally before the first step."""
     zeros = jnp.zeros(sizes.users)
     return EpisodeTally(zeros, jnp.zeros(sizes.users, jnp.int32), jnp.zeros(sizes.steps))
 
 
 def add_to_episodes(tally: EpisodeTally, step: Step) -> EpisodeTally:
-    """The tally after one more step."""
+    """Add one step to the tally."""
     return EpisodeTally(
         returns=tally.returns + step.reward,
         lengths=tally.lengths + step.active.astype(jnp.int32),
@@ -132,10 +132,10 @@ def _always(spec: EnvSpec) -> bool:
 
 
 class Measure(NamedTuple):
-    """One metric. What it counts on the device is its tally, a pytree; by default it counts nothing.
+    """One metric. Its counters on the device are its tally, a pytree; by default it has none.
 
     `finish` turns the tallies of all batches, leaves [batches, ...], and the episodes into a number, on the host. A
-    leaf with one number per user has the users of all batches in their order, then those that only fill the last one.
+    leaf with one number per user has the users of all batches in order, then the padding of the last batch.
     """
 
     title: str  # of the column in the printed table
@@ -143,24 +143,24 @@ class Measure(NamedTuple):
     finish: Callable[[Any, Episodes], float]
     start: Callable[[Sizes], Any] = _nothing
     add: Callable[[Any, Step], Any] = _unchanged
-    applies: Callable[[EnvSpec], bool] = _always  # to an environment; elsewhere the number is NaN
+    applies: Callable[[EnvSpec], bool] = _always  # to an environment; the number is NaN where it does not
 
 
 Measures = Mapping[str, Measure]
 
 
 def start_tallies(measures: Measures, spec: EnvSpec, sizes: Sizes) -> dict[str, Any]:
-    """Tallies before the first step, of the measures that apply."""
+    """Create the tallies of the measures that apply, before the first step."""
     return {name: measure.start(sizes) for name, measure in measures.items() if measure.applies(spec)}
 
 
 def add_to_tallies(measures: Measures, tallies: dict[str, Any], step: Step) -> dict[str, Any]:
-    """Tallies after one more step."""
+    """Add one step to every tally."""
     return {name: measures[name].add(tally, step) for name, tally in tallies.items()}
 
 
 def finished(measures: Measures, tallies: Mapping[str, Any], episodes: Episodes) -> dict[str, float]:
-    """The number of each measure; NaN where it has no tally because it does not apply."""
+    """Compute each measure; NaN where it does not apply and so has no tally."""
     return {
         name: measure.finish(tallies[name], episodes) if name in tallies else math.nan
         for name, measure in measures.items()
@@ -168,7 +168,7 @@ def finished(measures: Measures, tallies: Mapping[str, Any], episodes: Episodes)
 
 
 def _in_table(spec: EnvSpec) -> bool:
-    """Items have rows in a table; documents that come and go have none."""
+    """True if items have rows in a table; generated documents have none."""
     return not spec.candidate_size
 
 
@@ -207,8 +207,8 @@ def _add_surprise(total: Array, step: Step) -> Array:
 
 MEASURES: Measures = {
     "return": Measure("return", "{:.3f}", lambda _, episodes: episodes.mean),
-    "return_95": Measure("95%", "±{:.3f}", lambda _, episodes: episodes.half_width),
-    "per_item": Measure("/item", "{:.4f}", _per_item),
+    "return_95": Measure("95% CI", "±{:.3f}", lambda _, episodes: episodes.half_width),
+    "per_item": Measure("per item", "{:.4f}", _per_item),
     "length": Measure("steps", "{:.1f}", lambda _, episodes: float(episodes.lengths.mean())),
     "coverage": Measure(  # share of the recommendable items that were shown at least once
         "coverage",
@@ -219,7 +219,7 @@ MEASURES: Measures = {
         applies=_in_table,
     ),
     "diversity": Measure(  # mean over slates of 1 - mean pairwise cosine
-        "diverse",
+        "diversity",
         "{:.3f}",
         start=_zero,
         add=_add_diversity,
@@ -227,7 +227,7 @@ MEASURES: Measures = {
         applies=_slates_of_table,
     ),
     "novelty": Measure(  # mean surprise of the shown items, bits
-        "novel",
+        "novelty",
         "{:.2f}",
         start=_zero,
         add=_add_surprise,

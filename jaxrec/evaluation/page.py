@@ -1,4 +1,4 @@
-"""The validity report as one page that needs nothing else: a verdict, pictures, and how each figure is computed."""
+"""The validity report as a self-contained HTML page: verdicts, pictures, and how each figure is computed."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ TEMPLATE = "page.html.jinja"  # next to this file
 
 
 class Finding(NamedTuple):
-    """One line of the verdict."""
+    """One row of the table of verdicts."""
 
     question: str
     seen: str
@@ -21,21 +21,21 @@ class Finding(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Texts of a table."""
+    """The cells of a table."""
 
     head: list[str]
     rows: list[list[str]]  # the first cell names the row
 
 
 def findings(report: dict[str, Any]) -> list[Finding]:
-    """What a reader needs first, in the order of the page."""
+    """List the verdicts in the order of the page."""
     lines = []
     for name, kind in report["feedback"].items():
         model, means, error = kind["auc"], kind["auc_running_means"], kind["ece"]
-        better = "one kind of rows" if model is None or means is None else _yes(model > means)
+        better = "only one class" if model is None or means is None else _yes(model > means)
         question = f"Is '{name}' predicted better than by running means?"
         lines.append(Finding(question, f"AUC {figure(model)}", f"above {figure(means)}", better))
-        question = f"Can probabilities of '{name}' be taken literally?"
+        question = f"Are the probabilities of '{name}' calibrated?"
         literal = _yes(error < WANTED_ECE)
         lines.append(Finding(question, f"calibration error {figure(error)}", f"below {WANTED_ECE:g}", literal))
     for name, rate in report["feedback_rates"].items():
@@ -49,7 +49,7 @@ def findings(report: dict[str, Any]) -> list[Finding]:
         lines.append(_alike("Do users stay away as long as in the log?", days))
         seen, wanted = f"log loss {days['nll']:.3f}", f"below {days['nll_one_chance']:.3f}"
         known = _yes(days["nll"] < days["nll_one_chance"])
-        lines.append(Finding("Is it told who comes back sooner?", seen, wanted, known))
+        lines.append(Finding("Does the model predict who comes back sooner?", seen, wanted, known))
     return lines
 
 
@@ -65,13 +65,13 @@ def _yes(holds: bool) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Four decimals; a dash where the test rows are all of one kind and there is no AUC."""
+    """Format with four decimals; a dash for the AUC of test rows that are all of one class."""
     return "-" if value is None else f"{value:.4f}"
 
 
 def validity_page(report: dict[str, Any], title: str, facts: Sequence[str]) -> str:
-    """HTML of a validity report; `facts` stand at the end: what was fitted to what, when, with which versions."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # only whoever writes a page needs it
+    """HTML of a validity report; `facts` are the lines of the footer: the log, the models and the versions."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # needed only here, so imported late
     from markupsafe import Markup
 
     def as_svg(draw: Callable[..., str]) -> Callable[..., Markup]:
@@ -117,5 +117,5 @@ def _feedback_table(feedback: dict[str, Any]) -> Table:
 def _rare_table(rare: dict[str, Any], feedback: dict[str, Any]) -> Table:
     titles = {"auc": "AUC of the model", "auc_without_text": "AUC without item texts"}
     rows = [[title, *(figure(rare[key][name]) for name in feedback)] for key, title in titles.items() if key in rare]
-    below = f"Items with fewer than {rare['fewer_training_rows_than']} earlier rows: {rare['test_rows']:,} later rows"
+    below = f"Items with fewer than {rare['fewer_training_rows_than']} earlier rows ({rare['test_rows']:,} test rows)"
     return Table([below, *feedback], rows)

@@ -1,4 +1,4 @@
-"""Pictures as SVG: text stays text, nothing is loaded from anywhere, the same figures give the same bytes."""
+"""Self-contained SVG pictures: text stays text, and the same figures give the same bytes."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from jaxrec.evaluation.report import POLICY
 from jaxrec.evaluation.simulate import Simulated
 
-LOGGED, SIMULATED, GRID = "#1f1f1f", "#c2410c", "#d4d4d4"  # told apart in black and white by their dashes too
+LOGGED, SIMULATED, GRID = "#1f1f1f", "#c2410c", "#d4d4d4"  # their dashes differ too, for black and white
 RIVALS = ("#1f1f1f", "#1d4ed8", "#0f766e", "#7e22ce", "#a16207", "#737373", "#be185d")
 DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1)))
 STYLE: dict[Any, Any] = {
@@ -28,13 +28,13 @@ STYLE: dict[Any, Any] = {
 
 
 def reliability_picture(name: str, bins: dict[str, list[Any]]) -> str:
-    """Observed share over predicted probability, and below it how many rows each bin has."""
+    """Plot the observed share over the predicted probability, and below it the number of rows per bin."""
     rows, predicted, observed = bins["rows"], bins["predicted"], bins["observed"]
     known = [n for n in range(len(rows)) if rows[n]]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5, 4.6), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        above.plot([0, 1], [0, 1], color=GRID, label="as often as said")
+        above.plot([0, 1], [0, 1], color=GRID, label="perfect calibration")
         above.plot(
             [predicted[n] for n in known], [observed[n] for n in known], color=SIMULATED, marker="o", clip_on=False
         )
@@ -42,17 +42,17 @@ def reliability_picture(name: str, bins: dict[str, list[Any]]) -> str:
         above.legend(frameon=False, loc="upper left")
         below.bar([(n + 0.5) / len(rows) for n in range(len(rows))], rows, 0.9 / len(rows), color=LOGGED)
         below.set(xlabel="predicted probability", ylabel="rows")
-        return _svg(figure, f"Reliability of {name}: observed share over predicted probability")
+        return _svg(figure, f"Reliability diagram of {name}: observed share over predicted probability")
 
 
 def distribution_picture(what: str, compared: dict[str, Any], *, wide: bool = False) -> str:
-    """Distribution functions, logged and simulated; a logarithmic axis where counts are `wide`."""
+    """Plot the logged and the simulated distribution function; `wide` counts get a logarithmic axis."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5, 3.4), layout="constrained")
         axes = figure.subplots()
         _steps(axes, compared["logged_percentiles"], LOGGED, "solid", "logged")
         _steps(axes, compared["simulated_percentiles"], SIMULATED, "dashed", "simulated")
-        axes.set(xlabel=what, ylabel="share with at most that", ylim=(0, 1.02))
+        axes.set(xlabel=what, ylabel="cumulative share", ylim=(0, 1.02))
         if wide:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
@@ -62,10 +62,10 @@ def distribution_picture(what: str, compared: dict[str, Any], *, wide: bool = Fa
 
 
 def behaviour_picture(simulators: dict[str, dict[str, Simulated]]) -> str:
-    """What users do with each recommender, a row a simulator: reward a step, who is still there, returns.
+    """Plot behaviour under each recommender, one row per simulator: rewards, share of active users, returns.
 
-    Rewards of steps in which fewer than a tenth of the users are left are not drawn: their means are noise. Who is
-    there is left out where everybody stays to the end.
+    Rewards of steps with less than a tenth of the users active are not drawn: their means are noise. The panel of
+    active users is omitted if all episodes have the same length.
     """
     lengths = [result.lengths for results in simulators.values() for result in results.values()]
     leaving = np.ptp(np.concatenate(lengths)) > 0
@@ -80,7 +80,7 @@ def behaviour_picture(simulators: dict[str, dict[str, Simulated]]) -> str:
             if leaving:
                 _leaving(row[1], results, lines)
             _returns(row[-1], {name: results[name] for name in best_first}, lines)
-        return _svg(figure, "What simulated users did with each recommender")
+        return _svg(figure, "Behaviour of simulated users under each recommender")
 
 
 def _rewards(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:
@@ -88,14 +88,14 @@ def _rewards(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) 
         present = result.present
         drawn = present >= len(result.returns) / 10
         axes.plot(np.flatnonzero(drawn) + 1, result.rewards[drawn] / present[drawn], **lines[name])
-    axes.set(xlabel="step", ylabel="reward a step, of who is there")
+    axes.set(xlabel="step", ylabel="mean reward per step (active users)")
     _finish(axes)
 
 
 def _leaving(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:
     for name, result in results.items():
         axes.plot(np.arange(len(result.rewards)) + 1, result.present / len(result.returns), **lines[name])
-    axes.set(xlabel="step", ylabel="share of users still there", ylim=(0, 1.02))
+    axes.set(xlabel="step", ylabel="share of active users", ylim=(0, 1.02))
     _finish(axes)
 
 
@@ -104,7 +104,7 @@ def _returns(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) 
     for name, result in results.items():
         label = f"{_literal(name)} {result.mean:.2f}"
         axes.plot(np.quantile(result.returns, shares), shares, label=label, **lines[name])
-    axes.set(xlabel="return of a user", ylabel="share with at most that", ylim=(0, 1.02))
+    axes.set(xlabel="return per user", ylabel="cumulative share of users", ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _finish(axes)
 
@@ -115,7 +115,7 @@ def _finish(axes: Axes) -> None:
 
 
 def _line(name: str, place: int) -> dict[str, Any]:
-    """The policy stands out; the others differ by colour and, in black and white, by their dashes."""
+    """Style of a line: the policy stands out; the others differ by colour and, for black and white, by dashes."""
     if name == POLICY:
         return {"color": SIMULATED, "linewidth": 2.4, "zorder": 3}
     return {"color": RIVALS[place % len(RIVALS)], "linewidth": 1.4, "linestyle": DASHES[place % len(DASHES)]}
@@ -130,12 +130,12 @@ def _svg(figure: Figure, summary: str) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = text.getvalue()
-    svg = re.sub(r' id="[a-z0-9.]+_\d+"', "", svg[svg.index("<svg") :])  # of groups, twice in a page of two pictures
+    svg = re.sub(r' id="[a-z0-9.]+_\d+"', "", svg[svg.index("<svg") :])  # would repeat in a page
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{_attribute(summary)}"', svg, count=1)
 
 
 def _literal(name: str) -> str:
-    """Without matplotlib's mathematics, which dollar signs would begin."""
+    """Escape dollar signs, which would start matplotlib's math mode."""
     return name.replace("$", r"\$")
 
 

@@ -1,8 +1,8 @@
-"""Recommenders to judge a policy against, from chance to the simulator's own oracle.
+"""Recommenders to compare a policy with, from random slates to oracles of the simulator.
 
-All of them obey the policy's rules: recommendable items only, nothing that is in the history. With these rules one
-slate for everybody is one ranking for everybody, of which each user gets the first K that are new to them. Where
-`EnvSpec.repeats` allows the history to be shown again, `repeats` does so here.
+All of them obey the policy's rules: only recommendable items, and no item of the history. A single ranking for all
+users thus gives each user the first K items that are new to them. Where `EnvSpec.repeats` allows items of the
+history to be shown again, `repeats` allows it here.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from jaxrec.types import Array, Env, Observation, Params, World
 
 
 def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None = None) -> Recommender:
-    """The trained policy's highest-scored slate; `arrays` are parameters and the item tower's output for them."""
+    """The trained policy's highest-scored slate; `arrays` are its parameters and the item tower's output."""
 
     def choose(arrays: tuple[Params, Items], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         params, items = arrays
@@ -34,7 +34,7 @@ def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None
 
 
 def uniform(slate_size: int, repeats: bool = False) -> Recommender:
-    """A slate drawn uniformly."""
+    """A uniformly random slate."""
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         scores = jax.random.uniform(key, _offer_shape(obs, world))
@@ -44,7 +44,7 @@ def uniform(slate_size: int, repeats: bool = False) -> Recommender:
 
 
 def ranking(scores: Array, slate_size: int, repeats: bool = False) -> Recommender:
-    """One ranking for everybody, by `scores` [I]."""
+    """The same ranking for all users, by `scores` [I]."""
 
     def choose(scores: Array, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         offered = jnp.broadcast_to(_on_offer(scores, obs, world), _offer_shape(obs, world))
@@ -67,7 +67,7 @@ def item_knn(similarity: Array, counts: Array, slate_size: int) -> Recommender:
 
 
 def greedy(config: LoggedConfig, fitted: World) -> Recommender:
-    """Highest expected reward under the response model of `fitted`: an oracle in that simulator, a guess elsewhere.
+    """Highest expected reward under the response model of `fitted`: an oracle in that simulator, an estimate elsewhere.
 
     It reads the simulator's hidden state and plans nothing beyond the next slate.
     """
@@ -80,7 +80,7 @@ def greedy(config: LoggedConfig, fitted: World) -> Recommender:
 
 
 def oracle(scores: Callable[[Any, World], Array], slate_size: int, repeats: bool = False) -> Recommender:
-    """Rank by what only the simulator knows: `scores(env_state [B], world) -> [B, I]`; it plans nothing beyond."""
+    """Rank by hidden state of the simulator, without planning: `scores(env_state [B], world) -> [B, I]`."""
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         offered = _on_offer(scores(env_state, world), obs, world)
@@ -90,7 +90,7 @@ def oracle(scores: Callable[[Any, World], Array], slate_size: int, repeats: bool
 
 
 def best_fixed(config: LoggedConfig, env: Env, key: Array, users: int = 2048) -> Recommender:
-    """The one ranking for everybody with the highest expected reward over new users of `env`."""
+    """The single ranking with the highest expected reward over new users of `env`."""
 
     def mean_rewards(keys: Array, world: World) -> Array:
         state, _ = jax.vmap(env.reset, in_axes=(0, None))(keys, world)
@@ -102,7 +102,7 @@ def best_fixed(config: LoggedConfig, env: Env, key: Array, users: int = 2048) ->
 
 
 def greedy_matrix(config: FullMatrixConfig, *, staying: bool = False) -> Recommender:
-    """Highest entry of the user's row, an oracle that plans nothing; `staying`: first of what keeps the user here."""
+    """Highest entry of the user's row, an oracle without planning; `staying`: items that keep the user first."""
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         rewards = jax.vmap(lambda state: full_matrix.matrix_rewards(config, state, world, staying=staying))(env_state)
@@ -112,7 +112,7 @@ def greedy_matrix(config: FullMatrixConfig, *, staying: bool = False) -> Recomme
 
 
 def myopic(slate_size: int) -> Recommender:
-    """Rank candidates by the product of observed interests and item row."""
+    """Rank candidates by the inner product of observed interests and item row."""
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         assert obs.user is not None
@@ -122,7 +122,7 @@ def myopic(slate_size: int) -> Recommender:
 
 
 def by_score(score: Callable[[Observation, Any], Array], slate_size: int) -> Recommender:
-    """Rank the candidates by `score(obs, env_state)` [B, M]; who reads the state of the environment is an oracle."""
+    """Rank the candidates by `score(obs, env_state)` [B, M]; a score that reads `env_state` is an oracle."""
 
     def choose(arrays: None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         return top_slate(score(obs, env_state), slate_size)
@@ -131,7 +131,7 @@ def by_score(score: Callable[[Observation, Any], Array], slate_size: int) -> Rec
 
 
 def by_feature(column: int, slate_size: int, *, lowest: bool = False) -> Recommender:
-    """Rank documents that are in no table by one of their features, the highest first unless `lowest`."""
+    """Rank documents outside the item table by one of their features, highest first unless `lowest`."""
 
     def score(obs: Observation, env_state: Any) -> Array:
         assert obs.candidate_features is not None
@@ -142,13 +142,13 @@ def by_feature(column: int, slate_size: int, *, lowest: bool = False) -> Recomme
 
 
 def _best(scores: Array, obs: Observation, world: World, slate_size: int, repeats: bool = False) -> Array:
-    """The slate of the highest scores on offer, without the history unless it may be shown again."""
+    """The K highest scores, without items of the history unless they may be shown again."""
     return top_slate(scores if repeats else exclude_history(scores, obs, world), slate_size)
 
 
 def _on_offer(scores: Array, obs: Observation, world: World) -> Array:
     """Scores of all items [..., I] -> of the candidates [..., M] or the recommendable items [..., R]."""
-    assert obs.candidate_features is None, "documents in no table have no score by id"
+    assert obs.candidate_features is None, "documents outside the item table have no score by id"
     if obs.candidates is not None:
         return jnp.take_along_axis(
             jnp.broadcast_to(scores, (*obs.candidates.shape[:-1], scores.shape[-1])), obs.candidates, axis=-1

@@ -1,8 +1,8 @@
-"""Simulated beside logged: fitted users are shown what the log's users chose, from positions of the log on.
+"""Compare simulated with logged users: fitted users are shown the items that the log's users chose.
 
-A visit begins at a row of the log with that user's real history, and shows the items of the rows that follow in slates
-of the environment. What is shown comes from the log, what comes back from the simulator: within a visit users live with
-their simulated answers, as they do in training.
+A visit begins at a row of the log with that user's real history, and shows the items of the following rows in slates of
+the environment. The items come from the log and the feedback from the simulator. Within a visit, simulated feedback
+enters the history, as it does in training.
 """
 
 import dataclasses
@@ -24,16 +24,16 @@ from jaxrec.supervised.response import UserHistory
 from jaxrec.types import Array, World
 
 SESSION_GAP_S = 30 * 60  # a longer pause begins another session of the log
-MOST_VISITS = 4096  # of longer logs so many are drawn
+MOST_VISITS = 4096  # longer logs are sampled
 BATCH = 256  # visits simulated at once
-CHANCE = 1.358  # scipy.stats.kstwobign.isf(0.05), of large samples; small ones would exceed it a little less often
+CHANCE = 1.358  # scipy.stats.kstwobign.isf(0.05), for large samples; small ones exceed it slightly less often
 
 
 class Replay(NamedTuple):
-    """Visits that begin at rows of a log, and what the simulator answered."""
+    """Visits that begin at rows of a log, with simulated feedback."""
 
     rows: np.ndarray  # [V, n] rows of the log whose items were shown
-    own: np.ndarray  # [V, n] bool, rows of the visit's user; the others fill up where the log ends
+    own: np.ndarray  # [V, n] bool, rows of the visit's user; the others are fillers where the user's rows end
     feedback: np.ndarray  # [V, n, F] simulated
     length: np.ndarray  # [V] items shown until the user left, at most n
 
@@ -41,7 +41,7 @@ class Replay(NamedTuple):
 def simulated_beside_logged(
     config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array
 ) -> dict[str, Any]:
-    """Feedback rates and session lengths, simulated and logged, over rows `test` [R] bool, the latest of every user.
+    """Compare feedback rates and session lengths over the rows `test` [R] bool, the latest of every user.
 
     The users of `world` start from the rows of `log`; the response model should not have seen the test rows.
     """
@@ -53,9 +53,9 @@ def simulated_beside_logged(
 
 
 def feedback_rates(config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array) -> dict[str, Any]:
-    """Mean feedback of each user over the same rows, by name of the feedback: two distributions over users."""
+    """Compare the mean feedback of each user over the same rows, by name of the feedback."""
     rows = np.flatnonzero(test)
-    first = rows[np.searchsorted(log.user[rows], log.user[rows])]  # of the row's user
+    first = rows[np.searchsorted(log.user[rows], log.user[rows])]  # first test row of the same user
     starts = rows[(rows - first) % (config.requests * config.slate_size) == 0]
     played = replay(config, world, log, _drawn(starts), test, key)
     user = log.user[played.rows[played.own]]
@@ -70,13 +70,13 @@ def feedback_rates(config: LoggedConfig, world: World, log: Log, test: np.ndarra
 
 
 def session_lengths(config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array) -> dict[str, Any]:
-    """Items of a visit: rows of the log without a longer pause, and items shown until simulated users leave.
+    """Compare items per visit: logged rows without a longer pause, and items shown until simulated users leave.
 
-    Both begin at the same rows: where sessions of the log begin within the test rows.
+    Both begin at the same rows: the first rows of the log's sessions that begin within the test rows.
     """
     ticks = ticks_per_second(log.time)
     if ticks is None or not np.any(log.time % (SESSION_GAP_S * ticks)):
-        return {"left_out": "the log's times are no clock that is finer than half an hour"}
+        return {"left_out": "the log has no clock times finer than half an hour"}
     begins = session_begins(log, SESSION_GAP_S * ticks)
     rows = np.diff(begins, append=len(log))
     inside = test[begins]
@@ -97,9 +97,9 @@ def session_lengths(config: LoggedConfig, world: World, log: Log, test: np.ndarr
 
 
 def replay(config: LoggedConfig, world: World, log: Log, starts: np.ndarray, test: np.ndarray, key: Array) -> Replay:
-    """Visits from rows `starts` [V] on, of as many items as the environment allows.
+    """Simulate visits that begin at rows `starts` [V], with as many items as the environment allows.
 
-    Where a user's rows end, items of test rows drawn at random fill up. Nobody is made pessimistic.
+    Where a user's rows end, items of random test rows follow. Pessimism is off.
     """
     env = logged.make(dataclasses.replace(one_session(config), pessimism=0.0), world)
     shape = config.requests, config.slate_size
@@ -132,7 +132,7 @@ def replay(config: LoggedConfig, world: World, log: Log, starts: np.ndarray, tes
 def compared(logged: np.ndarray, simulated: np.ndarray) -> dict[str, Any]:
     """Means, percentiles and KS distance of two samples [N], [M].
 
-    `ks_by_chance` is what the distance of two samples of one distribution exceeds in one case of twenty.
+    `ks_by_chance` is the distance that two samples of one distribution exceed in one case in twenty.
     """
     percent = np.linspace(0, 1, 101)
     return {
@@ -147,15 +147,15 @@ def compared(logged: np.ndarray, simulated: np.ndarray) -> dict[str, Any]:
 
 def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Largest gap between the distribution functions of two samples [N], [M] (Kolmogorov and Smirnov)."""
-    from scipy import stats  # half a second that only validity reports need
+    from scipy import stats  # slow to import and needed only for validity reports
 
-    # The statistic is the same by every method. This one spends nothing on an exact p-value that nobody reads.
+    # All methods give the same statistic. This one skips the exact p-value, which is not needed.
     result: Any = stats.ks_2samp(a, b, method="asymp")  # scipy's decorators hide the type
     return float(result.statistic)
 
 
 def _drawn(values: np.ndarray) -> np.ndarray:
-    """`MOST_VISITS` of the values in their order, or all of them."""
+    """Sample `MOST_VISITS` of the values in order, or return all if there are fewer."""
     if len(values) <= MOST_VISITS:
         return values
     return np.sort(np.random.default_rng(0).choice(values, MOST_VISITS, replace=False))

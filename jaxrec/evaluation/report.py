@@ -1,4 +1,4 @@
-"""The account of a policy: one dictionary for `evaluation.json`, tables for the terminal."""
+"""The evaluation report of a policy: a dictionary for `evaluation.json` and tables for the terminal."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from jaxrec.evaluation.measures import MEASURES, Measures
 from jaxrec.evaluation.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
-BEFORE = "policy_before"  # that a continued run started from
+BEFORE = "policy_before"  # the policy that a continued run started from
 SHORT = {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
 
 
 def simulated_section(results: dict[str, Simulated]) -> dict[str, Any]:
-    """Summaries by recommender, user by user the policy's lead over each (mean, half of the 95% interval), and the
-    share of the gap from the best fixed ranking to greedy that is closed.
+    """Summaries by recommender, the policy's paired lead over each (mean and half width of its 95% interval), and
+    the share of the gap from the best fixed ranking to greedy that the policy closes.
     """
     policy = results[POLICY]
     section: dict[str, Any] = {
@@ -37,7 +37,7 @@ def lift_kept(train: dict[str, Simulated], judge: dict[str, Simulated]) -> float
 
 
 def print_simulated(title: str, section: dict[str, Any], measures: Measures = MEASURES) -> None:
-    """One row a recommender, best return first; one column a measure."""
+    """Print one row per recommender, best return first, and one column per measure."""
     table = _table(title, tuple(measure.title for measure in measures.values()))
     for name, row in sorted(section["recommenders"].items(), key=lambda row: -row[1]["return"]):
         cells = (_cell(row[key], measure.cell) for key, measure in measures.items())
@@ -45,13 +45,13 @@ def print_simulated(title: str, section: dict[str, Any], measures: Measures = ME
     _console().print(table)
     leads = (f"{name} {lead:+.2f} ±{half:.2f}" for name, (lead, half) in section["policy_minus"].items())
     if section["policy_minus"]:
-        _console().print(f"policy minus, user by user: {', '.join(leads)}\n", highlight=False)
+        _console().print(f"policy minus each recommender, per user: {', '.join(leads)}\n", highlight=False)
 
 
 def print_held_out(title: str, metrics: dict[str, dict[str, float]], cutoffs: tuple[int, ...]) -> None:
-    """One row a recommender, one column a metric and cutoff.
+    """Print one row per recommender and one column per metric and cutoff.
 
-    With one target a user, recall is the hit rate and precision the hit rate over k: they are not printed.
+    With one target per user, recall is the hit rate and precision the hit rate over k, so they are not printed.
     """
     single = all(row[f"hit_rate@{k}"] == row[f"recall@{k}"] for row in metrics.values() for k in cutoffs)
     kinds = {"hit_rate": "HR", "ndcg": "N"} if single else SHORT
@@ -76,6 +76,6 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
 
 
 def _console() -> Console:
-    """As wide as the terminal; wide enough for every table where the output is a file."""
+    """As wide as the terminal, or wide enough for every table if the output is a file."""
     console = Console()
     return console if console.is_terminal else Console(width=120)

@@ -1,4 +1,4 @@
-"""How well vectors of items alone find what users chose next."""
+"""Retrieval metrics of item vectors alone, without a policy."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ def retrieval_metrics(vectors: np.ndarray, split: Split, ks: Sequence[int] = (5,
 
 
 def history_mean(vectors: np.ndarray) -> Score:
-    """A user is the mean of the unit vectors of the whole history, an item's score its cosine to it."""
+    """Score items by their cosine to the mean of the unit vectors of the user's whole history."""
     table = unit_length(jnp.asarray(vectors, jnp.float32))
     return partial(compiled(_scores), table)
 
 
 def validation_of(split: Split, users: int, seed: int) -> Split:
-    """Split whose test rows are the validation rows of at most `users` users, drawn by `seed`."""
+    """Make a split whose test rows are the validation rows of at most `users` users, drawn with `seed`."""
     present = np.unique(split.validation.user)
     chosen = np.random.default_rng(seed).permutation(present)[:users]
     nothing = split.validation.take(np.zeros(len(split.validation), bool))

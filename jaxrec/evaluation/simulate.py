@@ -1,7 +1,7 @@
-"""Any recommender among simulated users, and everything that `jaxrec.evaluation.measures` measures there.
+"""Run a recommender with simulated users and compute the measures of `jaxrec.evaluation.measures`.
 
-Every recommender meets the same users: user n is reset and stepped with keys that depend on the seed, n and the step
-alone, never on what was recommended.
+Every recommender meets the same users: the keys with which user n is reset and stepped depend only on the seed, n and
+the step, never on what was recommended.
 """
 
 import dataclasses
@@ -36,16 +36,16 @@ from jaxrec.types import Array, Env, Observation, World
 
 __all__ = ["ItemFacts", "Recommender", "Simulated", "Tally", "make_simulation", "simulated"]
 
-BATCH = 256  # users simulated at once; batches follow each other on the device
+BATCH = 256  # users simulated at once; the device runs one batch after another
 
 Choose = Callable[[Any, Array, Any, Observation, World], Array]
 
 
 class Recommender(NamedTuple):
-    """What chooses slates: `choose(arrays, key, env_state, obs, world) -> [B, K]` for a batch of users.
+    """A function that chooses slates: `choose(arrays, key, env_state, obs, world) -> [B, K]` for a batch of users.
 
-    `arrays` is a pytree of whatever it reads; the state of the environment is there for oracles only. The slate is in
-    positions among the scores (`jaxrec.nets.policy.to_items` translates).
+    `arrays` is a pytree of whatever it reads. Only oracles read the state of the environment. The slate holds positions
+    among the scores, which `jaxrec.nets.policy.to_items` turns into ids.
     """
 
     choose: Choose
@@ -54,46 +54,46 @@ class Recommender(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Simulated(Episodes):
-    """Outcome of one recommender in one simulator."""
+    """Results of one recommender in one simulator."""
 
-    measured: dict[str, float]  # the number of each measure by name; NaN where it does not apply
+    measured: dict[str, float]  # value of each measure by name; NaN where it does not apply
 
     @property
     def coverage(self) -> float:
-        """Share of the recommendable items that were shown at least once; NaN for documents that are in no table."""
+        """Share of the recommendable items that were shown at least once; NaN for documents outside the item table."""
         return self.measured["coverage"]
 
     @property
     def diversity(self) -> float:
-        """Mean over slates of 1 - mean pairwise cosine; NaN for single items and documents that are in no table."""
+        """Mean over slates of 1 - mean pairwise cosine; NaN for single items and documents outside the item table."""
         return self.measured["diversity"]
 
     @property
     def novelty(self) -> float:
-        """Mean surprise of the shown items, in bits; NaN for documents that are in no table."""
+        """Mean surprise of the shown items, in bits; NaN for documents outside the item table."""
         return self.measured["novelty"]
 
     def minus(self, other: "Simulated") -> tuple[float, float]:
-        """Mean of how much more each user returned than with `other`, and half of its 95% interval.
+        """Mean paired difference of each user's return from `other`, and half the width of its 95% interval.
 
-        Both met the same users with the same keys, so this interval is narrower than the two intervals suggest.
+        Both met the same users with the same keys, so this interval is narrower than the two separate ones suggest.
         """
         return mean_and_half_width(self.returns - other.returns)
 
     def summary(self) -> dict[str, float | None]:
-        """Plain numbers for a report, by name of the measure; None where there is no finite one."""
+        """Plain numbers for a report, by name of the measure; None where the value is not finite."""
         return {name: value if math.isfinite(value) else None for name, value in self.measured.items()}
 
 
 class Tally(struct.PyTreeNode):
-    """What the device counts of a batch of users."""
+    """Counters of a batch of users on the device."""
 
     episodes: EpisodeTally
     measures: dict[str, Any]  # tally of each measure
 
 
 class _Loop(struct.PyTreeNode):
-    """What the device loop carries."""
+    """The carry of the device loop."""
 
     step: Array  # []
     env_state: Any  # [B, ...]
@@ -105,7 +105,7 @@ class _Loop(struct.PyTreeNode):
 def make_simulation(
     env: Env, recommender: Recommender, max_steps: int, measures: Measures = MEASURES
 ) -> Callable[..., Simulated]:
-    """Compile once; the result is `run(world, facts, key, users, arrays=None) -> Simulated`."""
+    """Compile a simulation; returns `run(world, facts, key, users, arrays=None) -> Simulated`."""
     program = compiled(partial(_batch, env, recommender.choose, max_steps, measures))
 
     def run(world: World, facts: ItemFacts, key: Array, users: int, arrays: Any = None) -> Simulated:
@@ -133,9 +133,9 @@ def _batch(
     world: World,
     facts: ItemFacts,
 ) -> Tally:
-    """Users with keys [B] from reset until all have left; `active` [B] is false where the last batch is padded."""
+    """Simulate users with keys [B] until all have left; `active` [B] is false for the padding of the last batch."""
     parts = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
-    key_choose = parts[0, 2]  # one a batch; folding into keys[0] would repeat the first user's own key
+    key_choose = parts[0, 2]  # one per batch; folding into keys[0] would repeat the first user's own key
     env_state, obs = jax.vmap(env.reset, in_axes=(0, None))(parts[:, 0], world)
     sizes = Sizes(keys.shape[0], max_steps, env.spec.num_items)
     tally = Tally(start_episodes(sizes), start_tallies(measures, env.spec, sizes))
@@ -156,7 +156,7 @@ def _batch(
 
 
 def _shown_items(obs: Observation, slate: Array) -> Array | None:
-    """Ids [B, K] of the items of a slate [B, K]; None for documents that are in no table."""
+    """Ids [B, K] of the items of a slate [B, K]; None for documents outside the item table."""
     if obs.candidate_features is not None:
         return None
     return slate if obs.candidates is None else jnp.take_along_axis(obs.candidates, slate, axis=-1)
@@ -165,7 +165,7 @@ def _shown_items(obs: Observation, slate: Array) -> Array | None:
 def simulated(
     measures: Measures, tallies: list[Tally], users: int, slate_size: int, num_recommendable: int
 ) -> Simulated:
-    """All batches together, on the host."""
+    """Combine all batches on the host."""
     tally = jax.tree.map(lambda *batches: np.stack(batches), *tallies)  # leaves [batches, ...]
     lengths = tally.episodes.lengths.reshape(-1)[:users]
     episodes = Episodes(

@@ -1,6 +1,6 @@
-"""Policies that act at random: how an action is drawn, and how likely and how varied actions are.
+"""Stochastic policies: drawing actions, their log-probability and the policy's entropy.
 
-Learners that follow the gradient of the policy know no more of actions than this, so what an action is stays here.
+Policy-gradient learners reach actions only through this interface, so the form of an action is known only here.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 
 class Acted(struct.PyTreeNode):
-    """Actions that were drawn, and what the policy said of them."""
+    """Sampled actions with their log-probability and value under the policy."""
 
     action: Array  # [S, N, *EnvSpec.action.shape]
     log_prob: Array  # [S, N]
@@ -25,15 +25,15 @@ class Acted(struct.PyTreeNode):
 
 
 class Judged(NamedTuple):
-    """What a policy says of actions that an older one took; a loss is differentiated through it."""
+    """Log-probability, value and entropy of a policy for actions of an older one; losses differentiate through it."""
 
     log_prob: Array  # [S, B]
     value: Array  # [S, B]
-    entropy: Callable[[], Array]  # -> [] of the policy, mean over the batch; computed by the losses that want it
+    entropy: Callable[[], Array]  # -> [] of the policy, mean over the batch; computed only by losses that need it
 
 
 class Actor(NamedTuple):
-    """Pure functions; `items` is what all calls with the same parameters share, from `prepare`."""
+    """Pure functions of a stochastic policy. `prepare` computes `items` once for all calls with the same parameters."""
 
     init: Callable[[Array, World], Params]
     prepare: Callable[[Params, World], Any]  # params, world -> items

@@ -1,8 +1,8 @@
 """Deep Q-learning over slates of independent items, with replay on the device.
 
 Each shown item has its own value, Q(s, i) = value(s) + logits(s, i) of the two-tower policy (dueling without centring,
-arXiv 1511.06581, eq. 7): ranking by logits is ranking by Q, so what serves any policy serves this one. The slate is
-the K best. A shown item's target is what it earned, plus the discounted mean of the target network over the next K
+arXiv 1511.06581, eq. 7): ranking by logits is ranking by Q, so serving works as for any other policy. The slate is the
+K best items. A shown item's target is its reward plus the discounted mean of the target network over the next K
 best, chosen by the network being learned (double, arXiv 1509.06461). Targets of one slate sum to the slate's own
 Bellman equation; with K = 1 this is ordinary DQN.
 """
@@ -41,13 +41,13 @@ class DqnState(LearnerState):
     """What one update reads and writes."""
 
     target_params: Params
-    gradient_step: Array  # [] int32, done so far
+    gradient_step: Array  # [] int32, gradient steps so far
     replay: ring.Replay
 
 
 def make(env: Env, config: DqnConfig) -> Learner:
     """Build DQN over an auto-resetting environment whose actions are slates."""
-    slate_size = env.spec.slate_size  # refuses other actions
+    slate_size = env.spec.slate_size  # raises for other actions
     policy = make_policy(env.spec, config.policy)
     optimizer = make_optimizer(config)
 
@@ -57,7 +57,7 @@ def make(env: Env, config: DqnConfig) -> Learner:
         fields = first_fields(env, config, start, optimizer, key_users, world)
         return DqnState(
             **fields,
-            target_params=jax.tree.map(jnp.copy, start),  # the state is donated: every owner its own buffers
+            target_params=jax.tree.map(jnp.copy, start),  # the state is donated, so no buffer may be shared
             gradient_step=jnp.asarray(0, jnp.int32),
             replay=ring.empty(_example(fields["users"].obs, env.spec.action, slate_size), config.replay_steps),
         )
@@ -88,7 +88,7 @@ def make(env: Env, config: DqnConfig) -> Learner:
         def wait(learned: DqnState) -> tuple[DqnState, Metrics]:
             return learned, jax.tree.map(jnp.zeros_like, jax.eval_shape(learn, learned)[1])
 
-        # The ring is read inside the branch and never part of what a branch returns: it is not copied.
+        # The branch reads the ring but does not return it, so the ring is not copied.
         transitions_kept = replay.size * config.num_users
         ready = (replay.size > config.n_step) & (transitions_kept >= config.learning_starts)
         learned, metrics = jax.lax.cond(ready, learn, wait, state.replace(users=None, replay=None))
@@ -104,7 +104,7 @@ def dqn_loss(
 ) -> tuple[Array, Metrics]:
     """Temporal-difference error of the shown items of a minibatch -> ([], metrics)."""
     items = policy.items(params, world)
-    # Shown items as the candidates: only their rows enter the product.
+    # With the shown items as the only candidates, only their rows enter the product.
     q = q_values(policy.apply(params, items, _shown(batch.obs, batch.action), world))
     following = q_values(policy.apply(target_params, policy.items(target_params, world), batch.next_obs, world))
     chooser = q_values(policy.apply(params, items, batch.next_obs, world)) if config.double else following
@@ -125,17 +125,17 @@ def q_values(output: PolicyOutput) -> Array:
 
 
 def best_mean(chooser: Array, values: Array, slate_size: int) -> Array:
-    """Mean of `values` over the best slate by `chooser`, masked items left out; [..., M], [..., M] -> [...]."""
+    """Mean of `values` over the best slate by `chooser`, without masked items; [..., M], [..., M] -> [...]."""
     chosen = jnp.take_along_axis(values, top_slate(chooser, slate_size), axis=-1)
     open_ = chosen > -jnp.inf
     return jnp.where(open_, chosen, 0.0).sum(-1) / jnp.maximum(open_.sum(-1), 1).astype(values.dtype)
 
 
 def credited_rewards(feedback: Array, reward: Array, spec: EnvSpec, credit: str) -> Array:
-    """What every shown item is credited with; [..., K, F], [...] -> [..., K], which sums to the reward.
+    """Credit of every shown item; [..., K, F], [...] -> [..., K], which sums to the reward.
 
-    "item": the item's own feedback by `spec.reward_weights`, and an equal share of what the slate's reward holds
-    beyond that. "slate": an equal share of everything.
+    "item": the item's own feedback by `spec.reward_weights`, plus an equal share of the rest of
+    the slate's reward. "slate": an equal share of everything.
     """
     chex.assert_equal_shape_prefix((feedback, reward), reward.ndim)
     own = jnp.zeros(feedback.shape[:-1])
@@ -147,7 +147,7 @@ def credited_rewards(feedback: Array, reward: Array, spec: EnvSpec, credit: str)
 def _collect(
     env: Env, policy: Policy, state: DqnState, world: World, epsilon: Array, horizon: int
 ) -> tuple[Users, Transition]:
-    """Roll the epsilon-greedy slate out; transitions are [T, S, N, ...]."""
+    """Roll out epsilon-greedy slates; transitions are [T, S, N, ...]."""
     items = policy.items(state.params, world)
 
     def act(key: Array, obs: Observation) -> Decision:
@@ -172,7 +172,7 @@ def _experience(transitions: Transition, spec: EnvSpec, config: DqnConfig) -> ri
 
 
 def _example(obs: Observation, action: SlateAction | VectorAction, slate_size: int) -> ring.Experience:
-    """One step of every user [S, N, ...], for its shapes."""
+    """Build one step of every user [S, N, ...], used only for its shapes."""
     lead = jax.tree.leaves(obs)[0].shape[:2]
     flag = jnp.zeros(lead, jnp.bool_)
     return ring.Experience(obs, action.zeros(lead), jnp.zeros((*lead, slate_size)), flag, flag)

@@ -1,7 +1,7 @@
-"""What every on-policy learner does, whatever its loss: act, estimate advantages, take epochs of minibatch steps.
+"""The parts that all on-policy learners share: acting, advantage estimation, and epochs of minibatch steps.
 
-A learner is its loss: `make_on_policy(env, config, loss)`. Advantages come from GAE per user stream; minibatches are
-drawn by a permutation per shard, so that data never leaves its device.
+Learners differ only in the loss: `make_on_policy(env, config, loss)`. Advantages come from GAE per user stream.
+Minibatches are drawn by a permutation per shard, so that data never leaves its device.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Tran
 
 
 class Extras(struct.PyTreeNode):
-    """What the policy that acted said of a transition."""
+    """Log-probability and values of a transition under the policy that acted."""
 
     log_prob: Array  # [...]
     value: Array  # [...]
@@ -35,13 +35,13 @@ class Batch(struct.PyTreeNode):
 
     obs: Observation
     action: Array  # [S, B, *EnvSpec.action.shape]
-    log_prob: Array  # [S, B] when it was taken
-    value: Array  # [S, B] at that time
+    log_prob: Array  # [S, B] of the action when it was taken
+    value: Array  # [S, B] estimated at that time
     advantage: Array  # [S, B]
-    target: Array  # [S, B] of the value
+    target: Array  # [S, B] for the value
 
 
-# What the policy being learned says of a minibatch, and the minibatch -> [], metrics.
+# The current policy's output for a minibatch, and the minibatch -> [], metrics.
 Loss = Callable[[Judged, Batch], tuple[Array, Metrics]]
 
 
@@ -86,7 +86,7 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss) -> Learner:
 
 
 def collect(env: Env, actor: Actor, state: LearnerState, world: World, horizon: int) -> tuple[Users, Transition, Array]:
-    """Roll the current policy out; transitions and next values are [T, S, N, ...]."""
+    """Roll out the current policy; transitions and next values are [T, S, N, ...]."""
     items = actor.prepare(state.params, world)
 
     def value_of(obs: Observation) -> Array:
@@ -97,7 +97,7 @@ def collect(env: Env, actor: Actor, state: LearnerState, world: World, horizon: 
         return Decision(acted.action, Extras(acted.log_prob, acted.value, jnp.zeros_like(acted.value)))
 
     def finish(extras: Extras, final_obs: Observation, truncated: Array) -> Extras:
-        # A real branch (nothing here is under vmap): most steps truncate nobody and skip the second forward pass.
+        # A real branch (nothing here is under vmap): most steps truncate no episode and skip the second forward pass.
         value = jax.lax.cond(truncated.any(), value_of, lambda obs: jnp.zeros_like(extras.value), final_obs)
         return extras.replace(final_value=jnp.where(truncated, value, 0.0))
 
@@ -126,7 +126,7 @@ def to_batch(transitions: Transition, next_value: Array, config: OnPolicyConfig)
 
 
 def shuffle(key: Array, batch: Batch, minibatches: int) -> Batch:
-    """Permute within every shard and cut; key [S], leaves [S, B, ...] -> [minibatches, S, B / minibatches, ...]."""
+    """Shuffle within every shard and split; key [S], leaves [S, B, ...] -> [minibatches, S, B / minibatches, ...]."""
     size = batch.value.shape[1]
     order = jax.vmap(lambda k: jax.random.permutation(k, size))(key)  # [S, B]
 
@@ -138,5 +138,5 @@ def shuffle(key: Array, batch: Batch, minibatches: int) -> Batch:
 
 
 def explained_variance(value: Array, target: Array) -> Array:
-    """1 - Var(target - value) / Var(target); 1 is a perfect critic, 0 one that knows nothing."""
+    """1 - Var(target - value) / Var(target); 1 for a perfect critic, 0 for a constant one."""
     return 1.0 - (target - value).var() / jnp.maximum(target.var(), 1e-8)

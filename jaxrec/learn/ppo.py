@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (arXiv 1707.06347): one probability ratio an action, kept near 1 by clipping.
+"""Proximal policy optimisation (arXiv 1707.06347): one probability ratio per action, kept near 1 by clipping.
 
 Over slates the ratio is that of the whole slate under the Plackett-Luce model. Advantages are normalised over the
 minibatch of all shards.

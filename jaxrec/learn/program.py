@@ -1,4 +1,4 @@
-"""A learner compiled for a mesh: many updates a call, the state laid over the devices and donated."""
+"""Compile a learner for a mesh: many updates per call, with the state sharded over the devices and donated."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from jaxrec.sharding.mesh import make_mesh, replicated, state_shardings
 from jaxrec.storage.checkpoint import abstract_like
 from jaxrec.types import Array, Learner, World
 
-SHARDED_FIELDS = ("users", "replay")  # of a learner's state: leaves [S, ...], but for counters []
+SHARDED_FIELDS = ("users", "replay")  # of a learner's state: leaves [S, ...], except counters []
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
-    """A learner compiled for a mesh."""
+    """A compiled learner with its world on the devices."""
 
-    init: Callable[..., Any]  # the learner's, state born with its shardings
+    init: Callable[..., Any]  # the learner's init; the state is created with its shardings
     update_many: Callable[[Any, World], tuple[Any, dict[str, Array]]]  # metrics [updates_per_call]
     abstract: Any  # the state's shapes, types and shardings
     world: World  # on every device
 
 
 def compile_learner(learner: Learner, world: World, config: TrainConfig, num_shards: int) -> Program:
-    """Lay the state over the mesh and build the two programs; nothing runs yet."""
+    """Shard the state over the mesh and build the two programs; nothing runs yet."""
     mesh = make_mesh(config.devices)
     world = jax.device_put(world, replicated(mesh))
     abstract = jax.eval_shape(learner.init, jax.random.key(0), world)
@@ -34,7 +34,7 @@ def compile_learner(learner: Learner, world: World, config: TrainConfig, num_sha
     update_many = repeated(learner.update, config.updates_per_call)
     return Program(
         init=compiled(learner.init, out_shardings=shardings),
-        # Outputs are pinned: normalised shardings of the first result would otherwise compile a second program.
+        # Output shardings are fixed: normalised ones of the first result would otherwise compile a second program.
         update_many=compiled(update_many, donate=0, out_shardings=(shardings, replicated(mesh))),
         abstract=abstract_like(abstract, shardings),
         world=world,

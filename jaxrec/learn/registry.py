@@ -11,7 +11,7 @@ from jaxrec.types import Env, Learner
 
 
 class Entry(NamedTuple):
-    """What a learner is made of."""
+    """The config class of a learner and the function that builds it."""
 
     config: type[LearnerConfig]
     make: Callable[[Env, Any], Learner]  # over an auto-resetting environment, with such a config
@@ -31,7 +31,7 @@ def make_learner(name: str, env: Env, config: Any = None) -> Learner:
     """
     check_name("make_learner", name, LEARNERS)
     if not env.spec.auto_reset:
-        raise InputError("make_learner: users who end must be replaced; pass jaxrec.auto_reset(env).")
+        raise InputError("make_learner: the environment must reset after each episode; pass jaxrec.auto_reset(env).")
     entry = LEARNERS[name]
     if config is None or isinstance(config, Mapping):
         config = build_section(entry.config, config or {}, "learner", f"make_learner({name!r})")
@@ -39,5 +39,5 @@ def make_learner(name: str, env: Env, config: Any = None) -> Learner:
 
 
 def list_learners() -> tuple[str, ...]:
-    """Names that `make_learner` knows."""
+    """Names that `make_learner` accepts."""
     return tuple(sorted(LEARNERS))

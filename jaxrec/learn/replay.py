@@ -1,8 +1,9 @@
-"""Replay on the device: a ring over time of all simulated users, one observation a step.
+"""Replay on the device: a ring buffer over time of all simulated users, with one observation per step.
 
-What followed a step is the row after it, so nothing is stored twice, and a window of n steps costs no more than one.
-Leaves are [S, T, N, ...]: logical shards, steps, users of one shard; every shard draws from its own users, so data
-never leaves its device. Add first, then sample the new state: in a donated program the ring is written in place.
+The next observation of a step is in the next row, so nothing is stored twice and windows of n steps cost no more memory
+than single steps. Leaves are [S, T, N, ...]: logical shards, steps, users of one shard. Every shard samples its own
+users, so data never leaves its device. Add first, then sample the new state: in a donated program the ring is written
+in place.
 """
 
 import jax
@@ -14,29 +15,29 @@ from jaxrec.types import Array, Observation
 
 
 class Experience(struct.PyTreeNode):
-    """One step as the ring keeps it; ids, not vectors."""
+    """One step as stored in the ring; items are ids, not vectors."""
 
     obs: Observation
     action: Array  # [..., *EnvSpec.action.shape]
-    item_reward: Array  # [..., K] what each shown item is credited with, K = 1 without items; their sum is the reward
+    item_reward: Array  # [..., K] credit of each shown item, K = 1 without items; their sum is the reward
     terminated: Array  # [...] bool
     truncated: Array  # [...] bool
 
 
 class Replay(struct.PyTreeNode):
-    """The ring; the oldest row is the next to be overwritten."""
+    """The ring buffer; the oldest row is the next to be overwritten."""
 
     rows: Experience  # leaves [S, T, N, ...]
-    added: Array  # [] int32, steps of every user ever added
+    added: Array  # [] int32, steps per user ever added
 
     @property
     def capacity(self) -> int:
-        """T, steps of every user that fit."""
+        """T, the largest number of stored steps per user."""
         return self.rows.terminated.shape[1]
 
     @property
     def size(self) -> Array:
-        """[] int32, steps of every user that are there."""
+        """[] int32, the number of stored steps per user."""
         return jnp.minimum(self.added, self.capacity)
 
 
@@ -47,12 +48,12 @@ class Sample(struct.PyTreeNode):
     action: Array  # [S, B, *EnvSpec.action.shape]
     item_reward: Array  # [S, B, K] of the first step, plus an equal share of the discounted rewards after it
     next_obs: Observation  # where the window ended
-    discount: Array  # [S, B] of the value of next_obs; 0 where the user left
-    weight: Array  # [S, B] 0 where the first step was truncated: what followed it was another user
+    discount: Array  # [S, B] for the value of next_obs; 0 where the user left
+    weight: Array  # [S, B] 0 where the first step was truncated, since the next row is another user
 
 
 def empty(example: Experience, capacity: int) -> Replay:
-    """A ring without steps, for rows like `example`, leaves [S, N, ...]."""
+    """Create an empty ring for rows like `example`, leaves [S, N, ...]."""
     rows = jax.tree.map(lambda x: jnp.zeros((x.shape[0], capacity, *x.shape[1:]), x.dtype), example)
     return Replay(rows, jnp.asarray(0, jnp.int32))
 
@@ -68,10 +69,9 @@ def add(replay: Replay, new: Experience) -> Replay:
 
 
 def sample(key: Array, replay: Replay, count: int, steps: int, gamma: float) -> Sample:
-    """Draw `count` windows of `steps` steps a shard, uniformly and with replacement; key [S], leaves [S, count, ...].
+    """Draw `count` windows of `steps` steps per shard, uniformly and with replacement; key [S], leaves [S, count, ...].
 
-    A window begins where all its steps and the observation after it are in the ring; there must be one:
-    `replay.size > steps`.
+    All steps of a window and the observation after it must be in the ring, so `replay.size > steps` is required.
     """
     oldest = replay.added - replay.size
     users = replay.rows.terminated.shape[2]

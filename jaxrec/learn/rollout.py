@@ -1,7 +1,7 @@
 """Rollouts of users laid out as [S, N]: logical shards, then the users of one shard.
 
-The number of shards S is part of the experiment and every random number is drawn per shard, so a run gives the same
-numbers on 1, 2, 4 or 8 devices, over which the leading axis is laid.
+The number of shards S is part of the experiment, and every random number is drawn per shard. A run therefore gives the
+same numbers on 1, 2, 4 or 8 devices, over which the leading axis is sharded.
 """
 
 from collections.abc import Callable
@@ -17,24 +17,24 @@ NAN_AT_FIRST = ("episode_return",)  # metrics that are NaN until the first episo
 
 
 class Users(struct.PyTreeNode):
-    """Simulated users between two updates."""
+    """State of all simulated users between two updates."""
 
     key: Array  # [S] typed PRNG keys
     env_state: Any  # leaves [S, N, ...]
     obs: Observation  # [S, N, ...]
-    episode_return: Array  # [S, N] reward so far in the running episode
+    episode_return: Array  # [S, N] total reward so far in the current episode
     last_return: Array  # [S, N] of the last finished episode, NaN before the first
 
 
 class Decision(struct.PyTreeNode):
-    """What an acting function gives back; `extras` is the algorithm's own struct, kept in the transition."""
+    """The result of an acting function; `extras` is the algorithm's own struct, stored in the transition."""
 
     action: Array  # [S, N, *EnvSpec.action.shape]
     extras: Any = None
 
 
 def split_shards(key: Array, count: int) -> Array:
-    """Split every shard's key: [S] -> [count, S]; drawn shard by shard."""
+    """Split every shard's key: [S] -> [count, S]."""
     return jax.vmap(lambda k: jax.random.split(k, count), out_axes=1)(key)
 
 
@@ -45,7 +45,7 @@ def start_users(env: Env, key: Array, num_shards: int, per_shard: int, world: Wo
     def reset_shard(shard_key: Array):
         return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(shard_key, per_shard), world)
 
-    # Weakly typed leaves (a Python number in an environment) would be strong after one step: a second compile.
+    # Weakly typed leaves (Python numbers in an environment) become strong after one step, which would compile twice.
     env_state, obs = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(reset_shard)(keys[1]))
     zeros = jnp.zeros((num_shards, per_shard))
     return Users(
@@ -68,7 +68,7 @@ def rollout(
     """Step every user `horizon` times; the transitions are [T, S, N, ...].
 
     `act(key [S], obs) -> Decision` sees all users at once. `finish(extras, final_obs, truncated)` completes the extras
-    after the step, for instance with the value of where truncated users stopped.
+    after the step, for instance with the value of the last observation of a truncated episode.
     """
 
     def env_shard(key: Array, env_state: Any, action: Array):
@@ -103,5 +103,5 @@ def rollout(
 
 
 def experience_metrics(users: Users, transitions: Transition) -> Metrics:
-    """What every learner reports of the users: rewards as they were before any scaling."""
+    """Mean reward and episode return, both unscaled, which every learner reports."""
     return {"reward": transitions.reward.mean(), "episode_return": jnp.nanmean(users.last_return)}

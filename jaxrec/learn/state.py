@@ -1,4 +1,4 @@
-"""What every learner has between two updates, and the optimiser that it steps with."""
+"""The state that all learners share, and their optimiser."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class LearnerState(struct.PyTreeNode):
 
     params: Params
     opt_state: optax.OptState
-    learning_rate: Array  # [] here, not in the program: another rate is not another compile
+    learning_rate: Array  # [] in the state, so that a new rate needs no new compile
     users: Users
     step: Array  # [] int32, updates done
 
@@ -28,7 +28,7 @@ def first_fields(
 ) -> dict[str, Any]:
     """Fields of `LearnerState` before the first update; `key` starts the users."""
     return {
-        "params": jax.tree.map(jnp.copy, params),  # the state is donated, the caller's parameters are not
+        "params": jax.tree.map(jnp.copy, params),  # the state is donated, so it needs its own copy
         "opt_state": optimizer.init(params),
         "learning_rate": jnp.asarray(config.learning_rate),
         "users": start_users(env, key, config.shards, config.users_per_shard, world),
@@ -37,11 +37,11 @@ def first_fields(
 
 
 def make_optimizer(config: LearnerConfig) -> optax.GradientTransformation:
-    """Clip by the global norm, then Adam; `jaxrec.ops.descend` brings the rate."""
+    """Clip by the global norm, then Adam; `jaxrec.ops.descend` applies the learning rate."""
     return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_adam(eps=1e-5))
 
 
 def annealed_rate(config: LearnerConfig, state: LearnerState) -> Array:
-    """The rate of the coming update: constant, or falling to zero over `config.anneal_updates`."""
+    """The learning rate of the next update: constant, or falling to zero over `config.anneal_updates`."""
     rate = state.learning_rate
     return linear(state.step, rate, 0.0, config.anneal_updates) if config.anneal_updates else rate

@@ -1,4 +1,4 @@
-"""`jaxrec train --continue RUN`: the policy of a finished run goes on learning from a later log."""
+"""`jaxrec train --continue RUN`: continue training the policy of a finished run on a later log."""
 
 import shutil
 from typing import Any, NamedTuple
@@ -27,13 +27,13 @@ from jaxrec.types import Env, Params
 
 
 def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
-    """The policy to go on from, None for a fresh start; a copy in the run keeps it whole without the old one."""
+    """The policy to continue, None for a fresh start; the run keeps a copy, so it needs the old run only once."""
     if not config.train.continue_from:
         return None
     if not run.policy_before.is_dir():
         old = RunFolder.open(config.train.continue_from)
         spec = load_policy(old.path).spec
-        # What can be told before anything is fitted; the rest waits for the environment.
+        # Checks that need no environment come before anything is fitted.
         kinds, length = tuple(log_config(config).feedback), config.response.history_length
         _check_same(
             old, {"data.feedback": (spec.feedback, kinds), "response.history_length": (spec.history_length, length)}
@@ -44,7 +44,7 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
 
 
 def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[str, ...]) -> Params:
-    """Parameters of the old policy for the new catalogue; notes what became of the items."""
+    """Parameters of the old policy for the new catalogue; notes how many items stayed, are new or are gone."""
     params = carried_params(before, ids)
     fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
     widths = before.world.item_table.shape[1], env.world.item_table.shape[1]
@@ -58,42 +58,42 @@ def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[st
     )
     known, now = set(before.ids), set(ids)
     note(
-        f"  continuing {config.train.continue_from} (update {before.step}): {len(known & now):,} items as before, "
-        f"{len(now - known):,} new ones by their text, {len(known - now):,} no longer in the log"
+        f"  continuing {config.train.continue_from} (update {before.step}): {len(known & now):,} items kept, "
+        f"{len(now - known):,} new (known by their texts), {len(known - now):,} no longer in the log"
     )
     return params
 
 
 def _check_same(run: RunFolder, pairs: dict[str, tuple[Any, Any]]) -> None:
-    """Refuse to continue where the old policy reads other things than the recipe gives it."""
+    """Raise InputError if the recipe does not give the old policy the inputs it was trained with."""
     for what, (old, new) in pairs.items():
         if old != new:
             raise InputError(
-                f"{run.path}: cannot be continued by this recipe: {what} was {old}, is {new}; keep what "
-                "that run had, or train from the start without --continue."
+                f"{run.path}: cannot be continued by this recipe: {what} was {old}, is now {new}; use "
+                "the old setting, or train from scratch without --continue."
             )
 
 
 def _parameter_counts(params: Params) -> str:
-    """A network in few words: kind of history encoder and numbers of parameters a part."""
+    """Describe a network by the number of parameters of each part."""
     return ", ".join(f"{name} {sum(x.size for x in jax.tree.leaves(part)):,}" for name, part in sorted(params.items()))
 
 
 class Comparison(NamedTuple):
     """The old and the new policy on the newer log."""
 
-    simulated: dict[str, Any]  # in the simulator that only judges, as a section of evaluation.json
+    simulated: dict[str, Any]  # in the judging simulator, as a section of evaluation.json
     held_out: dict[str, dict[str, float]]  # ranking of the held-out rows
 
     def show(self, cutoffs: tuple[int, ...]) -> None:
         """Print both tables."""
-        title = "old and new policy with users of the newer log who never trained either"
+        title = "old and new policy, users of the newer log that neither was trained on"
         report.print_simulated(title, self.simulated)
         report.print_held_out("old and new policy on the newer held-out log", self.held_out, cutoffs)
 
 
 def old_against_new(config: Config, run: RunFolder, env: Env, corpus: Corpus) -> Comparison:
-    """Both policies on the newer log: ranking of its held-out part, return in the simulator that only judges."""
+    """Compare both policies on the newer log: ranking of its held-out part, and return in the judging simulator."""
     new = load_policy(run.path)
     policies = judged_policies(run, new, env.world)
     ranked = held_out(config, policies, env.world, corpus, new.spec.history_length)

@@ -1,4 +1,4 @@
-"""On what a run computes."""
+"""A description of the devices of a run."""
 
 import jax
 

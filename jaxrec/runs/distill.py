@@ -1,4 +1,4 @@
-"""A smaller encoder that gives the vectors of the recipe's encoder."""
+"""Train a smaller encoder to give the vectors of the recipe's encoder."""
 
 import dataclasses
 import json
@@ -35,12 +35,12 @@ from jaxrec.supervised.item_texts import lay_out_texts
 
 
 class Distilled(NamedTuple):
-    """A smaller encoder, and what it is worth compared with its teacher."""
+    """A smaller encoder and its scores next to those of its teacher."""
 
     run: DistillFolder
     rows: dict[str, Row]  # teacher, student before and, unless a signal stopped the training, student
     steps: Fitted
-    words: list[str]  # what replaces the recipe's encoder by the student on a command line
+    words: list[str]  # overrides that make a recipe use the student
     seconds: float
 
 
@@ -71,8 +71,8 @@ def _distill(recipe: Recipe, folder: str | Path | None, overrides: Overrides, re
     targets = unit_rows(embed(config, texts, teacher))
     judge = Judge(config, corpus, student, targets, held_out)
     rows = {"teacher": judge.teacher(teacher), "student before": judge.account(student.params)}
-    del teacher  # its memory is the student's now
-    note(f"  {len(items):,} texts to learn from, {len(held_out):,} to judge by")
+    del teacher  # frees memory for the student
+    note(f"  {len(items):,} training texts, {len(held_out):,} held-out texts")
     data = DistillData(lay_out_texts(variants), targets, items)  # type: ignore[arg-type]
     job = Job(fit, data, Evaluation(AGREEMENT, judge.validation), "distilling")
     fitted = train_encoder(job, run, config.distill, stream(config, "distill"), config.train.devices)
@@ -87,7 +87,7 @@ def _distill(recipe: Recipe, folder: str | Path | None, overrides: Overrides, re
 
 
 def open_student(config: Config, run: DistillFolder, teacher: Encoder, texts: Sequence[str]) -> Encoder:
-    """The student of the recipe; one that is pruned, by `texts`, is kept in the run and read from there again."""
+    """Open the student of the recipe; one pruned with `texts` is saved in the run and read from there later."""
     if not config.distill.student:
         if not run.pruned.exists():
             save_encoder(prune_on(teacher, config, texts), run.pruned)
@@ -99,14 +99,14 @@ def open_student(config: Config, run: DistillFolder, teacher: Encoder, texts: Se
 
 
 def student_config(config: Config) -> EncoderConfig:
-    """How a student of another origin is read: pooling, prompt and width are its own, not those of the teacher."""
+    """Config of a student that is another model, with its own pooling, prompt and width."""
     names = ("max_length", "batch_tokens", "dtype", "cache_dir")
     kept = {name: getattr(config.encoder, name) for name in names}
     return EncoderConfig(model=config.distill.student, **kept)
 
 
 def words_for(config: Config, run: DistillFolder) -> list[str]:
-    """What replaces the recipe's encoder by the student on a command line."""
+    """Command-line overrides that replace the recipe's encoder by the student."""
     words = [f"encoder.model={run.encoder}"]
     if not config.distill.student:
         return words
@@ -116,12 +116,12 @@ def words_for(config: Config, run: DistillFolder) -> list[str]:
 
 
 def prune_on(enc: Encoder, config: Config, texts: Sequence[str]) -> Encoder:
-    """The encoder without what some of `texts` depend on least."""
+    """Prune the parts of the encoder that matter least for a sample of `texts`."""
     sizes = {name: getattr(config.distill, name) for name in ("layers", "heads", "channels")}
     whole = (enc.config.num_hidden_layers, enc.config.num_attention_heads, enc.config.intermediate_size)
     if all(size in (0, most) for size, most in zip(sizes.values(), whole, strict=True)):
         raise InputError(
-            f"distill: nothing is left out of {whole[0]} layers of {whole[1]} heads and {whole[2]} channels; "
+            f"distill: nothing is pruned from {whole[0]} layers of {whole[1]} heads and {whole[2]} channels; "
             "set distill.layers, heads or channels lower, or name a student."
         )
     key_texts, key_gates = jax.random.split(stream(config, "prune"))
@@ -138,7 +138,7 @@ def prune_on(enc: Encoder, config: Config, texts: Sequence[str]) -> Encoder:
 
 
 def describe(rows: dict[str, Row], fitted: Fitted, seconds: float) -> dict[str, Any]:
-    """The account of a distillation as plain data."""
+    """The report of a distillation as plain data."""
     return {
         "format": "jaxrec.distillation.1",
         "jaxrec": jaxrec.__version__,

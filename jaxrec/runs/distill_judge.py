@@ -1,4 +1,4 @@
-"""What a student of `jaxrec distill` is worth beside its teacher."""
+"""Scores of a student of `jaxrec distill` next to those of its teacher."""
 
 import dataclasses
 from typing import NamedTuple
@@ -16,27 +16,27 @@ from jaxrec.runs.read_log import Corpus
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Params
 
-AGREEMENT = "agreement"  # with the teacher, on texts that the student does not learn from
-LEAST = 20  # texts; of fewer, cosines between those that are held out tell nothing
+AGREEMENT = "agreement"  # with the teacher, on held-out texts
+LEAST = 20  # texts; with fewer, cosines between the held-out ones mean nothing
 
 
 def draw_held_out(config: Config, texts: int) -> np.ndarray:
-    """Rising numbers of the texts that the student does not learn from, by the recipe's seed."""
+    """Sorted indices of the held-out texts, drawn with the recipe's seed."""
     if texts < LEAST:
-        raise InputError(f"data: {texts} items are too few to learn from and to judge by; {LEAST} are enough.")
+        raise InputError(f"data: {texts} items are too few to train and test on; at least {LEAST} are needed.")
     count = max(4, min(config.distill.held_out, texts // 10))
     return np.sort(np.random.default_rng(config.seed).permutation(texts)[:count])
 
 
 class Row(NamedTuple):
-    """What an encoder is worth."""
+    """Size and scores of an encoder."""
 
     parameters: int
     layers: int
     heads: int
     channels: int
     agreement: float
-    test: dict[str, float]  # retrieval by the mean of a history's vectors
+    test: dict[str, float]  # retrieval by the mean vector of the history
     weights: str  # digest
 
 
@@ -44,7 +44,7 @@ class Judge:
     """Compares weights of one student with the teacher's vectors [I, D], on texts that are held out."""
 
     def __init__(self, config: Config, corpus: Corpus, student: Encoder, targets: np.ndarray, held_out: np.ndarray):
-        """Compare with `targets` on the texts `held_out`."""
+        """Keep the teacher's vectors `targets`, to compare with on the texts `held_out`."""
         self._config, self._split, self._student = config, corpus.split, student
         self._targets, self._held_out = targets, held_out
         self._ids = student.tokenize([student.prompt + text for text in corpus.dataset.catalogue.texts])
@@ -56,13 +56,13 @@ class Judge:
         return float(self._agreement(vectors, self._targets[self._held_out])), None
 
     def account(self, weights: Params) -> Row:
-        """All about the student with these weights."""
+        """Size and scores of the student with these weights."""
         vectors = self._encode(weights, self._ids)
         near = float(self._agreement(vectors[self._held_out], self._targets[self._held_out]))
         return self._row(dataclasses.replace(self._student, params=weights), near, vectors)
 
     def teacher(self, enc: Encoder) -> Row:
-        """The same of the teacher, which agrees with itself."""
+        """The same for the teacher, whose agreement is 1."""
         return self._row(enc, 1.0, self._targets)
 
     def _row(self, enc: Encoder, near: float, vectors: np.ndarray) -> Row:

@@ -1,4 +1,4 @@
-"""Texts of a file become vectors in a file."""
+"""Encode the texts of a file into a file of vectors."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ from jaxrec.storage.files import write_json
 
 
 def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "", id_column: str = "") -> Path:
-    """Encode every row of `texts` into `output`, at unit length; a call after a stop continues where it stopped."""
+    """Encode every row of `texts` into `output`, at unit length; calling again after a stop continues the work."""
     path, parts, description = Path(output), Path(f"{output}.parts"), Path(f"{output}.json")
     check_output(path, bool(id_column))
     read = read_texts(Path(texts).expanduser(), column, id_column)
@@ -36,12 +36,12 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     identity = _identity(enc, config, read.texts, read.ids)
     if _finished(path, description, identity):
-        note(f"{path}: already there, of the same texts by the same model and settings")
+        note(f"{path}: already there, from the same texts with the same model and settings")
         shutil.rmtree(parts, ignore_errors=True)
         return path
     if path.exists() and not parts.exists():
-        raise InputError(f"-o: {path} already exists and is of other texts or settings; delete it, or name another.")
-    note(f"{path}: {len(read.texts):,} texts by {config.model} on {describe_devices()}")
+        raise InputError(f"-o: {path} already exists and is of other texts or settings; delete it or name another.")
+    note(f"{path}: encoding {len(read.texts):,} texts with {config.model} on {describe_devices()}")
     write_vectors(path, embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh), read.ids)
     shape = [len(read.texts), enc.width]
     write_json(description, {**identity, "shape": shape, "dtype": "float32", "jaxrec": jaxrec.__version__})
@@ -53,7 +53,7 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
 
 
 def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Array | None) -> dict[str, Any]:
-    """What the bytes of the result depend on, under names that a person understands."""
+    """Everything that the result depends on, under readable names."""
     settings = f"{enc.identity} {enc.pool} {enc.prompt} {config.batch_tokens}"
     return {
         "model": config.model,

@@ -1,4 +1,4 @@
-"""The policy of a run against simple recommenders: in the worlds of its users, and on the held-out log."""
+"""Compare the policy of a run with simple recommenders: with simulated users and on the held-out log."""
 
 import dataclasses
 from collections.abc import Callable
@@ -36,17 +36,17 @@ from jaxrec.types import Array, Env, Observation, World
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """How a policy was judged; `report["simulators"]` and the rest are as in evaluation.json."""
+    """Results of an evaluation; `report["simulators"]` and the other entries are those of evaluation.json."""
 
     account: dict[str, Any]
     titles: dict[str, str]  # of the tables, by name of the simulator
     held_out_title: str
     cutoffs: tuple[int, ...]
     path: Path  # of evaluation.json
-    picture: Path  # what the users did, step by step
+    picture: Path  # behaviour of the simulated users, step by step
 
     def __getitem__(self, name: str) -> Any:
-        """Give a part of the account."""
+        """Return an entry of evaluation.json."""
         return self.account[name]
 
     def show(self) -> None:
@@ -57,18 +57,18 @@ class Report:
             return
         section, kept = next(iter(self.account["simulators"].values())), self.account["lift_kept"]
         if (closed := section.get("gap_closed")) is not None:
-            gap = f"{section['gap']:.3f}, closed {closed:.1%}"
-            print(f"gap from the best fixed ranking to greedy on the response: {gap}")
+            gap = f"{section['gap']:.3f}, of which the policy closes {closed:.1%}"
+            print(f"gap in return from best_fixed to greedy_response: {gap}")
         if kept is not None:
             print(f"lift over most popular kept in the judging simulator: {kept:.1%}")
         report.print_held_out(self.held_out_title, self.account["held_out"], self.cutoffs)
 
 
 def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool = False) -> Report:
-    """Judge the policy of a run, and write `evaluation.json` and a picture into it.
+    """Evaluate the policy of a run, and write `evaluation.json` and a picture into it.
 
     `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path`, `evaluate.users`,
-    `evaluate.max_steps` and `evaluate.cutoffs`: anything else belongs to the training of another run.
+    `evaluate.max_steps` and `evaluate.cutoffs`; other changes need a run of their own.
     """
     with quiet(silent):
         return _evaluate(RunFolder.open(run.path if isinstance(run, Run) else run), overrides)
@@ -77,7 +77,7 @@ def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool =
 def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     config = _load(run, overrides)
     saved = load_policy(run.path)
-    note(f"judging {run.policy} (update {saved.step}) on {describe_devices()}")
+    note(f"evaluating {run.policy} (update {saved.step}) on {describe_devices()}")
     kind = user_kind(config.env.name)
     judging = kind.judge(config, run, saved)
     env, corpus = kind.make(judging.section, judging.worlds[0].world), judging.corpus
@@ -123,13 +123,13 @@ def _load(run: RunFolder, overrides: Overrides) -> Config:
     if config != allowed:
         raise InputError(
             f"{run.config}: evaluate takes data.path, evaluate.users, evaluate.max_steps and evaluate.cutoffs; "
-            "anything else belongs to the training of another run."
+            "for other changes, train another run."
         )
     return config
 
 
 def judged_policies(run: RunFolder, saved: SavedPolicy, world: World) -> dict[str, Deployed]:
-    """The policy of the run and, where it continued another, the one it started from."""
+    """The policy of the run and, if the run continued another, the policy it started from."""
     policies = {report.POLICY: Deployed(saved.policy, saved.params, saved.items)}
     if run.policy_before.is_dir():
         policies[report.BEFORE] = deployed_in(load_policy(run.policy_before), saved.ids, world)
@@ -139,7 +139,7 @@ def judged_policies(run: RunFolder, saved: SavedPolicy, world: World) -> dict[st
 def _simulate_all(
     config: Config, env: Env, judging: Judging, rivals: dict[str, Recommender], facts: ItemFacts
 ) -> list[dict[str, Simulated]]:
-    """Every recommender in every world, with the same users and keys."""
+    """Simulate every recommender in every world, with the same users and keys."""
     key = stream(config, "judge")
     worlds = [env.world if one.world is None else one.world for one in judging.worlds]
     results: list[dict[str, Simulated]] = [{} for _ in worlds]
@@ -153,7 +153,7 @@ def _simulate_all(
 def held_out(
     config: Config, policies: dict[str, Deployed], world: World, corpus: Corpus, history_length: int
 ) -> dict[str, dict[str, float]]:
-    """How policies rank what users of the log chose next."""
+    """Held-out ranking metrics of each policy."""
 
     def judge(deployed: Deployed) -> dict[str, float]:
         program = compiled(partial(catalogue_scores, deployed.policy))
@@ -167,7 +167,7 @@ def held_out(
 
 
 def _held_out_simple(config: Config, corpus: Corpus) -> dict[str, dict[str, float]]:
-    """The same for simple recommenders, which know the whole training part of the log."""
+    """Held-out ranking metrics of the simple recommenders, fitted to the whole training part of the log."""
     account = {}
     for name, simple in SIMPLE_RECOMMENDERS.items():
         if name.startswith("item_knn") and corpus.split.train.num_items > KNN_ITEMS:

@@ -1,4 +1,4 @@
-"""A run that training left: its policy and its measurements."""
+"""A trained run: its policy and its metrics."""
 
 import dataclasses
 import functools
@@ -13,13 +13,13 @@ from jaxrec.storage.run import RunFolder
 
 
 class Ended(NamedTuple):
-    """How a call of training ended."""
+    """How a call of `train` ended."""
 
     step: int  # updates done
     best_score: float  # the best evaluated return
     interrupted: bool  # by a signal, before the last update
     seconds: float
-    comparison: Any = None  # of the old and the new policy, where the run continued another
+    comparison: Any = None  # of the old and the new policy, if the run continued another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Run:
     """A run folder as `jaxrec.train` leaves it."""
 
     folder: RunFolder
-    ended: Ended | None = None  # None: opened, not trained by this call
+    ended: Ended | None = None  # None: opened, not trained
 
     @property
     def path(self) -> Path:
@@ -36,7 +36,7 @@ class Run:
 
     @functools.cached_property
     def config(self) -> Config:
-        """The recipe as resolved."""
+        """The resolved recipe."""
         return load_config(Config, self.folder.config)
 
     @functools.cached_property
@@ -50,5 +50,5 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """Open a run folder; raises InputError where there is none."""
+    """Open a run folder; raises InputError if it is none."""
     return Run(RunFolder.open(path))

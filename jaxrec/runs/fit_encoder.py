@@ -1,4 +1,4 @@
-"""What tuning and distilling an encoder have in common."""
+"""The steps that tuning and distilling an encoder share."""
 
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -25,11 +25,11 @@ from jaxrec.types import Params
 
 Folder = TypeVar("Folder", bound=RunFolder)
 
-SOURCES = "sources.json"  # of a run: digests of what it was made from
+SOURCES = "sources.json"  # in a run: digests of its inputs
 
 
 class Begun(NamedTuple, Generic[Folder]):
-    """What a command has checked and opened before its work."""
+    """The checked and opened inputs of a command."""
 
     config: Config
     run: Folder
@@ -46,16 +46,16 @@ def begin(
     resume: bool,
     texts: int = 1,
 ) -> Begun[Folder]:
-    """Read the recipe and its log and open the folder; `texts` are those of an example of the batch.
+    """Read the recipe and its log and open the folder; `texts` is the number of texts per example of the batch.
 
-    What can be refused early is, while the folder holds no more than the recipe.
+    Bad input is refused early, while the folder holds only the recipe.
     """
     config = read_recipe(recipe, overrides)
     data = log_config(config)
     path = run_path or default_folder(recipe)
     check_key_outside(data, Path(path))
     if config.encoder.weights != "float32":
-        raise InputError(f"encoder.weights: {config.encoder.weights} cannot be trained; set it to float32 here.")
+        raise InputError(f"encoder.weights: {config.encoder.weights} cannot be trained; set it to float32.")
     fit, mesh = getattr(config, section), make_mesh(config.train.devices)
     if texts * fit.batch_size % mesh.shape[DATA]:
         raise InputError(
@@ -74,25 +74,25 @@ def begin(
 
 
 def check_sources(run: RunFolder, **digests: str) -> None:
-    """Note what the run is made from; where that was done before, raise InputError if it has changed since."""
+    """Write digests of the inputs of the run; on a resume, raise InputError if they have changed."""
     path = run.path / SOURCES
     if not path.is_file():
         write_json(path, digests)
         return
     found = read_account(path)
     if changed := [name for name in digests if found.get(name) != digests[name]]:
-        raise InputError(f"{path}: {', '.join(changed)} changed since the run began; begin another with --run.")
+        raise InputError(f"{path}: {', '.join(changed)} changed since the run started; start another one with --run.")
 
 
 def _resumed(kind: type[Folder], config: Config, section: str, path: str | Path) -> Folder:
-    """Open a folder that was made by the same recipe."""
+    """Open the folder to resume; raises InputError if another recipe made it."""
     run = kind.open(path)
     before = load_config(Config, run.config)
     for name in ("seed", "data", "encoder", section):
         if to_dict(getattr(before, name)) != to_dict(getattr(config, name)):
             raise InputError(
-                f"{run.config}: `{name}` was another; resume with `jaxrec {section} {run.config} --run {run.path} "
-                "--resume`, or begin another run with --run."
+                f"{run.config}: `{name}` differs; resume with `jaxrec {section} {run.config} --run {run.path} "
+                "--resume`, or start another run with --run."
             )
     return run
 
@@ -104,11 +104,11 @@ def token_variants(config: Config, section: str, corpus: Corpus, enc: Encoder) -
     texts = [list(catalogue.texts)]
     if fit.field_dropout:
         texts += [texts_without(catalogue, template, field) for field in catalogue.fields]
-    check_range(f"{section}.max_length", fit.max_length, 0, enc.max_length)  # a student may take less
+    check_range(f"{section}.max_length", fit.max_length, 0, enc.max_length)  # a student may allow fewer tokens
     tokenize = tokenize_to(enc, fit.max_length) if fit.max_length else enc.tokenize
     return [tokenize([enc.prompt + text for text in some]) for some in texts]
 
 
 def size_of(params: Params) -> int:
-    """How many numbers they are."""
+    """Number of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

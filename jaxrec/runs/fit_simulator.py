@@ -1,4 +1,4 @@
-"""Users fitted to a log, in a folder whose name is what they were fitted to."""
+"""Fit simulated users to a log, in a folder named after the fingerprint of its inputs."""
 
 import datetime
 import time
@@ -30,16 +30,16 @@ class FittedUsers(NamedTuple):
     """A folder of simulated users."""
 
     path: Path
-    page: Path  # how far to believe them, for a browser
+    page: Path  # the validity report, for a browser
 
 
 def fit_simulator(
     recipe: Recipe, output: str | Path | None = None, overrides: Overrides = (), *, silent: bool = False
 ) -> FittedUsers:
-    """Fit the simulators of a recipe, or find them fitted already.
+    """Fit the simulators of a recipe, or reuse them if they are already fitted.
 
-    `output` is the folder; without one it is `simulators/`, the recipe's name and a fingerprint of what is fitted to
-    what.
+    `output` is the folder. By default it is in `simulators/`, named after the recipe and a fingerprint of the log and
+    the settings.
     """
     with quiet(silent):
         config = read_recipe(recipe, overrides)
@@ -54,29 +54,29 @@ def fit_simulator(
         folder = Path(output or f"{default_folder(recipe, 'simulators')}-{mark[:12]}")
         begin(folder, mark, config, corpus)
         if all((folder / part).exists() for part in PARTS):
-            note(f"{folder}: already there, fitted to the same log by the same recipe")
+            note(f"{folder}: already there, fitted to the same log with the same recipe")
             for line in validity_lines(read_validity(folder)):
                 note(line)
         else:
-            note(f"{folder} on {describe_devices()}")
+            note(f"fitting {folder} on {describe_devices()}")
             fit_simulators(config, corpus, folder, compare_text=True)
             note(f"fitted in {time.perf_counter() - started:.0f} s")
         return FittedUsers(folder, folder / PAGE)
 
 
 def check_fittable(config: Config) -> None:
-    """Raise InputError for recipes without users to fit."""
+    """Raise InputError for recipes that fit no users."""
     if not fitted_simulators(config.env):
         raise InputError(f"env.name: {config.env.name} reads no log, so there is nothing to fit; set it to logged.")
     if config.env.path:
-        raise InputError("env.path: `jaxrec fit-simulator` fits its own; remove it, and name its folder with -o.")
+        raise InputError("env.path: `jaxrec fit-simulator` fits new users; remove it and name a folder with -o.")
     user_kind(config.env.name).check(config)
 
 
 def fingerprint(config: Config, corpus: Corpus) -> str:
-    """SHA-256 of everything the folder follows from: the log, its texts, and what of the recipe fits and reports.
+    """SHA-256 of all inputs of the folder: the log, its texts, and the settings for fitting and reporting.
 
-    Where the log lies, how it is cached and what a learner would do with the users are not part of it.
+    The path of the log, caches and the learner's settings are not part of it.
     """
     encoder = {n: v for n, v in to_dict(config.encoder).items() if n not in ("batch_tokens", "cache_dir")}
     recipe = {
@@ -90,7 +90,7 @@ def fingerprint(config: Config, corpus: Corpus) -> str:
 
 
 def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
-    """Make `folder` the one of this fingerprint; raises InputError where it is another's."""
+    """Claim `folder` for this fingerprint; raises InputError if it holds something else."""
     about = folder / ABOUT
     if about.is_file():
         found = read_json_object(about, RESTORE).get("fingerprint")
@@ -117,6 +117,6 @@ def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
         try:
             write_json(about, description)
         except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror}); name another with -o.") from None
+            raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder with -o.") from None
     if not (folder / "config.yaml").is_file():
         write_text(folder / "config.yaml", to_yaml(config))

@@ -8,7 +8,7 @@ from jaxrec.storage.files import read_json_object
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL file without a last one that is being written or was cut off."""
+    """Rows of a JSONL file, without an incomplete last row."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -16,7 +16,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_account(path: Path) -> dict[str, Any]:
-    """An object of a JSON file."""
+    """Read a JSON file that holds an object."""
     return read_json_object(path, "its folder is half copied or damaged: restore the file, or make the folder again")
 
 

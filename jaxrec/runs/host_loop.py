@@ -1,4 +1,4 @@
-"""The host loop of every training: many updates a compiled call; metrics, checkpoints and signals between calls."""
+"""The host loop of all training: many updates per compiled call; metrics, checkpoints and signals between calls."""
 
 import contextlib
 import dataclasses
@@ -21,40 +21,40 @@ Rows = list[dict[str, Any]]  # of metrics.jsonl
 
 
 class Schedule(NamedTuple):
-    """How long, and how often what is done between calls."""
+    """How long to train, and how often to evaluate and save."""
 
     updates: int  # in all
     updates_per_call: int
     evaluate_every: int  # updates; a checkpoint follows every evaluation
     keep_latest: int  # checkpoints besides the best
-    evaluate_start: bool = False  # update 0 is judged like the others
+    evaluate_start: bool = False  # evaluate at update 0 too
     patience: int = 0  # evaluations without a new best before training ends; 0: never
     tensorboard: bool = False
 
 
 class Wording(NamedTuple):
-    """How a training is told about."""
+    """The words with which a training is reported."""
 
     title: str  # of the progress bar
-    update: str  # what an update is called in messages
-    score: str  # what evaluations are called in metrics.jsonl; more is better
-    rate: str  # what speed is called in timings.jsonl
+    update: str  # name of an update in messages
+    score: str  # name of the evaluation in metrics.jsonl; higher is better
+    rate: str  # name of the speed in timings.jsonl
     note: Callable[[dict[str, Any], float, float], str]  # latest row, speed, latest score or NaN -> note of the bar
-    advice: str  # to people whose training diverged
+    advice: str  # shown when training diverged
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is trained, as functions of its state."""
+    """A training as functions of its state."""
 
     start: Callable[[], Any]  # -> the state before the first update
     restore: Callable[[Checkpoints, int], Any]  # checkpoints, step -> the state
-    saved: Callable[[Any], Any] = lambda state: state  # what a checkpoint holds of it
+    saved: Callable[[Any], Any] = lambda state: state  # the part of it that a checkpoint holds
     update_many: Any  # compiled: state, *arguments -> state, metrics [updates_per_call]
     arguments: tuple[Any, ...]  # of every call, on the devices
     evaluate: Callable[[Any, int], tuple[Any, float]]  # state, step -> the state and its score
     new_best: Callable[[Any, int], None] = lambda state, step: None  # called with the state of every new best
-    size: int  # of an update, in what the speed counts
+    size: int  # of an update, in the unit of the speed
     may_be_nan: Sequence[str] = ()  # metrics that may be NaN; all others must be finite
     wording: Wording
 
@@ -63,15 +63,15 @@ class Outcome(NamedTuple):
     """How a training ended."""
 
     step: int
-    best_step: int  # 0 where nothing was judged
-    best_score: float  # -inf where nothing was judged
+    best_step: int  # 0 if nothing was evaluated
+    best_score: float  # -inf if nothing was evaluated
     interrupted: bool
 
 
 def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tuple[Any, Outcome]:
-    """Train to the end of `schedule`, from the newest checkpoint of `run` where there is one.
+    """Train to the end of `schedule`, from the newest checkpoint of `run` if there is one.
 
-    Gives the last state. SIGINT and SIGTERM end the call under way, write a checkpoint and return with `interrupted`.
+    Returns the last state. On SIGINT or SIGTERM the current call ends, a checkpoint is written, `interrupted` is set.
     """
     words = training.wording
     with Checkpoints(run.checkpoints, schedule.keep_latest) as checkpoints, _stop_on_signals() as stop:
@@ -98,7 +98,7 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                 write_events([*rows, {"step": step, words.rate: speed}])
                 run.append_timing({"step": step, "seconds": round(seconds, 4), words.rate: round(speed)})
                 if due:
-                    # The best first: a kill in between repeats this step, and it is written again.
+                    # The best comes first: after a kill in between, this step is repeated and written again.
                     if score > best:
                         best = score
                         training.new_best(state, step)
@@ -111,17 +111,17 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
 
 
 def metric_rows(metrics: dict[str, Array], step: int) -> Rows:
-    """Metrics [updates_per_call] after `step` as rows of plain numbers; the host waits for the device here."""
+    """Metrics [updates_per_call] after `step` as rows of plain numbers; waits for the device."""
     columns = {name: np.asarray(values) for name, values in sorted(metrics.items())}
     length = len(next(iter(columns.values())))
     return [{"step": step + n + 1, **{name: float(x[n]) for name, x in columns.items()}} for n in range(length)]
 
 
 def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: Checkpoints) -> tuple[Any, int]:
-    """The state to go on from and its step; the metrics after it, which will be repeated, are dropped."""
+    """The state to start from and its step; drops later metrics, which will be computed again."""
     if (step := checkpoints.latest) is not None:
         state = training.restore(checkpoints, step)
-        # A shorter run's end is judged, even where a longer run would not be.
+        # The last update of a shorter run was evaluated, which a longer run would not do at this step.
         ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
         run.cut_back(step, forget=training.wording.score if ended_between else "")
         return state, step
@@ -136,13 +136,13 @@ def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: 
 
 
 def _finished(step: int, checkpoints: Checkpoints, schedule: Schedule) -> bool:
-    """All updates are done, or `patience` evaluations gave no new best."""
+    """True if all updates are done, or `patience` evaluations gave no new best."""
     patience = schedule.patience * schedule.evaluate_every
     return step >= schedule.updates or 0 < patience <= step - (checkpoints.best or 0)
 
 
 def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> Callable[..., Any]:
-    """Compile ahead of time, so that the first update is as fast as the others and the time is known."""
+    """Compile ahead of time, so that the first update is as fast as the others and compile time is measured."""
     started = time.perf_counter()
     call = training.update_many.lower(state, *training.arguments).compile()
     run.append_timing({"step": step, "compile_seconds": round(time.perf_counter() - started, 3)})
@@ -150,7 +150,7 @@ def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> 
 
 
 def _check_finite(rows: Rows, training: Training, latest: int | None) -> None:
-    """What diverged is stopped before it is judged or saved: the ranking of NaN scores looks like a policy."""
+    """Stop a diverged training before it is evaluated or saved: a ranking of NaN scores would look like a policy."""
     for row in rows:
         broken = [name for name, x in row.items() if not _in_order(x, name in training.may_be_nan)]
         if broken:
@@ -178,7 +178,7 @@ def _stop_on_signals() -> Iterator[list[int]]:
 
     try:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: the caller's business
+    except ValueError:  # not the main thread: signals are the caller's business
         before = {}
     try:
         yield received

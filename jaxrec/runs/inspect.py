@@ -1,4 +1,4 @@
-"""What a folder holds, how far it got and what comes next. Reads no arrays and imports no JAX."""
+"""Describe what a folder holds, its progress and the next command. Reads no arrays and imports no JAX."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +14,11 @@ from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.run import RunFolder
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
-UNJUDGED = -1e30  # how a checkpoint says that it has no return, see `jaxrec.storage.checkpoint`
+UNJUDGED = -1e30  # marks a checkpoint without a return, see `jaxrec.storage.checkpoint`
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The account as plain data; raises InputError for folders of another kind and for damaged ones."""
+    """Describe a folder as plain data; raises InputError for unknown or damaged folders."""
     for name, describe_kind in KINDS:
         if (folder / name).is_file():
             try:
@@ -35,7 +35,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
-    """A run at any moment: not begun, half done, killed, finished, judged."""
+    """Describe a run in any state: not started, training, killed, finished or evaluated."""
     run = RunFolder.open(folder)
     config = load_config(Config, run.config)
     metrics, timings = read_rows(run.metrics), read_rows(run.timings)
@@ -60,7 +60,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
 
 
 def describe_simulators(folder: Path) -> dict[str, Any]:
-    """The simulators of a run, or a folder of `jaxrec fit-simulator`; what is not fitted yet is missing."""
+    """Describe the simulators of a run or of `jaxrec fit-simulator`; those not fitted yet are missing."""
     log = read_account(folder / "log.json") if (folder / "log.json").is_file() else {}
     report = read_account(folder / "validity.json") if (folder / "validity.json").is_file() else {}
     return {
@@ -77,7 +77,7 @@ def describe_simulators(folder: Path) -> dict[str, Any]:
 
 
 def _describe_saved(folder: Path) -> dict[str, Any]:
-    """A folder of arrays with a description: a policy or one simulator."""
+    """Describe a folder of arrays: a policy or one simulator."""
     description = read_account(folder / "description.json")
     arrays = array_headers(folder / "arrays")
     table = arrays["item_table"]
@@ -107,7 +107,7 @@ def _describe_saved(folder: Path) -> dict[str, Any]:
 
 
 def _recipe(config: Config, policy: dict[str, Any] | None) -> dict[str, Any]:
-    """The choices that tell runs apart; what an action is only a saved policy says."""
+    """The main settings of a recipe; the kind of action is known once a policy is saved."""
     env, learner = config.env, config.learner
     recipe = {
         "seed": config.seed,
@@ -130,7 +130,7 @@ def _recipe(config: Config, policy: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _checkpoints(folder: Path) -> list[dict[str, Any]]:
-    """Whole states, oldest first; the best one is the earliest of the highest return."""
+    """Describe all checkpoints, oldest first; the best is the earliest with the highest return."""
     steps = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
     found = []
     for step in steps:
@@ -155,7 +155,7 @@ def _checkpoints(folder: Path) -> list[dict[str, Any]]:
 
 
 def _replay(arrays: dict[str, ArrayHeader]) -> dict[str, int] | None:
-    """Transitions that the replay in a state has room for."""
+    """Capacity of the replay in a state, in transitions."""
     rows = arrays.get("replay.rows.terminated")
     return None if rows is None else {"transitions": rows.size}
 
@@ -177,7 +177,7 @@ def _evaluation(account: dict[str, Any]) -> dict[str, Any]:
 
 
 def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tuple[list[str], str]:
-    """What a finished run has and this one lacks, and the command that goes on."""
+    """What this run lacks compared with a finished one, and the command that continues."""
     missing = []
     simulators, policy, evaluation = account["simulators"], account["policy"], account["evaluation"]
     fitted = [] if simulators is None else simulators["fitted"]
@@ -195,7 +195,7 @@ def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tu
         return ["an evaluation of this policy"], f"jaxrec evaluate {run.path}"
     ids = read_account(run.policy / "items.json")["ids"][:2]
     if not ids or not policy["history_length"] or policy["user_size"]:
-        return [], ""  # it reads what only simulated users tell
+        return [], ""  # it reads inputs that only simulated users have
     return [], f"jaxrec recommend {run.path} --history {','.join(ids)}"
 
 
@@ -203,7 +203,7 @@ def _array(x: ArrayHeader) -> dict[str, Any]:
     return {"shape": list(x.shape), "dtype": x.dtype.name}
 
 
-# The first file that is there says what a folder is.
+# The first of these files that exists tells the kind of folder.
 KINDS: tuple[tuple[str, Callable[[Path], dict[str, Any]]], ...] = (
     ("simulator.json", describe_simulators),
     ("config.yaml", describe_run),

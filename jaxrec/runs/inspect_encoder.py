@@ -1,4 +1,4 @@
-"""What `jaxrec inspect` says of the folders of `jaxrec tune` and `jaxrec distill`."""
+"""`jaxrec inspect` for the folders of `jaxrec tune` and `jaxrec distill`."""
 
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from jaxrec.storage.run import DistillFolder, TuneFolder
 
 
 def describe_tuning(folder: Path) -> dict[str, Any]:
-    """A folder of `jaxrec tune` at any moment."""
+    """Describe a folder of `jaxrec tune` in any state."""
     return _describe(TuneFolder.open(folder), "tune", "validation_ndcg@10")
 
 
 def describe_distillation(folder: Path) -> dict[str, Any]:
-    """A folder of `jaxrec distill` at any moment."""
+    """Describe a folder of `jaxrec distill` in any state."""
     return _describe(DistillFolder.open(folder), "distill", "agreement")
 
 

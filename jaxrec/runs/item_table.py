@@ -1,4 +1,4 @@
-"""What is known of items: their text vectors, and the table that policies read."""
+"""Text vectors of items, and the item table that policies read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +12,17 @@ from jaxrec.supervised.simple import most_popular
 
 
 def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None) -> np.ndarray:
-    """Vectors [N, E] of texts by the recipe's encoder, open already or not, from the cache where they are known."""
+    """Encode texts with the recipe's encoder, or `enc` if it is open; cached vectors are reused. Returns [N, E]."""
     enc = enc or open_encoder(config.encoder)
     cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
     return embed_texts(enc, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
 
 
 def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
-    """What policies read of an item: its text vector at unit variance, then statistics of the training log.
+    """Build the item table: text vectors at unit variance, then statistics of the training log.
 
-    [I, E] -> [I, E + 1 + F]: log interactions and, for each kind of feedback, the mean shrunk towards the average by
-    ten pseudo-interactions; all standardised.
+    [I, E] -> [I, E + 1 + F]: the log of the number of interactions and, for each kind of feedback, the mean shrunk
+    towards the average by ten pseudo-interactions. All are standardised.
     """
     counts = most_popular(log).astype(np.float64)
     totals = np.zeros((len(counts), log.feedback.shape[1]))

@@ -1,4 +1,4 @@
-"""The log of a recipe, read, cleaned and split into users who train and users who judge."""
+"""Read and clean the log of a recipe, and split its users into those who train and those who judge."""
 
 import dataclasses
 import hashlib
@@ -21,43 +21,43 @@ from jaxrec.supervised.simple import most_popular
 
 
 class ContextColumns(NamedTuple):
-    """What the context of an earlier reading was made of, which a policy goes on reading."""
+    """The context columns of an earlier reading, which its policy still expects."""
 
-    names: tuple[str, ...]  # those of `data.context`
+    names: tuple[str, ...]  # the columns of `data.context`
     own_texts: TextBasis | None
 
 
 class Sides(NamedTuple):
-    """Who trained and who judged in an earlier run, by marks that only a reader of the pseudonyms can compute."""
+    """The users who trained and who judged in an earlier run, as marks computed from their pseudonyms."""
 
     salt: str
     train: frozenset[str]
     judge: frozenset[str]
 
     def of(self, users: Sequence[str]) -> np.ndarray:
-        """[num_users] 0 for users who judged before, 1 for users who trained, -1 for new users."""
+        """[num_users] int8: 0 for users who judged before, 1 for users who trained, -1 for new users."""
         marks = user_marks(users, self.salt)
         return np.array([0 if mark in self.judge else 1 if mark in self.train else -1 for mark in marks], np.int8)
 
 
 def user_marks(users: Sequence[str], salt: str) -> list[str]:
-    """64 bits of a salted SHA-256 of each pseudonym: runs hold no pseudonyms, by which they could be joined."""
+    """64 bits of a salted SHA-256 of each pseudonym. Runs hold no pseudonyms, so they cannot be joined by them."""
     return [hashlib.sha256(f"{salt} {user}".encode()).hexdigest()[:16] for user in users]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A log as training and judging read it."""
+    """A log as training and evaluation read it."""
 
     dataset: Dataset
     split: Split
-    train: Log  # rows of the users that the training simulator and the baselines know
+    train: Log  # rows of the users for the training simulator and the baselines
     judge: Log  # rows of the other users
-    own_texts: TextBasis | None = None  # of the context columns about what users wrote
+    own_texts: TextBasis | None = None  # of the context columns from the users' own texts
 
     @property
     def counts(self) -> np.ndarray:
-        """[I] interactions in the training users' rows."""
+        """[I] interactions of the training users."""
         return most_popular(self.train)
 
 
@@ -81,9 +81,9 @@ def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sid
 
 
 def check_same_catalogue(saved: SavedPolicy, corpus: Corpus) -> None:
-    """A policy's item numbers mean something only in the catalogue it was trained on."""
+    """Raise InputError if the catalogue is not the one of the policy, whose item numbers would be wrong."""
     if saved.ids != corpus.dataset.catalogue.ids:
         raise InputError(
-            f"data.path: the log has {len(corpus.dataset.catalogue)} items, the policy was trained on "
-            f"{len(saved.ids)} or on others; give the same log with data.path=FOLDER."
+            f"data.path: the log has {len(corpus.dataset.catalogue)} items, expected the {len(saved.ids)} items that "
+            "the policy was trained on; give the same log with data.path=FOLDER."
         )

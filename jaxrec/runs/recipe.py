@@ -1,4 +1,4 @@
-"""A recipe as a resolved config: from a file, a dict or a config that was built in Python."""
+"""Resolve a recipe from a file, a dict or a config built in Python."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,14 +24,14 @@ def read_recipe(recipe: Recipe, overrides: Overrides = ()) -> Config:
 
 
 def default_folder(recipe: Recipe, parent: str = "runs") -> str:
-    """PARENT/NAME for a recipe that is the file NAME.yaml; others have no name, so the caller must give a folder."""
+    """PARENT/NAME for a recipe file NAME.yaml; other recipes have no name, so the caller must give a folder."""
     if isinstance(recipe, str | Path):
         return f"{parent}/{Path(recipe).stem}"
-    raise InputError("run: a recipe that is no file has no name of its own; name the folder, as in run='runs/first'.")
+    raise InputError("run: only a recipe file has a default folder; name one, for instance run='runs/first'.")
 
 
 def log_config(config: Config) -> DataConfig:
-    """The data section; raises InputError for recipes that lack it."""
+    """The data section; raises InputError if the recipe has none."""
     if config.data is None:
         raise InputError("data: the logged environment needs a log; add a data section to the recipe.")
     return config.data

@@ -1,4 +1,4 @@
-"""A slate for a history, or for a user of the log."""
+"""Recommend a slate for a history, or for a user of the log."""
 
 import dataclasses
 import sys
@@ -25,14 +25,14 @@ from jaxrec.supervised.own_texts import NAME, load_basis
 
 
 class Recommended(NamedTuple):
-    """A slate, and the update its policy is of."""
+    """A slate, and the update of the policy that chose it."""
 
     slate: list[Recommendation]
     step: int
 
 
 class Visitor(NamedTuple):
-    """What the log knows of a user; N rows, newest last."""
+    """The rows of a user in the log, N in number, newest last."""
 
     items: np.ndarray  # [N] int32, rows of the policy's table
     feedback: np.ndarray  # [N, F]
@@ -44,7 +44,7 @@ def recommend(
 ) -> Recommended:
     """The k best items of the policy in `path` for a history, or for a user of the log in `data`."""
     if user is None and data is not None:
-        raise InputError("--data: it is where --user looks; add --user ID.")
+        raise InputError("--data: only used with --user; add --user ID.")
     if user is not None and history:
         raise InputError("--user and --history: a user's history is taken from the log; give one of the two.")
     policy = load_policy(path)
@@ -55,9 +55,10 @@ def recommend(
 
 
 def find_user(run: RunFolder, policy: SavedPolicy, user: str, folder: str | None) -> Visitor:
-    """The whole history of a user, whatever their k-core, from the log in `folder` (None: that of the recipe).
+    """Read a user's whole history, without k-core filtering, from the log in `folder` (None: that of the recipe).
 
-    Raises InputError for users that are not in the log, or of whose items the policy knows none; names nobody.
+    Raises InputError for users who are not in the log and users none of whose items the policy knows. Messages contain
+    no user id.
     """
     config = load_config(Config, run.config)
     data = log_config(config)
@@ -74,7 +75,7 @@ def find_user(run: RunFolder, policy: SavedPolicy, user: str, folder: str | None
     items = np.array([place.get(dataset.catalogue.ids[n], -1) for n in rows.item], np.int32)
     known = items >= 0
     if not known.any():
-        raise InputError("--user: the policy knows none of the user's items; give the log it was trained on, or later.")
+        raise InputError("--user: the policy knows none of the user's items; give its training log or a later one.")
     if not known.all():
         new = counted(int((~known).sum()), "item")
         print(f"skipped {new} of the user's history that the policy does not know", file=sys.stderr)
@@ -88,7 +89,7 @@ def _pseudonym(user: str, data: DataConfig) -> str:
 
 
 def _context(config: Config, run: RunFolder, rows: Log) -> np.ndarray:
-    """Context [C] of the user's last row, and of all they wrote, in the columns of the training log."""
+    """Context [C] from the user's last row and all their own texts, in the columns of the training log."""
     known = {} if rows.context is None else dict(zip(rows.context_names, rows.context[-1], strict=True))
     if log_config(config).own_texts and rows.review is not None:
         written = [text for text in rows.review if text]

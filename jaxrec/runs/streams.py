@@ -1,4 +1,4 @@
-"""Random keys of a recipe: one stream per use."""
+"""Random keys of a recipe, one stream per use."""
 
 import zlib
 
@@ -9,5 +9,5 @@ from jaxrec.types import Array
 
 
 def stream(config: Config, name: str) -> Array:
-    """A key for one use; streams of different names share nothing."""
+    """Derive the key for one use; streams with different names are independent."""
     return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(name.encode()))

@@ -1,4 +1,4 @@
-"""From a recipe to a run folder with a policy in it."""
+"""Train a policy from a recipe, in a run folder."""
 
 import dataclasses
 import time
@@ -45,10 +45,10 @@ def train(
 ) -> Run:
     """Train a policy from a recipe: a file, a dict of its sections or a `Config`.
 
-    `run` is the folder (default: runs/ and the recipe's name); `overrides` replace values, as in
-    `{"train.updates": 300}`. With `resume` a stopped run continues from its newest checkpoint, bit for bit as if it had
-    never stopped; SIGINT and SIGTERM write one and return (`Run.ended.interrupted`). Notes and a progress bar are shown
-    unless `silent`. Raises InputError, one line each, for what a person can mend.
+    `run` is the folder (default: runs/ and the recipe's name). `overrides` replace values, as in
+    `{"train.updates": 300}`. With `resume`, a stopped run continues from its newest checkpoint, bit for bit as if it
+    had never stopped. SIGINT and SIGTERM write a checkpoint and return (`Run.ended.interrupted`). Notes and a
+    progress bar are shown unless `silent`. Raises InputError, with a one-line message, for bad input.
     """
     with quiet(silent):
         config = read_recipe(recipe, overrides)
@@ -70,7 +70,7 @@ def _train(config: Config, run: RunFolder) -> Run:
         initial = continue_run.starting_params(config, before, env, prepared.catalogue.ids)
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
     outcome = train_policy(config, env, prepared.catalogue, run, initial)
-    write_text(run.config, to_yaml(config))  # a resumed run may have been told to go on for longer
+    write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
         comparison = continue_run.old_against_new(config, run, env, prepared.corpus)
@@ -79,14 +79,14 @@ def _train(config: Config, run: RunFolder) -> Run:
 
 
 def check_recipe(config: Config) -> None:
-    """What would fail only after minutes of preparation fails here: devices, shards, the log, the rewards."""
+    """Check devices, shards, the log and the rewards, which would otherwise fail after minutes of preparation."""
     check_shards(make_mesh(config.train.devices), config.learner.shards)
     user_kind(config.env.name).check(config)
     check_tensorboard(config.train.tensorboard)
 
 
 def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
-    """Create the run, or check that the one to resume was made by the same recipe."""
+    """Create the run folder, or check that the run to resume has the same recipe."""
     text = to_yaml(config)
     if not resume:
         return RunFolder.create(path, text)
@@ -97,13 +97,13 @@ def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
         changed = next((f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(was, now, strict=False) if a != b), "")
         raise InputError(
             f"{run.config}: the run was made by another recipe ({changed}); "
-            f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or begin another run with --run."
+            f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or start another run with --run."
         )
     return run
 
 
 def _experiment_of(config: Config) -> Config:
-    """The config without what may change between stop and resume: how long, on how many devices, how judged."""
+    """The config without the settings that a resumed run may change: its length, devices and evaluation."""
     anew = {"updates": config.train.updates_per_call, "checkpoint_every": config.train.updates_per_call}
     train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1, tensorboard=True)
     return dataclasses.replace(config, train=train, evaluate=EvaluateConfig(judge_share=config.evaluate.judge_share))
@@ -112,7 +112,7 @@ def _experiment_of(config: Config) -> Config:
 def train_policy(
     config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder, initial: Params | None = None
 ) -> Outcome:
-    """Train the learner over `env`, from `initial`; the policy folder is rewritten with every new best."""
+    """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
     trained_in = randomize(env, config.train.randomize) if config.train.randomize else env
     learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
@@ -154,7 +154,7 @@ def train_policy(
 
 
 def _feedback_kinds(config: Config, env: Env) -> dict[str, FeedbackKind]:
-    """How a saved policy reads the values of a history; without a log an item that is named counts 1."""
+    """How a saved policy reads feedback values in a history; without a log, an item without a value counts as 1."""
     if config.data is not None:
         return config.data.feedback
     return {name: FeedbackKind() for name in env.spec.feedback} if env.spec.history_length else {}

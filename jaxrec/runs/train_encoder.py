@@ -1,4 +1,4 @@
-"""Training an encoder, in the host loop."""
+"""Train an encoder in the host loop."""
 
 import math
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from jaxrec.types import Array, Metrics, Params
 
 
 class Evaluation(NamedTuple):
-    """How weights are judged between calls."""
+    """How weights are evaluated between calls."""
 
-    name: str  # of the score in metrics.jsonl; more is better
-    # Weights of an encoder -> the score, and what the loss reads of this evaluation, if anything.
+    name: str  # of the score in metrics.jsonl; higher is better
+    # Weights of an encoder -> the score, and an array for the loss if it reads one.
     judge: Callable[[Params], tuple[float, Array | None]]
 
 
@@ -33,24 +33,24 @@ class Fitted(NamedTuple):
     step: int  # the last one
     best: int
     score: float  # of the best step
-    interrupted: bool = False  # by a signal; a resumed run goes on from `step`
+    interrupted: bool = False  # by a signal; a resumed run continues from `step`
 
 
 class Job(NamedTuple):
-    """What is trained, on what, and how it is told about."""
+    """What to train, on what data, and how to report it."""
 
     fit: EncoderFit
     data: Any
     evaluation: Evaluation
     word: str = "training"  # of the progress bar
-    texts: int = 1  # of an example of the batch, for the rate
+    texts: int = 1  # per example of the batch, for the speed
 
 
 def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array, devices: int = 0) -> Fitted:
-    """Train to `config.steps`, from the newest checkpoint of `run` where there is one, and give the best weights.
+    """Train to `config.steps`, from the newest checkpoint of `run` if there is one, and return the best weights.
 
-    A checkpoint is written at every evaluation. Step 0 is judged like the others: an encoder that never got better is
-    returned as it was. SIGINT and SIGTERM end the call under way, write a checkpoint and return with `interrupted`.
+    A checkpoint is written at every evaluation. Step 0 is evaluated too, so an encoder that never improves is returned
+    unchanged. On SIGINT or SIGTERM the current call ends, a checkpoint is written, and `interrupted` is set.
     """
     everywhere = replicated(make_mesh(devices))
     frozen, data = jax.device_put((job.fit.frozen, job.data), everywhere)
@@ -63,7 +63,7 @@ def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array
 
     def evaluate(state: EncoderState, _: int) -> tuple[EncoderState, float]:
         score, table = job.evaluation.judge(job.fit.weights(frozen, state.trained))
-        # A copy: the state is donated, the judge's own is not.
+        # A copy, since the state is donated and the judge keeps its own.
         return state.replace(table=None if table is None else jax.device_put(jnp.array(table), everywhere)), score
 
     def restore(checkpoints: Checkpoints, step: int) -> EncoderState:

@@ -1,4 +1,4 @@
-"""Training a learner in its simulated users, in the host loop."""
+"""Train a learner with simulated users, in the host loop."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Array, Learner, Params, World
 
-SCORE = "evaluation_return"  # of the rows whose parameters were judged
+SCORE = "evaluation_return"  # in rows whose parameters were evaluated
 
 
 def train(
@@ -30,10 +30,10 @@ def train(
     save_policy: Callable[[Params, int], None],
     initial: Params | None = None,
 ) -> Outcome:
-    """Train to `config.updates`, from the newest checkpoint of `run` where there is one, else from `initial`.
+    """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
-    `evaluate(params, step)` gives the return that ranks checkpoints; `save_policy(params, step)` is called with every
-    new best. SIGINT and SIGTERM end the call under way, write a checkpoint and return with `interrupted`.
+    `evaluate(params, step)` gives the return that ranks checkpoints. `save_policy(params, step)` is called for every
+    new best. On SIGINT or SIGTERM the current call ends, a checkpoint is written, and `interrupted` is set.
     """
     program = compile_learner(learner, world, config, num_shards)
     training = Training(
@@ -66,12 +66,12 @@ def train(
 
 
 def _saved(state: Any, config: TrainConfig) -> Any:
-    """What a checkpoint holds: the whole state, or all but its replay."""
+    """The part of the state that a checkpoint holds: all of it, or all but the replay."""
     return state if config.save_replay or not hasattr(state, "replay") else state.replace(replay=None)
 
 
 def _restore(checkpoints: Checkpoints, step: int, program: Program, config: TrainConfig) -> Any:
-    """Read the state of `step`; a replay that was not saved begins anew, empty, and is refilled before learning."""
+    """Read the state of `step`; a replay that was not saved starts empty and is refilled before learning continues."""
     wanted = _saved(program.abstract, config)
     state = checkpoints.restore(step, wanted)
     if wanted is not program.abstract:

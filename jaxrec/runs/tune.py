@@ -1,4 +1,4 @@
-"""The encoder of a recipe, fitted to what users liked one after the other."""
+"""Tune the encoder of a recipe on pairs of items that users liked one after the other."""
 
 import dataclasses
 import hashlib
@@ -32,11 +32,11 @@ from jaxrec.supervised.tune import make_tuning
 
 
 class Tuned(NamedTuple):
-    """A tuned encoder and what it retrieves alone."""
+    """A tuned encoder and its retrieval metrics, without a policy."""
 
     run: TuneFolder
     before: dict[str, float]  # ranking metrics of the test rows
-    after: dict[str, float]  # empty where a signal stopped the training
+    after: dict[str, float]  # empty if a signal stopped the training
     steps: Fitted
     seconds: float
 
@@ -82,7 +82,7 @@ def _tune(recipe: Recipe, folder: str | Path | None, overrides: Overrides, resum
 
 
 def make_pairs(config: Config, corpus: Corpus, enc: Encoder) -> PairData:
-    """Pairs of the training rows, and the catalogue's texts as token ids, whole and without each of their fields."""
+    """Pairs of the training rows, and the catalogue's token ids, for whole texts and without each field."""
     log: Log = corpus.split.train if config.tune.users == "all" else corpus.train
     kinds = log.feedback_names
     if config.tune.feedback:
@@ -99,7 +99,7 @@ def describe(
     test: tuple[dict[str, float], dict[str, float]],
     seconds: float,
 ) -> dict[str, Any]:
-    """The account of a tuning as plain data; encoders and metrics are those before and after."""
+    """The report of a tuning as plain data; `encoders` and `test` hold the old and the new one."""
     old, new = (weights_digest(enc.params) for enc in encoders)
     return {
         "format": "jaxrec.tuning.1",

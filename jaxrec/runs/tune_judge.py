@@ -1,4 +1,4 @@
-"""What an encoder alone retrieves while it is tuned: the catalogue is tokenised once."""
+"""Retrieval metrics of an encoder while it is tuned; the catalogue is tokenised only once."""
 
 import dataclasses
 import math
@@ -17,10 +17,10 @@ from jaxrec.types import Array, Params
 
 
 class Judge:
-    """Scores weights of one encoder; vectors [I, E] of the untuned and of the best weights are remembered."""
+    """Scores weights of one encoder, and keeps the vectors [I, E] of the untuned and of the best weights."""
 
     def __init__(self, config: Config, corpus: Corpus, enc: Encoder):
-        """Encode by the untuned `enc`, or read what the cache has."""
+        """Encode the catalogue with the untuned `enc`; cached vectors are reused."""
         texts = corpus.dataset.catalogue.texts
         self._config, self._split, self._enc = config, corpus.split, enc
         self._validation = validation_of(corpus.split, config.tune.evaluate_users, config.seed)
@@ -29,7 +29,7 @@ class Judge:
         self._ids = enc.tokenize([enc.prompt + text for text in texts])
 
     def validation(self, weights: Params) -> tuple[float, Array | None]:
-        """NDCG@10 on the validation rows of some users; the catalogue's unit vectors too where the loss reads them."""
+        """NDCG@10 on validation rows of some users, and the catalogue's unit vectors if the loss reads them."""
         digest, vectors = self._encoded(weights)
         score = retrieval_metrics(vectors, self._validation, (10,))["ndcg@10"]
         if score > self._score:

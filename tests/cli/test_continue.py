@@ -76,11 +76,11 @@ def test_a_log_of_other_users_or_without_a_record_of_them_is_refused(
     assert "none of the log's" in capsys.readouterr().err
     users.unlink()
     assert main([*words, "--run", str(tmp_path / "b")]) != 0
-    assert "nobody knows which users trained" in capsys.readouterr().err
+    assert "it is unknown which users trained" in capsys.readouterr().err
     assert main(["fit-simulator", str(recipe), "-o", str(tmp_path / "sim"), *GROWN, "seed=5"]) == 0
     words[3] = str(old_run)
     assert main([*words, "--run", str(tmp_path / "c"), "seed=5", f"env.path={tmp_path / 'sim'}"]) != 0
-    assert "other halves of its users" in capsys.readouterr().err
+    assert "another split of its users" in capsys.readouterr().err
 
 
 def test_old_and_new_policy_are_judged_side_by_side(new_run: Path, capsys: pytest.CaptureFixture) -> None:

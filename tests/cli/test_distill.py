@@ -92,7 +92,7 @@ def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(r
     [
         (["distill.layers=9"], "distill.layers: expected a value at least 0 and at most 4, got 9"),
         (["distill.heads=9"], "distill.heads: expected a value at least 0 and at most 4, got 9"),
-        ([], "distill: nothing is left out of 4 layers of 4 heads and 64 channels; set distill.layers"),
+        ([], "distill: nothing is pruned from 4 layers of 4 heads and 64 channels; set distill.layers"),
         ([f"distill.student={TINY_ENCODER}"], "is the teacher itself; name a smaller model"),
         (
             ["distill.layers=2", "distill.max_length=99"],
@@ -136,7 +136,7 @@ def test_a_teacher_that_changed_is_not_resumed(small: Path, tmp_path: Path, caps
     sources = json.loads((run / "sources.json").read_text())
     (run / "sources.json").write_text(json.dumps(sources | {"weights": "0" * 64}))
     assert main(["distill", str(run / "distill.yaml"), "--run", str(run), "--resume"]) == 2
-    assert "sources.json: weights changed since the run began; begin another" in capsys.readouterr().err
+    assert "sources.json: weights changed since the run started; start another" in capsys.readouterr().err
 
 
 def test_inspect_tells_how_far_it_is_and_what_comes_next(small: Path, capsys) -> None:

@@ -89,7 +89,7 @@ def test_users_of_another_log_or_another_half_are_refused(
         words = ["train", str(recipe), f"env.path={fitted}", change, "--run", str(tmp_path / "run")]
         assert main(words) == 2
         error = capsys.readouterr().err.splitlines()[-1]
-        assert f"env.path: {fitted} was fitted to another log or to other halves of its users" in error
+        assert f"env.path: {fitted} was fitted to another log or another split of its users" in error
         assert not (tmp_path / "run" / "simulators").exists()
 
 

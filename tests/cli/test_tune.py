@@ -117,7 +117,7 @@ def test_a_finished_folder_is_kept_and_another_recipe_does_not_resume_it(tuned: 
     assert main(["tune", str(recipe), "--run", str(tuned)]) == 2
     assert "already exists" in capsys.readouterr().err
     assert main(["tune", str(tuned / "tune.yaml"), "tune.steps=20", "--run", str(tuned), "--resume"]) == 2
-    assert "`tune` was another" in capsys.readouterr().err
+    assert "`tune` differs; resume" in capsys.readouterr().err
 
 
 def test_inspect_tells_how_far_it_is_and_what_comes_next(tuned: Path, capsys) -> None:

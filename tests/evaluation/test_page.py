@@ -76,7 +76,7 @@ def test_the_page_opens_with_the_verdict_and_closes_every_tag(page: str) -> None
     assert not seen.open
     assert seen.tags.index("table") < seen.tags.index("svg")
     assert seen.tags.count("svg") == 3
-    assert "How far to believe the users of <b>" in seen.text
+    assert "How far to trust the users of <b>" in seen.text
     assert f"Is '{NAME}' predicted better than by running means?AUC 0.8300above 0.8000yes" in seen.text
     assert "0.7100" in seen.text  # rare items
     assert "Seed 1 & 2." in seen.text
@@ -103,7 +103,7 @@ def test_verdicts_say_yes_no_or_why_neither() -> None:
     assert [finding.answer for finding in findings(report)] == ["no", "no", "too few to tell", "no leave model"]
     report["feedback"][NAME]["auc"] = None
     report["session_lengths"] = {"left_out": "no clock"}
-    assert [finding.answer for finding in findings(report)] == ["one kind of rows", "no", "too few to tell"]
+    assert [finding.answer for finding in findings(report)] == ["only one class", "no", "too few to tell"]
     assert "Visit lengths are not compared: no clock." in validity_page(report, "x", [])
 
 

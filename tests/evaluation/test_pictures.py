@@ -13,7 +13,7 @@ def outcome(lengths: list[int], pay: float) -> Simulated:
     return Simulated(returns=pay * steps, lengths=steps, rewards=pay * present, measured={}, **sizes)
 
 
-def test_a_row_a_simulator_with_every_recommender_by_name_and_mean() -> None:
+def test_one_row_per_simulator_with_every_recommender_by_name_and_mean() -> None:
     results = {"policy": outcome([3, 5], 2.0), "random": outcome([1, 1], 1.0)}
     picture = behaviour_picture({"users <$1>": results, "judge": results})
     assert picture.startswith("<svg") and "xmlns" in picture.split(">")[0]
@@ -22,16 +22,16 @@ def test_a_row_a_simulator_with_every_recommender_by_name_and_mean() -> None:
     assert behaviour_picture({"users <$1>": results, "judge": results}) == picture
 
 
-def test_reward_is_of_who_is_there_and_noise_of_the_last_few_is_left_out() -> None:
-    # 29 users leave after a step, one stays for 40: under a tenth of 30
+def test_rewards_are_means_over_active_users_and_not_drawn_for_the_last_few() -> None:
+    # 29 users leave after one step, one stays for 40: less than a tenth of 30
     picture = behaviour_picture({"users": {"policy": outcome([1] * 29 + [40], 50.0)}})
     ticks = re.findall(r">([\d.]+)</text>", picture)
-    assert ticks.count("40") == 1  # in the panel of who is there, not in that of rewards
+    assert ticks.count("40") == 1  # in the panel of active users, not in that of rewards
 
 
-def test_the_best_come_first_and_nobody_leaving_is_no_panel() -> None:
+def test_the_best_come_first_and_no_panel_of_active_users_if_all_stay() -> None:
     worse, better = outcome([2, 2], 1.0), outcome([2, 2], 2.0)
     picture = behaviour_picture({"a": {"one": worse, "other": better}, "b": {"one": better, "other": worse}})
-    assert "still there" not in picture
+    assert "share of active users" not in picture
     assert picture.index("other 4.00") < picture.index("one 2.00")  # the legend has the best first, in each row
     assert picture.rindex("one 4.00") < picture.rindex("other 2.00")

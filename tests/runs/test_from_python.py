@@ -46,7 +46,7 @@ def test_judging_gives_what_it_writes(run: jaxrec.Run) -> None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         report.show()
-    assert "train: the simulator it was trained in, 20 users" in out.getvalue() and "held-out log" in out.getvalue()
+    assert "train: simulator used in training, 20 users" in out.getvalue() and "held-out log" in out.getvalue()
 
 
 def test_overrides_are_a_dict_or_words_of_the_command_line(run: jaxrec.Run, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_silence_is_complete_and_notes_are_the_default(run: jaxrec.Run, capfd: p
     [
         ({"env": {"name": "sardien"}}, "x", (), "recipe: env.name: no 'sardien'; did you mean 'sardine'?"),
         ({"env": {"name": "sardine"}, "trian": {}}, "x", (), "recipe: the recipe has no field 'trian'"),
-        ({"env": {"name": "sardine"}}, None, (), "run: a recipe that is no file has no name of its own"),
+        ({"env": {"name": "sardine"}}, None, (), "run: only a recipe file has a default folder"),
         ({"env": {"name": "sardine"}}, "x", {"train.updates": "many"}, "train.updates: expected a whole number"),
         ("nowhere.yaml", "x", (), "nowhere.yaml: no such file"),
     ],

@@ -1,1 +1,1 @@
-"""One bundle for each kind of users: what the stages of a run ask of it."""
+"""One bundle of functions for each kind of users."""

@@ -1,4 +1,4 @@
-"""Fitting the users of a log: the validity report, then the ensemble that trains and the one that judges."""
+"""Fit simulated users to a log: the validity report, then the training and the judging ensemble."""
 
 import shutil
 from pathlib import Path
@@ -34,7 +34,7 @@ from jaxrec.supervised.validity import validity_report
 
 
 def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text: bool = False) -> None:
-    """Fit what `folder` lacks: first the report of how valid such fits are, noted too, then the two ensembles."""
+    """Fit the missing parts of `folder`: first the validity report, which is also printed, then both ensembles."""
     recommendable = corpus.counts >= log_config(config).min_item_ratings
     logged.check_room(config.env.slate_size, config.response.history_length, int(recommendable.sum()))
     for place in (folder, folder / FITS):
@@ -59,7 +59,7 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
 
 
 def _note_sources(corpus: Corpus, folder: Path) -> None:
-    """Write what the users are fitted to, before anything is fitted."""
+    """Write descriptions of the log and the split of its users, before anything is fitted."""
     if not (folder / LOG).is_file():
         write_json(folder / LOG, log_identity(corpus))
     if not (folder / USERS).is_file():
@@ -84,20 +84,20 @@ def _validity(config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, 
 
 
 def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: Path) -> list[Response]:
-    """Members of one simulator; each is kept in `place` as soon as it is fitted."""
+    """Fit the members of one simulator; each is saved next to `place` as soon as it is fitted."""
     members = []
     for n in range(config.response.members):
         path = place.with_name(f"{place.name}_{n}")
         if not path.is_dir():
             label = f"fit {place.name} users, {n + 1} of {config.response.members}"
-            # Steps of two: the training simulator and the judge share no seed.
+            # Steps of two, so that the training and the judging simulator share no seed.
             save_response(path, fit_response(log, vectors, config.response, seed + 2 * n, label=label)[0])
         members.append(load_response(path))
     return members
 
 
 def _comeback(config: Config, members: list[Response], log: Log, seed: int, name: str) -> ComebackModel | None:
-    """When users of one simulator come back, where the recipe asks for it; notes what the days were fitted to."""
+    """Fit the comeback model of one simulator, if the recipe has one; prints what it was fitted to."""
     env = config.env
     if env.comeback_model is None:
         return None
@@ -109,7 +109,7 @@ def _comeback(config: Config, members: list[Response], log: Log, seed: int, name
         note(
             f"  comeback days of {name} users, fitted to {report['comebacks']:,} comebacks in the log: mean "
             f"{report['fitted_mean_day']:.2f} fitted, {report['logged_mean_day']:.2f} logged; log loss "
-            f"{report['nll']:.3f} per comeback, with one chance for everybody {report['nll_one_chance']:.3f}"
+            f"{report['nll']:.3f} per comeback, constant probability {report['nll_one_chance']:.3f}"
         )
     return model
 
@@ -117,11 +117,11 @@ def _comeback(config: Config, members: list[Response], log: Log, seed: int, name
 def _facts(config: Config, corpus: Corpus) -> list[str]:
     log = corpus.dataset.log
     env, response = config.env, config.response
-    leave = "nobody leaves" if env.leave is None else f"leave model {env.leave.name}"
+    leave = "no leave model" if env.leave is None else f"leave model {env.leave.name}"
     return [
         f"Log: {len(log):,} rows of {log.num_users:,} users and {log.num_items:,} items.",
         f"Response model: history of {response.history_length} items, width {response.width}, "
-        f"{response.epochs} epochs; the report is about one fit, the simulator is the mean of {response.members}.",
+        f"{response.epochs} epochs; the report is about one fit, the simulator is the mean of {response.members} fits.",
         f"Environment: {env.requests} requests of {env.slate_size} items, {leave}. Seed {config.seed}.",
         f"jaxrec {jaxrec.__version__}, jax {jax.__version__}.",
     ]

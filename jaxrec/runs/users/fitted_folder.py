@@ -1,13 +1,13 @@
-"""The folder of simulated users that `jaxrec train` and `jaxrec fit-simulator` leave.
+"""The folder of simulated users that `jaxrec train` and `jaxrec fit-simulator` write.
 
-FOLDER/train/, judge/   the users that train and, fitted to other people, the users that judge
-       log.json         what they were fitted to
-       users.json       who trains and who judges, by marks of pseudonyms: a later log must not move anybody
-       own_texts/       the basis of context columns about what users wrote, where the recipe has them
-       validity.json    how far to believe them; validity.html for reading
-       fits/            finished members of an ensemble, until the others are fitted too
+FOLDER/train/, judge/   the users for training and, fitted to other people, the users for judging
+       log.json         the log they were fitted to
+       users.json       who trains and who judges, by marks of pseudonyms, so that a later log moves no user
+       own_texts/       the basis of context columns from the users' own texts, if the recipe has them
+       validity.json    how far to trust the users; validity.html is for reading
+       fits/            finished members of an ensemble, until all members are fitted
 
-Every part is written whole or not at all, and what is there is kept: an interrupted fit continues where it stopped.
+Every part is written whole or not at all, and finished parts are kept: an interrupted fit continues where it stopped.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ RESTORE = "the file is damaged: restore it, or delete its folder and fit again"
 
 
 def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
-    """Copy finished simulators; raises InputError unless they were fitted to this log and these halves of its users."""
+    """Copy finished simulators; raises InputError unless they were fitted to this log and this split of its users."""
     missing = [part for part in PARTS if not (source / part).exists()]
     if missing:
         raise InputError(
@@ -50,8 +50,8 @@ def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
     check_same_log(
         source,
         corpus,
-        f"env.path: {source} was fitted to another log or to other halves of its users; give the log, seed, data.split "
-        "and evaluate.judge_share it was fitted with, or fit another with `jaxrec fit-simulator`.",
+        f"env.path: {source} was fitted to another log or another split of its users; give the log, seed, data.split "
+        "and evaluate.judge_share it was fitted with, or fit a new one with `jaxrec fit-simulator`.",
     )
     for line in validity_lines(read_validity(source)):
         note(line)
@@ -64,19 +64,19 @@ def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
 
 
 def context_before(*folders: Path) -> ContextColumns | None:
-    """Context columns that the first of `folders` with simulators was fitted to, None where none has any."""
+    """Context columns of the first of `folders` with simulators, or None."""
     for folder in folders:
         if (folder / LOG).is_file():
             names = tuple(read_json_object(folder / LOG, RESTORE).get("context", ()))
             if not (folder / OWN_TEXTS).is_dir():
                 return ContextColumns(names, None)
             basis = load_basis(folder / OWN_TEXTS)
-            return ContextColumns(names[: -len(basis.components)], basis)  # own texts stand last
+            return ContextColumns(names[: -len(basis.components)], basis)  # own texts come last
     return None
 
 
 def sides_before(*folders: Path) -> Sides | None:
-    """On which side users stood in the first of `folders` that says so, None where none does."""
+    """The split of the users in the first of `folders` that records one, or None."""
     for folder in folders:
         if (folder / USERS).is_file():
             sides = read_json_object(folder / USERS, RESTORE)
@@ -85,31 +85,31 @@ def sides_before(*folders: Path) -> Sides | None:
 
 
 def check_users_known(config: Config, sides: Sides | None, users: Sequence[str]) -> None:
-    """Refuse a log of which nobody can tell who trained the old policy: some would judge it."""
+    """Raise InputError if it is unknown which users of the log trained the old policy: they must not judge it."""
     old = RunFolder(config.train.continue_from)
     if sides is None:
         raise InputError(
-            f"{old.simulators}: {USERS} is missing, so nobody knows which users trained that policy; put it "
-            "back, or train from the start without --continue."
+            f"{old.simulators}: {USERS} is missing, so it is unknown which users trained that policy; restore "
+            "the file, or train from scratch without --continue."
         )
     if (sides.of(users) < 0).all():
         raise InputError(
-            f"data.path: none of the log's {len(users):,} users is known to {old.path}; give a log that holds the "
-            f"earlier rows too, read with the same {VARIABLE} or data.user_key_file."
+            f"data.path: none of the log's {len(users):,} users is known to {old.path}; give a log that also holds "
+            f"the earlier rows, read with the same {VARIABLE} or data.user_key_file."
         )
 
 
 def check_same_log(folder: Path, corpus: Corpus, message: str) -> None:
-    """Item numbers mean something in one catalogue only, and a judge must not know the users that train."""
+    """Raise InputError if `folder` has another log (wrong item numbers) or split (judges might have trained)."""
     path = folder / LOG
     if path.is_file():
         now, saved = log_identity(corpus), read_json_object(path, RESTORE)
-        if any(saved.get(key, value) != value for key, value in now.items()):  # keys came to be with versions
+        if any(saved.get(key, value) != value for key, value in now.items()):  # older versions wrote fewer keys
             raise InputError(message)
 
 
 def log_identity(corpus: Corpus) -> dict[str, Any]:
-    """What tells logs apart: sizes, names, and digests of items, of all rows and of who trains and who judges."""
+    """Identify a log by sizes, names, and digests of its items, of all rows and of the split of its users."""
     log = corpus.dataset.log
     return {
         "rows": len(log),
@@ -128,14 +128,14 @@ def digest(value: Any) -> str:
 
 
 def _rows_digest(log: Log) -> str:
-    """SHA-256 of the columns of numbers; reviews count where they became texts or context."""
+    """SHA-256 of the numeric columns; reviews count only through the texts or context made from them."""
     columns = [getattr(log, name) for name in ROW_COLUMNS if name != "review"]
     sums = [None if x is None else hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in columns]
     return digest([sums, log.feedback_names, log.context_names])
 
 
 def read_validity(folder: Path) -> dict[str, Any]:
-    """The report in `folder`; raises InputError where it is damaged."""
+    """Read the validity report in `folder`; raises InputError if it is damaged."""
     report = read_json_object(folder / VALIDITY, RESTORE)
     try:
         findings(report)

@@ -1,4 +1,4 @@
-"""Users replayed from a matrix of rewards: a file of the recipe or made of its log, and kept in the run."""
+"""Users replayed from a matrix of rewards, which comes from a file or from the log and is kept in the run."""
 
 from typing import Any
 
@@ -37,14 +37,14 @@ def check(config: Config) -> None:
 
 
 def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepared:
-    """The matrix that the run keeps: copied from `env.path`, or made of the log, once."""
+    """Copy the matrix from `env.path` into the run or make it from the log, once, and load it."""
     corpus = None if config.data is None else read_corpus(config)
     world = prepare_matrix(config, corpus, run)
     return Prepared(world, None if corpus is None else corpus.dataset.catalogue, corpus)
 
 
 def prepare_matrix(config: Config, corpus: Corpus | None, run: RunFolder) -> World:
-    """World of the matrix that the run keeps, which is made first where it is missing."""
+    """World of the run's matrix, which is made first if it is missing."""
     if not (run.path / FILE).is_file():
         rewards = load_matrix(config.env.path) if corpus is None else _of_log(config, corpus)
         save_matrix(run.path / FILE, rewards)
@@ -52,19 +52,19 @@ def prepare_matrix(config: Config, corpus: Corpus | None, run: RunFolder) -> Wor
 
 
 def kept_matrix(config: Config, run: RunFolder) -> World:
-    """World of the matrix that a run keeps."""
+    """World of the matrix that is kept in a run."""
     return full_matrix.make_world(load_matrix(run.path / FILE), config.env)
 
 
 def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
-    """In the matrix that the policy was trained on: nobody knows another one."""
+    """Judge on the training matrix, the only one there is."""
     name = config.env.name
     world = JudgingWorld(TRAIN, f"{name}, {config.evaluate.users} users", name, kept_matrix(config, run))
     return Judging(config.env, (world,))
 
 
 def baselines(env: Env, section: FullMatrixConfig, config: Config | None, corpus: Corpus | None) -> Rules:
-    """The best ranking for everybody, and two oracles that read the user's row."""
+    """The best single ranking, and two oracles that read the user's row."""
     return {
         FIXED: ranking(env.world.users.matrix.mean(0), 1),
         "greedy_matrix": greedy_matrix(section),
@@ -73,7 +73,7 @@ def baselines(env: Env, section: FullMatrixConfig, config: Config | None, corpus
 
 
 def _of_log(config: Config, corpus: Corpus) -> RewardMatrix:
-    """The log's matrix with text vectors of unit length; notes how good the filling is."""
+    """Complete the matrix of the log, with unit text vectors; prints the error on held-out rows."""
     log = corpus.dataset.log
     matrix, report = matrix_of_log(log, config.env.factors, config.seed)
     note(_quality(report))
@@ -86,8 +86,8 @@ def _quality(report: dict[str, Any]) -> str:
     line = f"  matrix of {report['rows']:,} rows"
     if "rmse" in report:
         line += (
-            f"; root mean squared error on {report['held_out_rows']:,} rows left out {report['rmse']:.3f}, "
-            f"of the biases alone {report['rmse_biases']:.3f}"
+            f"; root mean squared error on {report['held_out_rows']:,} held-out rows {report['rmse']:.3f}, "
+            f"with biases alone {report['rmse_biases']:.3f}"
         )
     return line
 

@@ -1,4 +1,4 @@
-"""What the stages of a run ask of a kind of users, in one bundle of functions."""
+"""The functions that a kind of users provides to the stages of a run, in one bundle."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,11 +19,11 @@ Rules = dict[str, Recommender]  # recommenders by name
 
 
 class Prepared(NamedTuple):
-    """What training needs before the environment can be built."""
+    """The inputs of training that are made before the environment."""
 
     world: World | None = None  # None: the environment's own
-    catalogue: Catalogue | None = None  # None: items have no ids but their numbers
-    corpus: Corpus | None = None  # of users with a log
+    catalogue: Catalogue | None = None  # None: item numbers are the ids
+    corpus: Corpus | None = None  # only for users with a log
 
 
 class JudgingWorld(NamedTuple):
@@ -38,9 +38,9 @@ class JudgingWorld(NamedTuple):
 class Judging(NamedTuple):
     """How a finished policy is judged."""
 
-    section: Any  # the section of the users as judged
+    section: Any  # the section of the users, as used for judging
     worlds: tuple[JudgingWorld, ...]  # the first is the one the policy was trained in
-    corpus: Corpus | None = None  # whose held-out rows are ranked too
+    corpus: Corpus | None = None  # its held-out rows are ranked too
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,14 +49,14 @@ class UserKind:
 
     config: type  # of the section: a frozen dataclass with the field `name`
     make: Callable[[Any, World | None], Env]  # (section, world or None for its own) -> Env
-    # Raises InputError for what would fail only after minutes of preparation.
+    # Raises InputError for bad input that would otherwise fail after minutes of preparation.
     check: Callable[[Config], None]
-    # Makes what the run lacks, inside its folder, and reads it; the policy is that of the run to continue, if any.
+    # Makes the missing files of the run and reads them; the policy is that of the run to continue, if any.
     prepare: Callable[[Config, RunFolder, SavedPolicy | None], Prepared]
     judge: Callable[[Config, RunFolder, SavedPolicy], Judging]
-    # What a policy is compared with, besides random slates; without a log and a whole recipe in tests and notebooks.
+    # Recommenders to compare a policy with, besides random slates; recipe and log may be None in tests and notebooks.
     baselines: Callable[[Env, Any, Config | None, Corpus | None], Rules]
-    item_rows: Callable[[World], Array]  # [I, E] by which items are alike
+    item_rows: Callable[[World], Array]  # [I, E] vectors for the similarity of items
 
 
 def plain(
@@ -84,13 +84,13 @@ def plain(
 
 
 def check_no_log(recipe: Config) -> None:
-    """Raise InputError for recipes that give a log to users who read none, or want to continue with one."""
+    """Raise InputError if the recipe has a log that its users do not read, or continues a run."""
     check_not_continued(recipe)
     if recipe.data is not None:
         raise InputError(f"data: {recipe.env.name} reads no log; remove the section, or set env.name to logged.")
 
 
 def check_not_continued(recipe: Config) -> None:
-    """Raise InputError where the recipe continues a run whose users have no log that grows."""
+    """Raise InputError if the recipe continues a run whose users have no log."""
     if recipe.train.continue_from:
-        raise InputError(f"train.continue_from: {recipe.env.name} has no log that could grow; use --resume.")
+        raise InputError(f"train.continue_from: {recipe.env.name} has no log that could be continued; use --resume.")

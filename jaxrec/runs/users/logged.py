@@ -1,4 +1,4 @@
-"""Users fitted to a log: what the stages of a run ask of them."""
+"""Users fitted to a log: their functions for the stages of a run."""
 
 import dataclasses
 from pathlib import Path
@@ -29,11 +29,11 @@ from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.simple import KNN_ITEMS, item_knn
 from jaxrec.types import Env, World
 
-TITLES = {TRAIN: "the simulator it was trained in", JUDGE: "other users, never seen in training"}
+TITLES = {TRAIN: "simulator used in training", JUDGE: "other users, not used in training"}
 
 
 def check(config: Config) -> None:
-    """Raise InputError for rewards, leave models and pessimism that the log or the ensemble cannot give."""
+    """Raise InputError for rewards, leave models and pessimism that the log or the ensemble does not support."""
     logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
 
 
@@ -49,30 +49,30 @@ def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepa
 
 
 def prepare_simulators(config: Config, corpus: Corpus, folder: Path) -> World:
-    """The users a run trains in: copied into `folder` from `env.path` where the recipe names one, else fitted."""
+    """The training users of a run: copied into `folder` from `env.path` if the recipe has one, else fitted."""
     if config.env.path and not folder.exists():
         copy_simulators(Path(config.env.path), corpus, folder)
-    check_same_log(folder, corpus, f"{folder / LOG}: the log has changed since this run began; begin another run.")
+    check_same_log(folder, corpus, f"{folder / LOG}: the log has changed since this run began; start another run.")
     if not config.env.path:
         fit_simulators(config, corpus, folder)
     return load_simulator(folder / TRAIN)
 
 
 def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
-    """In the simulator of training and in one that was fitted to other users, and on the held-out rows of the log."""
+    """Judge in the training simulator, in one fitted to other users, and on the held-out rows of the log."""
     corpus = read_corpus(config, context_before(run.simulators), sides_before(run.simulators))
     check_same_catalogue(saved, corpus)
     worlds = []
     for name, what in TITLES.items():
         title = f"{name}: {what}, {config.evaluate.users} users"
         worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
-    section = dataclasses.replace(config.env, pessimism=0.0)  # caution is for training
+    section = dataclasses.replace(config.env, pessimism=0.0)  # pessimism is only for training
     return Judging(section, tuple(worlds), corpus)
 
 
 def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Corpus | None) -> Rules:
-    """Rankings by the training rows, the best one for everybody, and an oracle that reads the response model."""
-    assert config is not None and corpus is not None, "baselines of logged users are made of a recipe and its log"
+    """Rankings by the training rows, the best single ranking, and an oracle that reads the response model."""
+    assert config is not None and corpus is not None, "baselines of logged users need a recipe and its log"
     size = env.spec.slate_size
     counts = jnp.asarray(corpus.counts, jnp.float32)
     rules = {
@@ -81,7 +81,7 @@ def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Co
         report.GREEDY: recommenders.greedy(section, env.world),
     }
     if env.spec.num_items > KNN_ITEMS:
-        note(f"  item_knn left out: its table of {env.spec.num_items:,} x {env.spec.num_items:,} items is too large")
+        note(f"  item_knn is omitted: its table of {env.spec.num_items:,} x {env.spec.num_items:,} items is too large")
         return rules
     return {**rules, "item_knn": recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size)}
 

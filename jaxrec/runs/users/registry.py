@@ -1,4 +1,4 @@
-"""Kinds of users by name: our own, and those that other packages register."""
+"""Kinds of users by name: built-in ones, and those that other packages register."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,14 +25,14 @@ def register_env(
     *,
     baselines: Callable[[Env, Any], Rules] = lambda env, section: {},
 ) -> None:
-    """Add a kind of users under `name`: recipes, `make_env`, `train`, `evaluate` and the adapters then know it.
+    """Register a kind of users as `name`, for recipes, `make_env`, `train`, `evaluate` and the adapters.
 
-    `config` is a frozen dataclass with the field `name` (default: `name`) whose other fields are the options;
-    `make(config) -> Env` builds the environment, whose `spec.name` is `name`; `baselines(env, config)` gives
-    recommenders to compare a policy with. Users who need more than that, such as a log, pass a whole `UserKind`.
+    `config` is a frozen dataclass with the field `name` (default: `name`) whose other fields are the options.
+    `make(config) -> Env` builds the environment, whose `spec.name` is `name`. `baselines(env, config)` gives
+    recommenders to compare a policy with. For users that need more, such as a log, pass a whole `UserKind`.
 
-    Packages announce theirs in the entry point group `jaxrec.envs`, so that the command line finds them:
-    `NAME = "their.module"`, a module that calls this function. Raises InputError for names that are taken.
+    Packages list a module that calls this function in the entry point group `jaxrec.envs`, as `NAME = "their.module"`,
+    so that the command line finds it. Raises InputError for names that are taken.
     """
     kind = config if isinstance(config, UserKind) else plain(config, make, baselines)  # type: ignore[arg-type]
     add_env_config(name, kind.config)
@@ -40,8 +40,8 @@ def register_env(
 
 
 def user_kind(name: str, where: str = "env.name") -> UserKind:
-    """The bundle called `name`; raises InputError for unknown names, which `where` asked for."""
-    env_configs()  # which also finds installed packages
+    """The bundle called `name`; raises InputError for unknown names, with `where` in the message."""
+    env_configs()  # also finds installed packages
     check_name(where, name, USER_KINDS)
     return USER_KINDS[name]
 
@@ -50,21 +50,20 @@ def make_env(name: str, **options: Any) -> Env:
     """Build an environment by name; options are the fields of its config section (`jaxrec.config.users`).
 
     `make_env("interest_evolution", num_candidates=10, slate_size=3)`; `make_env("logged", path=FOLDER, slate_size=5)`
-    opens a fitted simulator as a training run leaves it in `RUN/simulators/`; `make_env("full_matrix",
-    path=FILE)` replays a matrix of rewards. Raises InputError for unknown names,
-    unknown options and values out of range.
+    opens fitted simulators, for instance those in `RUN/simulators/`; `make_env("full_matrix", path=FILE)` replays a
+    matrix of rewards. Raises InputError for unknown names, unknown options and values out of range.
     """
     kind = user_kind(name, "make_env")
     return kind.make(build_section(kind.config, options, "env", f"make_env({name!r})"), None)
 
 
 def list_envs() -> tuple[str, ...]:
-    """Names that `make_env` knows."""
+    """Names that `make_env` accepts."""
     return tuple(sorted(env_configs()))
 
 
 def baselines(env: Env, section: Any = None, config: Config | None = None, corpus: Corpus | None = None) -> Rules:
-    """Random slates, and what else belongs to the kind of users, by name.
+    """Recommenders to compare a policy with, by name: random slates, and those of the kind of users.
 
     `section` is the section of the recipe; users with a log need the whole recipe `config` and its `corpus`.
     """

@@ -1,4 +1,4 @@
-"""Users without a log: RecSim's three and SARDINE's, each with the rules that policies are compared with."""
+"""Users without a log: the three of RecSim and that of SARDINE, each with rules to compare policies with."""
 
 from typing import Any
 

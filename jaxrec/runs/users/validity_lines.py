@@ -1,4 +1,4 @@
-"""How far fitted users can be believed, line by line for the terminal."""
+"""The validity report of fitted users as lines for the terminal."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from jaxrec.evaluation.page import figure
 
 
 def validity_lines(report: dict[str, Any]) -> Iterator[str]:
-    """How far the fitted users can be believed, line by line."""
+    """Yield the validity report line by line."""
     for name, kind in report["feedback"].items():
         yield (
             f"  response model, '{name}' on the last {report['test_share']:.0%} of the log: "
@@ -24,15 +24,15 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
             f"AUC {figure(rare['auc'][name])}{without}"
         )
     for name, rate in report["feedback_rates"].items():
-        yield (f"  '{name}' of {rate['users']:,} users over the same rows: {_compared(rate, 3)}")
+        yield (f"  share of '{name}' of {rate['users']:,} users over the same rows: {_compared(rate, 3)}")
     lengths = report["session_lengths"]
     if "ks" in lengths:
         yield (f"  items of {lengths['sessions']:,} visits, at most {lengths['most_items']}: {_compared(lengths, 1)}")
     days = report.get("comeback_days", {})
     if "ks" in days:
         yield (
-            f"  days until {days['comebacks']:,} later returns: {_compared(days, 2)}; log loss {days['nll']:.3f}, with "
-            f"one chance for everybody {days['nll_one_chance']:.3f}"
+            f"  days until {days['comebacks']:,} later comebacks: {_compared(days, 2)}; log loss {days['nll']:.3f}, "
+            f"constant probability {days['nll_one_chance']:.3f}"
         )
 
 
