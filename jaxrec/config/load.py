@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
 def load_config(cls: type[T], path: str | Path, overrides: Overrides = ()) -> T:
     """Read the recipe at `path`, apply `section.key=value` overrides, and build `cls`.
 
-    Raises InputError naming the file (or the override), the key, what was wanted and the nearest known name.
+    Raises InputError that names the file (or the override), the key, what was expected and the nearest known name.
     """
     path = Path(path)
     values = read_yaml(path)

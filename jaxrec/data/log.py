@@ -60,9 +60,7 @@ class Catalogue:
     ids: tuple[str, ...]  # as in the log
     titles: tuple[str, ...]
     texts: tuple[str, ...]
-    fields: Mapping[str, tuple[str, ...]] = dataclasses.field(
-        default_factory=dict
-    )  # columns that the texts are made of
+    fields: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # columns of which texts are made
 
     def __len__(self) -> int:
         return len(self.ids)
