@@ -4,6 +4,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from jaxrec.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from jaxrec.encoder import encode, load_encoder
     from jaxrec.envs import (
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from jaxrec.runs.users.registry import list_envs, make_env, register_env
     from jaxrec.serve import load_policy
 
-__version__ = "0.1.0"
 __all__ = [
     "Run",
     "auto_reset",

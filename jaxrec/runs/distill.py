@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.config.load import Overrides, to_dict
 from jaxrec.config.schema import Config, EncoderConfig
@@ -32,6 +31,7 @@ from jaxrec.storage.files import write_json
 from jaxrec.storage.run import DistillFolder
 from jaxrec.supervised.distill import DistillData, make_distillation
 from jaxrec.supervised.item_texts import lay_out_texts
+from jaxrec.version import __version__
 
 
 class Distilled(NamedTuple):
@@ -141,7 +141,7 @@ def describe(rows: dict[str, Row], fitted: Fitted, seconds: float) -> dict[str, 
     """The report of a distillation as plain data."""
     return {
         "format": "jaxrec.distillation.1",
-        "jaxrec": jaxrec.__version__,
+        "jaxrec": __version__,
         "devices": describe_devices(),
         **{name.replace(" ", "_"): row._asdict() for name, row in rows.items()},
         "steps": {"last": fitted.step, "best": fitted.best, AGREEMENT: fitted.score},

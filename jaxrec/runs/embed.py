@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import pyarrow as pa
 
-import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.data.texts import read_texts
@@ -22,6 +21,7 @@ from jaxrec.encoder.vectors_file import check_output, write_vectors
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
 from jaxrec.storage.files import write_json
+from jaxrec.version import __version__
 
 
 def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "", id_column: str = "") -> Path:
@@ -44,7 +44,7 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     note(f"{path}: encoding {len(read.texts):,} texts with {config.model} on {describe_devices()}")
     write_vectors(path, embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh), read.ids)
     shape = [len(read.texts), enc.width]
-    write_json(description, {**identity, "shape": shape, "dtype": "float32", "jaxrec": jaxrec.__version__})
+    write_json(description, {**identity, "shape": shape, "dtype": "float32", "jaxrec": __version__})
     shutil.rmtree(parts, ignore_errors=True)
     seconds = time.perf_counter() - started
     rate = f"{shape[0] / seconds:,.0f} texts/s"

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import jax
 
-import jaxrec
 from jaxrec.checks import InputError
 from jaxrec.config.load import Overrides, to_dict, to_yaml
 from jaxrec.config.schema import Config
@@ -22,6 +21,7 @@ from jaxrec.runs.users.fitted_folder import PAGE, PARTS, RESTORE, digest, log_id
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import read_json_object, write_json, write_text
+from jaxrec.version import __version__
 
 ABOUT, FORMAT = "simulator.json", "jaxrec.simulators.1"
 
@@ -110,7 +110,7 @@ def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
             "users": log.num_users,
             "items": log.num_items,
             "feedback": list(log.feedback_names),
-            "jaxrec": jaxrec.__version__,
+            "jaxrec": __version__,
             "jax": jax.__version__,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import jaxrec
 from jaxrec.checks import check_name
 from jaxrec.config.load import Overrides
 from jaxrec.config.schema import Config
@@ -29,6 +28,7 @@ from jaxrec.storage.files import write_json
 from jaxrec.storage.run import TuneFolder
 from jaxrec.supervised.pairs import PairData, co_liked, make_pair_data
 from jaxrec.supervised.tune import make_tuning
+from jaxrec.version import __version__
 
 
 class Tuned(NamedTuple):
@@ -103,7 +103,7 @@ def describe(
     old, new = (weights_digest(enc.params) for enc in encoders)
     return {
         "format": "jaxrec.tuning.1",
-        "jaxrec": jaxrec.__version__,
+        "jaxrec": __version__,
         "devices": describe_devices(),
         "parameters": sizes,
         "pairs": pairs,

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-import jaxrec
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.envs import logged
@@ -31,6 +30,7 @@ from jaxrec.supervised.own_texts import save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
 from jaxrec.supervised.validity import validity_report
+from jaxrec.version import __version__
 
 
 def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text: bool = False) -> None:
@@ -123,5 +123,5 @@ def _facts(config: Config, corpus: Corpus) -> list[str]:
         f"Response model: history of {response.history_length} items, width {response.width}, "
         f"{response.epochs} epochs; the report is about one fit, the simulator is the mean of {response.members} fits.",
         f"Environment: {env.requests} requests of {env.slate_size} items, {leave}. Seed {config.seed}.",
-        f"jaxrec {jaxrec.__version__}, jax {jax.__version__}.",
+        f"jaxrec {__version__}, jax {jax.__version__}.",
     ]
