@@ -64,12 +64,12 @@ class LearnerConfig:
 
 @section
 class OnPolicyConfig(LearnerConfig):
-    """What every learner has that learns from what its current policy just did."""
+    """Fields of all on-policy learners: they learn from the actions of their current policy."""
 
     name: str = ""  # every learner sets its own
     epochs: int = 4  # passes over the transitions of an update
     minibatches: int = 4  # per epoch
-    gae_lambda: float = 0.95  # 1: advantages are returns less the value; 0: one step
+    gae_lambda: float = 0.95  # 1: return minus value; 0: one-step advantages
 
     def __post_init__(self):
         super().__post_init__()

@@ -23,7 +23,7 @@ class EncoderConfig:
     """The language model that turns item texts into the item table."""
 
     model: str = "all-MiniLM-L6-v2"  # folder, installed package or Hugging Face name
-    max_length: int = 0  # tokens; longer texts are cut; 0: at the model's own limit
+    max_length: int = 0  # tokens; longer texts are cut; 0: the model's own limit
     batch_tokens: int = 8192  # tokens per batch, padding included
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products
     weights: Literal["float32", "int8"] = "float32"  # in memory; int8: rounded when they are loaded

@@ -106,7 +106,7 @@ def make(config: FullMatrixConfig, world: World | None = None) -> Env:
 
 
 def _spec(config: FullMatrixConfig, world: World) -> EnvSpec:
-    """What agents see of these users and what they do."""
+    """Sizes, names and ranges of the environment."""
     matrix = world.users.matrix
     return EnvSpec(
         name="full_matrix",

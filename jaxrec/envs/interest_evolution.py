@@ -131,7 +131,7 @@ def make(config: InterestEvolutionConfig) -> Env:
 
 
 def _spec(config: InterestEvolutionConfig) -> EnvSpec:
-    """What agents see of these users and what they do."""
+    """Sizes, names and ranges of the environment."""
     return EnvSpec(
         name="interest_evolution",
         action=SlateAction(size=config.slate_size),

@@ -141,7 +141,7 @@ def make(config: InterestExplorationConfig) -> Env:
 
 
 def _spec(config: InterestExplorationConfig) -> EnvSpec:
-    """What agents see of these users and what they do."""
+    """Sizes, names and ranges of the environment."""
     return EnvSpec(
         name="interest_exploration",
         action=SlateAction(size=config.slate_size),

@@ -103,7 +103,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
 
 
 def _spec(config: LoggedConfig, world: World) -> EnvSpec:
-    """What agents see of these users and what they do."""
+    """Sizes, names and ranges of the environment."""
     members: Response = world.users.members
     names = members.feedback_names
     return EnvSpec(

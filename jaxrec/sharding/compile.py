@@ -19,7 +19,7 @@ def compiled(
 
 
 def repeated(update: Callable[..., tuple[Any, Any]], times: int) -> Callable[..., tuple[Any, Any]]:
-    """`update(state, *arguments) -> (state, metrics)` done so many times; metrics are then [times, ...]."""
+    """Scan `update(state, *arguments) -> (state, metrics)` over `times` steps; metrics are then [times, ...]."""
 
     def many(state: Any, *arguments: Any) -> tuple[Any, Any]:
         return jax.lax.scan(lambda s, _: update(s, *arguments), state, None, length=times)

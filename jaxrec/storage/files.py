@@ -1,4 +1,4 @@
-"""Whole files or none: outputs are written under a temporary name and renamed. And reading JSON, or saying why not."""
+"""Files that are complete or absent: outputs get a temporary name and are renamed. Also the one reader of JSON."""
 
 import contextlib
 import json
@@ -69,7 +69,7 @@ KINDS = {object: "any value", dict: "an object", list: "a list"}
 
 
 def read_json(path: Path, fix: str, *, kind: type = object, where: str = "") -> Any:
-    """The value in a JSON file; raises InputError where it cannot be read or is no `kind` (dict or list).
+    """Read the value in a JSON file; raises InputError if it cannot be read or is not a `kind` (dict or list).
 
     The message begins with `where`, by default the path, and ends with `fix`: what to do about it.
     """
@@ -91,5 +91,5 @@ def read_json(path: Path, fix: str, *, kind: type = object, where: str = "") -> 
 
 
 def read_json_object(path: Path, fix: str, *, where: str = "") -> dict[str, Any]:
-    """The object in a JSON file; raises InputError as `read_json` does."""
+    """Read the object in a JSON file; raises InputError as `read_json` does."""
     return read_json(path, fix, kind=dict, where=where)
