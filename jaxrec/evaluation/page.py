@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrec.evaluation.pictures import distribution_picture, reliability_picture
-
 WANTED_ECE, WANTED_KS = 0.03, 0.1
 
 TEMPLATE = "page.html.jinja"  # next to this file
@@ -73,6 +71,8 @@ def validity_page(report: dict[str, Any], title: str, facts: Sequence[str]) -> s
     """HTML of a validity report; `facts` are the lines of the footer: the log, the models and the versions."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # needed only here, so imported late
     from markupsafe import Markup
+
+    from jaxrec.evaluation.pictures import distribution_picture, reliability_picture  # and with them matplotlib
 
     def as_svg(draw: Callable[..., str]) -> Callable[..., Markup]:
         return lambda *values, **options: Markup(draw(*values, **options))

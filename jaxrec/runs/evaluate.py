@@ -14,7 +14,6 @@ from jaxrec.config.schema import Config
 from jaxrec.evaluation import recommenders, report
 from jaxrec.evaluation.held_out import held_out_metrics
 from jaxrec.evaluation.measures import item_facts
-from jaxrec.evaluation.pictures import behaviour_picture
 from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.progress import note, quiet
@@ -75,6 +74,8 @@ def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool =
 
 
 def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
+    from jaxrec.evaluation.pictures import behaviour_picture  # matplotlib is only for what draws
+
     config = _load(run, overrides)
     saved = load_policy(run.path)
     note(f"evaluating {run.policy} (update {saved.step}) on {describe_devices()}")
