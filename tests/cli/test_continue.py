@@ -16,6 +16,7 @@ from jaxrec.runs.read_log import read_corpus
 from jaxrec.runs.users.fitted_folder import sides_before
 from jaxrec.serve import load_policy
 
+pytestmark = pytest.mark.slow  # every test begins from two runs of its own
 GROWN = ("data.generated.items=70", "learner.policy.item_residual=true")
 
 

@@ -80,6 +80,7 @@ def test_parts_that_are_done_are_not_done_again(source: Path, tmp_path: Path, mo
     np.testing.assert_allclose(np.load(out), jaxrec.encode(texts(50), MODEL, normalize=True, cache_dir=""), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     source = tmp_path / "texts.txt"
     source.write_text("\n".join(texts(400)) + "\n")

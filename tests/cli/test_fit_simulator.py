@@ -93,6 +93,7 @@ def test_users_of_another_log_or_another_half_are_refused(
         assert not (tmp_path / "run" / "simulators").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_where_it_stopped(recipe: Path, fitted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     words = ["fit-simulator", str(recipe), "-o", str(folder)]

@@ -37,6 +37,7 @@ def test_a_run_is_reproduced_from_its_config_alone(tiny_run: Path, tmp_path: Pat
     assert (again / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_another_seed_changes_every_metric(tiny_run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     assert main(["train", str(tiny_run / "config.yaml"), "--run", str(other), "seed=4"]) == 0
@@ -45,6 +46,7 @@ def test_another_seed_changes_every_metric(tiny_run: Path, tmp_path: Path) -> No
         assert same <= {"clip_fraction", "episode_return", "evaluation_return", "reward"}, same
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_process_resumes_bit_for_bit(number: signal.Signals, tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -64,6 +66,7 @@ def test_a_killed_process_resumes_bit_for_bit(number: signal.Signals, tiny_run: 
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_resume_may_train_longer_but_not_differently(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -111,6 +114,7 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     assert account["held_out"]["policy"]["users"] == 40
 
 
+@pytest.mark.slow
 def test_evaluation_repeats_bit_for_bit(tiny_run: Path) -> None:
     texts = []
     for _ in range(2):
@@ -135,6 +139,7 @@ def test_interest_evolution_needs_no_log(tmp_path: Path, capsys: pytest.CaptureF
     assert "read interests, not a history" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sardine_is_judged_beside_chance_and_the_oracle(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     recipe, run = tmp_path / "sardine.yaml", tmp_path / "run"
     recipe.write_text(

@@ -50,20 +50,25 @@ def test_judging_gives_what_it_writes(run: jaxrec.Run) -> None:
 
 
 def test_overrides_are_a_dict_or_words_of_the_command_line(run: jaxrec.Run, tmp_path: Path) -> None:
-    by_word = jaxrec.train(run.config, tmp_path / "words", ["train.updates=2", "seed=4"], silent=True)
-    by_dict = jaxrec.train(run.path / "config.yaml", tmp_path / "dict", {"train.updates": 2, "seed": 4}, silent=True)
-    assert by_word.config == by_dict.config and (by_word.config.train.updates, by_word.config.seed) == (2, 4)
-    assert by_word.metrics() == by_dict.metrics() != run.metrics()[:2]
+    fitted = str(run.path / "simulators")
+    words = ["train.updates=2", "learner.gamma=0.5", f"env.path={fitted}"]
+    by_word = jaxrec.train(run.config, tmp_path / "words", words, silent=True)
+    values = {"train.updates": 2, "learner.gamma": 0.5, "env.path": fitted}
+    by_dict = jaxrec.train(run.path / "config.yaml", tmp_path / "dict", values, silent=True)
+    assert by_word.config == by_dict.config and by_word.config.learner.gamma == 0.5
+    assert len(by_word.metrics()) == 2 and by_word.metrics() == by_dict.metrics() != run.metrics()[:2]
 
 
 def test_a_finished_run_opens_again_and_resumes_to_more_updates(run: jaxrec.Run, tmp_path: Path) -> None:
-    short = jaxrec.train(run.config, tmp_path / "run", {"train.updates": 4}, silent=True)
+    options = {"train.updates": 4, "env.path": str(run.path / "simulators")}
+    short = jaxrec.train(run.config, tmp_path / "run", options, silent=True)
     longer = jaxrec.train(short.path / "config.yaml", short.path, {"train.updates": 8}, resume=True, silent=True)
     assert longer.metrics() == run.metrics() == jaxrec.open_run(short.path).metrics()
 
 
 def test_silence_is_complete_and_notes_are_the_default(run: jaxrec.Run, capfd: pytest.CaptureFixture, tmp_path) -> None:
-    config = load_config(Config, run.path / "config.yaml", ["train.updates=2", "train.checkpoint_every=2"])
+    words = ["train.updates=2", "train.checkpoint_every=2", f"env.path={run.path / 'simulators'}"]
+    config = load_config(Config, run.path / "config.yaml", words)
     jaxrec.train(config, tmp_path / "silent", silent=True)
     assert capfd.readouterr() == ("", "")
     jaxrec.train(config, tmp_path / "loud")

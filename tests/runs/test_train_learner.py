@@ -194,6 +194,7 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
     assert [row["evaluation_return"] for row in rows if "evaluation_return" in row] == [9.0, 1.0, None, 3.0, 2.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list_learners())
 def test_one_device_equals_two_four_and_eight(name: str) -> None:
     env = make_env("interest_evolution")

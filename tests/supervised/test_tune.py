@@ -63,6 +63,7 @@ def test_the_full_softmax_reads_the_table_and_learns(enc: Encoder, data: PairDat
     assert values[-1] < 0.8 * values[0]
 
 
+@pytest.mark.slow
 def test_four_devices_take_the_step_of_one(enc: Encoder, data: PairData) -> None:
     config = TuneConfig(batch_size=8, steps=10, learning_rate=1e-3, dropout=0.1, remat="full")
     one, first, _ = losses(enc, data, config, 2)

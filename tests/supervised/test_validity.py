@@ -112,6 +112,7 @@ def test_rare_items_are_counted_in_the_training_rows() -> None:
     np.testing.assert_array_equal(rare_rows(log, test), [10, 11])  # 5, 4 and 0 training rows
 
 
+@pytest.mark.slow
 def test_the_report_tells_the_model_with_texts_from_the_one_without() -> None:
     rng = np.random.default_rng(0)
     item = np.concatenate([rng.permutation(200)[:15] for _ in range(80)]).astype(np.int32)
