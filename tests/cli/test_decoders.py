@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import BertWordPieceTokenizer
 
 from jaxrec.cli import main
 from jaxrec.serve import load_policy
@@ -16,9 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "encoder" / "golden"
 def test_a_decoder_reads_the_items_of_a_run(recipe: Path, tmp_path: Path, capsys, family: str) -> None:
     model, run = tmp_path / family, tmp_path / "run"
     shutil.copytree(GOLDEN / family, model)
-    for name in ("vocab.txt", "tokenizer_config.json"):
-        if (GOLDEN / "tiny_bert" / name).is_file():
-            shutil.copy(GOLDEN / "tiny_bert" / name, model)
+    BertWordPieceTokenizer(str(GOLDEN / "tiny_bert" / "vocab.txt")).save(str(model / "tokenizer.json"))
     words = [f"encoder.model={model}", "encoder.pooling=lasttoken", "encoder.max_length=24", "train.updates=4"]
     assert main(["train", str(recipe), "--run", str(run), *words]) == 0
     assert main(["evaluate", str(run)]) == 0
