@@ -44,7 +44,7 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
 
 
 def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[str, ...]) -> Params:
-    """Parameters of the old policy for the new catalogue; notes how many items stayed, are new or are gone."""
+    """Parameters of the old policy for the new catalogue; prints how many items are kept, new or gone."""
     params = carried_params(before, ids)
     fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
     widths = before.world.item_table.shape[1], env.world.item_table.shape[1]

@@ -106,7 +106,7 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
         account=account,
         titles={world.name: world.title for world in judging.worlds},
         held_out_title=(
-            f"held-out log ({split}), whole catalogue; the simple recommenders know all users' training rows"
+            f"held-out log ({split}), whole catalogue; the simple recommenders use all users' training rows"
         ),
         cutoffs=config.evaluate.cutoffs,
         path=run.evaluation,
@@ -115,7 +115,7 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
 
 
 def _load(run: RunFolder, overrides: Overrides) -> Config:
-    """The run's config; what training saw cannot be changed afterwards, or judging would leak or lie."""
+    """The run's config with overrides; raises InputError for settings that training used, which must not change."""
     trained, config = load_config(Config, run.config), load_config(Config, run.config, overrides)
     free = {name: getattr(config.evaluate, name) for name in ("users", "max_steps", "cutoffs")}
     allowed = dataclasses.replace(trained, evaluate=dataclasses.replace(trained.evaluate, **free))

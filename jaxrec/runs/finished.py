@@ -50,5 +50,5 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """Open a run folder; raises InputError if it is none."""
+    """Open a run folder; raises InputError for other folders."""
     return Run(RunFolder.open(path))

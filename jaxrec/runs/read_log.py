@@ -53,7 +53,7 @@ class Corpus:
     split: Split
     train: Log  # rows of the users for the training simulator and the baselines
     judge: Log  # rows of the other users
-    own_texts: TextBasis | None = None  # of the context columns from the users' own texts
+    own_texts: TextBasis | None = None  # of the context columns from users' own texts
 
     @property
     def counts(self) -> np.ndarray:

@@ -109,7 +109,7 @@ def _comeback(config: Config, members: list[Response], log: Log, seed: int, name
         note(
             f"  comeback days of {name} users, fitted to {report['comebacks']:,} comebacks in the log: mean "
             f"{report['fitted_mean_day']:.2f} fitted, {report['logged_mean_day']:.2f} logged; log loss "
-            f"{report['nll']:.3f} per comeback, constant probability {report['nll_one_chance']:.3f}"
+            f"{report['nll']:.3f} per comeback, with a constant probability {report['nll_one_chance']:.3f}"
         )
     return model
 

@@ -24,7 +24,7 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
             f"AUC {figure(rare['auc'][name])}{without}"
         )
     for name, rate in report["feedback_rates"].items():
-        yield (f"  share of '{name}' of {rate['users']:,} users over the same rows: {_compared(rate, 3)}")
+        yield (f"  share of '{name}' for {rate['users']:,} users over the same rows: {_compared(rate, 3)}")
     lengths = report["session_lengths"]
     if "ks" in lengths:
         yield (f"  items of {lengths['sessions']:,} visits, at most {lengths['most_items']}: {_compared(lengths, 1)}")
@@ -32,7 +32,7 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
     if "ks" in days:
         yield (
             f"  days until {days['comebacks']:,} later comebacks: {_compared(days, 2)}; log loss {days['nll']:.3f}, "
-            f"constant probability {days['nll_one_chance']:.3f}"
+            f"with a constant probability {days['nll_one_chance']:.3f}"
         )
 
 
