@@ -1,5 +1,6 @@
 """The section of each kind of users; other packages add theirs with `jaxrec.register_env`."""
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
@@ -42,6 +43,11 @@ def fitted_simulators(section: Any) -> tuple[str, ...]:
 
 def add_env_config(name: str, config: type) -> None:
     """Add the section of another package; raises InputError if the name is taken."""
+    fields = (
+        {field.name: field.default for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else {}
+    )
+    if fields.get("name") != name:
+        raise InputError(f"register_env: {config.__name__} must be a dataclass with the field `name: str = {name!r}`.")
     if name in ENV_CONFIGS and ENV_CONFIGS[name] is not config:
         raise InputError(f"register_env: {name!r} is taken by {ENV_CONFIGS[name].__name__}; choose another name.")
     ENV_CONFIGS[name] = config

@@ -116,6 +116,13 @@ def test_a_taken_name_is_refused(registered) -> None:
     jaxrec.register_env("obedient", config, make)  # the same once more, as when a module is loaded again
 
 
+@pytest.mark.parametrize("other", [dict, dataclasses.make_dataclass("Other", [("name", str, "else")], frozen=True)])
+def test_a_config_without_the_name_is_refused(registered, other: type) -> None:
+    with pytest.raises(InputError, match=r"must be a dataclass with the field `name: str = 'elsewhere'`\."):
+        jaxrec.register_env("elsewhere", other, registered[0])
+    assert "elsewhere" not in jaxrec.list_envs()
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A folder on the path with the package and its metadata, as pip leaves them."""

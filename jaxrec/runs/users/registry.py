@@ -67,7 +67,7 @@ def baselines(env: Env, section: Any = None, config: Config | None = None, corpu
 
     `section` is the section of the recipe; users with a log need the whole recipe `config` and its `corpus`.
     """
-    kind = user_kind(env.spec.name, "baselines")
+    kind = user_kind(env.spec.name if config is None else config.env.name, "baselines")
     return {
         "random": uniform(env.spec.slate_size, repeats=env.spec.repeats),
         **kind.baselines(env, section, config, corpus),
