@@ -46,7 +46,7 @@ example:
   jaxrec tune my.yaml tune.mode=lora tune.learning_rate=1e-3 --run runs/lora
   jaxrec train my.yaml encoder.model=runs/tuned/encoder
 
-With --resume, a stopped command continues from its latest evaluation.
+With --resume, a stopped command continues from its newest checkpoint.
 """
 DISTILL_EXAMPLE = """\
 example:
@@ -55,7 +55,7 @@ example:
   jaxrec distill my.yaml distill.student=models/tiny distill.objective=relations --run runs/tiny
   jaxrec train my.yaml encoder.model=runs/small/encoder
 
-With --resume, a stopped command continues from its latest evaluation.
+With --resume, a stopped command continues from its newest checkpoint.
 """
 INSPECT_EXAMPLE = """\
 example:

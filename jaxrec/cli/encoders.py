@@ -23,7 +23,7 @@ def run_embed(options: argparse.Namespace) -> int:
 
 
 def run_tune(options: argparse.Namespace) -> int:
-    """Tune to the end of the recipe; a stopped command continues from its latest evaluation with --resume."""
+    """Tune to the end of the recipe; a stopped command continues from its newest checkpoint with --resume."""
     prepare()
     tuned = tune(options.config, options.run, options.overrides, resume=options.resume)
     if tuned.steps.interrupted:
@@ -43,7 +43,7 @@ def run_tune(options: argparse.Namespace) -> int:
 
 
 def run_distill(options: argparse.Namespace) -> int:
-    """Prune and distil to the end of the recipe; a stopped command continues from its latest evaluation."""
+    """Prune and distil to the end of the recipe; a stopped command continues from its newest checkpoint."""
     prepare()
     distilled = distill(options.config, options.run, options.overrides, resume=options.resume)
     if distilled.steps.interrupted:

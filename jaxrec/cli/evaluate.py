@@ -3,9 +3,11 @@
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 
 from jaxrec.cli.runtime import prepare
+from jaxrec.data.log import counted
 from jaxrec.runs.evaluate import evaluate
 from jaxrec.runs.recommend import recommend
 from jaxrec.serve import Recommendation
@@ -24,6 +26,9 @@ def run_recommend(options: argparse.Namespace) -> int:
     """Print ids, titles and scores of the k best items."""
     history = [entry for entry in options.history.split(",") if entry.strip()]
     found = recommend(options.run, options.k, history=history, user=options.user, data=options.data)
+    if found.skipped:
+        items = counted(found.skipped, "item")
+        print(f"skipped {items} of the user's history that the policy does not know", file=sys.stderr)
     if options.json:
         print(json.dumps([dataclasses.asdict(item) for item in found.slate], ensure_ascii=False))
     else:

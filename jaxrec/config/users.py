@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxrec.checks import InputError
@@ -23,17 +23,38 @@ ENV_CONFIGS: dict[str, type] = {
 }
 
 
-def env_configs() -> Mapping[str, type]:
-    """Sections by name: our own, then those of installed packages."""
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        if entry.name not in ENV_CONFIGS:
+class _Sections(Mapping[str, type]):
+    """Our own sections and those of installed packages; a package is imported when its section is asked for."""
+
+    def __init__(self):
+        entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        self._entries = {entry.name: entry for entry in entries if entry.name not in ENV_CONFIGS}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*ENV_CONFIGS, *(name for name in self._entries if name not in ENV_CONFIGS)])
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)  # the default would import the package
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getitem__(self, name: str) -> type:
+        if name not in ENV_CONFIGS and name in self._entries:
             try:
-                entry.load()
+                self._entries[name].load()
             except Exception as error:
                 raise InputError(
-                    f"env.name: the package of {entry.name!r} cannot be imported ({error!r}); fix or uninstall it."
+                    f"env.name: the package of {name!r} cannot be imported ({error!r}); fix or uninstall it."
                 ) from error
-    return ENV_CONFIGS
+            if name not in ENV_CONFIGS:
+                raise InputError(f"env.name: the package of {name!r} does not call jaxrec.register_env({name!r}, ...).")
+        return ENV_CONFIGS[name]
+
+
+def env_configs() -> Mapping[str, type]:
+    """Sections by name: our own, then those of installed packages."""
+    return _Sections()
 
 
 def fitted_simulators(section: Any) -> tuple[str, ...]:

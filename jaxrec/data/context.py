@@ -93,8 +93,8 @@ def in_columns(log: Log, names: Sequence[str]) -> Log:
     """
     before, now = ({name.partition("=")[0] for name in of} for of in (names, log.context_names))
     if before != now:
-        told = " and ".join(", ".join(sorted(of)) or "nothing" for of in (before, now))
-        raise InputError(f"data.context: the earlier run and this recipe differ ({told}); use the earlier run's.")
+        sides = " and ".join(", ".join(sorted(of)) or "nothing" for of in (before, now))
+        raise InputError(f"data.context: the earlier run and this recipe differ ({sides}); use the earlier run's.")
     if log.context is None:
         return log
     columns = dict(zip(log.context_names, log.context.T, strict=True))

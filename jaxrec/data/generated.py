@@ -23,7 +23,7 @@ FIRST_SECOND, DAYS, DAY_S = 1_600_000_000, 365, 86_400.0  # users start within a
 
 @dataclasses.dataclass(frozen=True)
 class Tastes:
-    """The hidden tastes behind the log: item topics and qualities, and user interests."""
+    """The hidden causes of the log: topics and qualities of items, and interests of users."""
 
     topic: np.ndarray  # [I] int, topic of each item
     quality: np.ndarray  # [I] float

@@ -20,7 +20,7 @@ class EpisodeState(struct.PyTreeNode):
 
     @property
     def last_mean(self) -> Array:
-        """Mean of the last returns over the users of a batch who have one; NaN if no user has."""
+        """Mean last return over the users of a batch with a finished episode; NaN if there are none."""
         ended = self.episodes > 0
         return jnp.where(ended, self.last_total, 0.0).sum() / ended.sum(dtype=jnp.float32)
 

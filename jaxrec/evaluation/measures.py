@@ -43,12 +43,12 @@ class Sizes(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One step of a batch of users, including users who have left; those must not be counted."""
+    """One step of a batch of users. Inactive users are part of it, but must not be counted."""
 
     number: Array  # [] int32
-    active: Array  # [B] bool, users who have not left
+    active: Array  # [B] bool, false after the user's episode
     items: Array | None  # [B, K] int32 ids of the shown items; None for documents outside the item table
-    reward: Array  # [B], 0 for users who have left
+    reward: Array  # [B], 0 for inactive users
     out: StepOutput
     facts: ItemFacts
 

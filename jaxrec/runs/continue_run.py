@@ -8,15 +8,13 @@ import jax
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.envs.logged_world import load_simulator
-from jaxrec.evaluation import recommenders, report
+from jaxrec.evaluation import report
 from jaxrec.evaluation.measures import item_facts
-from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
-from jaxrec.runs.evaluate import held_out, judged_policies
+from jaxrec.runs.evaluate import held_out, judged_policies, learned, simulate_all
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
-from jaxrec.runs.streams import stream
 from jaxrec.runs.users.kind import JUDGE
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import SavedPolicy, load_policy
@@ -99,9 +97,5 @@ def old_against_new(config: Config, run: RunFolder, env: Env, corpus: Corpus) ->
     ranked = held_out(config, policies, env.world, corpus, new.spec.history_length)
     world = load_simulator(run.simulators / JUDGE)
     facts = item_facts(user_kind(config.env.name).item_rows(env.world), corpus.counts + 1.0)
-    results = {}
-    for name, p in policies.items():
-        learned = recommenders.learned(p.policy, env.spec.slate_size, (p.params, p.items))
-        run_in = make_simulation(env, learned, config.evaluate.max_steps)
-        results[name] = run_in(world, facts, stream(config, "judge"), config.evaluate.users)
+    results = simulate_all(config, env, [world], learned(policies, env), facts)[0]
     return Comparison(report.simulated_section(results), ranked)

@@ -52,7 +52,7 @@ def distill(
     resume: bool = False,
     silent: bool = False,
 ) -> Distilled:
-    """Prune and distil to the end of the recipe; with `resume` a stopped run continues from its latest evaluation."""
+    """Prune and distil to the end of the recipe; with `resume` a stopped run continues from its newest checkpoint."""
     with quiet(silent):
         return _distill(recipe, run, overrides, resume)
 

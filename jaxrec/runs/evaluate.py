@@ -1,7 +1,7 @@
 """Compare the policy of a run with simple recommenders: with simulated users and on the held-out log."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from jaxrec.runs.finished import Run
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
-from jaxrec.runs.users.kind import Judging
 from jaxrec.runs.users.registry import baselines, user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import Deployed, deployed_in
@@ -84,15 +83,13 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     env, corpus = kind.make(judging.section, judging.worlds[0].world), judging.corpus
     facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts + 1.0)
     policies = judged_policies(run, saved, env.world)
-    size = env.spec.slate_size
-    rivals = {name: recommenders.learned(p.policy, size, (p.params, p.items)) for name, p in policies.items()}
-    rivals |= baselines(env, judging.section, config, corpus)
-    results = _simulate_all(config, env, judging, rivals, facts)
+    rivals = learned(policies, env) | baselines(env, judging.section, config, corpus)
+    worlds = [env.world if one.world is None else one.world for one in judging.worlds]
+    results = simulate_all(config, env, worlds, rivals, facts)
 
     account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
-    sections = zip(judging.worlds, results, strict=True)
-    account["simulators"] = {world.name: report.simulated_section(result) for world, result in sections}
-    labelled = zip(judging.worlds, results, strict=True)
+    labelled = list(zip(judging.worlds, results, strict=True))
+    account["simulators"] = {world.name: report.simulated_section(result) for world, result in labelled}
     write_text(run.evaluation_picture, behaviour_picture({world.label: result for world, result in labelled}))
     if len(results) > 1:
         account["lift_kept"] = report.lift_kept(results[0], results[1])
@@ -137,12 +134,17 @@ def judged_policies(run: RunFolder, saved: SavedPolicy, world: World) -> dict[st
     return policies
 
 
-def _simulate_all(
-    config: Config, env: Env, judging: Judging, rivals: dict[str, Recommender], facts: ItemFacts
+def learned(policies: dict[str, Deployed], env: Env) -> dict[str, Recommender]:
+    """Policies as recommenders of their best slates."""
+    size = env.spec.slate_size
+    return {name: recommenders.learned(p.policy, size, (p.params, p.items)) for name, p in policies.items()}
+
+
+def simulate_all(
+    config: Config, env: Env, worlds: Sequence[World], rivals: dict[str, Recommender], facts: ItemFacts
 ) -> list[dict[str, Simulated]]:
     """Simulate every recommender in every world, with the same users and keys."""
     key = stream(config, "judge")
-    worlds = [env.world if one.world is None else one.world for one in judging.worlds]
     results: list[dict[str, Simulated]] = [{} for _ in worlds]
     for name, recommender in rivals.items():
         run = make_simulation(env, recommender, config.evaluate.max_steps)

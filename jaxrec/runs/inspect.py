@@ -12,6 +12,7 @@ from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
 from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.run import RunFolder
+from jaxrec.storage.saved_spec import saved_spec
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
 UNJUDGED = -1e30  # marks a checkpoint without a return, see `jaxrec.storage.checkpoint`
@@ -92,7 +93,7 @@ def _describe_saved(folder: Path) -> dict[str, Any]:
     }
     if description["kind"] == "policy":
         params = {name.removeprefix("params."): x for name, x in arrays.items() if name.startswith("params.")}
-        spec = description["spec"]
+        spec = saved_spec(description)
         account |= {name: spec[name] for name in ("action", "history_length", "user_size", "feedback")}
         account |= {
             "step": description["step"],

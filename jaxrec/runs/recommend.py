@@ -1,7 +1,6 @@
 """Recommend a slate for a history, or for a user of the log."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ class Recommended(NamedTuple):
 
     slate: list[Recommendation]
     step: int
+    skipped: int = 0  # items of the user's history that the policy does not know
 
 
 class Visitor(NamedTuple):
@@ -37,6 +37,7 @@ class Visitor(NamedTuple):
     items: np.ndarray  # [N] int32, rows of the policy's table
     feedback: np.ndarray  # [N, F]
     context: np.ndarray | None  # [C]
+    skipped: int  # further rows, of items that the policy does not know
 
 
 def recommend(
@@ -51,7 +52,8 @@ def recommend(
     if user is None:
         return Recommended(policy.recommend(history, k), policy.step)
     visitor = find_user(RunFolder.open(path), policy, user, data)
-    return Recommended(policy.recommend_rows(visitor.items, visitor.feedback, k, visitor.context), policy.step)
+    slate = policy.recommend_rows(visitor.items, visitor.feedback, k, visitor.context)
+    return Recommended(slate, policy.step, visitor.skipped)
 
 
 def find_user(run: RunFolder, policy: SavedPolicy, user: str, folder: str | None) -> Visitor:
@@ -76,11 +78,8 @@ def find_user(run: RunFolder, policy: SavedPolicy, user: str, folder: str | None
     known = items >= 0
     if not known.any():
         raise InputError("--user: the policy knows none of the user's items; give its training log or a later one.")
-    if not known.all():
-        new = counted(int((~known).sum()), "item")
-        print(f"skipped {new} of the user's history that the policy does not know", file=sys.stderr)
     context = _context(config, run, rows) if policy.spec.context_size else None
-    return Visitor(items[known], rows.feedback[known], context)
+    return Visitor(items[known], rows.feedback[known], context, int((~known).sum()))
 
 
 def _pseudonym(user: str, data: DataConfig) -> str:

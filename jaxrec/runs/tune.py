@@ -49,7 +49,7 @@ def tune(
     resume: bool = False,
     silent: bool = False,
 ) -> Tuned:
-    """Tune to the end of the recipe; with `resume` a stopped run continues from its latest evaluation."""
+    """Tune to the end of the recipe; with `resume` a stopped run continues from its newest checkpoint."""
     with quiet(silent):
         return _tune(recipe, run, overrides, resume)
 

@@ -24,6 +24,7 @@ from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
 from jaxrec.storage.files import atomic_path, read_json_object, write_json
 from jaxrec.storage.portable import load_portable, read_description, save_portable
+from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.types import EnvSpec, Observation, Params, World
 
 KIND = "policy"
@@ -158,7 +159,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
     description = read_description(folder, KIND)
     arrays, _ = load_portable(folder, KIND)
     try:
-        spec = build_section(EnvSpec, _with_action(description["spec"]), "spec", where)
+        spec = build_section(EnvSpec, saved_spec(description), "spec", where)
         config = build_section(PolicyConfig, description["network"], "network", where)
         feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
         items = read_json_object(folder / "items.json", "train the policy or copy it again")
@@ -176,14 +177,6 @@ def load_policy(path: str | Path) -> SavedPolicy:
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
     return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"])
-
-
-def _with_action(spec: dict[str, Any]) -> dict[str, Any]:
-    """Add the action to a saved spec of an earlier version, which had only slates and a `slate_size`."""
-    if "slate_size" not in spec:
-        return spec
-    others = {name: value for name, value in spec.items() if name != "slate_size"}
-    return {**others, "action": {"name": "slate", "size": spec["slate_size"]}}
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:

@@ -71,8 +71,8 @@ def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
 
     monkeypatch.setattr(Judge, "validation", signalled)
     assert main(["distill", str(small / "distill.yaml"), "--run", str(run)]) == 130
-    told = capsys.readouterr().out.splitlines()[-1]
-    assert told == f"stopped at step 0; continue with: jaxrec distill {run / 'distill.yaml'} --run {run} --resume"
+    printed = capsys.readouterr().out.splitlines()[-1]
+    assert printed == f"stopped at step 0; continue with: jaxrec distill {run / 'distill.yaml'} --run {run} --resume"
     assert not (run / "encoder").exists()
 
 

@@ -107,6 +107,15 @@ def test_parts_of_a_run_say_what_they_are(run: Path, capsys: pytest.CaptureFixtu
     assert "60" in printed(capsys, str(run / folder))
 
 
+def test_a_policy_saved_before_actions_had_a_type_is_shown(run: Path) -> None:
+    path, now = run / "policy" / "description.json", describe(run / "policy")
+    description = json.loads(path.read_text())
+    description["spec"]["slate_size"] = description["spec"].pop("action")["size"]
+    path.write_text(json.dumps(description))
+    then = describe(run / "policy")
+    assert then["action"] == now["action"] == {"name": "slate", "size": 3}
+
+
 def test_json_is_the_account(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert json.loads(printed(capsys, str(run), "--json")) == describe(run)
 

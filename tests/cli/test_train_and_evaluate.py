@@ -157,8 +157,8 @@ def test_sardine_is_judged_beside_chance_and_the_oracle(tmp_path: Path, capsys: 
     assert main(["recommend", str(run), "--history", "1"]) == 2
     assert "also read a simulated user's state, not only a history" in capsys.readouterr().err
     assert main(["inspect", str(run)]) == 0  # what it says is read from the saved policy
-    told = capsys.readouterr().out
-    assert "sardine, slates of 10" in told and "None" not in told and "next: " not in told
+    printed = capsys.readouterr().out
+    assert "sardine, slates of 10" in printed and "None" not in printed and "next: " not in printed
 
 
 def test_help_answers_without_importing_anything_heavy() -> None:

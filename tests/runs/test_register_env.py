@@ -116,6 +116,11 @@ def test_a_taken_name_is_refused(registered) -> None:
     jaxrec.register_env("obedient", config, make)  # the same once more, as when a module is loaded again
 
 
+def test_users_without_an_environment_are_refused(registered) -> None:
+    with pytest.raises(InputError, match="register_env: 'obedient' has no environment; pass make"):
+        jaxrec.register_env("obedient", registered[1])
+
+
 @pytest.mark.parametrize("other", [dict, dataclasses.make_dataclass("Other", [("name", str, "else")], frozen=True)])
 def test_a_config_without_the_name_is_refused(registered, other: type) -> None:
     with pytest.raises(InputError, match=r"must be a dataclass with the field `name: str = 'elsewhere'`\."):
@@ -149,6 +154,23 @@ def test_the_command_line_finds_an_installed_package(installed: Path, tmp_path: 
     assert done.returncode == 0 and "obedient, 10 users" in done.stdout, done.stderr
     account = json.loads((run / "evaluation.json").read_text())
     assert account["simulators"]["train"]["recommenders"]["best"]["return"] == 8
+
+
+def test_a_broken_package_disturbs_nobody_who_does_not_use_it(installed: Path, tmp_path: Path) -> None:
+    (installed / "obedient_users.py").write_text("raise RuntimeError('no licence')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(installed)!r}); import jaxrec; jaxrec.make_env('interest_evolution'); "
+        "print('obedient' in jaxrec.list_envs(), 'obedient_users' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "True False", done.stderr
+
+
+def test_a_package_that_registers_nothing_is_named(installed: Path) -> None:
+    (installed / "obedient_users.py").write_text("")
+    code = f"import sys; sys.path.insert(0, {str(installed)!r}); import jaxrec; jaxrec.make_env('obedient')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "the package of 'obedient' does not call jaxrec.register_env('obedient', ...)" in done.stderr
 
 
 def test_a_package_that_cannot_be_imported_is_named_in_one_line(installed: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxrec.checks import check_name
+from jaxrec.checks import InputError, check_name
 from jaxrec.config.load import build_section
 from jaxrec.config.schema import Config
 from jaxrec.config.users import add_env_config, env_configs
@@ -34,15 +34,21 @@ def register_env(
     Packages list a module that calls this function in the entry point group `jaxrec.envs`, as `NAME = "their.module"`,
     so that the command line finds it. Raises InputError for names that are taken.
     """
-    kind = config if isinstance(config, UserKind) else plain(config, make, baselines)  # type: ignore[arg-type]
+    if isinstance(config, UserKind):
+        kind = config
+    elif make is None:
+        raise InputError(f"register_env: {name!r} has no environment; pass make(config) -> Env, or a UserKind.")
+    else:
+        kind = plain(config, make, baselines)
     add_env_config(name, kind.config)
     USER_KINDS[name] = kind
 
 
 def user_kind(name: str, where: str = "env.name") -> UserKind:
     """The bundle called `name`; raises InputError for unknown names, with `where` in the message."""
-    env_configs()  # also finds installed packages
-    check_name(where, name, USER_KINDS)
+    sections = env_configs()
+    check_name(where, name, sections)
+    _ = sections[name]  # imports the package that has it, which registers the kind
     return USER_KINDS[name]
 
 
