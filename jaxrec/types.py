@@ -83,6 +83,7 @@ class Transition(struct.PyTreeNode):
     truncated: Array  # [...] bool
     feedback: Array  # [..., K, F]
     extras: Any = None
+    env_state: Any = None  # of the users before the step, if the learner asks for it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,6 +175,9 @@ class Env(NamedTuple):
     step: Callable[[Array, Any, Array, World], tuple[Any, StepOutput]]
     world: World  # defaults; passed back in by the caller
     spec: EnvSpec
+    # (state, world) -> [R], the expected immediate reward of each recommendable item if it is shown alone; None if it
+    # is unknown. Policies never see it. Learners may use it as a target.
+    item_rewards: Callable[[Any, World], Array] | None = None
 
 
 class Learner(NamedTuple):

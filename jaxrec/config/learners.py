@@ -1,7 +1,7 @@
 """Sections about learning: the policy's network and the algorithms."""
 
 import typing
-from typing import Literal
+from typing import Any, Literal
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.section import section
@@ -11,7 +11,8 @@ from jaxrec.config.section import section
 class PolicyConfig:
     """Network of a slate policy: a history encoder, then two towers."""
 
-    encoder: Literal["gru", "transformer", "mean"] = "gru"  # of the history, if the environment has one
+    # Of the history, if the environment has one. "profile" is the cheapest for long histories.
+    encoder: Literal["gru", "transformer", "mean", "profile"] = "gru"
     width: int = 64  # of item vectors, history states and queries
     hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
     item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
@@ -76,11 +77,16 @@ class OnPolicyConfig(LearnerConfig):
         for name in ("epochs", "minibatches"):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
-        if (self.users_per_shard * self.horizon) % self.minibatches:
-            raise InputError(
-                f"learner.minibatches: {self.minibatches} do not divide the {self.users_per_shard} users "
-                f"x {self.horizon} steps of a shard; change learner.horizon, learner.num_users or learner.num_shards."
-            )
+        check_divides(self)
+
+
+def check_divides(config: Any) -> None:
+    """Raise InputError unless the transitions of a shard can be cut into equal minibatches."""
+    if (config.users_per_shard * config.horizon) % config.minibatches:
+        raise InputError(
+            f"learner.minibatches: {config.minibatches} do not divide the {config.users_per_shard} users "
+            f"x {config.horizon} steps of a shard; change learner.horizon, learner.num_users or learner.num_shards."
+        )
 
 
 @section
@@ -146,5 +152,23 @@ class DqnConfig(LearnerConfig):
         return self.replay_size // self.num_users // self.horizon * self.horizon
 
 
-AnyLearnerConfig = PpoConfig | DqnConfig  # what the section `learner` of a recipe may be
+@section
+class AllItemsConfig(LearnerConfig):
+    """Fit the policy to the expected answer of the simulated user to every item, in states that its slates lead to."""
+
+    name: Literal["all_items"] = "all_items"
+    epochs: int = 1  # passes over the states of an update
+    minibatches: int = 4  # per epoch
+    temperature: float = 0.0  # of the Gumbel noise on the scores while slates are chosen; 0: the best slate
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("epochs", "minibatches"):
+            check_range(f"learner.{name}", getattr(self, name), 1)
+        check_range("learner.temperature", self.temperature, 0)
+        check_divides(self)
+
+
+AnyLearnerConfig = PpoConfig | DqnConfig | AllItemsConfig  # what the section `learner` of a recipe may be
 LEARNER_CONFIGS: dict[str, type[LearnerConfig]] = {cls.name: cls for cls in typing.get_args(AnyLearnerConfig)}

@@ -51,15 +51,19 @@ class LoggedConfig:
     fitted: ClassVar[tuple[str, ...]] = ("train", "judge")  # simulators that a finished run holds
 
     name: Literal["logged"] = "logged"
+    response: Literal["tastes", "last_rows"] = "tastes"  # what is fitted: tastes of each user, or KuaiSim's response
     path: str = ""  # what `jaxrec fit-simulator` wrote; empty in recipes whose run fits its own
     slate_size: int = 5
     requests: int = 10  # most per episode; reaching it is a truncation
+    history_length: int = 0  # rows that policies observe and that are not shown again; 0: 100, or all of a visit
+    repeats: bool = False  # items of the history may be shown again
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
     leave: TemperConfig | None = None  # None: no user leaves before `requests`
     comeback_model: ComebackConfig | None = None  # None: an episode is one visit
     slate_interaction: float = 0.0  # rho: p falls by rho x mean text cosine to the other items of the slate
+    # Only of `last_rows`:
     pessimism: float = 0.0  # standard deviations over the ensemble by which p is lowered in training
-    drift: float = 1.0  # 0: tastes stay as in the log, 1: users react to everything shown in the visit
+    drift: float = 1.0  # 0: answers stay as at the start of the visit, 1: they follow everything shown in it
 
     def __post_init__(self):
         check_range("env.slate_size", self.slate_size, 1)
@@ -67,6 +71,12 @@ class LoggedConfig:
         check_range("env.slate_interaction", self.slate_interaction, 0, 1)
         check_range("env.pessimism", self.pessimism, 0)
         check_range("env.drift", self.drift, 0, 1)
+        check_range("env.history_length", self.history_length, 0)
+        for name, default in {"pessimism": 0.0, "drift": 1.0}.items():
+            if self.response == "tastes" and getattr(self, name) != default:
+                raise InputError(
+                    f"env.{name}: people with tastes of their own have none; remove it, or set env.response: last_rows."
+                )
         if self.comeback_model is not None and self.leave is None:
             raise InputError("env.comeback_model: no user leaves, so none comes back; set env.leave.")
         for name, weight in self.reward.items():

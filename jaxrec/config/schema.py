@@ -14,6 +14,7 @@ from jaxrec.config.distill import DistillConfig
 from jaxrec.config.learners import AnyLearnerConfig, PpoConfig
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.section import Variants, section
+from jaxrec.config.tastes import TastesConfig
 from jaxrec.config.tune import TuneConfig
 from jaxrec.config.users import env_configs
 
@@ -99,7 +100,8 @@ class Config:
     encoder: EncoderConfig = EncoderConfig()
     tune: TuneConfig = TuneConfig()  # of the encoder on the log, by `jaxrec tune`
     distill: DistillConfig = DistillConfig()  # of the encoder into a smaller one, by `jaxrec distill`
-    response: ResponseConfig = ResponseConfig()  # model of the users fitted to the log
+    tastes: TastesConfig = TastesConfig()  # of the users, fitted to their log
+    response: ResponseConfig = ResponseConfig()  # of the users instead, if env.response is last_rows
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()

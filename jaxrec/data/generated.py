@@ -42,9 +42,9 @@ def read_generated(config: DataConfig, seed: int) -> Dataset:
     """
     for setting, column in context_columns(config, config.columns).items():
         raise InputError(f"{setting}: no column {column!r} in the generated log; remove it (known: hour, weekday).")
-    items_key, tastes_key, log_key = np.random.SeedSequence(seed).spawn(3)
+    items_key, _, log_key = np.random.SeedSequence(seed).spawn(3)
     sizes = config.generated
-    tastes = draw_tastes(sizes, np.random.default_rng(tastes_key))
+    tastes = hidden_tastes(sizes, seed)
     items = _item_table(tastes.topic, np.random.default_rng(items_key))
     check_template(config.text, list(items.columns), items.name)
     rows = _draw_rows(sizes, tastes, np.random.default_rng(log_key))
@@ -65,6 +65,11 @@ def read_generated(config: DataConfig, seed: int) -> Dataset:
     users = tuple(str(n) for n in range(sizes.users))
     raw = RawLog(log, users, items.ids, (f"generated {counted(len(kept), 'row')} (seed {seed})",))
     return assemble(raw, items, config, [])
+
+
+def hidden_tastes(sizes: GeneratedLog, seed: int) -> Tastes:
+    """The hidden causes of the log that `read_generated` gives for the same sizes and seed."""
+    return draw_tastes(sizes, np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[1]))
 
 
 def draw_tastes(sizes: GeneratedLog, rng: np.random.Generator) -> Tastes:

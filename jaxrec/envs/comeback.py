@@ -16,10 +16,10 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.logged import ComebackConfig, LoggedConfig
+from jaxrec.envs.answers import Answers
 from jaxrec.envs.logged_world import LoggedUsers
 from jaxrec.envs.rewards import COMEBACK_DAY, feedback_weights
 from jaxrec.supervised.comeback import comeback_chance, draw_day
-from jaxrec.supervised.response import user_state
 from jaxrec.types import Array
 
 # (users, state after the request, feedback [K, F], left [] bool, uniform []) -> state, day [] (0: has not left),
@@ -27,7 +27,9 @@ from jaxrec.types import Array
 Comeback = Callable[[LoggedUsers, Any, Array, Array, Array], tuple[Any, Array, Array]]
 
 
-def make_comeback(config: LoggedConfig, users: LoggedUsers, restart: Callable[[], Any]) -> Comeback | None:
+def make_comeback(
+    config: LoggedConfig, users: LoggedUsers, answers: Answers, restart: Callable[[], Any]
+) -> Comeback | None:
     """Build how users come back, or None if they do not; `restart` gives the leave model's state for a new visit.
 
     Raises InputError if the simulator has no comeback model, or one with other constants.
@@ -36,19 +38,19 @@ def make_comeback(config: LoggedConfig, users: LoggedUsers, restart: Callable[[]
     if model is None:
         return None
     _check_fitted(model, users)
-    weights = feedback_weights(config.reward, users.members.feedback_names)
+    weights = feedback_weights(config.reward, users.feedback_names)
 
     def come_back(
         users: LoggedUsers, state: Any, feedback: Array, left: Array, uniform: Array
     ) -> tuple[Any, Array, Array]:
         assert users.comeback is not None
-        z = jax.vmap(lambda member: user_state(member, state.history))(users.members)  # [members, d]
+        z = answers.state(users, state.person, state.history)
         satisfaction = (feedback @ jnp.asarray(weights, feedback.dtype)).mean()
         day = draw_day(comeback_chance(users.comeback, z, satisfaction), uniform)
         last = state.session + 1 >= model.sessions
         again = state.replace(
             leave=restart(),
-            first=None if state.first is None else state.history,
+            person=answers.again(state.person, state.history),
             request=jnp.zeros_like(state.request),
             session=state.session + 1,
         )

@@ -1,15 +1,18 @@
 """Users fitted to a log, for whole sessions: each request shows a slate of the catalogue, until the user leaves.
 
-The simulator is of the KuaiSim class (arXiv 2309.12645), with the response model of `jaxrec.supervised.response`.
+By default they are people with tastes of their own (`jaxrec.supervised.tastes`), which showing items does not change.
+With `response: last_rows` the recipe fits users of the KuaiSim class (arXiv 2309.12645) instead, whose answers follow
+what was shown last (`jaxrec.supervised.response`). `jaxrec.envs.answers` has both.
 
 Observation: `history_items` [H] and `history_feedback` [H, F]: the items that were *rated*, which in a log of ratings
 means every shown item, liked or not. `context` [C], if the log has one. `candidates` is None: an action is K item ids.
+Nothing in the history is shown again, unless `repeats`. H holds all items of a visit.
 
-Feedback of item i: one Bernoulli draw per kind. Its probability is the mean of the fitted ensemble, lowered if the
-items of the slate are alike. A new user is a random user of the log at a random position, with that user's real earlier
-items as history. The context of that position is kept for the whole visit. The visit ends when the user leaves
-(termination, `jaxrec.envs.leave`) or after `requests` slates (truncation). With `comeback_model`, users who left come
-back for more visits in the same episode (`jaxrec.envs.comeback`).
+Feedback of item i: one Bernoulli draw per kind. Its probability is lowered if the items of the slate are alike. A new
+user is a random user of the log at a random position, with that user's real earlier items as history. The context of
+that position is kept for the whole visit. The visit ends when the user leaves (termination, `jaxrec.envs.leave`) or
+after `requests` slates (truncation). With `comeback_model`, users who left come back for more visits in the same
+episode (`jaxrec.envs.comeback`).
 """
 
 import math
@@ -22,29 +25,23 @@ from flax import struct
 
 from jaxrec.checks import InputError, check_shape
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.envs.answers import make_answers
 from jaxrec.envs.comeback import make_comeback
 from jaxrec.envs.leave import make_leave
 from jaxrec.envs.logged_world import LoggedUsers, load_simulator
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.ops.vectors import mean_cosine
-from jaxrec.supervised.response import (
-    Response,
-    UserHistory,
-    add_to_history,
-    all_probabilities,
-    probabilities,
-    user_state,
-)
+from jaxrec.supervised.response import UserHistory, add_to_history
 from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
+
+OBSERVED = 100  # rows of the history that policies observe, unless the recipe says otherwise
 
 
 class LoggedState(struct.PyTreeNode):
     """One user between two requests."""
 
     history: UserHistory
-    # The history at the start of the visit, if `drift` is below 1. State z is not stored instead: oracles compute it
-    # with other response models, and auto-reset would compute a new user's z at every step anyway.
-    first: UserHistory | None
+    person: Any  # what showing items does not change, see `jaxrec.envs.answers`
     leave: Any  # of the leave model
     request: Array  # [] int32, slates shown so far in this visit
     session: Array | None = None  # [] int32, visits that ended so far; None if users do not come back
@@ -59,24 +56,27 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
                 "`jaxrec train` writes one to RUN/simulators/train."
             )
         world = load_simulator(config.path)
-    members: Response = world.users.members
-    names, slate_size = members.feedback_names, config.slate_size
-    check_room(slate_size, members.history_length, world.num_recommendable)
-    check_users(config, names, members.base.shape[0])
+    users: LoggedUsers = world.users
+    names, slate_size = users.feedback_names, config.slate_size
+    length = observed_rows(config, world.num_recommendable)
+    check_users(config, names, users.num_members)
     leave = make_leave(config.leave, config.reward, names)
-    come_back = make_comeback(config, world.users, leave.start)
+    answers = make_answers(config, users)
+    come_back = make_comeback(config, users, answers, leave.start)
     reward_of = make_reward(config.reward, names, comebacks=come_back is not None)
 
     def reset(key: Array, world: World) -> tuple[LoggedState, Observation]:
         # Draw a user first, then one of their positions: if rows were drawn, most users would be a few heavy raters.
-        draw, users = jax.random.uniform(key, (2,)), world.users
+        draw, users = jax.random.uniform(key, (3,)), world.users
         user = _scaled(draw[0], users.begin.shape[0])
-        state = begin_visit(config, world, user, _scaled(draw[1], users.length[user]))
-        return state, _observation(state.history)
+        history = history_before(users, user, _scaled(draw[1], users.length[user]), length)
+        person = answers.person(users, user, draw[2], history)
+        state = begin_visit(config, history, person, leave.start())
+        return state, _observation(history)
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = answer_probabilities(state, world, config, action)
+        p = answers.probabilities(world.users, state.person, state.history, action)
         chex.assert_shape(p, (slate_size, len(names)))
         if config.slate_interaction:
             alike = mean_cosine(world.users.text(world.item_table[action]))
@@ -85,7 +85,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         feedback = (draw < p).astype(jnp.float32)
         mood, left = leave.after(state.leave, feedback)
         history, request = add_to_history(state.history, action, feedback), state.request + 1
-        after = LoggedState(history, state.first, mood, request, state.session)
+        after = LoggedState(history, state.person, mood, request, state.session)
         day, terminated = jnp.asarray(0.0), left
         if come_back is not None:
             after, day, terminated = come_back(world.users, after, feedback, left, day_draw)
@@ -99,13 +99,17 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
             final_obs=obs,
         )
 
-    return Env(reset, step, world, _spec(config, world))
+    def item_rewards(state: LoggedState, world: World) -> Array:
+        users = world.users
+        p = answers.probabilities(users, state.person, state.history, world.recommendable)
+        return p @ jnp.asarray(feedback_weights(config.reward, names))
+
+    return Env(reset, step, world, _spec(config, world, length), item_rewards)
 
 
-def _spec(config: LoggedConfig, world: World) -> EnvSpec:
+def _spec(config: LoggedConfig, world: World, length: int) -> EnvSpec:
     """Sizes, names and ranges of the environment."""
-    members: Response = world.users.members
-    names = members.feedback_names
+    names = world.users.feedback_names
     return EnvSpec(
         name="logged",
         action=SlateAction(size=config.slate_size),
@@ -113,30 +117,54 @@ def _spec(config: LoggedConfig, world: World) -> EnvSpec:
         feedback=names,
         reward_weights=feedback_weights(config.reward, names),
         feedback_range=((0.0, 1.0),) * len(names),
-        context_size=members.context_size,
-        history_length=members.history_length,
+        context_size=world.users.context_size,
+        history_length=length,
+        repeats=config.repeats,
     )
 
 
-def begin_visit(config: LoggedConfig, world: World, user: Array, place: Array) -> LoggedState:
-    """Start a visit of a user [] int32 just before their row number `place` [] int32 (from 0) in the log."""
-    users: LoggedUsers = world.users
-    window = users.members.history_length
+def observed_rows(config: LoggedConfig, recommendable: int) -> int:
+    """H, rows of the history that policies observe and that are not shown again.
+
+    Raises InputError unless they hold a whole visit, and a slate fits into the items that remain.
+    """
+    visit, most = config.requests * config.slate_size, recommendable - config.slate_size
+    if config.repeats:
+        return config.history_length or OBSERVED
+    length = config.history_length or min(max(OBSERVED, visit), most)
+    if length > most or visit > most:
+        raise InputError(
+            f"env.history_length: slates of {config.slate_size} items, after {max(length, visit)} that are not shown "
+            f"again, do not fit into {recommendable} recommendable items; lower env.requests, env.slate_size, "
+            "env.history_length or data.min_item_ratings, or set env.repeats."
+        )
+    if length < visit:
+        raise InputError(
+            f"env.history_length: {length} rows do not hold the {visit} items of a visit ({config.requests} requests "
+            f"of {config.slate_size}), so items would be shown twice; raise it to {visit}, or set env.repeats."
+        )
+    return length
+
+
+def history_before(users: LoggedUsers, user: Array, place: Array, length: int) -> UserHistory:
+    """The latest `length` rows of a user [] int32 before their row number `place` [] int32 (from 0) in the log."""
     begin = users.begin[user]
     position = begin + place
-    rows = position - window + jnp.arange(window)
+    rows = position - length + jnp.arange(length)
     valid, rows = rows >= begin, jnp.maximum(rows, 0)
-    history = UserHistory(
+    return UserHistory(
         items=jnp.where(valid, users.items[rows], PADDING),
         feedback=jnp.where(valid[:, None], users.feedback[rows], 0.0),
         count=place.astype(jnp.float32),
         totals=users.totals[position],
         context=None if users.context is None else users.context[position],
     )
-    leave = make_leave(config.leave, config.reward, users.members.feedback_names)
+
+
+def begin_visit(config: LoggedConfig, history: UserHistory, person: Any, leave: Any) -> LoggedState:
+    """Start an episode of a person with this history; `leave` is the first state of the leave model."""
     start = jnp.asarray(0, jnp.int32)
-    session = None if config.comeback_model is None else start
-    return LoggedState(history, history if config.drift < 1 else None, leave.start(), start, session)
+    return LoggedState(history, person, leave, start, None if config.comeback_model is None else start)
 
 
 def draws(key: Array, shape: tuple[int, ...], day: bool) -> tuple[Array, Array]:
@@ -158,33 +186,15 @@ def _observation(history: UserHistory) -> Observation:
 
 
 def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig, items: Array | None = None) -> Array:
-    """P(feedback) of single items, before the slate's interaction: [..., K, F] of `items` [..., K], or [..., I, F].
-
-    For each member of the ensemble it is drift p(history now) + (1 - drift) p(history at the start of the visit). The
-    result is the mean over the members minus `pessimism` standard deviations, at least 0.
-    """
-
-    def answer(model: Response, history: UserHistory) -> Array:
-        z = user_state(model, history)
-        return all_probabilities(model, z) if items is None else probabilities(model, z, items)
-
-    def member(model: Response) -> Array:
-        if state.first is None:
-            return answer(model, state.history)
-        if config.drift == 0:
-            return answer(model, state.first)
-        return config.drift * answer(model, state.history) + (1 - config.drift) * answer(model, state.first)
-
-    p = jax.vmap(member)(world.users.members)
-    if not config.pessimism:
-        return p.mean(0)
-    return jnp.maximum(p.mean(0) - config.pessimism * p.std(0), 0.0)
+    """P(feedback) of single items, before the slate's interaction: [..., K, F] of `items` [..., K], or [..., I, F]."""
+    users = world.users
+    return make_answers(config, users).probabilities(users, state.person, state.history, items)
 
 
 def expected_rewards(state: LoggedState, world: World, config: LoggedConfig) -> Array:
-    """Expected feedback reward if each item alone is shown next to users [B]: [B, I]. Only an oracle knows it."""
-    p = answer_probabilities(state, world, config)  # [B, I, F]
-    return p @ jnp.asarray(feedback_weights(config.reward, world.users.members.feedback_names))
+    """Expected feedback reward if each item alone is shown to users [...]: [..., I]."""
+    p = answer_probabilities(state, world, config)  # [..., I, F]
+    return p @ jnp.asarray(feedback_weights(config.reward, world.users.feedback_names))
 
 
 def check_users(config: LoggedConfig, feedback: tuple[str, ...], members: int) -> None:
@@ -193,12 +203,3 @@ def check_users(config: LoggedConfig, feedback: tuple[str, ...], members: int) -
     make_reward(config.reward, feedback, comebacks=config.comeback_model is not None)
     if config.pessimism and members < 2:
         raise InputError("env.pessimism: a single fit has no standard deviation; set response.members to 2 or more.")
-
-
-def check_room(slate_size: int, history_length: int, recommendable: int) -> None:
-    """Raise InputError unless a slate fits into the recommendable items that remain without the history."""
-    if slate_size + history_length > recommendable:
-        raise InputError(
-            f"env.slate_size: {slate_size} items and a history of {history_length} do not fit into {recommendable} "
-            "recommendable items; lower env.slate_size, response.history_length or data.min_item_ratings."
-        )

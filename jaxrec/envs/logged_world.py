@@ -1,7 +1,7 @@
 """A fitted simulator: world parameters of logged users, made from a log, saved and loaded.
 
 FOLDER/arrays/, description.json   positions of the log and the item table (`jaxrec.storage.portable`)
-FOLDER/response_N/                 the members of the fitted ensemble
+FOLDER/response_N/                 the members of the fitted ensemble, if users answer by their last rows
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,21 @@ from jaxrec.storage.files import atomic_path
 from jaxrec.storage.portable import load_portable, save_portable
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.response import Response, load_response, save_response
+from jaxrec.supervised.tastes import Link, Tastes
 from jaxrec.types import Array, World
 
 KIND = "simulator"
-LAYOUT = 2  # of the arrays and the description
+LAYOUT = 3  # of the arrays and the description
 COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
+TASTES, LINK = ("item_vectors", "item_logits", "prior", "means", "draws"), ("scale", "shift", "low", "high")
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 
 
 class LoggedUsers(struct.PyTreeNode):
-    """What the user model reads: the fitted response models, and the log in which new users start."""
+    """What the user model reads: what was fitted to the users, and the log in which new users start."""
 
-    members: Response  # an ensemble, leaves [members, ...]; users follow its mean probability
+    tastes: Tastes | None  # of the U users
+    members: Response | None  # or an ensemble, leaves [members, ...]; users follow its mean probability
     items: Array  # [L] int32, rows of the log sorted by user and time
     feedback: Array  # [L, F]
     totals: Array  # [L, F] feedback that the row's user gave before the row
@@ -40,13 +43,30 @@ class LoggedUsers(struct.PyTreeNode):
     comeback: ComebackModel | None = None
     text_size: int = struct.field(pytree_node=False, default=0)  # leading columns of the item table: text vectors
 
+    @property
+    def feedback_names(self) -> tuple[str, ...]:
+        """Names of the F kinds of feedback."""
+        fitted = self.members if self.tastes is None else self.tastes
+        assert fitted is not None
+        return fitted.feedback_names
+
+    @property
+    def num_members(self) -> int:
+        """Fits whose mean users follow; 1 if they have tastes."""
+        return 1 if self.members is None else self.members.base.shape[0]
+
+    @property
+    def context_size(self) -> int:
+        """C, 0 if the log has no context."""
+        return 0 if self.context is None else self.context.shape[1]
+
     def text(self, item_table: Array) -> Array:
         """Take the text vectors from rows of the item table: [..., E] -> [..., text_size]."""
         return item_table[..., : self.text_size]
 
 
 def make_world(
-    members: Sequence[Response],
+    fitted: Tastes | Sequence[Response],
     log: Log,
     item_table: np.ndarray,
     text_size: int,
@@ -55,8 +75,8 @@ def make_world(
 ) -> World:
     """Build world parameters of users who start at positions of `log`; policies read `item_table` [I, E].
 
-    `members` are response models of one shape, fitted with different seeds. The first `text_size` columns of the
-    table are text vectors. `recommendable` is [I] bool.
+    `fitted` are tastes of the log's users, or response models of one shape with different seeds. The first `text_size`
+    columns of the table are text vectors. `recommendable` is [I] bool.
     """
     if not len(log):
         raise InputError("simulator: expected a log with rows, in which users start, got none.")
@@ -64,8 +84,10 @@ def make_world(
     first, length = log.offsets[:-1], np.diff(log.offsets)
     begin = first[log.user]  # [L]
     before = np.concatenate([np.zeros((1, log.feedback.shape[1])), np.cumsum(log.feedback, 0, dtype=np.float64)])
+    tastes = _of_users(fitted, length > 0) if isinstance(fitted, Tastes) else None
     users = LoggedUsers(
-        members=_stack(members),
+        tastes=tastes,
+        members=None if isinstance(fitted, Tastes) else _stack(fitted),
         items=jnp.asarray(log.item, jnp.int32),
         feedback=jnp.asarray(log.feedback, jnp.float32),
         totals=jnp.asarray(before[np.arange(len(log))] - before[begin], jnp.float32),
@@ -85,8 +107,12 @@ def save_simulator(folder: Path, world: World) -> None:
     arrays: dict[str, Any] = {"item_table": world.item_table} | {name: getattr(users, name) for name in POSITIONS}
     optional = {"recommendable": world.recommendable, "context": users.context}
     arrays |= {name: value for name, value in optional.items() if value is not None}
-    members = users.members.base.shape[0]
+    members = 0 if users.members is None else users.num_members
     description: dict[str, Any] = {"layout": LAYOUT, "members": members, "text_size": users.text_size}
+    if users.tastes is not None:
+        arrays["tastes"] = {name: getattr(users.tastes, name) for name in TASTES}
+        arrays["tastes"]["link"] = {name: getattr(users.tastes.link, name) for name in LINK}
+        description["tastes"] = {"feedback": list(users.tastes.feedback_names)}
     if users.comeback is not None:
         arrays["comeback"] = {name: getattr(users.comeback, name) for name in COMEBACK}
         description["comeback"] = {"source": users.comeback.source}
@@ -105,13 +131,17 @@ def load_simulator(folder: str | Path) -> World:
     if description.get("layout") != LAYOUT:
         raise InputError(f"{folder}: simulator of another version of jaxrec; fit it again with `jaxrec train`.")
     try:
-        members = _stack([load_response(folder / f"response_{n}") for n in range(description["members"])])
-        arrays = jax.tree.map(jnp.asarray, arrays)
+        responses = [load_response(folder / f"response_{n}") for n in range(description["members"])]
+        arrays, tastes = jax.tree.map(jnp.asarray, arrays), None
+        if "tastes" in description:
+            fields = arrays["tastes"] | {"link": Link(**arrays["tastes"]["link"])}
+            tastes = Tastes(**fields, feedback_names=tuple(description["tastes"]["feedback"]))
         comeback = None
         if "comeback" in arrays:
             comeback = ComebackModel(**arrays["comeback"], source=description["comeback"]["source"])
         users = LoggedUsers(
-            members,
+            tastes,
+            _stack(responses) if responses else None,
             *(arrays[name] for name in POSITIONS),
             context=arrays.get("context"),
             comeback=comeback,
@@ -127,6 +157,12 @@ def load_simulator(folder: str | Path) -> World:
 def _world(item_table: Array | np.ndarray, recommendable: Array | None, users: LoggedUsers) -> World:
     usual = None if users.context is None else users.context.mean(0)
     return World(jnp.asarray(item_table), recommendable=recommendable, users=users, usual_context=usual)
+
+
+def _of_users(tastes: Tastes, kept: np.ndarray) -> Tastes:
+    """Tastes of the users `kept` [U] bool."""
+    assert tastes.means is not None and tastes.draws is not None
+    return tastes.replace(means=tastes.means[kept], draws=tastes.draws[:, kept])
 
 
 def _stack(members: Sequence[Response]) -> Response:

@@ -13,18 +13,22 @@ from jaxrec.supervised.comeback import draw_day
 from jaxrec.supervised.comeback_fit import (
     FEWEST,
     Comebacks,
+    StatesAfter,
     best_constant,
     clipped,
     comebacks_of,
     fit_weights,
     mean_nll,
-    states_after,
 )
-from jaxrec.supervised.response import Response
 
 
 def comeback_days(
-    config: ComebackConfig, response: Response, log: Log, test: np.ndarray, weights: tuple[float, ...], slate_size: int
+    config: ComebackConfig,
+    states: StatesAfter,
+    log: Log,
+    test: np.ndarray,
+    weights: tuple[float, ...],
+    slate_size: int,
 ) -> dict[str, Any]:
     """Fit comeback days to sessions that end before the rows `test` [R] bool; draw days for sessions within them.
 
@@ -39,8 +43,8 @@ def comeback_days(
     if min(len(before.day), len(after.day)) < FEWEST:
         why = f"users came back {len(before.day)} times before the test rows and {len(after.day)} times in them"
         return {"left_out": f"{why}; at least {FEWEST} of each are needed"}
-    v, c = fit_weights(states_after(response, log, before), before.satisfaction, before.day, config, seed=0)
-    score = states_after(response, log, after) @ v + c
+    v, c = fit_weights(states(log, before), before.satisfaction, before.day, config, seed=0)
+    score = states(log, after) @ v + c
     chance = clipped(score + config.reward_weight * after.satisfaction + config.base)
     uniform = np.random.default_rng(0).random(len(chance))
     drawn = jax.vmap(draw_day)(jnp.asarray(chance), jnp.asarray(uniform))

@@ -67,16 +67,19 @@ def item_knn(similarity: Array, counts: Array, slate_size: int) -> Recommender:
 
 
 def greedy(config: LoggedConfig, fitted: World) -> Recommender:
-    """Highest expected reward under the response model of `fitted`: an oracle in that simulator, an estimate elsewhere.
+    """Highest expected reward: an oracle that reads the person's hidden state and plans nothing beyond the slate.
 
-    It reads the simulator's hidden state and plans nothing beyond the next slate.
+    People with tastes have their own in each simulator. Users who answer by their last rows can be asked through the
+    response model of `fitted`, an oracle in that simulator and an estimate in others.
     """
+    by_tastes = fitted.users.tastes is not None
 
-    def choose(fitted: World, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        scores = _on_offer(expected_rewards(env_state, fitted, config), obs, world)
-        return _best(scores, obs, world, config.slate_size)
+    def choose(fitted: World | None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        known = world if fitted is None else fitted
+        scores = _on_offer(expected_rewards(env_state, known, config), obs, world)
+        return _best(scores, obs, world, config.slate_size, config.repeats)
 
-    return Recommender(choose, fitted)
+    return Recommender(choose, None if by_tastes else fitted)
 
 
 def oracle(scores: Callable[[Any, World], Array], slate_size: int, repeats: bool = False) -> Recommender:

@@ -6,6 +6,7 @@ enters the history, as it does in training.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,9 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
 from jaxrec.envs import logged
+from jaxrec.envs.answers import make_answers
 from jaxrec.envs.comeback import one_session
+from jaxrec.envs.leave import make_leave
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.histories import row_histories
@@ -38,26 +41,33 @@ class Replay(NamedTuple):
     length: np.ndarray  # [V] items shown until the user left, at most n
 
 
+# Rows [V] at which visits begin, key -> persons of the environment, leaves [V, ...]
+Persons = Callable[[np.ndarray, Array], Any]
+
+
 def simulated_beside_logged(
-    config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array
+    config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array, persons: Persons | None = None
 ) -> dict[str, Any]:
     """Compare feedback rates and session lengths over the rows `test` [R] bool, the latest of every user.
 
-    The users of `world` start from the rows of `log`; the response model should not have seen the test rows.
+    The users of `world` start from the rows of `log`; what was fitted should not have seen the test rows. `persons`
+    draws people with tastes from what was known before a row.
     """
     key_rates, key_lengths = jax.random.split(key)
     return {
-        "feedback_rates": feedback_rates(config, world, log, test, key_rates),
-        "session_lengths": session_lengths(config, world, log, test, key_lengths),
+        "feedback_rates": feedback_rates(config, world, log, test, key_rates, persons),
+        "session_lengths": session_lengths(config, world, log, test, key_lengths, persons),
     }
 
 
-def feedback_rates(config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array) -> dict[str, Any]:
+def feedback_rates(
+    config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array, persons: Persons | None = None
+) -> dict[str, Any]:
     """Compare the mean feedback of each user over the same rows, by name of the feedback."""
     rows = np.flatnonzero(test)
     first = rows[np.searchsorted(log.user[rows], log.user[rows])]  # first test row of the same user
     starts = rows[(rows - first) % (config.requests * config.slate_size) == 0]
-    played = replay(config, world, log, _drawn(starts), test, key)
+    played = replay(config, world, log, _drawn(starts), test, key, persons)
     user = log.user[played.rows[played.own]]
     count = np.bincount(user, minlength=log.num_users)
     known = count > 0
@@ -69,7 +79,9 @@ def feedback_rates(config: LoggedConfig, world: World, log: Log, test: np.ndarra
     return report
 
 
-def session_lengths(config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array) -> dict[str, Any]:
+def session_lengths(
+    config: LoggedConfig, world: World, log: Log, test: np.ndarray, key: Array, persons: Persons | None = None
+) -> dict[str, Any]:
     """Compare items per visit: logged rows without a longer pause, and items shown until simulated users leave.
 
     Both begin at the same rows: the first rows of the log's sessions that begin within the test rows.
@@ -85,7 +97,7 @@ def session_lengths(config: LoggedConfig, world: World, log: Log, test: np.ndarr
     if not len(starts):
         return {"left_out": "no session of the log begins within its test rows"}
     cap = config.requests * config.slate_size
-    simulated = replay(config, world, log, starts, test, key).length
+    simulated = replay(config, world, log, starts, test, key, persons).length
     return {
         "sessions": len(starts),
         "most_items": cap,
@@ -96,35 +108,50 @@ def session_lengths(config: LoggedConfig, world: World, log: Log, test: np.ndarr
     }
 
 
-def replay(config: LoggedConfig, world: World, log: Log, starts: np.ndarray, test: np.ndarray, key: Array) -> Replay:
+def replay(
+    config: LoggedConfig,
+    world: World,
+    log: Log,
+    starts: np.ndarray,
+    test: np.ndarray,
+    key: Array,
+    persons: Persons | None = None,
+) -> Replay:
     """Simulate visits that begin at rows `starts` [V], with as many items as the environment allows.
 
     Where a user's rows end, items of random test rows follow. Pessimism is off.
     """
-    env = logged.make(dataclasses.replace(one_session(config), pessimism=0.0), world)
+    # The log's items are shown as they are, even twice.
+    config = dataclasses.replace(one_session(config), pessimism=0.0, repeats=True)
+    env = logged.make(config, world)
+    answers = make_answers(config, world.users)
+    leave = make_leave(config.leave, config.reward, world.users.feedback_names)
+    key_persons, key = (key, key) if persons is None else jax.random.split(key)
+    people = None if persons is None else persons(starts, key_persons)
     shape = config.requests, config.slate_size
     rows = starts[:, None] + np.arange(shape[0] * shape[1])
     own = rows < log.offsets[log.user[starts] + 1][:, None]
     rows = np.where(own, rows, np.random.default_rng(0).choice(np.flatnonzero(test), rows.shape))
 
-    def visit(key: Array, history: UserHistory, slates: Array, world: World) -> tuple[Array, Array]:
+    def visit(key: Array, history: UserHistory, person: Any, slates: Array, world: World) -> tuple[Array, Array]:
         def request(carry: tuple, x: tuple) -> tuple:
             state, here = carry
             after, out = env.step(x[0], state, x[1], world)
             return (after, here & ~out.terminated), (out.feedback, here)
 
         keys = jax.random.split(key, 1 + shape[0])
-        state, _ = env.reset(keys[0], world)
-        state = state.replace(history=history, first=None if state.first is None else history)
+        person = answers.again(history, history) if people is None else person
+        state = logged.begin_visit(config, history, person, leave.start())
         _, (feedback, here) = jax.lax.scan(request, (state, jnp.asarray(True)), (keys[1:], slates))
         return feedback.reshape(-1, feedback.shape[-1]), here.sum() * shape[1]
 
-    program, played = compiled(jax.vmap(visit, in_axes=(0, 0, 0, None))), []
+    program, played = compiled(jax.vmap(visit, in_axes=(0, 0, 0, 0, None))), []
     for n, (batch, _) in enumerate(equal_parts(len(starts), BATCH)):
         history = row_histories(log, starts[batch], env.spec.history_length)
         slates = log.item[rows[batch]].reshape(BATCH, *shape)
         keys = jax.random.split(jax.random.fold_in(key, n), BATCH)
-        played.append(jax.device_get(program(keys, history, slates, world)))
+        person = jax.tree.map(lambda x, batch=batch: x[batch], people)
+        played.append(jax.device_get(program(keys, history, person, slates, world)))
     feedback, length = (np.concatenate(part)[: len(starts)] for part in zip(*played, strict=True))
     return Replay(rows, own, feedback, length)
 

@@ -5,7 +5,7 @@ Minibatches are drawn by a permutation per shard, so that data never leaves its 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import chex
 import jax
@@ -20,6 +20,8 @@ from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_o
 from jaxrec.ops.descend import descend
 from jaxrec.ops.returns import gae
 from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, World
+
+Tree = TypeVar("Tree")  # a pytree of arrays
 
 
 class Extras(struct.PyTreeNode):
@@ -122,12 +124,17 @@ def to_batch(transitions: Transition, next_value: Array, config: OnPolicyConfig)
         advantage=advantage,
         target=advantage + value,
     )
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:]), batch)
+    return flat_steps(batch)
 
 
-def shuffle(key: Array, batch: Batch, minibatches: int) -> Batch:
+def flat_steps(steps: Tree) -> Tree:
+    """Leaves [T, S, N, ...] -> [S, T N, ...]."""
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:]), steps)
+
+
+def shuffle(key: Array, batch: Tree, minibatches: int) -> Tree:
     """Shuffle within every shard and split; key [S], leaves [S, B, ...] -> [minibatches, S, B / minibatches, ...]."""
-    size = batch.value.shape[1]
+    size = jax.tree.leaves(batch)[0].shape[1]
     order = jax.vmap(lambda k: jax.random.permutation(k, size))(key)  # [S, B]
 
     def cut(x: Array) -> Array:

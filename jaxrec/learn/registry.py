@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.learners import DqnConfig, LearnerConfig, PpoConfig
+from jaxrec.config.learners import AllItemsConfig, DqnConfig, LearnerConfig, PpoConfig
 from jaxrec.config.load import build_section
-from jaxrec.learn import dqn, ppo
+from jaxrec.learn import all_items, dqn, ppo
 from jaxrec.types import Env, Learner
 
 
@@ -18,6 +18,7 @@ class Entry(NamedTuple):
 
 
 LEARNERS = {
+    "all_items": Entry(AllItemsConfig, all_items.make),
     "dqn": Entry(DqnConfig, dqn.make),
     "ppo": Entry(PpoConfig, ppo.make),
 }

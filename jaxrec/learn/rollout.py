@@ -64,11 +64,14 @@ def rollout(
     users: Users,
     world: World,
     horizon: int,
+    *,
+    keep_states: bool = False,
 ) -> tuple[Users, Transition]:
     """Step every user `horizon` times; the transitions are [T, S, N, ...].
 
     `act(key [S], obs) -> Decision` sees all users at once. `finish(extras, final_obs, truncated)` completes the extras
-    after the step, for instance with the value of the last observation of a truncated episode.
+    after the step, for instance with the value of the last observation of a truncated episode. With `keep_states` the
+    transitions hold the users' hidden states too.
     """
 
     def env_shard(key: Array, env_state: Any, action: Array):
@@ -87,6 +90,7 @@ def rollout(
             truncated=out.truncated,
             feedback=out.feedback,
             extras=finish(decision.extras, out.final_obs, out.truncated),
+            env_state=users.env_state if keep_states else None,
         )
         done = out.terminated | out.truncated
         episode_return = users.episode_return + out.reward

@@ -1,4 +1,4 @@
-"""History encoders: what a user did -> one state per position; mean, GRU and causal Transformer.
+"""History encoders: what a user did -> one state per position; profile, mean, GRU and causal Transformer.
 
     states = module.apply(params, rows, feedback, mask)            # [..., H + 1, S]
     state = module.apply(params, rows, feedback, mask, last=True)  # [..., S], the state to act from
@@ -61,6 +61,59 @@ class MeanHistory(nn.Module):
             start = ((0, 0), (1, 0), (0, 0))
             total, count = jnp.pad(jnp.cumsum(tokens * valid, 1), start), jnp.pad(jnp.cumsum(valid, 1), start)
         return nn.tanh(dense(name="outer")(total / jnp.maximum(count, 1.0)))
+
+
+class ProfileHistory(nn.Module):
+    """Sums of the rows of items with and without each kind of feedback, at several rates of forgetting; then one layer.
+
+    At rate r, an item counts (1 - r)^age, where age is the number of later items. A sum is divided by its weighted
+    count plus 1, and the logarithm of the count is a feature too. The rows enter linearly and as they are, so long
+    histories are cheap.
+    """
+
+    width: int
+    rates: tuple[float, ...] = (0.0, 0.1)
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, rows: Array, feedback: Array, mask: Array, *, last: bool = False) -> Array:
+        """Rows [..., H, D], feedback [..., H, F], mask [..., H] -> states [..., H + 1, S], or with `last` [..., S]."""
+        *lead, length, _ = rows.shape
+        check_shape("feedback", feedback, (*lead, length, None))
+        check_shape("mask", mask, (*lead, length))
+        rows, answers = rows.astype(jnp.float32), feedback.astype(jnp.float32)
+        seen = mask[..., None].astype(jnp.float32)
+        kinds = jnp.concatenate([answers, 1.0 - answers], axis=-1) * seen  # [..., H, 2F]
+        parts = []
+        for rate in self.rates:
+            if last:
+                age = jnp.cumsum(seen[..., ::-1, :], axis=-2)[..., ::-1, :] - seen
+                weights = kinds * (1.0 - rate) ** age
+                sums, counts = jnp.einsum("...hc,...hd->...cd", weights, rows), weights.sum(-2)
+            else:
+                outer = kinds[..., :, None] * rows[..., None, :]
+                sums, counts = (_forgetful_sums(x, seen[..., 0], rate, len(lead)) for x in (outer, kinds))
+            means = sums / (counts[..., None] + 1.0)
+            parts += [means.reshape(*means.shape[:-2], -1), jnp.log1p(counts)]
+        return nn.gelu(nn.Dense(self.width, kernel_init=self.kernel_init, name="read")(jnp.concatenate(parts, axis=-1)))
+
+
+def _forgetful_sums(values: Array, seen: Array, rate: float, axis: int) -> Array:
+    """Sums before every position and after the last along `axis`; a seen position fades what came before by 1 - rate.
+
+    Values [..., H, *], seen [..., H] 0 or 1 -> [..., H + 1, *].
+    """
+    fade = jnp.expand_dims(1.0 - rate * seen, tuple(range(seen.ndim, values.ndim)))
+
+    def step(total: Array, position: tuple[Array, Array]) -> tuple[Array, Array]:
+        value, keep = position
+        total = total * keep + value
+        return total, total
+
+    moved = jnp.moveaxis(values, axis, 0), jnp.moveaxis(fade, axis, 0)
+    start = jnp.zeros_like(moved[0][0])
+    sums = jax.lax.scan(step, start, moved)[1]
+    return jnp.moveaxis(jnp.concatenate([start[None], sums]), 0, axis)
 
 
 class GruHistory(nn.Module):
@@ -176,7 +229,12 @@ def sinusoids(place: Array, width: int) -> Array:
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)[..., :width]
 
 
-HISTORY_ENCODERS = {"mean": MeanHistory, "gru": GruHistory, "transformer": TransformerHistory}
+HISTORY_ENCODERS = {
+    "profile": ProfileHistory,
+    "mean": MeanHistory,
+    "gru": GruHistory,
+    "transformer": TransformerHistory,
+}
 
 
 def make_history_encoder(

@@ -32,10 +32,7 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
         old = RunFolder.open(config.train.continue_from)
         spec = load_policy(old.path).spec
         # Checks that need no environment come before anything is fitted.
-        kinds, length = tuple(log_config(config).feedback), config.response.history_length
-        _check_same(
-            old, {"data.feedback": (spec.feedback, kinds), "response.history_length": (spec.history_length, length)}
-        )
+        _check_same(old, {"data.feedback": (spec.feedback, tuple(log_config(config).feedback))})
         with atomic_path(run.policy_before) as temporary:
             shutil.copytree(old.policy, temporary)
     return load_policy(run.policy_before)

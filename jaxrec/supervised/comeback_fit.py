@@ -1,6 +1,6 @@
 """Fitting the model of comeback days to a log's pauses between sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jaxrec.supervised.comeback import CHANCE_RANGE, LONGEST, ComebackModel, day
 from jaxrec.supervised.fit import Schedule, fit
 from jaxrec.supervised.histories import user_histories
 from jaxrec.supervised.response import Response, user_state
+from jaxrec.supervised.tastes import Tastes
 from jaxrec.types import Array, Params
 
 FEWEST = 50  # comebacks; with fewer the model is not fitted
@@ -34,15 +35,21 @@ class Comebacks(NamedTuple):
     day: np.ndarray  # [N] int32, 1 to 10
 
 
+# The log, sessions that users came back after -> states z [N, d] right after them
+StatesAfter = Callable[[Log, Comebacks], np.ndarray]
+
+
 def fit_comebacks(
-    members: Sequence[Response],
+    members: Sequence[StatesAfter],
     log: Log,
     config: ComebackConfig,
     weights: tuple[float, ...],
     slate_size: int,
     seed: int,
 ) -> tuple[ComebackModel, dict[str, Any]]:
-    """Fit the comeback model of an ensemble; gives it and a report. `weights` [F] are those of the reward.
+    """Fit the comeback model to states of an ensemble, or of tastes alone; gives it and a report.
+
+    `weights` [F] are those of the reward.
 
     It is trained on the pauses of the log. If the log has no clock times, or fewer than 50 sessions are followed by
     another, v is drawn from `seed`, c is 0, and the source is "seed". The report of a trained model has the mean day
@@ -53,8 +60,8 @@ def fit_comebacks(
         count = 0 if found is None else len(found.day)
         why = f"{count} users came back within {LONGEST} days, at least {FEWEST} are needed"
         why = "the log has no clock times" if found is None else why
-        return _seeded(members, config, seed), {"source": "seed", "seed": seed, "why": why, "comebacks": count}
-    states = [states_after(member, log, found) for member in members]
+        return _seeded(members, log, config, seed), {"source": "seed", "seed": seed, "why": why, "comebacks": count}
+    states = [member(log, found) for member in members]
     fits = [fit_weights(z, found.satisfaction, found.day, config, seed) for z in states]
     v, c = (np.stack(x) for x in zip(*fits, strict=True))
     model = _model(v, c, config, "log")
@@ -105,6 +112,13 @@ def states_after(member: Response, log: Log, found: Comebacks) -> np.ndarray:
         context = None if log.context is None else log.context[end - 1]
         states.append(np.asarray(run(member, user_histories(log, user, end, member.history_length, context))))
     return np.concatenate(states)[: len(found.end)]
+
+
+def taste_states(tastes: Tastes) -> StatesAfter:
+    """States of people with tastes: the posterior mean of theta, of whole logs."""
+    assert tastes.means is not None
+    flat = np.asarray(tastes.means).reshape(len(tastes.means), -1)
+    return lambda log, found: flat[found.user]
 
 
 def fit_weights(
@@ -159,8 +173,10 @@ def mean_day(chance: np.ndarray) -> np.ndarray:
     return p @ np.arange(1, LONGEST + 1)
 
 
-def _seeded(members: Sequence[Response], config: ComebackConfig, seed: int) -> ComebackModel:
-    width = members[0].config.width
+def _seeded(members: Sequence[StatesAfter], log: Log, config: ComebackConfig, seed: int) -> ComebackModel:
+    ends = np.array([0])  # the start of the log, only for the width of a state
+    first = Comebacks(log.user[:1], ends + 1, np.zeros(1, np.float32), ends + 1)
+    width = members[0](log, first).shape[1]
     v = np.random.default_rng(seed).normal(size=(len(members), width)) * SEED_SCALE / width**0.5
     return _model(v, np.zeros(len(members)), config, "seed")
 

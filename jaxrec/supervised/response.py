@@ -76,6 +76,11 @@ def add_to_history(history: UserHistory, items: Array, feedback: Array) -> UserH
     )
 
 
+def latest(history: UserHistory, length: int) -> UserHistory:
+    """Cut the window to its newest `length` rows; totals stay those of the whole past."""
+    return history.replace(items=history.items[..., -length:], feedback=history.feedback[..., -length:, :])
+
+
 def user_state(response: Response, history: UserHistory) -> Array:
     """Read histories [...] into states z [..., d]."""
     config, mask = response.config, history.items >= 0

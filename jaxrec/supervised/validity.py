@@ -1,29 +1,65 @@
 """How well a fitted response model predicts what users did next, compared with simple predictors."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxrec.checks import check_range
 from jaxrec.config.logged import ResponseConfig
+from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, reliability, sigmoid
 from jaxrec.supervised.histories import running_totals
 from jaxrec.supervised.response import Response
 from jaxrec.supervised.response_fit import fit_response, logits_of_rows
+from jaxrec.supervised.taste_path import follow
+from jaxrec.supervised.tastes_fit import fit_tastes
 
 RARE = 5  # training rows below which an item is rare
 
 
-class Validity(NamedTuple):
-    """A response model that knows the earlier rows of a log, judged on the later ones."""
+Predict = Callable[[np.ndarray], np.ndarray]  # rows [N] of the log, increasing -> P of every feedback [N, F]
 
-    response: Response
-    test: np.ndarray  # [R] bool, the rows it has not seen
+
+class Validity(NamedTuple):
+    """Users fitted to the earlier rows of a log, judged on the later ones."""
+
+    fitted: Any  # Tastes, or a Response
+    test: np.ndarray  # [R] bool, the rows they have not seen
     report: dict[str, Any]  # plain data
 
 
-def validity_report(
+def validity_of_tastes(
+    log: Log,
+    vectors: np.ndarray | None,
+    config: TastesConfig,
+    seed: int,
+    test_share: float = 0.2,
+    *,
+    compare_text: bool = False,
+) -> Validity:
+    """Fit tastes on the earliest rows, judge on the latest `test_share` of all rows in time.
+
+    A test row is predicted from all earlier rows of its user, test rows included, and from items as known from the
+    training rows. The report is as in `validity_of_response`.
+    """
+    test = latest_rows_of(log, test_share)
+    train = log.take(~test)
+    tastes, fitted = fit_tastes(train, vectors, config, seed, label="fit for the validity report")
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        return follow(tastes, log, rows).probabilities
+
+    rare = {"auc": rare_item_auc(predict, log, test)}
+    if compare_text and vectors is not None:
+        textless, _ = fit_tastes(train, None, config, seed, label="fit the same without texts")
+        rare["auc_without_text"] = rare_item_auc(lambda rows: follow(textless, log, rows).probabilities, log, test)
+    return Validity(tastes, test, _report(predict, log, test, test_share, rare, fitted))
+
+
+def validity_of_response(
     log: Log,
     item_table: np.ndarray | None,
     config: ResponseConfig,
@@ -32,37 +68,49 @@ def validity_report(
     *,
     compare_text: bool = False,
 ) -> Validity:
-    """Fit on the earliest rows, judge on the latest `test_share` of all rows in time.
+    """Fit a response model on the earliest rows, judge on the latest `test_share` of all rows in time.
 
     A test row is predicted from all earlier rows of its user, test rows included, and from items as known
     from the training rows. For every kind of feedback the report has the AUC and calibration error of the model, the
     AUC of the comparisons (`comparison_scores`), and the AUC on rare items. `compare_text` fits another model
     without `item_table` and judges it on the rare items too.
     """
-    check_range("test_share", test_share, 0.01, 0.9)
-    test = np.zeros(len(log), bool)
-    test[np.argsort(log.time, kind="stable")[round(len(log) * (1 - test_share)) :]] = True
+    test = latest_rows_of(log, test_share)
     train = log.take(~test)
     response, fitted = fit_response(train, item_table, config, seed, label="fit for the validity report")
-    rare = {"auc": rare_item_auc(response, log, test)}
+    predict = partial(_predicted, response, log)
+    rare = {"auc": rare_item_auc(predict, log, test)}
     if compare_text and item_table is not None:
         textless, _ = fit_response(train, None, config, seed, label="fit the same without texts")
-        rare["auc_without_text"] = rare_item_auc(textless, log, test)
-    report = {
-        "test_share": test_share,
-        "train_rows": len(train),
+        rare["auc_without_text"] = rare_item_auc(partial(_predicted, textless, log), log, test)
+    return Validity(response, test, _report(predict, log, test, test_share, rare, fitted))
+
+
+def latest_rows_of(log: Log, share: float) -> np.ndarray:
+    """Mark the latest `share` of all rows in time: [R] bool."""
+    check_range("test_share", share, 0.01, 0.9)
+    test = np.zeros(len(log), bool)
+    test[np.argsort(log.time, kind="stable")[round(len(log) * (1 - share)) :]] = True
+    return test
+
+
+def _report(
+    predict: Predict, log: Log, test: np.ndarray, share: float, rare: dict[str, Any], fitted: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "test_share": share,
+        "train_rows": int((~test).sum()),
         "test_rows": int(test.sum()),
-        "feedback": judge(response, log, test),
+        "feedback": judge(predict, log, test),
         "rare_items": {"fewer_training_rows_than": RARE, "test_rows": len(rare_rows(log, test)), **rare},
         "fit": fitted,
     }
-    return Validity(response, test, report)
 
 
-def judge(response: Response, log: Log, test: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Metrics on the rows `test` [R] bool of a log, by name of the feedback; see `validity_report`."""
+def judge(predict: Predict, log: Log, test: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Metrics on the rows `test` [R] bool of a log, by name of the feedback; see `validity_of_response`."""
     rows = np.flatnonzero(test)
-    p = _predicted(response, log, rows)
+    p = predict(rows)
     report: dict[str, dict[str, Any]] = {}
     for b, name in enumerate(log.feedback_names):
         labels = log.feedback[rows, b]
@@ -85,10 +133,10 @@ def rare_rows(log: Log, test: np.ndarray) -> np.ndarray:
     return np.flatnonzero(test & (count[log.item] < RARE))
 
 
-def rare_item_auc(response: Response, log: Log, test: np.ndarray) -> dict[str, float | None]:
+def rare_item_auc(predict: Predict, log: Log, test: np.ndarray) -> dict[str, float | None]:
     """AUC on `rare_rows`, by name of the feedback."""
     rows = rare_rows(log, test)
-    p = _predicted(response, log, rows)
+    p = predict(rows)
     return {name: auc(log.feedback[rows, b], p[:, b]) for b, name in enumerate(log.feedback_names)}
 
 

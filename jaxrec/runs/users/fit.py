@@ -1,6 +1,8 @@
 """Fit simulated users to a log: the validity report, then the training and the judging ensemble."""
 
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,27 @@ from jaxrec.runs.item_table import embed, item_table
 from jaxrec.runs.read_log import Corpus, user_marks
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
-from jaxrec.runs.users.fitted_folder import FITS, LOG, OWN_TEXTS, PAGE, PARTS, USERS, VALIDITY, log_identity
+from jaxrec.runs.users.fitted_folder import FITS, LOG, OWN_TEXTS, PAGE, PARTS, RESTORE, USERS, VALIDITY, log_identity
 from jaxrec.runs.users.kind import JUDGE, TRAIN
 from jaxrec.runs.users.validity_lines import validity_lines
-from jaxrec.storage.files import remove_unfinished, write_json, write_text
+from jaxrec.storage.files import read_json_object, remove_unfinished, write_json, write_text
 from jaxrec.supervised.comeback import ComebackModel
-from jaxrec.supervised.comeback_fit import fit_comebacks
+from jaxrec.supervised.comeback_fit import StatesAfter, fit_comebacks, states_after, taste_states
 from jaxrec.supervised.own_texts import save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
-from jaxrec.supervised.validity import validity_report
+from jaxrec.supervised.taste_path import drawn, follow
+from jaxrec.supervised.tastes import Tastes
+from jaxrec.supervised.tastes_fit import Strengths, fit_tastes
+from jaxrec.supervised.validity import validity_of_response, validity_of_tastes
+from jaxrec.types import Array
 from jaxrec.version import __version__
 
 
 def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text: bool = False) -> None:
-    """Fit the missing parts of `folder`: first the validity report, which is also printed, then both ensembles."""
+    """Fit the missing parts of `folder`: first the validity report, which is also printed, then both simulators."""
     recommendable = corpus.counts >= log_config(config).min_item_ratings
-    logged.check_room(config.env.slate_size, config.response.history_length, int(recommendable.sum()))
+    logged.observed_rows(config.env, int(recommendable.sum()))
     for place in (folder, folder / FITS):
         remove_unfinished(place)
     _note_sources(corpus, folder)
@@ -45,17 +51,30 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     vectors = embed(config, corpus.dataset.catalogue.texts)
     table = item_table(vectors, corpus.train)
     if not (folder / VALIDITY).is_file():
-        report = _validity(config, corpus.dataset.log, vectors, table, compare_text)
+        validity = _validity_of_tastes if config.env.response == "tastes" else _validity_of_response
+        report = validity(config, corpus.dataset.log, vectors, table, compare_text)
         write_text(folder / PAGE, validity_page(report, "the simulated users", _facts(config, corpus)))
         write_json(folder / VALIDITY, report)
         for line in validity_lines(report):
             note(line)
     for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
         if not (folder / name).is_dir():
-            members = _ensemble(config, log, vectors, seed, folder / FITS / name)
+            fitted, members = _fitted(config, log, vectors, seed, folder, name)
             comeback = _comeback(config, members, log, seed, name)
-            save_simulator(folder / name, make_world(members, log, table, vectors.shape[1], recommendable, comeback))
+            save_simulator(folder / name, make_world(fitted, log, table, vectors.shape[1], recommendable, comeback))
     shutil.rmtree(folder / FITS, ignore_errors=True)
+
+
+def _fitted(
+    config: Config, log: Log, vectors: np.ndarray, seed: int, folder: Path, name: str
+) -> tuple[Tastes | list[Response], Sequence[StatesAfter]]:
+    """Fit the users of one side; gives them, and the states that the comeback model reads, for each member."""
+    if config.env.response == "tastes":
+        strengths = Strengths(**read_json_object(folder / VALIDITY, RESTORE)["fit"]["strengths"])
+        tastes, _ = fit_tastes(log, vectors, config.tastes, seed, strengths=strengths, label=f"fit {name} users")
+        return tastes, [taste_states(tastes)]
+    members = _ensemble(config, log, vectors, seed, folder / FITS / name)
+    return members, [partial(states_after, member) for member in members]
 
 
 def _note_sources(corpus: Corpus, folder: Path) -> None:
@@ -71,16 +90,35 @@ def _note_sources(corpus: Corpus, folder: Path) -> None:
         save_basis(folder / OWN_TEXTS, corpus.own_texts)
 
 
-def _validity(config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, compare_text: bool) -> dict[str, Any]:
-    response, test, report = validity_report(log, vectors, config.response, config.seed, compare_text=compare_text)
+def _validity_of_tastes(
+    config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, compare_text: bool
+) -> dict[str, Any]:
+    tastes, test, report = validity_of_tastes(log, vectors, config.tastes, config.seed, compare_text=compare_text)
+    world = make_world(tastes, log, table, vectors.shape[1])
+
+    def persons(rows: np.ndarray, key: Array) -> Array:
+        return drawn(follow(tastes, log, rows, beliefs=True), key)
+
+    report |= simulated_beside_logged(config.env, world, log, test, stream(config, "replay"), persons)
+    return report | _comeback_days(config, taste_states(tastes), log, test)
+
+
+def _validity_of_response(
+    config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, compare_text: bool
+) -> dict[str, Any]:
+    response, test, report = validity_of_response(log, vectors, config.response, config.seed, compare_text=compare_text)
     world = make_world([response], log, table, vectors.shape[1])
     report |= simulated_beside_logged(config.env, world, log, test, stream(config, "replay"))
-    if config.env.comeback_model is not None:
-        weights = feedback_weights(config.env.reward, log.feedback_names)
-        report["comeback_days"] = comeback_days(
-            config.env.comeback_model, response, log, test, weights, config.env.slate_size
-        )
-    return report
+    return report | _comeback_days(config, partial(states_after, response), log, test)
+
+
+def _comeback_days(config: Config, states: StatesAfter, log: Log, test: np.ndarray) -> dict[str, Any]:
+    """The part of the report about comebacks; empty if the recipe has no comeback model."""
+    env = config.env
+    if env.comeback_model is None:
+        return {}
+    weights = feedback_weights(env.reward, log.feedback_names)
+    return {"comeback_days": comeback_days(env.comeback_model, states, log, test, weights, env.slate_size)}
 
 
 def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: Path) -> list[Response]:
@@ -96,7 +134,7 @@ def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: P
     return members
 
 
-def _comeback(config: Config, members: list[Response], log: Log, seed: int, name: str) -> ComebackModel | None:
+def _comeback(config: Config, members: Sequence[StatesAfter], log: Log, seed: int, name: str) -> ComebackModel | None:
     """Fit the comeback model of one simulator, if the recipe has one; prints what it was fitted to."""
     env = config.env
     if env.comeback_model is None:
@@ -118,10 +156,19 @@ def _facts(config: Config, corpus: Corpus) -> list[str]:
     log = corpus.dataset.log
     env, response = config.env, config.response
     leave = "no leave model" if env.leave is None else f"leave model {env.leave.name}"
+    if env.response == "tastes":
+        tastes = config.tastes
+        users = (
+            f"Tastes of {tastes.width} dimensions from {tastes.text_components} text components, {tastes.draws} draws."
+        )
+    else:
+        users = (
+            f"Response model: history of {response.history_length} items, width {response.width}, {response.epochs} "
+            f"epochs; the report is about one fit, the simulator is the mean of {response.members} fits."
+        )
     return [
         f"Log: {len(log):,} rows of {log.num_users:,} users and {log.num_items:,} items.",
-        f"Response model: history of {response.history_length} items, width {response.width}, "
-        f"{response.epochs} epochs; the report is about one fit, the simulator is the mean of {response.members} fits.",
+        users,
         f"Environment: {env.requests} requests of {env.slate_size} items, {leave}. Seed {config.seed}.",
         f"jaxrec {__version__}, jax {jax.__version__}.",
     ]

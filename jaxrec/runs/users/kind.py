@@ -14,6 +14,7 @@ from jaxrec.storage.run import RunFolder
 from jaxrec.types import Array, Env, World
 
 TRAIN, JUDGE = "train", "judge"  # the simulators of a run, in `evaluation.json` and as folders
+TRUTH = "truth"  # users whose true answers are known, in `evaluation.json`
 
 Rules = dict[str, Recommender]  # recommenders by name
 

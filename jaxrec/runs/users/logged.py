@@ -23,7 +23,8 @@ from jaxrec.runs.users.fitted_folder import (
     copy_simulators,
     sides_before,
 )
-from jaxrec.runs.users.kind import JUDGE, TRAIN, Judging, JudgingWorld, Prepared, Rules, UserKind
+from jaxrec.runs.users.kind import JUDGE, TRAIN, TRUTH, Judging, JudgingWorld, Prepared, Rules, UserKind
+from jaxrec.runs.users.truth import world_of_generator
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.simple import KNN_ITEMS, item_knn
@@ -66,6 +67,9 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     for name, what in TITLES.items():
         title = f"{name}: {what}, {config.evaluate.users} users"
         worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
+    if (true := world_of_generator(config, corpus, worlds[0].world)) is not None:
+        title = f"truth: the people who wrote the log, {config.evaluate.users} users"
+        worlds.append(JudgingWorld(TRUTH, title, TRUTH, true))
     section = dataclasses.replace(config.env, pessimism=0.0)  # pessimism is only for training
     return Judging(section, tuple(worlds), corpus)
 

@@ -1,0 +1,39 @@
+"""The people who wrote the log, where they are known: the users of a generated log answer by their true tastes."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.config.schema import Config
+from jaxrec.data.generated import hidden_tastes
+from jaxrec.envs.logged_world import make_world
+from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.recipe import log_config
+from jaxrec.supervised.tastes import Link, Tastes
+from jaxrec.types import World
+
+
+def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | None:
+    """The fitted users' `world` with the generator's own users in their place; None if the log is not generated.
+
+    They start at random positions of the training rows of the whole log, whichever side fitted the users.
+    """
+    data = log_config(config)
+    if data.source != "generated":
+        return None
+    true = hidden_tastes(data.generated, config.seed)
+    kinds = len(data.feedback)
+    theta = np.concatenate([np.zeros((len(true.interest), 1)), true.interest], axis=1)  # [U, 1 + topics], no bias
+    theta = jnp.asarray(np.repeat(theta[:, None], kinds, axis=1), jnp.float32)
+    tastes = Tastes(
+        item_vectors=jnp.asarray(np.eye(true.interest.shape[1])[true.topic], jnp.float32),
+        item_logits=jnp.asarray(np.repeat(true.quality[:, None], kinds, axis=1), jnp.float32),
+        link=Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0))),
+        prior=jnp.ones((kinds, theta.shape[-1])),
+        means=theta,
+        draws=theta[None],
+        feedback_names=tuple(data.feedback),
+    )
+    recommendable = None
+    if world.recommendable is not None:
+        recommendable = np.isin(np.arange(len(true.topic)), np.asarray(world.recommendable))
+    return make_world(tastes, corpus.split.train, np.asarray(world.item_table), world.users.text_size, recommendable)

@@ -1,0 +1,84 @@
+"""Follow what is known about users row by row: each row of a log predicted from the earlier rows of its user."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.data.log import Log
+from jaxrec.ops.parts import equal_parts
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.tastes import Belief, Tastes, first_belief, learn_row
+from jaxrec.types import Array
+
+ROWS_PER_CALL = 2**14  # users times rows; a belief takes F (D + D^2) numbers
+
+
+class Followed(NamedTuple):
+    """What was known before rows of a log."""
+
+    probabilities: np.ndarray  # [N, F] predicted
+    mean: np.ndarray | None  # [N, F, D] of the belief; None unless asked for
+    covariance: np.ndarray | None  # [N, F, D, D]
+
+
+def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False) -> Followed:
+    """Predict rows [N] of the log, increasing, from the items of `tastes` and the earlier rows of each user.
+
+    Nothing is known about a user before their first row, whoever the tastes were fitted to.
+    """
+    starts, users = log.offsets, np.unique(log.user[rows])
+    last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
+    needed = last + 1 - starts[users]
+    lengths = 2 ** np.ceil(np.log2(needed)).astype(int)
+    program = compiled(partial(_follow_users, beliefs=beliefs))
+    found: dict[str, np.ndarray] = {}
+    for length in np.unique(lengths):
+        same = users[lengths == length]
+        for places, own in equal_parts(len(same), min(max(1, ROWS_PER_CALL // int(length)), len(same))):
+            group = same[places]
+            window = starts[group][:, None] + np.arange(length)
+            inside = window < starts[group + 1][:, None]
+            window = np.where(inside, window, 0)
+            before = program(tastes, log.item[window], log.feedback[window], inside)
+            for user, outputs in zip(group[:own], range(own), strict=True):
+                first, past = np.searchsorted(log.user[rows], [user, user + 1])
+                at = rows[first:past] - starts[user]
+                for name, values in before.items():
+                    if name not in found:
+                        found[name] = np.zeros((len(rows), *values.shape[2:]), np.float32)
+                    found[name][first:past] = np.asarray(values[outputs])[at]
+    if not found:
+        kinds = tastes.prior.shape[0]
+        return Followed(np.zeros((0, kinds)), None, None)
+    return Followed(found["p"], found.get("mean"), found.get("covariance"))
+
+
+def _follow_users(tastes: Tastes, items: Array, answers: Array, inside: Array, beliefs: bool) -> dict[str, Array]:
+    """Items [B, L], answers [B, L, F], inside [B, L] bool -> what was known before each row, leaves [B, L, ...]."""
+
+    def step(belief: Belief, row: tuple[Array, Array, Array]) -> tuple[Belief, dict[str, Array]]:
+        item, answer, real = row
+        after, p = learn_row(tastes, belief, item, answer)
+        known = {"mean": belief.mean, "covariance": belief.covariance} if beliefs else {}
+        kept = jax.tree.map(lambda new, old: jnp.where(real, new, old), after, belief)
+        return kept, {"p": p, **known}
+
+    def user(items: Array, answers: Array, inside: Array) -> dict[str, Array]:
+        return jax.lax.scan(step, first_belief(tastes), (items, answers, inside))[1]
+
+    return jax.vmap(user)(items, answers, inside)
+
+
+def drawn(followed: Followed, key: Array) -> Array:
+    """Draw theta from the beliefs before every row: [N, F, D]."""
+    assert followed.mean is not None and followed.covariance is not None
+
+    def draw(mean: Array, covariance: Array, key: Array) -> Array:
+        noise = jax.random.normal(key, mean.shape)
+        tiny = 1e-6 * jnp.eye(mean.shape[-1])[None, None]
+        return mean + jnp.einsum("nfde,nfe->nfd", jnp.linalg.cholesky(covariance + tiny), noise)
+
+    return compiled(draw)(followed.mean, followed.covariance, key)

@@ -1,0 +1,102 @@
+"""Tastes of people, fitted to each person's whole log: a logistic model of factors that showing items does not change.
+
+    logit(u, i) = b + c_i + w . t_i + b_u + p_u . v_i        v_i = W t_i + e_i
+
+    P(answer) = low + (high - low) sigmoid(scale logit + shift)
+
+t_i are features of item i from its text, so that items without ratings have vectors too. e_i and c_i are what the log
+adds for single items. Each kind of feedback has its own b, c, w, b_u and p_u. The vectors v_i are shared. Knowledge
+of a user is a normal posterior of theta = (b_u, p_u) (Laplace's approximation at the fitted value). Episodes draw
+theta from it, so that the tastes of users with few rows vary more. The last line is the four-parameter logistic curve
+of psychometrics. It calibrates the logits on held-out rows: `low` and `high` are for answers that no taste explains.
+Fitting is in tastes_fit.py.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.types import Array
+
+
+class Link(struct.PyTreeNode):
+    """The curve from logits to probabilities, one for each kind of feedback."""
+
+    scale: Array  # [F]
+    shift: Array  # [F]
+    low: Array  # [F] probability at a logit of minus infinity
+    high: Array  # [F] at plus infinity
+
+
+class Tastes(struct.PyTreeNode):
+    """Fitted items and users; D = 1 + d, the user's bias and then the weights of the item vectors."""
+
+    item_vectors: Array  # [I, d] v_i
+    item_logits: Array  # [I, F] b + c_i + w . t_i
+    link: Link
+    prior: Array  # [F, D] precision of theta before anything is known about a user; its mean is 0
+    means: Array | None = None  # [U, F, D] posterior means
+    draws: Array | None = None  # [M, U, F, D] posterior draws: M versions of every user
+    feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
+
+
+class Belief(struct.PyTreeNode):
+    """Normal posterior of theta, of one user."""
+
+    mean: Array  # [F, D]
+    covariance: Array  # [F, D, D]
+
+
+def logits_of(tastes: Tastes, theta: Array, items: Array) -> Array:
+    """Logits of every kind of feedback on items [..., K], for users theta [..., F, D]: [..., K, F]."""
+    match = jnp.einsum("...fd,...kd->...kf", theta[..., 1:], tastes.item_vectors[items])
+    return match + tastes.item_logits[items] + theta[..., None, :, 0]
+
+
+def all_logits(tastes: Tastes, theta: Array) -> Array:
+    """Logits on the whole catalogue, for users theta [..., F, D]: [..., I, F]."""
+    match = jnp.einsum("...fd,id->...if", theta[..., 1:], tastes.item_vectors)
+    items = jnp.expand_dims(tastes.item_logits, tuple(range(theta.ndim - 2)))
+    return match + items + theta[..., None, :, 0]
+
+
+def probabilities(tastes: Tastes, logits: Array, variance: Array | None = None) -> Array:
+    """P(answer) of logits [..., F]; averaged over their normal errors, if those have `variance` [..., F]."""
+    link = jax.tree.map(lambda x: jnp.expand_dims(x, tuple(range(logits.ndim - 1))), tastes.link)
+    z = link.scale * logits + link.shift
+    if variance is not None:
+        z = averaged_logit(z, link.scale**2 * variance)
+    return link.low + (link.high - link.low) * jax.nn.sigmoid(z)
+
+
+def design(vectors: Array) -> Array:
+    """Rows (1, v), which theta multiplies: [..., d] -> [..., D]."""
+    return jnp.concatenate([jnp.ones((*vectors.shape[:-1], 1)), vectors], axis=-1)
+
+
+def first_belief(tastes: Tastes) -> Belief:
+    """What is known about a user without rows: the prior."""
+    kinds, size = tastes.prior.shape
+    return Belief(jnp.zeros((kinds, size)), jnp.eye(size)[None] / tastes.prior[:, None, :])
+
+
+def learn_row(tastes: Tastes, belief: Belief, item: Array, answer: Array) -> tuple[Belief, Array]:
+    """Update the belief by the answer [F] on an item []; the probability [F] that it had predicted comes second.
+
+    One step of the extended Kalman filter for the logistic model: the curvature is taken at the mean before the answer.
+    """
+    x = design(tastes.item_vectors[item])
+    z = tastes.item_logits[item] + belief.mean @ x
+    spread = belief.covariance @ x  # [F, D]
+    variance = spread @ x
+    p = jax.nn.sigmoid(z)
+    curvature = p * (1.0 - p)
+    gain = spread / (1.0 + curvature * variance)[:, None]
+    mean = belief.mean + gain * (answer - p)[:, None]
+    covariance = belief.covariance - curvature[:, None, None] * gain[:, :, None] * spread[:, None, :]
+    return Belief(mean, covariance), probabilities(tastes, z, variance)
+
+
+def averaged_logit(logit: Array, variance: Array) -> Array:
+    """Logit of the mean of sigmoid(logit + e), e normal with this variance, nearly (MacKay, 1992, equation 8)."""
+    return logit / jnp.sqrt(1.0 + jnp.pi / 8.0 * variance)

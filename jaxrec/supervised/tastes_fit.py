@@ -1,0 +1,296 @@
+"""Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrec.checks import InputError, check_shape
+from jaxrec.config.tastes import TastesConfig
+from jaxrec.data.log import Log
+from jaxrec.ops.descend import descend
+from jaxrec.progress import track
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.calibration import auc, expected_calibration_error, four_parameter_logistic
+from jaxrec.supervised.tastes import Link, Tastes, design, probabilities
+from jaxrec.types import Array, Params
+
+ROWS_PER_CHUNK = 8192  # of the log, when curvatures are summed: [rows, F, D, D] would not fit for all rows
+NEWTON_STEPS = 3  # from the fitted value, which is nearly the most likely one
+SEARCH = (0.25, 4.0)  # factors by which strengths are varied
+
+
+class Strengths(NamedTuple):
+    """Precisions of the normal priors on the parameters."""
+
+    user: float  # of p_u
+    bias: float  # of b_u
+    item: float  # of e_i and c_i
+    text: float  # of W and w
+
+
+class Rows(NamedTuple):
+    """The rows of a log on the device."""
+
+    user: Array  # [R] int32
+    item: Array  # [R] int32
+    answer: Array  # [R, F]
+
+
+class Users(NamedTuple):
+    """Posterior of theta for users with given items."""
+
+    mean: Array  # [U, F, D]
+    precision: Array  # [U, F, D, D]
+
+
+def fit_tastes(
+    log: Log,
+    vectors: np.ndarray | None,
+    config: TastesConfig,
+    seed: int,
+    *,
+    strengths: Strengths | None = None,
+    label: str = "fit tastes",
+) -> tuple[Tastes, dict[str, Any]]:
+    """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
+
+    At first, a share of the rows is held out (`config.holdout`). The strengths with the least log loss there are kept,
+    unless they are given, and the link is fitted there. The final fit has all rows. Users are the `log.num_users` of
+    the log, with or without rows. Raises InputError if a kind of feedback has only one value, since there is nothing
+    to learn.
+    """
+    check_two_values(log)
+    features = jnp.asarray(text_features(vectors, log.num_items, config.text_components))
+    held = np.random.default_rng(seed).random(len(log)) < config.holdout
+    held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
+    hidden = rows_of(log.take(held))
+    program = compiled(partial(most_likely, config=config))
+    start = first_params(log, features.shape[1], config, seed)
+
+    def fit_to(rows: Rows, chosen: Strengths) -> tuple[Tastes, Users]:
+        params = program(start, rows, features, chosen)
+        return with_users(params, rows, features, chosen, log)
+
+    with track(label, 1 + (5 if strengths is None else 1)) as advance:
+        known = rows_of(log.take(~held))
+        trials: list[tuple[float, Strengths, Tastes, Users]] = []
+
+        def try_out(chosen: Strengths) -> None:
+            tastes, users = fit_to(known, chosen)
+            loss, link = fit_link(tastes, users, hidden)
+            trials.append((loss, chosen, tastes.replace(link=link), users))
+            advance(1, f"held-out log loss {loss:.4f}")
+
+        search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, strengths is None)
+        _, chosen, tastes, users = min(trials, key=lambda trial: trial[0])
+        report = {"strengths": chosen._asdict(), "held_out": quality(tastes, users, hidden)}
+        final, users = fit_to(rows_of(log), chosen)
+        advance(1)
+    return with_draws(final.replace(link=tastes.link), users, config.draws, seed), report
+
+
+def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
+    """Try the base, then other strengths for users, then for items and texts with the best so far."""
+    try_out(base)
+    if not vary:
+        return
+    for factor in SEARCH:
+        try_out(base._replace(user=base.user * factor))
+    best = min(trials, key=lambda trial: trial[0])[1]
+    for factor in SEARCH:
+        try_out(best._replace(item=best.item * factor, text=best.text * factor))
+
+
+def base_strengths(config: TastesConfig) -> Strengths:
+    """Strengths of the recipe."""
+    return Strengths(config.user_strength, config.bias_strength, config.item_strength, config.text_strength)
+
+
+def check_two_values(log: Log) -> None:
+    """Raise InputError if a kind of feedback is always 0 or always 1."""
+    for name, values in zip(log.feedback_names, log.feedback.T, strict=True):
+        if not len(values) or values.min() == values.max():
+            seen = "no rows" if not len(values) else f"{values[0]:g} in all {len(values):,} rows"
+            raise InputError(
+                f"data.feedback.{name}: {seen}, so no tastes can be fitted; choose another threshold or column."
+            )
+
+
+def rows_of(log: Log) -> Rows:
+    """The rows of a log as arrays of the device."""
+    return Rows(jnp.asarray(log.user, jnp.int32), jnp.asarray(log.item, jnp.int32), jnp.asarray(log.feedback))
+
+
+def text_features(vectors: np.ndarray | None, num_items: int, components: int) -> np.ndarray:
+    """Leading principal components of item vectors, scaled to mean square length 1: [I, E] -> [I, k]."""
+    if vectors is None:
+        return np.zeros((num_items, 0), np.float32)
+    check_shape("item vectors", vectors, (num_items, None))
+    centred = vectors - vectors.mean(0)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    kept = left[:, :components] * size[:components]
+    return (kept / max(float(np.sqrt((kept**2).sum(1).mean())), 1e-8)).astype(np.float32)
+
+
+def first_params(log: Log, components: int, config: TastesConfig, seed: int) -> Params:
+    """Parameters before the fit: the base rates, and small random tastes and text weights."""
+    users, items, kinds, width = log.num_users, log.num_items, log.feedback.shape[1], config.width
+    rng = np.random.default_rng([seed, 1])
+    base = np.clip(log.feedback.mean(0), 0.001, 0.999)
+    arrays = {
+        "base": np.log(base / (1 - base)),
+        "user_bias": np.zeros((users, kinds)),
+        "item_bias": np.zeros((items, kinds)),
+        "text_bias": np.zeros((components, kinds)),
+        "taste": 0.1 * rng.normal(size=(users, kinds, width)),
+        "text": 0.3 * rng.normal(size=(components, width)),
+        "item": (0.1 if not components else 0.0) * rng.normal(size=(items, width)),  # without texts, 0 is a saddle
+    }
+    return {name: jnp.asarray(x, jnp.float32) for name, x in arrays.items()}
+
+
+def item_side(params: Params, features: Array) -> tuple[Array, Array]:
+    """Vectors [I, d] and logits [I, F] of items."""
+    vectors = features @ params["text"] + params["item"]
+    logits = features @ params["text_bias"] + params["item_bias"]
+    return vectors, logits + jnp.broadcast_to(params["base"], logits.shape)
+
+
+def log_loss(logits: Array, answers: Array) -> Array:
+    """Negative log-likelihood of answers 0 or 1: [...], [...] -> [...]."""
+    return jax.nn.softplus(logits) - answers * logits
+
+
+def most_likely(params: Params, rows: Rows, features: Array, strengths: Strengths, config: TastesConfig) -> Params:
+    """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule."""
+    optimiser = optax.scale_by_adam()
+    rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(jnp.arange(config.steps)))
+
+    def loss(params: Params) -> Array:
+        vectors, logits = item_side(params, features)
+        match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
+        z = logits[rows.item] + params["user_bias"][rows.user] + match
+        penalty = 0.5 * (
+            strengths.user * jnp.square(params["taste"]).sum()
+            + strengths.bias * jnp.square(params["user_bias"]).sum()
+            + strengths.item * (jnp.square(params["item"]).sum() + jnp.square(params["item_bias"]).sum())
+            + strengths.text * (jnp.square(params["text"]).sum() + jnp.square(params["text_bias"]).sum())
+        )
+        return (log_loss(z, rows.answer).sum() + penalty) / rows.answer.size
+
+    def step(carry: tuple[Params, Any], rate: Array):
+        params, state = carry
+        return descend(optimiser, jax.grad(loss)(params), params, state, rate), None
+
+    return jax.lax.scan(step, (params, optimiser.init(params)), rates)[0][0]
+
+
+def with_users(params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log) -> tuple[Tastes, Users]:
+    """Items of the fitted parameters, and the posterior of all users given these items."""
+    vectors, logits = item_side(params, features)
+    kinds, width = logits.shape[1], vectors.shape[1]
+    prior = jnp.tile(jnp.asarray([strengths.bias] + [strengths.user] * width)[None], (kinds, 1))
+    tastes = Tastes(vectors, logits, logistic(kinds), prior, feedback_names=log.feedback_names)
+    start = jnp.concatenate([params["user_bias"][..., None], params["taste"]], axis=-1)
+    return tastes, compiled(user_posterior)(tastes, start, padded(rows))
+
+
+def padded(rows: Rows) -> Rows:
+    """Rows in chunks, [chunks, n, ...]; padding belongs to user -1."""
+    count = len(rows.user)
+    size = min(ROWS_PER_CHUNK, max(count, 1))
+    extra = -count % size
+
+    def chunks(x: Array, fill: int) -> Array:
+        wide = jnp.pad(x, ((0, extra),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
+        return wide.reshape(-1, size, *x.shape[1:])
+
+    return Rows(chunks(rows.user, -1), chunks(rows.item, 0), chunks(rows.answer, 0))
+
+
+def user_posterior(tastes: Tastes, start: Array, chunks: Rows) -> Users:
+    """Laplace's approximation for every user: Newton's method from `start` [U, F, D], then the curvature there."""
+    size = start.shape[-1]
+    prior = tastes.prior[None, :, :, None] * jnp.eye(size)[None, None]
+
+    def sums(theta: Array) -> tuple[Array, Array]:
+        """Gradient [U, F, D] and curvature [U, F, D, D] of the negative log posterior."""
+
+        def add(carry: tuple[Array, Array], rows: Rows):
+            gradient, curvature = carry
+            x = design(tastes.item_vectors[rows.item])  # [n, D]
+            z = tastes.item_logits[rows.item] + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
+            p = jax.nn.sigmoid(z)
+            own = (rows.user >= 0)[:, None].astype(z.dtype)
+            slope = ((p - rows.answer) * own)[..., None] * x[:, None]
+            bend = (p * (1 - p) * own)[..., None, None] * (x[:, :, None] * x[:, None, :])[:, None]
+            return (gradient.at[rows.user].add(slope), curvature.at[rows.user].add(bend)), None
+
+        zero = (tastes.prior[None] * theta, jnp.broadcast_to(prior, (*theta.shape, size)))
+        return jax.lax.scan(add, zero, chunks)[0]
+
+    def newton(theta: Array, _: None):
+        gradient, curvature = sums(theta)
+        return theta - jnp.linalg.solve(curvature, gradient[..., None])[..., 0], None
+
+    mean = jax.lax.scan(newton, start, None, length=NEWTON_STEPS)[0]
+    return Users(mean, sums(mean)[1])
+
+
+def logistic(kinds: int) -> Link:
+    """The link before calibration: the plain sigmoid."""
+    return Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0)))
+
+
+def logit_moments(tastes: Tastes, users: Users, rows: Rows) -> tuple[Array, Array]:
+    """Posterior mean and variance of the logits of rows, each [R, F]."""
+
+    def moments(tastes: Tastes, users: Users, rows: Rows) -> tuple[Array, Array]:
+        x = design(tastes.item_vectors[rows.item])
+        mean = tastes.item_logits[rows.item] + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
+        covariance = jnp.linalg.inv(users.precision)
+        return mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x)
+
+    return compiled(moments)(tastes, users, rows)
+
+
+def fit_link(tastes: Tastes, users: Users, rows: Rows) -> tuple[float, Link]:
+    """The link with which the posterior predicts `rows` best, and its mean log loss there."""
+    mean, variance = (np.asarray(x, np.float64) for x in logit_moments(tastes, users, rows))
+    answers = np.asarray(rows.answer, np.float64)
+    curves = [four_parameter_logistic(answers[:, b], mean[:, b], variance[:, b]) for b in range(answers.shape[1])]
+    columns = zip(*(curve for _, curve in curves), strict=True)
+    return float(np.mean([loss for loss, _ in curves])), Link(*(jnp.asarray(x, jnp.float32) for x in columns))
+
+
+def quality(tastes: Tastes, users: Users, rows: Rows) -> dict[str, dict[str, Any]]:
+    """Log loss, AUC and calibration error on rows that the tastes have not seen, by name of the feedback."""
+    p = np.asarray(compiled(probabilities)(tastes, *logit_moments(tastes, users, rows)), np.float64)
+    answers = np.asarray(rows.answer)
+    return {
+        name: {
+            "rows": len(p),
+            "log_loss": float(-np.log(np.where(answers[:, b] > 0, p[:, b], 1 - p[:, b])).mean()),
+            "auc": auc(answers[:, b], p[:, b]),
+            "ece": expected_calibration_error(answers[:, b], p[:, b]),
+        }
+        for b, name in enumerate(tastes.feedback_names)
+    }
+
+
+def with_draws(tastes: Tastes, users: Users, count: int, seed: int) -> Tastes:
+    """Tastes with M = `count` posterior draws of every user."""
+
+    def draw(users: Users, key: Array) -> Array:
+        noise = jax.random.normal(key, (count, *users.mean.shape))
+        factor = jnp.linalg.cholesky(users.precision)  # precision = L L', so L'^-1 noise has its inverse as covariance
+        upper = jnp.broadcast_to(jnp.swapaxes(factor, -1, -2)[None], (*noise.shape, noise.shape[-1]))
+        return users.mean[None] + jax.scipy.linalg.solve_triangular(upper, noise[..., None])[..., 0]
+
+    draws = compiled(draw)(users, jax.random.fold_in(jax.random.key(seed), 2))
+    return tastes.replace(means=users.mean, draws=draws)
