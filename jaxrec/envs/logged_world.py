@@ -19,13 +19,14 @@ from jaxrec.storage.files import atomic_path
 from jaxrec.storage.portable import load_portable, save_portable
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.response import Response, load_response, save_response
-from jaxrec.supervised.tastes import Link, Tastes
+from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import Array, World
 
 KIND = "simulator"
 LAYOUT = 3  # of the arrays and the description
 COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
-TASTES, LINK = ("item_vectors", "item_logits", "prior", "means", "draws"), ("scale", "shift", "low", "high")
+TASTE_PARTS = {"link": Link, "population": Belief}
+TASTES = ("item_vectors", "item_logits", "means", "draws")
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 
 
@@ -111,7 +112,7 @@ def save_simulator(folder: Path, world: World) -> None:
     description: dict[str, Any] = {"layout": LAYOUT, "members": members, "text_size": users.text_size}
     if users.tastes is not None:
         arrays["tastes"] = {name: getattr(users.tastes, name) for name in TASTES}
-        arrays["tastes"]["link"] = {name: getattr(users.tastes.link, name) for name in LINK}
+        arrays["tastes"] |= {part: dict(vars(getattr(users.tastes, part))) for part in TASTE_PARTS}
         description["tastes"] = {"feedback": list(users.tastes.feedback_names)}
     if users.comeback is not None:
         arrays["comeback"] = {name: getattr(users.comeback, name) for name in COMEBACK}
@@ -134,7 +135,7 @@ def load_simulator(folder: str | Path) -> World:
         responses = [load_response(folder / f"response_{n}") for n in range(description["members"])]
         arrays, tastes = jax.tree.map(jnp.asarray, arrays), None
         if "tastes" in description:
-            fields = arrays["tastes"] | {"link": Link(**arrays["tastes"]["link"])}
+            fields = arrays["tastes"] | {part: of(**arrays["tastes"][part]) for part, of in TASTE_PARTS.items()}
             tastes = Tastes(**fields, feedback_names=tuple(description["tastes"]["feedback"]))
         comeback = None
         if "comeback" in arrays:

@@ -59,29 +59,37 @@ def platt(labels: np.ndarray, logits: np.ndarray, ridge: float) -> tuple[float, 
     return float(weights[0]), float(weights[1])
 
 
-def four_parameter_logistic(
-    labels: np.ndarray, mean: np.ndarray, variance: np.ndarray
-) -> tuple[float, tuple[float, float, float, float]]:
-    """Fit P = low + (high - low) sigmoid(scale * logit + shift) to logits with normal errors; [R], [R], [R].
+Curve = tuple[float, float, float, float, float]  # scale, shift, low, high, spread
 
-    Predictions are averaged over the errors. Returns the mean log loss and (scale, shift, low, high); low is below 1/2,
-    high above. Weak normal priors keep few labels from moving the curve far from the plain sigmoid.
+
+def fit_curve(labels: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[float, Curve]:
+    """Fit the curve from logits with normal errors to probabilities; [R], [R], [R] -> mean log loss and the curve.
+
+    P = low + (high - low) E sigmoid(scale * logit + shift), with low below 1/2 and high above. The errors over which E
+    averages have `spread` times the given variance. Weak normal priors keep few labels from moving the curve far
+    from the plain sigmoid.
     """
     from scipy import optimize  # slow to import
 
-    start = np.array([0.0, 0.0, -3.0, -3.0])
-    precision = np.array([1.0, 1.0, 0.1, 0.1])
+    start = np.array([0.0, 0.0, -3.0, -3.0, 0.0])
+    precision = np.array([1.0, 1.0, 0.1, 0.1, 1.0])
 
-    def curve(x: np.ndarray) -> tuple[float, float, float, float]:
-        return float(np.exp(x[0])), float(x[1]), float(0.5 * sigmoid(x[2])), float(1 - 0.5 * sigmoid(x[3]))
+    def curve(x: np.ndarray) -> Curve:
+        low, high = 0.5 * sigmoid(x[2]), 1 - 0.5 * sigmoid(x[3])
+        return float(np.exp(x[0])), float(x[1]), float(low), float(high), float(np.exp(x[4]))
 
     def log_loss(x: np.ndarray) -> float:
-        scale, shift, low, high = curve(x)
-        p = low + (high - low) * sigmoid((scale * mean + shift) / np.sqrt(1 + np.pi / 8 * scale**2 * variance))
+        scale, shift, low, high, spread = curve(x)
+        z = (scale * mean + shift) / np.sqrt(1 + np.pi / 8 * spread * scale**2 * variance)
+        p = low + (high - low) * sigmoid(z)
         return float(-np.log(np.where(labels > 0.5, p, 1 - p)).sum())
 
-    found = optimize.minimize(lambda x: log_loss(x) + 0.5 * float(precision @ (x - start) ** 2), start, method="BFGS")
-    return log_loss(found.x) / max(len(labels), 1), curve(found.x)
+    # The mean, not the sum: with a gradient of thousands the first line search would leave the range of doubles.
+    rows = max(len(labels), 1)
+    found = optimize.minimize(
+        lambda x: (log_loss(x) + 0.5 * float(precision @ (x - start) ** 2)) / rows, start, method="BFGS"
+    )
+    return log_loss(found.x) / rows, curve(found.x)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.tastes import Belief, Tastes, first_belief, learn_row
+from jaxrec.supervised.tastes import Belief, Moments, Tastes, learn_row, probabilities
 from jaxrec.types import Array
 
 ROWS_PER_CALL = 2**14  # users times rows; a belief takes F (D + D^2) numbers
@@ -20,8 +20,8 @@ class Followed(NamedTuple):
     """What was known before rows of a log."""
 
     probabilities: np.ndarray  # [N, F] predicted
-    mean: np.ndarray | None  # [N, F, D] of the belief; None unless asked for
-    covariance: np.ndarray | None  # [N, F, D, D]
+    logits: Moments  # [N, F] expected, before calibration
+    beliefs: Belief | None  # [N, ...]; None unless asked for
 
 
 def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False) -> Followed:
@@ -51,9 +51,11 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
                         found[name] = np.zeros((len(rows), *values.shape[2:]), np.float32)
                     found[name][first:past] = np.asarray(values[outputs])[at]
     if not found:
-        kinds = tastes.prior.shape[0]
-        return Followed(np.zeros((0, kinds)), None, None)
-    return Followed(found["p"], found.get("mean"), found.get("covariance"))
+        empty = jnp.zeros((0, len(tastes.feedback_names)))
+        return Followed(np.asarray(empty), Moments(empty, empty), None)
+    arrays = {name: jnp.asarray(x) for name, x in found.items()}
+    belief = Belief(arrays["mean"], arrays["covariance"]) if beliefs else None
+    return Followed(found["p"], Moments(arrays["logit"], arrays["variance"]), belief)
 
 
 def _follow_users(tastes: Tastes, items: Array, answers: Array, inside: Array, beliefs: bool) -> dict[str, Array]:
@@ -61,24 +63,25 @@ def _follow_users(tastes: Tastes, items: Array, answers: Array, inside: Array, b
 
     def step(belief: Belief, row: tuple[Array, Array, Array]) -> tuple[Belief, dict[str, Array]]:
         item, answer, real = row
-        after, p = learn_row(tastes, belief, item, answer)
-        known = {"mean": belief.mean, "covariance": belief.covariance} if beliefs else {}
-        kept = jax.tree.map(lambda new, old: jnp.where(real, new, old), after, belief)
-        return kept, {"p": p, **known}
+        after, logits = learn_row(tastes, belief, item, answer)
+        known = {"logit": logits.mean, "variance": logits.variance}
+        known["p"] = probabilities(tastes, logits.mean, logits.variance)
+        if beliefs:
+            known |= {"mean": belief.mean, "covariance": belief.covariance}
+        return jax.tree.map(lambda new, old: jnp.where(real, new, old), after, belief), known
 
     def user(items: Array, answers: Array, inside: Array) -> dict[str, Array]:
-        return jax.lax.scan(step, first_belief(tastes), (items, answers, inside))[1]
+        return jax.lax.scan(step, tastes.population, (items, answers, inside))[1]
 
     return jax.vmap(user)(items, answers, inside)
 
 
-def drawn(followed: Followed, key: Array) -> Array:
-    """Draw theta from the beliefs before every row: [N, F, D]."""
-    assert followed.mean is not None and followed.covariance is not None
+def drawn(tastes: Tastes, beliefs: Belief, key: Array) -> Array:
+    """Draw theta from beliefs [N, ...], with the share of their variance that is calibrated: [N, F, D]."""
 
-    def draw(mean: Array, covariance: Array, key: Array) -> Array:
-        noise = jax.random.normal(key, mean.shape)
-        tiny = 1e-6 * jnp.eye(mean.shape[-1])[None, None]
-        return mean + jnp.einsum("nfde,nfe->nfd", jnp.linalg.cholesky(covariance + tiny), noise)
+    def draw(spread: Array, beliefs: Belief, key: Array) -> Array:
+        noise = jax.random.normal(key, beliefs.mean.shape) * jnp.sqrt(spread)[None, :, None]
+        tiny = 1e-6 * jnp.eye(noise.shape[-1])[None, None]
+        return beliefs.mean + jnp.einsum("nfde,nfe->nfd", jnp.linalg.cholesky(beliefs.covariance + tiny), noise)
 
-    return compiled(draw)(followed.mean, followed.covariance, key)
+    return compiled(draw)(tastes.link.spread, beliefs, key)

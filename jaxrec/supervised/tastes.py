@@ -2,13 +2,14 @@
 
     logit(u, i) = b + c_i + w . t_i + b_u + p_u . v_i        v_i = W t_i + e_i
 
-    P(answer) = low + (high - low) sigmoid(scale logit + shift)
+    P(answer) = low + (high - low) E sigmoid(scale logit + shift)
 
 t_i are features of item i from its text, so that items without ratings have vectors too. e_i and c_i are what the log
 adds for single items. Each kind of feedback has its own b, c, w, b_u and p_u. The vectors v_i are shared. Knowledge
 of a user is a normal posterior of theta = (b_u, p_u) (Laplace's approximation at the fitted value). Episodes draw
 theta from it, so that the tastes of users with few rows vary more. The last line is the four-parameter logistic curve
-of psychometrics. It calibrates the logits on held-out rows: `low` and `high` are for answers that no taste explains.
+of psychometrics. It calibrates predictions on held-out rows: `low` and `high` are for answers that no taste explains,
+and the errors of the logit, over which E averages, have the share `spread` of the posterior's variance.
 Fitting is in tastes_fit.py.
 """
 
@@ -19,6 +20,13 @@ from flax import struct
 from jaxrec.types import Array
 
 
+class Belief(struct.PyTreeNode):
+    """Normal posterior of theta, of one user."""
+
+    mean: Array  # [F, D]
+    covariance: Array  # [F, D, D]
+
+
 class Link(struct.PyTreeNode):
     """The curve from logits to probabilities, one for each kind of feedback."""
 
@@ -26,6 +34,7 @@ class Link(struct.PyTreeNode):
     shift: Array  # [F]
     low: Array  # [F] probability at a logit of minus infinity
     high: Array  # [F] at plus infinity
+    spread: Array  # [F] share of the posterior's variance
 
 
 class Tastes(struct.PyTreeNode):
@@ -34,17 +43,10 @@ class Tastes(struct.PyTreeNode):
     item_vectors: Array  # [I, d] v_i
     item_logits: Array  # [I, F] b + c_i + w . t_i
     link: Link
-    prior: Array  # [F, D] precision of theta before anything is known about a user; its mean is 0
+    population: Belief  # theta of a user about whom nothing is known
     means: Array | None = None  # [U, F, D] posterior means
     draws: Array | None = None  # [M, U, F, D] posterior draws: M versions of every user
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
-
-
-class Belief(struct.PyTreeNode):
-    """Normal posterior of theta, of one user."""
-
-    mean: Array  # [F, D]
-    covariance: Array  # [F, D, D]
 
 
 def logits_of(tastes: Tastes, theta: Array, items: Array) -> Array:
@@ -65,7 +67,7 @@ def probabilities(tastes: Tastes, logits: Array, variance: Array | None = None) 
     link = jax.tree.map(lambda x: jnp.expand_dims(x, tuple(range(logits.ndim - 1))), tastes.link)
     z = link.scale * logits + link.shift
     if variance is not None:
-        z = averaged_logit(z, link.scale**2 * variance)
+        z = averaged_logit(z, link.spread * link.scale**2 * variance)
     return link.low + (link.high - link.low) * jax.nn.sigmoid(z)
 
 
@@ -74,14 +76,15 @@ def design(vectors: Array) -> Array:
     return jnp.concatenate([jnp.ones((*vectors.shape[:-1], 1)), vectors], axis=-1)
 
 
-def first_belief(tastes: Tastes) -> Belief:
-    """What is known about a user without rows: the prior."""
-    kinds, size = tastes.prior.shape
-    return Belief(jnp.zeros((kinds, size)), jnp.eye(size)[None] / tastes.prior[:, None, :])
+class Moments(struct.PyTreeNode):
+    """Mean and variance of logits under a belief."""
+
+    mean: Array  # [..., F]
+    variance: Array  # [..., F]
 
 
-def learn_row(tastes: Tastes, belief: Belief, item: Array, answer: Array) -> tuple[Belief, Array]:
-    """Update the belief by the answer [F] on an item []; the probability [F] that it had predicted comes second.
+def learn_row(tastes: Tastes, belief: Belief, item: Array, answer: Array) -> tuple[Belief, Moments]:
+    """Update the belief by the answer [F] on an item []; the logits that it had expected come second.
 
     One step of the extended Kalman filter for the logistic model: the curvature is taken at the mean before the answer.
     """
@@ -94,7 +97,7 @@ def learn_row(tastes: Tastes, belief: Belief, item: Array, answer: Array) -> tup
     gain = spread / (1.0 + curvature * variance)[:, None]
     mean = belief.mean + gain * (answer - p)[:, None]
     covariance = belief.covariance - curvature[:, None, None] * gain[:, :, None] * spread[:, None, :]
-    return Belief(mean, covariance), probabilities(tastes, z, variance)
+    return Belief(mean, covariance), Moments(z, variance)
 
 
 def averaged_logit(logit: Array, variance: Array) -> Array:

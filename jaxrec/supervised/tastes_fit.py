@@ -15,8 +15,9 @@ from jaxrec.data.log import Log
 from jaxrec.ops.descend import descend
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.calibration import auc, expected_calibration_error, four_parameter_logistic
-from jaxrec.supervised.tastes import Link, Tastes, design, probabilities
+from jaxrec.supervised.calibration import auc, expected_calibration_error, fit_curve
+from jaxrec.supervised.taste_path import follow
+from jaxrec.supervised.tastes import Belief, Link, Moments, Tastes, design, probabilities
 from jaxrec.types import Array, Params
 
 ROWS_PER_CHUNK = 8192  # of the log, when curvatures are summed: [rows, F, D, D] would not fit for all rows
@@ -72,26 +73,33 @@ def fit_tastes(
     program = compiled(partial(most_likely, config=config))
     start = first_params(log, features.shape[1], config, seed)
 
-    def fit_to(rows: Rows, chosen: Strengths) -> tuple[Tastes, Users]:
-        params = program(start, rows, features, chosen)
-        return with_users(params, rows, features, chosen, log)
+    def fit_to(part: Log, chosen: Strengths) -> tuple[Tastes, Users]:
+        rows = rows_of(part)
+        return with_users(program(start, rows, features, chosen), rows, features, chosen, part)
 
     with track(label, 1 + (5 if strengths is None else 1)) as advance:
-        known = rows_of(log.take(~held))
         trials: list[tuple[float, Strengths, Tastes, Users]] = []
 
         def try_out(chosen: Strengths) -> None:
-            tastes, users = fit_to(known, chosen)
-            loss, link = fit_link(tastes, users, hidden)
+            tastes, users = fit_to(log.take(~held), chosen)
+            loss, link = fit_link(hidden, expected_logits(tastes, users, hidden))
             trials.append((loss, chosen, tastes.replace(link=link), users))
             advance(1, f"held-out log loss {loss:.4f}")
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, strengths is None)
         _, chosen, tastes, users = min(trials, key=lambda trial: trial[0])
-        report = {"strengths": chosen._asdict(), "held_out": quality(tastes, users, hidden)}
-        final, users = fit_to(rows_of(log), chosen)
+        # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
+        # all other rows of their user, and from the earlier ones alone.
+        logits = expected_logits(tastes, users, hidden), follow(tastes, log, np.flatnonzero(held)).logits
+        _, link = fit_link(*(jax.tree.map(lambda *x: jnp.concatenate(x), *pair) for pair in ((hidden, hidden), logits)))
+        report = {
+            "strengths": chosen._asdict(),
+            "link": {name: np.asarray(value).tolist() for name, value in vars(link).items()},
+            "held_out": quality(tastes.replace(link=link), hidden, logits[0]),
+        }
+        tastes, users = fit_to(log, chosen)
         advance(1)
-    return with_draws(final.replace(link=tastes.link), users, config.draws, seed), report
+    return with_draws(tastes.replace(link=link), users, config.draws, seed), report
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
@@ -193,11 +201,12 @@ def most_likely(params: Params, rows: Rows, features: Array, strengths: Strength
 def with_users(params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log) -> tuple[Tastes, Users]:
     """Items of the fitted parameters, and the posterior of all users given these items."""
     vectors, logits = item_side(params, features)
-    kinds, width = logits.shape[1], vectors.shape[1]
-    prior = jnp.tile(jnp.asarray([strengths.bias] + [strengths.user] * width)[None], (kinds, 1))
-    tastes = Tastes(vectors, logits, logistic(kinds), prior, feedback_names=log.feedback_names)
+    precision = jnp.asarray([strengths.bias] + [strengths.user] * vectors.shape[1])
     start = jnp.concatenate([params["user_bias"][..., None], params["taste"]], axis=-1)
-    return tastes, compiled(user_posterior)(tastes, start, padded(rows))
+    users = compiled(user_posterior)(vectors, logits, precision, start, padded(rows))
+    population = compiled(population_of)(users, np.unique(log.user))
+    link = logistic(logits.shape[1])
+    return Tastes(vectors, logits, link, population, feedback_names=log.feedback_names), users
 
 
 def padded(rows: Rows) -> Rows:
@@ -213,25 +222,28 @@ def padded(rows: Rows) -> Rows:
     return Rows(chunks(rows.user, -1), chunks(rows.item, 0), chunks(rows.answer, 0))
 
 
-def user_posterior(tastes: Tastes, start: Array, chunks: Rows) -> Users:
-    """Laplace's approximation for every user: Newton's method from `start` [U, F, D], then the curvature there."""
+def user_posterior(vectors: Array, logits: Array, precision: Array, start: Array, chunks: Rows) -> Users:
+    """Laplace's approximation for every user: Newton's method from `start` [U, F, D], then the curvature there.
+
+    Item vectors [I, d] and logits [I, F] are given. `precision` [D] is that of the prior.
+    """
     size = start.shape[-1]
-    prior = tastes.prior[None, :, :, None] * jnp.eye(size)[None, None]
+    prior = jnp.diag(precision)[None, None]
 
     def sums(theta: Array) -> tuple[Array, Array]:
         """Gradient [U, F, D] and curvature [U, F, D, D] of the negative log posterior."""
 
         def add(carry: tuple[Array, Array], rows: Rows):
             gradient, curvature = carry
-            x = design(tastes.item_vectors[rows.item])  # [n, D]
-            z = tastes.item_logits[rows.item] + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
+            x = design(vectors[rows.item])  # [n, D]
+            z = logits[rows.item] + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
             p = jax.nn.sigmoid(z)
             own = (rows.user >= 0)[:, None].astype(z.dtype)
             slope = ((p - rows.answer) * own)[..., None] * x[:, None]
             bend = (p * (1 - p) * own)[..., None, None] * (x[:, :, None] * x[:, None, :])[:, None]
             return (gradient.at[rows.user].add(slope), curvature.at[rows.user].add(bend)), None
 
-        zero = (tastes.prior[None] * theta, jnp.broadcast_to(prior, (*theta.shape, size)))
+        zero = (precision[None, None] * theta, jnp.broadcast_to(prior, (*theta.shape, size)))
         return jax.lax.scan(add, zero, chunks)[0]
 
     def newton(theta: Array, _: None):
@@ -242,35 +254,42 @@ def user_posterior(tastes: Tastes, start: Array, chunks: Rows) -> Users:
     return Users(mean, sums(mean)[1])
 
 
+def population_of(users: Users, rated: Array) -> Belief:
+    """Distribution of theta over the users with rows: that of their means plus the mean of their covariances."""
+    mean, covariance = users.mean[rated], jnp.linalg.inv(users.precision[rated])
+    centre = mean.mean(0)
+    off = mean - centre[None]
+    return Belief(centre, jnp.einsum("ufd,ufe->fde", off, off) / len(rated) + covariance.mean(0))
+
+
 def logistic(kinds: int) -> Link:
     """The link before calibration: the plain sigmoid."""
-    return Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0)))
+    return Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0, 1.0)))
 
 
-def logit_moments(tastes: Tastes, users: Users, rows: Rows) -> tuple[Array, Array]:
-    """Posterior mean and variance of the logits of rows, each [R, F]."""
+def expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
+    """Logits of rows [R] under the posterior."""
 
-    def moments(tastes: Tastes, users: Users, rows: Rows) -> tuple[Array, Array]:
+    def moments(tastes: Tastes, users: Users, rows: Rows) -> Moments:
         x = design(tastes.item_vectors[rows.item])
         mean = tastes.item_logits[rows.item] + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
         covariance = jnp.linalg.inv(users.precision)
-        return mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x)
+        return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x))
 
     return compiled(moments)(tastes, users, rows)
 
 
-def fit_link(tastes: Tastes, users: Users, rows: Rows) -> tuple[float, Link]:
-    """The link with which the posterior predicts `rows` best, and its mean log loss there."""
-    mean, variance = (np.asarray(x, np.float64) for x in logit_moments(tastes, users, rows))
-    answers = np.asarray(rows.answer, np.float64)
-    curves = [four_parameter_logistic(answers[:, b], mean[:, b], variance[:, b]) for b in range(answers.shape[1])]
-    columns = zip(*(curve for _, curve in curves), strict=True)
-    return float(np.mean([loss for loss, _ in curves])), Link(*(jnp.asarray(x, jnp.float32) for x in columns))
+def fit_link(rows: Rows, logits: Moments) -> tuple[float, Link]:
+    """The link with which expected logits predict the answers best, and its mean log loss on them."""
+    answers, mean, variance = (np.asarray(x, np.float64) for x in (rows.answer, logits.mean, logits.variance))
+    fits = [fit_curve(answers[:, b], mean[:, b], variance[:, b]) for b in range(answers.shape[1])]
+    columns = zip(*(curve for _, curve in fits), strict=True)
+    return float(np.mean([loss for loss, _ in fits])), Link(*(jnp.asarray(x, jnp.float32) for x in columns))
 
 
-def quality(tastes: Tastes, users: Users, rows: Rows) -> dict[str, dict[str, Any]]:
-    """Log loss, AUC and calibration error on rows that the tastes have not seen, by name of the feedback."""
-    p = np.asarray(compiled(probabilities)(tastes, *logit_moments(tastes, users, rows)), np.float64)
+def quality(tastes: Tastes, rows: Rows, logits: Moments) -> dict[str, dict[str, Any]]:
+    """Log loss, AUC and calibration error of predictions for rows, by name of the feedback."""
+    p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance), np.float64)
     answers = np.asarray(rows.answer)
     return {
         name: {
@@ -284,13 +303,13 @@ def quality(tastes: Tastes, users: Users, rows: Rows) -> dict[str, dict[str, Any
 
 
 def with_draws(tastes: Tastes, users: Users, count: int, seed: int) -> Tastes:
-    """Tastes with M = `count` posterior draws of every user."""
+    """Tastes with M = `count` posterior draws of every user, with the calibrated share of the variance."""
 
-    def draw(users: Users, key: Array) -> Array:
-        noise = jax.random.normal(key, (count, *users.mean.shape))
+    def draw(users: Users, spread: Array, key: Array) -> Array:
+        noise = jax.random.normal(key, (count, *users.mean.shape)) * jnp.sqrt(spread)[None, None, :, None]
         factor = jnp.linalg.cholesky(users.precision)  # precision = L L', so L'^-1 noise has its inverse as covariance
         upper = jnp.broadcast_to(jnp.swapaxes(factor, -1, -2)[None], (*noise.shape, noise.shape[-1]))
         return users.mean[None] + jax.scipy.linalg.solve_triangular(upper, noise[..., None])[..., 0]
 
-    draws = compiled(draw)(users, jax.random.fold_in(jax.random.key(seed), 2))
+    draws = compiled(draw)(users, tastes.link.spread, jax.random.fold_in(jax.random.key(seed), 2))
     return tastes.replace(means=users.mean, draws=draws)

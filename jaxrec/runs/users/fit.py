@@ -16,7 +16,7 @@ from jaxrec.envs.logged_world import make_world, save_simulator
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.comeback_days import comeback_days
 from jaxrec.evaluation.page import validity_page
-from jaxrec.evaluation.replayed import simulated_beside_logged
+from jaxrec.evaluation.replayed import feedback_rates, session_lengths, simulated_beside_logged
 from jaxrec.progress import note
 from jaxrec.runs.item_table import embed, item_table
 from jaxrec.runs.read_log import Corpus, user_marks
@@ -97,10 +97,38 @@ def _validity_of_tastes(
     world = make_world(tastes, log, table, vectors.shape[1])
 
     def persons(rows: np.ndarray, key: Array) -> Array:
-        return drawn(follow(tastes, log, rows, beliefs=True), key)
+        beliefs = follow(tastes, log, rows, beliefs=True).beliefs
+        assert beliefs is not None
+        return drawn(tastes, beliefs, key)
 
-    report |= simulated_beside_logged(config.env, world, log, test, stream(config, "replay"), persons)
+    strengths = Strengths(**report["fit"]["strengths"])
+    report |= {
+        "feedback_rates": _rates_of_own_rows(config, log, vectors, table, strengths),
+        "session_lengths": session_lengths(config.env, world, log, test, stream(config, "replay"), persons),
+    }
     return report | _comeback_days(config, taste_states(tastes), log, test)
+
+
+def _rates_of_own_rows(
+    config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, strengths: Strengths
+) -> dict[str, Any]:
+    """Compare feedback rates over the latest fifth of every user's rows, with tastes fitted to the user's other rows.
+
+    Simulated users are people with known logs, so they are compared with the same people, not with new ones.
+    """
+    offsets, place = log.offsets, np.arange(len(log)) - log.offsets[log.user]
+    own = place >= np.ceil(0.8 * np.diff(offsets))[log.user]
+    if not own.any():
+        return {}
+    tastes, _ = fit_tastes(log.take(~own), vectors, config.tastes, config.seed, strengths=strengths, label="fit rates")
+    world = make_world(tastes, log, table, vectors.shape[1])
+
+    def persons(rows: np.ndarray, key: Array) -> Array:
+        assert tastes.draws is not None
+        version = jax.random.randint(key, (len(rows),), 0, len(tastes.draws))
+        return tastes.draws[version, log.user[rows]]
+
+    return feedback_rates(config.env, world, log, own, stream(config, "rates"), persons)
 
 
 def _validity_of_response(

@@ -8,7 +8,7 @@ from jaxrec.data.generated import hidden_tastes
 from jaxrec.envs.logged_world import make_world
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
-from jaxrec.supervised.tastes import Link, Tastes
+from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import World
 
 
@@ -27,8 +27,8 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
     tastes = Tastes(
         item_vectors=jnp.asarray(np.eye(true.interest.shape[1])[true.topic], jnp.float32),
         item_logits=jnp.asarray(np.repeat(true.quality[:, None], kinds, axis=1), jnp.float32),
-        link=Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0))),
-        prior=jnp.ones((kinds, theta.shape[-1])),
+        link=Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0, 1.0))),
+        population=Belief(theta.mean(0), jnp.tile(jnp.eye(theta.shape[-1])[None], (kinds, 1, 1))),
         means=theta,
         draws=theta[None],
         feedback_names=tuple(data.feedback),
