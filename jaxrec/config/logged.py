@@ -57,6 +57,9 @@ class LoggedConfig:
     requests: int = 10  # most per episode; reaching it is a truncation
     history_length: int = 0  # rows that policies observe and that are not shown again; 0: 100, or all of a visit
     repeats: bool = False  # items of the history may be shown again
+    new_users: float = (
+        0.0  # share of training visits with at most four known rows; evaluation draws all rows alike
+    )
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
     leave: TemperConfig | None = None  # None: no user leaves before `requests`
     comeback_model: ComebackConfig | None = None  # None: an episode is one visit
@@ -72,6 +75,7 @@ class LoggedConfig:
         check_range("env.pessimism", self.pessimism, 0)
         check_range("env.drift", self.drift, 0, 1)
         check_range("env.history_length", self.history_length, 0)
+        check_range("env.new_users", self.new_users, 0, 1)
         for name, default in {"pessimism": 0.0, "drift": 1.0}.items():
             if self.response == "tastes" and getattr(self, name) != default:
                 raise InputError(

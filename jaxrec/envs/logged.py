@@ -34,6 +34,7 @@ from jaxrec.ops.vectors import mean_cosine
 from jaxrec.supervised.response import UserHistory, add_to_history
 from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
+FEW = 4  # known rows of a new user, at most
 OBSERVED = 100  # rows of the history that policies observe, unless the recipe says otherwise
 
 
@@ -69,7 +70,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         # Draw a user first, then one of their positions: if rows were drawn, most users would be a few heavy raters.
         draw, users = jax.random.uniform(key, (3,)), world.users
         user = _scaled(draw[0], users.begin.shape[0])
-        history = history_before(users, user, _scaled(draw[1], users.length[user]), length)
+        history = history_before(users, user, first_place(config, draw[1], users.length[user]), length)
         person = answers.person(users, user, draw[2], history)
         state = begin_visit(config, history, person, leave.start())
         return state, _observation(history)
@@ -144,6 +145,16 @@ def observed_rows(config: LoggedConfig, recommendable: int) -> int:
             f"of {config.slate_size}), so items would be shown twice; raise it to {visit}, or set env.repeats."
         )
     return length
+
+
+def first_place(config: LoggedConfig, uniform: Array, rows: Array) -> Array:
+    """Rows [] int32 of a user with `rows` [] rows that come before the visit, from a number in [0, 1)."""
+    if not config.new_users:
+        return _scaled(uniform, rows)
+    few = jnp.minimum(rows, FEW + 1)
+    new = uniform < config.new_users
+    rest = jnp.where(new, uniform / config.new_users, (uniform - config.new_users) / max(1 - config.new_users, 1e-6))
+    return _scaled(rest, jnp.where(new, few, rows))
 
 
 def history_before(users: LoggedUsers, user: Array, place: Array, length: int) -> UserHistory:

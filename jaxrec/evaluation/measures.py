@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from jaxrec.ops.vectors import slate_diversity, unit_rows
-from jaxrec.types import Array, EnvSpec, StepOutput
+from jaxrec.types import Array, EnvSpec, Observation, StepOutput
 
 Z95 = 1.959964
 
@@ -65,6 +65,7 @@ class Episodes:
 
     returns: np.ndarray  # [N] total reward per user
     lengths: np.ndarray  # [N] steps per user
+    known: np.ndarray  # [N] rows of the history that policies saw at the start
     rewards: np.ndarray  # [T] total reward of each step, up to the last step with an active user
     slate_size: int
     num_recommendable: int
@@ -90,6 +91,21 @@ class Episodes:
         return mean_and_half_width(self.returns)[1]
 
 
+KNOWN = ((0, 4), (5, 19), (20, None))  # rows of a history: groups of users in reports
+
+
+def by_known_rows(episodes: Episodes) -> dict[str, dict[str, float]]:
+    """Mean return of users by the rows of their first history, for groups with users."""
+    account = {}
+    for low, high in KNOWN:
+        inside = (episodes.known >= low) & (episodes.known <= (np.inf if high is None else high))
+        if inside.sum() > 1:
+            mean, half_width = mean_and_half_width(episodes.returns[inside])
+            name = f"{low}-{high}" if high is not None else f"{low}+"
+            account[name] = {"users": int(inside.sum()), "return": mean, "half_width": half_width}
+    return account
+
+
 def mean_and_half_width(values: np.ndarray) -> tuple[float, float]:
     """Mean of [N] values and half the width of its 95% interval (normal approximation), NaN for a single value."""
     half_width = Z95 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
@@ -101,18 +117,20 @@ class EpisodeTally(struct.PyTreeNode):
 
     returns: Array  # [B]
     lengths: Array  # [B] int32
+    known: Array  # [B] int32, rows of the first history
     rewards: Array  # [T] sum over users
 
 
-def start_episodes(sizes: Sizes) -> EpisodeTally:
-    """Create the tally before the first step."""
-    zeros = jnp.zeros(sizes.users)
-    return EpisodeTally(zeros, jnp.zeros(sizes.users, jnp.int32), jnp.zeros(sizes.steps))
+def start_episodes(sizes: Sizes, obs: Observation) -> EpisodeTally:
+    """Create the tally before the first step, of users who see `obs` first."""
+    zeros, none = jnp.zeros(sizes.users), jnp.zeros(sizes.users, jnp.int32)
+    known = none if obs.history_items is None else (obs.history_items >= 0).sum(-1, dtype=jnp.int32)
+    return EpisodeTally(zeros, none, known, jnp.zeros(sizes.steps))
 
 
 def add_to_episodes(tally: EpisodeTally, step: Step) -> EpisodeTally:
     """Add one step to the tally."""
-    return EpisodeTally(
+    return tally.replace(
         returns=tally.returns + step.reward,
         lengths=tally.lengths + step.active.astype(jnp.int32),
         rewards=tally.rewards.at[step.number].add(step.reward.sum()),

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxrec.evaluation.measures import MEASURES, Measures
+from jaxrec.evaluation.measures import MEASURES, Measures, by_known_rows
 from jaxrec.evaluation.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
@@ -21,6 +21,7 @@ def simulated_section(results: dict[str, Simulated]) -> dict[str, Any]:
     policy = results[POLICY]
     section: dict[str, Any] = {
         "recommenders": {name: result.summary() for name, result in results.items()},
+        "by_known_rows": {name: by_known_rows(result) for name, result in results.items() if result.known.any()},
         "policy_minus": {name: policy.minus(result) for name, result in results.items() if name != POLICY},
     }
     if FIXED in results and GREEDY in results:
