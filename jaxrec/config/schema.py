@@ -13,6 +13,7 @@ from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
 from jaxrec.config.learners import AnyLearnerConfig, PpoConfig
 from jaxrec.config.logged import ResponseConfig
+from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.section import Variants, section
 from jaxrec.config.tune import TuneConfig
 from jaxrec.config.users import env_configs
@@ -99,6 +100,7 @@ class Config:
     encoder: EncoderConfig = EncoderConfig()
     tune: TuneConfig = TuneConfig()  # of the encoder on the log, by `jaxrec tune`
     distill: DistillConfig = DistillConfig()  # of the encoder into a smaller one, by `jaxrec distill`
+    pretrain: PretrainConfig = PretrainConfig()  # of the policy on the log, by `jaxrec pretrain`
     response: ResponseConfig = ResponseConfig()  # model of the users fitted to the log
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: AnyLearnerConfig = PpoConfig()
