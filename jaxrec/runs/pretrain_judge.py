@@ -17,7 +17,8 @@ from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 POLICY = "policy"
-RARE = 5  # an item with fewer training rows is rare
+HELD_OUT, LIKED, RARE = "held_out", "held_out_liked", "held_out_rare"  # kinds of test rows
+FEW = 5  # an item with fewer training rows is rare
 
 Metrics = dict[str, dict[str, float]]  # by recommender
 
@@ -64,8 +65,8 @@ class PretrainJudge:
 def target_splits(split: Split) -> dict[str, Split]:
     """The split with all test rows, with the liked ones, and with those of rare items, as far as there are any."""
     counts = np.bincount(split.train.item, minlength=split.train.num_items)
-    parts = {"held_out_liked": liked(split.test), "held_out_rare": counts[split.test.item] < RARE}
-    return {"held_out": split} | {name: narrowed(split, rows) for name, rows in parts.items() if rows.any()}
+    parts = {LIKED: liked(split.test), RARE: counts[split.test.item] < FEW}
+    return {HELD_OUT: split} | {name: narrowed(split, rows) for name, rows in parts.items() if rows.any()}
 
 
 def liked(log: Log) -> np.ndarray:

@@ -143,7 +143,7 @@ class PretrainFolder(RunFolder):
     """The folder of `jaxrec pretrain`, or the part of a run of `jaxrec train` that starts from it.
 
     config.yaml      the resolved recipe
-    sources.json     digests of the log
+    pretraining.json the account: steps, digests of the log
     metrics.jsonl    one row per step
     checkpoints/     the latest and the best state
     policy/          the best policy
@@ -151,6 +151,11 @@ class PretrainFolder(RunFolder):
     """
 
     made_by = "pretrain"
+
+    def __init__(self, path: str | Path):
+        """Point at `path`; nothing is read or written yet."""
+        super().__init__(path)
+        self.account = self.path / "pretraining.json"
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -25,10 +25,8 @@ class Options(Protocol):
     def clip(self) -> float: ...  # noqa: D102
 
 
-def make_optimiser(
-    options: Options, steps: int, decayed: Callable[[Params], Params]
-) -> optax.GradientTransformation:
-    """Clip, then take steps at a rate that rises, then falls over `steps`; `decayed` selects what weight decay reads."""
+def make_optimiser(options: Options, steps: int, decayed: Callable[[Params], Params]) -> optax.GradientTransformation:
+    """Clip, then take steps at a rate that rises, then falls; `decayed` selects the parameters that decay."""
     warm = round(options.warm_up * steps)
     after = max(1, steps - warm)
     fall = {

@@ -48,7 +48,6 @@ class Pretraining(NamedTuple):
 
     init: Callable[[Array, World], PretrainState]
     update: Callable[[PretrainState, World, PretrainData], tuple[PretrainState, Metrics]]
-    steps_per_epoch: int
 
 
 class Keys(NamedTuple):
@@ -90,11 +89,16 @@ def num_negatives(config: PretrainConfig, recommendable: int) -> int:
     return SAMPLED if recommendable > FULL_SOFTMAX_ITEMS else 0
 
 
+def steps_per_epoch(config: PretrainConfig, plan: Plan) -> int:
+    """Batches of all windows, filled up to whole calls by repeating some."""
+    batches = sum(bucket.batches for bucket in plan.buckets)
+    return -(-batches // config.steps_per_call) * config.steps_per_call
+
+
 def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: int) -> Pretraining:
     """Build the update of `policy` for logs with `kinds` of feedback; a step reads one batch of windows."""
-    batches = sum(bucket.batches for bucket in plan.buckets)
-    steps_per_epoch = -(-batches // config.steps_per_call) * config.steps_per_call
-    optimiser = make_optimiser(config, config.epochs * steps_per_epoch, decayed)
+    batches, epoch_steps = sum(bucket.batches for bucket in plan.buckets), steps_per_epoch(config, plan)
+    optimiser = make_optimiser(config, config.epochs * epoch_steps, decayed)
     head = FeedbackHead(kinds)
     how = Augmentation(config.crop, config.mask, config.reorder)
 
@@ -130,17 +134,17 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         return value, metrics
 
     def update(state: PretrainState, world: World, data: PretrainData) -> tuple[PretrainState, Metrics]:
-        epoch, place = state.step // steps_per_epoch, state.step % steps_per_epoch
+        epoch, place = state.step // epoch_steps, state.step % epoch_steps
         key_order, key_cut = jax.random.split(jax.random.fold_in(state.key, epoch))
         keys = Keys(key_cut, *jax.random.split(jax.random.fold_in(key_order, state.step), 3))
-        slot = jax.random.permutation(key_order, steps_per_epoch)[place] % batches
+        slot = jax.random.permutation(key_order, epoch_steps)[place] % batches
         trained = {"policy": state.params, "head": state.head}
         (_, metrics), grad = jax.value_and_grad(loss, has_aux=True)(trained, slot, keys, world, data)
         trained, opt_state = descend(optimiser, grad, trained, state.opt_state)
         metrics |= {"gradient_norm": optax.tree.norm(grad)}
         return PretrainState(trained["policy"], trained["head"], opt_state, state.key, state.step + 1), metrics
 
-    return Pretraining(init, update, steps_per_epoch)
+    return Pretraining(init, update)
 
 
 class Positions(NamedTuple):
@@ -182,7 +186,9 @@ def window_queries(policy: Policy, data: WindowRows, window: Window, params: Par
     """Query of the state before each row of the windows [B, L]: [B, L, W]."""
     ids, feedback = histories(data, window)
     context = None if data.context is None else data.context[window.rows]
-    return policy.queries(params, items, Observation(context=context, history_items=ids, history_feedback=feedback), key)
+    return policy.queries(
+        params, items, Observation(context=context, history_items=ids, history_feedback=feedback), key
+    )
 
 
 def feedback_loss(logits: Array, feedback: Array, valid: Array) -> Array:

@@ -81,9 +81,7 @@ def make_windows(log: Log, target: np.ndarray, window: int, positions: int) -> t
     parts = [tuple(jnp.asarray(x, jnp.int32) for x in column) for column in zip(*columns, strict=True)]
     context = None if log.context is None else jnp.asarray(log.context, jnp.float32)
     feedback = jnp.asarray(log.feedback, jnp.float32)
-    rows = WindowRows(
-        jnp.asarray(log.item, jnp.int32), feedback, context, jnp.asarray(target, jnp.int32), *parts
-    )
+    rows = WindowRows(jnp.asarray(log.item, jnp.int32), feedback, context, jnp.asarray(target, jnp.int32), *parts)
     return rows, tuple(buckets)
 
 
