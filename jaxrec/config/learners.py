@@ -18,7 +18,7 @@ class PolicyConfig:
     history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
     layers: int = 2  # transformer
     heads: int = 4  # transformer
-    dropout: float = 0.0  # of rows, states and sublayers, only where a training asks for it; `pretrain` has its own
+    dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
 
     def __post_init__(self):
         check_range("learner.policy.width", self.width, 1)

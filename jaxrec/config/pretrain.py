@@ -21,7 +21,7 @@ class PretrainConfig:
     decay: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up, to 0 at the last step
     weight_decay: float = 0.01  # of all parameters except biases and norms
     clip: float = 1.0  # global norm of the gradient
-    dropout: float = 0.2  # of rows, states and sublayers of the history encoder
+    dropout: float = 0.2  # of rows and sublayers of the history encoder
     crop: float = 0.0  # chance that a window is cut to 60% of its rows (arXiv 2010.14395, as the next two)
     mask: float = 0.0  # chance that 30% of a window's rows are hidden from later states
     reorder: float = 0.0  # chance that 60% of a window's rows are shuffled

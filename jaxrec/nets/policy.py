@@ -95,7 +95,7 @@ class PolicyNetwork(nn.Module):
             latest = slice(-self.config.history if last else 0, None)
             ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
             rows = self.dropped(items.vectors[jnp.maximum(ids, 0)])  # [..., H, W]
-            parts.append(self.dropped(self.history(rows, feedback, ids >= 0, last=last)))
+            parts.append(self.history(rows, feedback, ids >= 0, last=last))
         parts += [x for x in (obs.user, obs.context) if x is not None]
         return jnp.concatenate(parts, axis=-1)
 
