@@ -63,10 +63,11 @@ class PretrainJudge:
 
 
 def target_splits(split: Split) -> dict[str, Split]:
-    """The split with all test rows, with the liked ones, and with those of rare items, as far as there are any."""
+    """The split with all test rows, with the liked ones and with those of rare items, where these are some of them."""
     counts = np.bincount(split.train.item, minlength=split.train.num_items)
     parts = {LIKED: liked(split.test), RARE: counts[split.test.item] < FEW}
-    return {HELD_OUT: split} | {name: narrowed(split, rows) for name, rows in parts.items() if rows.any()}
+    some = {name: rows for name, rows in parts.items() if 0 < rows.sum() < len(rows)}
+    return {HELD_OUT: split} | {name: narrowed(split, rows) for name, rows in some.items()}
 
 
 def liked(log: Log) -> np.ndarray:
