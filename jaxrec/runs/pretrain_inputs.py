@@ -6,7 +6,6 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
-from jaxrec.data.windows import PADDING
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.runs.item_table import embed, item_table
 from jaxrec.runs.pretrain_judge import liked
@@ -14,7 +13,7 @@ from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.supervised.pretrain import Plan, PretrainData, num_negatives
 from jaxrec.supervised.user_windows import make_windows
-from jaxrec.types import EnvSpec, SlateAction, World
+from jaxrec.types import PADDING, EnvSpec, SlateAction, World
 
 
 def check_recipe(config: Config) -> None:
@@ -83,9 +82,11 @@ def make_data(config: Config, corpus: Corpus, recommendable: np.ndarray) -> tupl
     longest = min(window_length(config), max(2, int(np.diff(train.offsets).max())))
     positions = fit.batch_size * longest
     rows, buckets = make_windows(train, target, longest, positions)
-    shares = np.bincount(train.item, minlength=train.num_items)[recommendable] / len(train)
+    places = place[train.item]
+    places = places[places != PADDING]
+    log_share = np.log(np.bincount(places, minlength=len(recommendable)) / len(places))
     plan = Plan(buckets, train.num_users, positions, num_negatives(fit, len(recommendable)))
-    return PretrainData(rows, jnp.asarray(np.log(shares), jnp.float32)), plan
+    return PretrainData(rows, jnp.asarray(places, jnp.int32), jnp.asarray(log_share, jnp.float32)), plan
 
 
 def window_length(config: Config) -> int:

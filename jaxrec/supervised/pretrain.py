@@ -26,6 +26,9 @@ from jaxrec.types import Array, Metrics, Observation, Params, World
 FULL_SOFTMAX_ITEMS, SAMPLED = 100_000, 4096  # recommendable items up to which the softmax is exact, and else negatives
 
 
+Loss = Callable[..., tuple[Array, Metrics]]  # what is trained, batch number, keys, world, data -> [], metrics
+
+
 class PretrainState(struct.PyTreeNode):
     """What one step reads and writes."""
 
@@ -40,7 +43,8 @@ class PretrainData(struct.PyTreeNode):
     """What all steps read besides the world."""
 
     rows: WindowRows
-    log_share: Array  # [R] log of the share of a recommendable item among the training rows
+    places: Array  # [M] int32, places among the recommendable items of the rows from which negatives are drawn
+    log_share: Array  # [R] log of the share of each recommendable item among these rows
 
 
 class Pretraining(NamedTuple):
@@ -100,7 +104,7 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
     batches, epoch_steps = sum(bucket.batches for bucket in plan.buckets), steps_per_epoch(config, plan)
     optimiser = make_optimiser(config, config.epochs * epoch_steps, decayed)
     head = FeedbackHead(kinds)
-    how = Augmentation(config.crop, config.mask, config.reorder)
+    loss = _make_loss(policy, config, plan, head)
 
     def init(key: Array, world: World) -> PretrainState:
         key_policy, key_head, key_steps = jax.random.split(key, 3)
@@ -109,29 +113,6 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         extra = head.init(key_head, width, width)["params"] if config.feedback_weight else {}
         opt_state = optimiser.init({"policy": params, "head": extra})
         return PretrainState(params, extra, opt_state, key_steps, jnp.int32(0))
-
-    def loss(trained: dict[str, Params], slot: Array, keys: Keys, world: World, data: PretrainData):
-        params = trained["policy"]
-        items = policy.items(params, world)
-        at = _positions(policy, plan, how, params, items, data.rows, slot, keys)
-        target = data.rows.target[at.rows]
-        weights = (at.valid & (target >= 0)).astype(jnp.float32)
-        some, target = world.recommendable, jnp.maximum(target, 0)
-        vectors, bias = (items.vectors, items.bias) if some is None else (items.vectors[some], items.bias[some])
-        if plan.negatives:
-            drawn = jax.random.categorical(keys.negatives, data.log_share, shape=(plan.negatives,))
-            expected = data.log_share[drawn] + jnp.log(jnp.float32(plan.negatives))
-            total = sampled_softmax_loss(at.queries, vectors, bias, target, weights, drawn, expected)
-        else:
-            total = softmax_loss(at.queries, vectors, bias, target, weights, config.chunk)
-        value = total / jnp.maximum(weights.sum(), 1.0)
-        metrics = {"loss": value, "targets": weights.sum()}
-        if config.feedback_weight:
-            own = items.vectors[data.rows.items[at.rows]]
-            logits = head.apply({"params": trained["head"]}, at.queries, own)
-            wrong = feedback_loss(cast(Array, logits), data.rows.feedback[at.rows], at.valid)
-            value, metrics = value + config.feedback_weight * wrong, metrics | {"feedback_loss": wrong}
-        return value, metrics
 
     def update(state: PretrainState, world: World, data: PretrainData) -> tuple[PretrainState, Metrics]:
         epoch, place = state.step // epoch_steps, state.step % epoch_steps
@@ -145,6 +126,39 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         return PretrainState(trained["policy"], trained["head"], opt_state, state.key, state.step + 1), metrics
 
     return Pretraining(init, update)
+
+
+def _make_loss(
+    policy: Policy, config: PretrainConfig, plan: Plan, head: FeedbackHead
+) -> Callable[..., tuple[Array, Metrics]]:
+    """Build the loss of batch `slot` [] -> [], metrics."""
+    how = Augmentation(config.crop, config.mask, config.reorder)
+
+    def loss(trained: dict[str, Params], slot: Array, keys: Keys, world: World, data: PretrainData):
+        params = trained["policy"]
+        items = policy.items(params, world)
+        at = _positions(policy, plan, how, params, items, data.rows, slot, keys)
+        target = data.rows.target[at.rows]
+        weights = (at.valid & (target >= 0)).astype(jnp.float32)
+        some, target = world.recommendable, jnp.maximum(target, 0)
+        vectors, bias = (items.vectors, items.bias) if some is None else (items.vectors[some], items.bias[some])
+        if plan.negatives:
+            row = jax.random.randint(keys.negatives, (plan.negatives,), 0, data.places.shape[0])
+            drawn = data.places[row]  # a random row's item is drawn by popularity
+            expected = data.log_share[drawn] + jnp.log(jnp.float32(plan.negatives))
+            total = sampled_softmax_loss(at.queries, vectors, bias, target, weights, drawn, expected)
+        else:
+            total = softmax_loss(at.queries, vectors, bias, target, weights, config.chunk)
+        value = total / jnp.maximum(weights.sum(), 1.0)
+        metrics = {"loss": value, "targets": weights.sum()}
+        if config.feedback_weight:
+            own = items.vectors[data.rows.items[at.rows]]
+            logits = head.apply({"params": trained["head"]}, at.queries, own)
+            wrong = feedback_loss(cast(Array, logits), data.rows.feedback[at.rows], at.valid)
+            value, metrics = value + config.feedback_weight * wrong, metrics | {"feedback_loss": wrong}
+        return value, metrics
+
+    return loss
 
 
 class Positions(NamedTuple):

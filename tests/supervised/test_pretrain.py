@@ -46,7 +46,7 @@ def setup(encoder: str = "gru", options: dict | None = None, **fields):
     network = PolicyConfig(encoder=encoder, width=8, hidden=(6,), item_residual=True, **(options or {}))  # type: ignore[arg-type]
     policy = make_policy(SPEC, network)
     rows, buckets = make_windows(log(), PLACE[log().item], 4, 8)
-    data = PretrainData(rows, jnp.log(jnp.full(5, 0.2)))
+    data = PretrainData(rows, jnp.arange(5, dtype=jnp.int32), jnp.log(jnp.full(5, 0.2)))
     plan = Plan(buckets, 2, 8, num_negatives(config, 5))
     pretraining = make_pretraining(policy, config, plan, 1)
     return policy, pretraining, data, config, plan
