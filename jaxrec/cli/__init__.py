@@ -57,6 +57,15 @@ example:
 
 With --resume, a stopped command continues from its newest checkpoint.
 """
+PRETRAIN_EXAMPLE = """\
+example:
+  jaxrec pretrain configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small --run runs/start
+  jaxrec recommend runs/start --history 318,296
+  jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=runs/start
+  jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=pretrain    (both)
+
+With --resume, a stopped command continues from its newest checkpoint.
+"""
 INSPECT_EXAMPLE = """\
 example:
   jaxrec inspect runs/demo
@@ -103,7 +112,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for add in (_add_train, _add_fit, _add_evaluate, _add_recommend, _add_embed, _add_tune, _add_distill, _add_inspect):
+    for add in (_add_train, _add_pretrain, _add_fit, _add_evaluate, _add_recommend, _add_embed):
+        add(commands)
+    for add in (_add_tune, _add_distill, _add_inspect):
         add(commands)
     return parser
 
@@ -120,6 +131,11 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         metavar="RUN",
         help="start from the policy of a finished run, with a later log (data.path=FOLDER)",
     )
+
+
+def _add_pretrain(commands: argparse._SubParsersAction) -> None:
+    summary = "fit a recipe's policy to what users did next, as a start for train"
+    _fit_options(_command(commands, "pretrain", summary, PRETRAIN_EXAMPLE, ("train", "run_pretrain")))
 
 
 def _add_fit(commands: argparse._SubParsersAction) -> None:

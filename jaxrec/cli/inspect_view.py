@@ -18,6 +18,7 @@ def print_account(account: dict[str, Any]) -> None:
         "policy": "saved policy",
         "simulator": "simulated users",
         "simulators": "simulated users for training and judging",
+        "pretrain": "pretrained policy of jaxrec pretrain",
         "tune": "encoder of jaxrec tune",
         "distill": "encoder of jaxrec distill",
     }
@@ -163,7 +164,24 @@ def _evaluation(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]
         yield "held-out log", [f"{name} {value:.4f}" for name, value in chosen]
 
 
+def _pretraining(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    yield "progress", _fitting(account)
+    if account["policy"]:
+        yield f"policy of step {account['policy']['step']}", _policy(account["policy"])
+    for kind, metrics in (account["account"] or {}).items():
+        if isinstance(metrics, dict):
+            rows = [(who, [f"{n} {row[n]:.4f}" for n in _ranking(row)]) for who, row in metrics.items()]
+            yield f"test rows, {kind}", rows  # type: ignore[misc]
+
+
 def _encoder(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    yield "progress", _fitting(account)
+    if result := account["account"]:
+        yield "encoder alone, test rows", list(RESULTS[account["kind"]](result))
+
+
+def _fitting(account: dict[str, Any]) -> Rows:
+    """How far a supervised training is, and its scores."""
     steps, best = account["steps"], max((row["score"] for row in account["scores"]), default=None)
     judged = [f"{r['step']}: {r['score']:.4f}{' (best)' * (r['score'] == best)}" for r in account["scores"]]
     rows: Rows = [("steps", f"{steps['measured']} of {steps['asked']}"), ("source", account["source"])]
@@ -171,9 +189,7 @@ def _encoder(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
         rows.append((account["score"].replace("validation_", "valid. "), judged))
     if metrics := account["last_metrics"]:
         rows.append((f"step {metrics['step']}", [f"{k} {_number(v)}" for k, v in metrics.items() if k != "step"]))
-    yield "progress", [*rows, ("on disk", _size(account["bytes_on_disk"]))]
-    if result := account["account"]:
-        yield "encoder alone, test rows", list(RESULTS[account["kind"]](result))
+    return [*rows, ("on disk", _size(account["bytes_on_disk"]))]
 
 
 def _tuned(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -215,6 +231,7 @@ SECTIONS = {
     "policy": lambda account: iter([(f"update {account['step']} in {account['env']}", _policy(account))]),
     "simulator": lambda account: iter([("users and items", _simulator(account))]),
     "simulators": lambda account: iter([("simulators", _simulators(account))]),
+    "pretrain": _pretraining,
     "tune": _encoder,
     "distill": _encoder,
 }

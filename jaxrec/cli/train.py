@@ -1,9 +1,11 @@
-"""`jaxrec train` and `jaxrec fit-simulator`."""
+"""`jaxrec train`, `jaxrec pretrain` and `jaxrec fit-simulator`."""
 
 import argparse
 
 from jaxrec.cli.runtime import prepare
+from jaxrec.evaluation import report
 from jaxrec.runs.fit_simulator import fit_simulator
+from jaxrec.runs.pretrain import KINDS, pretrain
 from jaxrec.runs.train import train
 
 
@@ -28,6 +30,26 @@ def run_train(options: argparse.Namespace) -> int:
         f"  metrics      {folder.metrics}\n"
         f"  checkpoints  {folder.checkpoints}\n"
         f"next: jaxrec evaluate {folder.path}"
+    )
+    return 0
+
+
+def run_pretrain(options: argparse.Namespace) -> int:
+    """Pretrain to the end of the recipe; a stopped command continues from its newest checkpoint with --resume."""
+    prepare()
+    done = pretrain(options.config, options.run, options.overrides, resume=options.resume)
+    folder = done.run
+    if done.interrupted:
+        resume = f"jaxrec pretrain {folder.config} --run {folder.path} --resume"
+        print(f"stopped at step {done.step}; continue with: {resume}")
+        return 130
+    for kind, metrics in done.test.items():
+        report.print_held_out(KINDS[kind], metrics, done.cutoffs)
+    print(
+        f"done in {done.seconds:.0f} s: best step {done.best} of {done.step}, validation NDCG@10 {done.score:.4f}\n"
+        f"  policy   {folder.policy}\n"
+        f"  report   {folder.evaluation}\n"
+        f"next: jaxrec train {options.config} learner.start_from={folder.path}"
     )
     return 0
 

@@ -16,11 +16,19 @@ class PolicyConfig:
     width: int = 64  # of item vectors, history states and queries
     hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
     item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
+    history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
+    layers: int = 2  # transformer
+    heads: int = 4  # transformer
+    dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
 
     def __post_init__(self):
         check_range("learner.policy.width", self.width, 1)
-        if self.encoder == "transformer" and self.width % 4:
-            raise InputError(f"learner.policy.width: expected a multiple of 4 heads, got {self.width}.")
+        for name in ("layers", "heads"):
+            check_range(f"learner.policy.{name}", getattr(self, name), 1)
+        if self.encoder == "transformer" and self.width % self.heads:
+            raise InputError(f"learner.policy.width: expected a multiple of {self.heads} heads, got {self.width}.")
+        check_range("learner.policy.history", self.history, 0)
+        check_range("learner.policy.dropout", self.dropout, 0, 0.9)
         for size in self.hidden:
             check_range("learner.policy.hidden", size, 1)
 
@@ -30,6 +38,7 @@ class LearnerConfig:
     """What every learner has: the network, the simulated users, the learning rate."""
 
     policy: PolicyConfig = PolicyConfig()
+    start_from: str = ""  # first parameters; pretrain: those of `jaxrec pretrain` in the run; or a pretrained folder
     num_users: int = 256  # simulated at once
     num_shards: int = 0  # logical shards; results depend on it; 0: largest power of two up to 64 that divides num_users
     horizon: int = 10  # steps of each user per update

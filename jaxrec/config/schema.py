@@ -13,6 +13,7 @@ from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
 from jaxrec.config.learners import AnyLearnerConfig, PpoConfig
 from jaxrec.config.logged import ResponseConfig
+from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.section import Variants, section
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.config.tune import TuneConfig
@@ -102,6 +103,8 @@ class Config:
     distill: DistillConfig = DistillConfig()  # of the encoder into a smaller one, by `jaxrec distill`
     tastes: TastesConfig = TastesConfig()  # of the users, fitted to their log
     response: ResponseConfig = ResponseConfig()  # of the users instead, if env.response is last_rows
+    pretrain: PretrainConfig = PretrainConfig()  # of the policy on the log, by `jaxrec pretrain`
+    response: ResponseConfig = ResponseConfig()  # model of the users fitted to the log
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()

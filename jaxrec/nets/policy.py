@@ -41,6 +41,9 @@ class Policy(NamedTuple):
     init: Callable[[Array, World], Params]
     items: Callable[[Params, World], Items]
     apply: Callable[[Params, Items, Observation, World], PolicyOutput]
+    # Of every position of a history [..., H]: query [..., H + 1, W], where logits = query @ vectors.T + bias. The query
+    # at t has seen the first t rows. The context is that of each position, [..., H + 1, C]. A key turns dropout on.
+    queries: Callable[[Params, Items, Observation, Array | None], Array]
 
 
 class PolicyNetwork(nn.Module):
@@ -62,7 +65,10 @@ class PolicyNetwork(nn.Module):
             self.residual_vectors = self.param("residual_vectors", zeros, (size, config.width))
             self.residual_bias = self.param("residual_bias", zeros, (size,))
         if self.spec.history_length:
-            self.history = make_history_encoder(config.encoder, config.width)
+            self.history = make_history_encoder(
+                config.encoder, config.width, config.layers, config.heads, config.dropout
+            )
+            self.drop = nn.Dropout(config.dropout)
         hidden, small = nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(0.01)
         self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.query = nn.Dense(config.width, kernel_init=small)
@@ -81,26 +87,38 @@ class PolicyNetwork(nn.Module):
             vectors, bias = vectors + self.residual_vectors, bias + self.residual_bias
         return Items(vectors, bias)
 
-    def state(self, items: Items, obs: Observation) -> Array:
-        """Build the input of the heads: [..., state size]."""
+    def state(self, items: Items, obs: Observation, *, last: bool = True) -> Array:
+        """Build the input of the heads [..., state size], or that of every position [..., H + 1, state size]."""
         parts = []
         if self.spec.history_length:
             assert obs.history_items is not None and obs.history_feedback is not None
-            mask = obs.history_items >= 0
-            rows = items.vectors[jnp.maximum(obs.history_items, 0)]  # [..., H, W]
-            parts.append(self.history(rows, obs.history_feedback, mask, last=True))
+            latest = slice(-self.config.history if last else 0, None)
+            ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
+            rows = self.dropped(items.vectors[jnp.maximum(ids, 0)])  # [..., H, W]
+            parts.append(self.history(rows, feedback, ids >= 0, last=last))
         parts += [x for x in (obs.user, obs.context) if x is not None]
         return jnp.concatenate(parts, axis=-1)
 
+    def dropped(self, x: Array) -> Array:
+        """Leave out channels, only where there is a random key for it."""
+        return self.drop(x, deterministic=not self.has_rng("dropout"))
+
+    def query_of(self, state: Array) -> Array:
+        """Compute the query [..., W] of states."""
+        for layer in self.query_hidden:
+            state = nn.tanh(layer(state))
+        return self.query(state)
+
+    def queries(self, items: Items, obs: Observation) -> Array:
+        """Compute the query of every position of the history: [..., H + 1, W]."""
+        return self.query_of(self.state(items, obs, last=False))
+
     def heads(self, items: Items, obs: Observation) -> tuple[Array, Array]:
         """Compute the query [..., W] and the value [...]."""
-        state = self.state(items, obs)
-        query = value = state
-        for layer in self.query_hidden:
-            query = nn.tanh(layer(query))
+        state = value = self.state(items, obs)
         for layer in self.value_hidden:
             value = nn.tanh(layer(value))
-        return self.query(query), self.value(value)[..., 0]
+        return self.query_of(state), self.value(value)[..., 0]
 
     def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array]:
         """Use every parameter once, for `init`."""
@@ -126,6 +144,12 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
     def items(params: Params, world: World) -> Items:
         return cast(Items, network.apply({"params": params}, world.item_table, method="items"))
 
+    def queries(params: Params, items: Items, obs: Observation, key: Array | None = None) -> Array:
+        rngs = None if key is None else {"dropout": key}
+        return (
+            cast(Array, network.apply({"params": params}, items, obs, method="queries", rngs=rngs)) / config.width**0.5
+        )
+
     def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
         query, value = cast(tuple[Array, Array], network.apply({"params": params}, items, obs, method="heads"))
         query = query / config.width**0.5
@@ -138,7 +162,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
         return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value)
 
-    return Policy(init, items, apply)
+    return Policy(init, items, apply, queries)
 
 
 def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array:

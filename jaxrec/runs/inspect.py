@@ -11,7 +11,7 @@ from jaxrec.config.users import fitted_simulators
 from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
 from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
-from jaxrec.storage.run import RunFolder
+from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.storage.saved_spec import saved_spec
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
@@ -31,7 +31,7 @@ def describe(folder: Path) -> dict[str, Any]:
                 raise InputError(f"{folder}: damaged ({reason}); restore it or make it again.") from None
     raise InputError(
         f"{folder}: neither a run nor a policy, simulators or a tuned encoder; give a folder that `jaxrec train`, "
-        "`fit-simulator`, `tune` or `distill` wrote."
+        "`pretrain`, `fit-simulator`, `tune` or `distill` wrote."
     )
 
 
@@ -58,6 +58,29 @@ def describe_run(folder: Path) -> dict[str, Any]:
     }
     account["missing"], account["next"] = _what_is_left(run, config, account)
     return account
+
+
+def describe_pretraining(folder: Path) -> dict[str, Any]:
+    """Describe a folder of `jaxrec pretrain` in any state."""
+    run = PretrainFolder.open(folder)
+    config, rows, account = load_config(Config, run.config), read_rows(run.metrics), read_account(run.account)
+    done = run.evaluation.is_file()
+    score = "validation_ndcg@10"
+    return {
+        "kind": "pretrain",
+        "path": str(run.path),
+        "steps": {"measured": rows[-1]["step"] if rows else 0, "asked": account["steps"]},
+        "source": " ".join([config.encoder.model, "(texts)"] if config.pretrain.texts else ["random rows"]),
+        "score": score,
+        "scores": [{"step": row["step"], "score": row[score]} for row in rows if score in row],
+        "last_metrics": rows[-1] if rows else None,
+        "policy": _describe_saved(run.policy) if run.policy.is_dir() else None,
+        "account": read_account(run.evaluation) if done else None,
+        "bytes_on_disk": folder_bytes(run.path),
+        "next": f"jaxrec train {run.config} learner.start_from={run.path} --run {run.path}-train"
+        if done
+        else f"jaxrec pretrain {run.config} --run {run.path} --resume",
+    }
 
 
 def describe_simulators(folder: Path) -> dict[str, Any]:
@@ -207,6 +230,7 @@ def _array(x: ArrayHeader) -> dict[str, Any]:
 # The first of these files that exists tells the kind of folder.
 KINDS: tuple[tuple[str, Callable[[Path], dict[str, Any]]], ...] = (
     ("simulator.json", describe_simulators),
+    ("pretraining.json", describe_pretraining),
     ("config.yaml", describe_run),
     ("description.json", _describe_saved),
     ("log.json", describe_simulators),

@@ -1,6 +1,7 @@
 """Train a policy from a recipe, in a run folder."""
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
-from jaxrec.runs import continue_run
+from jaxrec.runs import continue_run, start_from
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
@@ -68,6 +69,10 @@ def _train(config: Config, run: RunFolder) -> Run:
     env = kind.make(config.env, prepared.world)
     if before is not None and prepared.catalogue is not None:
         initial = continue_run.starting_params(config, before, env, prepared.catalogue.ids)
+    start = start_from.starting_params(config, run, env, prepared.corpus)
+    if start.interrupted:
+        return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
+    initial = initial if start.params is None else start.params
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
     outcome = train_policy(config, env, prepared.catalogue, run, initial)
     write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
@@ -82,6 +87,7 @@ def check_recipe(config: Config) -> None:
     """Check devices, shards, the log and the rewards, which would otherwise fail after minutes of preparation."""
     check_shards(make_mesh(config.train.devices), config.learner.shards)
     user_kind(config.env.name).check(config)
+    start_from.check(config)
     check_tensorboard(config.train.tensorboard)
 
 

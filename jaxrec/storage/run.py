@@ -6,6 +6,7 @@ timings.jsonl   one row per compiled call, times only
 events.*        both for TensorBoard, unless train.tensorboard is false
 checkpoints/    whole learner states
 policy/         what another JAX program needs to use the policy
+pretrain/       the folder of `jaxrec pretrain`, if learning starts from it (learner.start_from)
 policy_before/  the policy of the run that this one continues, if any
 simulators/     the fitted users: those for training and those of the judge
 evaluation.*    written by `jaxrec evaluate`: the figures, and a picture of what the users did
@@ -37,6 +38,7 @@ class RunFolder:
         self.policy = self.path / "policy"
         self.policy_before = self.path / "policy_before"
         self.simulators = self.path / "simulators"
+        self.pretrain = self.path / "pretrain"
         self.evaluation = self.path / "evaluation.json"
         self.evaluation_picture = self.path / "evaluation.svg"
 
@@ -135,6 +137,25 @@ class DistillFolder(RunFolder):
         self.pruned = self.path / "pruned"
         self.encoder = self.path / "encoder"
         self.account = self.path / "distillation.json"
+
+
+class PretrainFolder(RunFolder):
+    """The folder of `jaxrec pretrain`, or the part of a run of `jaxrec train` that starts from it.
+
+    config.yaml      the resolved recipe
+    pretraining.json the account: steps, digests of the log
+    metrics.jsonl    one row per step
+    checkpoints/     the latest and the best state
+    policy/          the best policy
+    evaluation.json  ranking of the test rows, of the policy and of simple recommenders
+    """
+
+    made_by = "pretrain"
+
+    def __init__(self, path: str | Path):
+        """Point at `path`; nothing is read or written yet."""
+        super().__init__(path)
+        self.account = self.path / "pretraining.json"
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

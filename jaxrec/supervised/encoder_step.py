@@ -10,6 +10,7 @@ from flax import struct
 
 from jaxrec.config.encoder_fit import EncoderFitConfig
 from jaxrec.ops.descend import descend
+from jaxrec.supervised import optimisers
 from jaxrec.types import Array, Metrics, Params
 
 
@@ -61,27 +62,7 @@ def first_state(trained: Params, optimiser: optax.GradientTransformation, key: A
 
 def make_optimiser(config: EncoderFitConfig) -> optax.GradientTransformation:
     """Clip, then AdamW or Adafactor at a rate that rises, then falls."""
-    warm = round(config.warm_up * config.steps)
-    behind = max(1, config.steps - warm)
-    fall = {
-        "cosine": optax.cosine_decay_schedule(config.learning_rate, behind),
-        "linear": optax.linear_schedule(config.learning_rate, 0.0, behind),
-        "constant": optax.constant_schedule(config.learning_rate),
-    }[config.decay]
-    # The first step already has a rate above 0.
-    rise = optax.linear_schedule(config.learning_rate / max(1, warm), config.learning_rate, max(1, warm - 1))
-    rate = optax.join_schedules([rise, fall], [warm])
-    if config.optimiser == "adamw":
-        step = optax.adamw(rate, weight_decay=config.weight_decay, mask=_decayed)
-    else:
-        # The rate means the same as for AdamW: steps are not scaled by the size of a weight.
-        step = optax.adafactor(
-            rate,
-            multiply_by_parameter_scale=False,
-            weight_decay_rate=config.weight_decay or None,
-            weight_decay_mask=_decayed,
-        )
-    return optax.chain(optax.clip_by_global_norm(config.clip), step)
+    return optimisers.make_optimiser(config, config.steps, _decayed)
 
 
 def _decayed(params: Params) -> Params:

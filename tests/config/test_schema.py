@@ -7,6 +7,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
 from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig, PpoConfig
 from jaxrec.config.logged import LoggedConfig, ResponseConfig
+from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.recsim import InterestEvolutionConfig
 from jaxrec.config.schema import EncoderConfig, EvaluateConfig, TrainConfig
 from jaxrec.config.users import ENV_CONFIGS
@@ -30,6 +31,15 @@ def test_a_given_number_of_shards_counts() -> None:
         (lambda: PpoConfig(learning_rate=0.0), "learner.learning_rate: expected a value above 0, got 0"),
         (lambda: PolicyConfig(hidden=(8, 0)), "learner.policy.hidden: expected a value at least 1, got 0"),
         (lambda: PolicyConfig(width=0), "learner.policy.width: expected a value at least 1"),
+        (lambda: PolicyConfig(encoder="transformer", heads=5), "width: expected a multiple of 5 heads, got 64"),
+        (lambda: PolicyConfig(history=-1), "learner.policy.history: expected a value at least 0, got -1"),
+        (lambda: PolicyConfig(layers=0), "learner.policy.layers: expected a value at least 1, got 0"),
+        (lambda: PretrainConfig(epochs=0), "pretrain.epochs: expected a value at least 1, got 0"),
+        (lambda: PretrainConfig(window=1), "pretrain.window: expected a value at least 2, got 1"),
+        (lambda: PretrainConfig(crop=1.5), "pretrain.crop: expected a value at least 0 and at most 1, got 1.5"),
+        (lambda: PretrainConfig(dropout=0.95), "pretrain.dropout: expected a value at least 0 and at most 0.9"),
+        (lambda: PretrainConfig(negatives=-1), "pretrain.negatives: expected a value at least 0, got -1"),
+        (lambda: PretrainConfig(learning_rate=0.0), "pretrain.learning_rate: expected a value above 0, got 0"),
         (lambda: TrainConfig(updates=15), "train.updates: expected a multiple of train.updates_per_call=10, got 15"),
         (lambda: TrainConfig(checkpoint_every=5), "train.checkpoint_every: expected a multiple of train.updates_per"),
         (lambda: TrainConfig(devices=-1), "train.devices: expected a value at least 0, got -1"),

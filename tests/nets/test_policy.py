@@ -260,3 +260,35 @@ def test_nothing_observed_is_nothing_to_act_from() -> None:
     blind = EnvSpec(name="blind", action=SlateAction(size=1), num_items=3, feedback=("click",))
     with pytest.raises(InputError, match="policy: blind observes neither history, user nor context"):
         make_policy(blind, PolicyConfig())
+
+
+def test_queries_of_all_positions_give_the_logits_of_each_shorter_history() -> None:
+    policy, params, score = made(encoder="gru", item_residual=True)
+    items, obs = policy.items(params, WORLD), history([3, 1, 4, 7])
+    queries = policy.queries(params, items, obs, None)
+    assert queries.shape == (LENGTH + 1, 8)
+    for t in range(LENGTH + 1):
+        padded = [PADDING] * (LENGTH - t) + [3, 1, 4, 7][:t]
+        feedback = jnp.concatenate([jnp.zeros((LENGTH - t, KINDS)), obs.history_feedback[:t]])
+        logits = score(params, Observation(history_items=jnp.array(padded), history_feedback=feedback), WORLD).logits
+        own = items.vectors @ queries[t] + items.bias
+        seen = jnp.isfinite(logits)
+        np.testing.assert_allclose(np.asarray(own)[seen], np.asarray(logits)[seen], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
+def test_a_policy_may_read_only_the_latest_rows_but_never_shows_the_others_again(encoder: str) -> None:
+    _, params, score = made(encoder=encoder, history=2)
+    obs = history([3, 1, 4, 7])
+    other = obs.replace(history_items=jnp.array([5, 0, 4, 7]))
+    a, b = score(params, obs, WORLD).logits, score(params, other, WORLD).logits
+    both = np.isfinite(a) & np.isfinite(b)
+    np.testing.assert_array_equal(np.asarray(a)[both], np.asarray(b)[both])
+    assert open_positions(a) == [0, 2, 5, 6, 8] and open_positions(b) == [1, 2, 3, 6, 8]
+    whole = made(encoder=encoder)[2](params, obs, WORLD).logits
+    assert not np.allclose(np.asarray(a)[both], np.asarray(whole)[both])
+
+
+def test_layers_and_heads_are_those_of_the_transformer() -> None:
+    _, params, _ = made(encoder="transformer", layers=3, heads=2)
+    assert {name for name in params["history"] if name.startswith("layer_")} == {"layer_0", "layer_1", "layer_2"}

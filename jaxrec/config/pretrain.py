@@ -1,0 +1,50 @@
+"""The section about pretraining a policy on the log."""
+
+from typing import Literal
+
+from jaxrec.checks import check_range
+from jaxrec.config.section import section
+
+
+@section
+class PretrainConfig:
+    """How `jaxrec pretrain` fits the network of `learner.policy` to what users did next."""
+
+    target: Literal["next", "liked"] = "next"  # every next item, or only rows with the first kind of feedback
+    texts: bool = True  # false: random rows replace the text vectors, to measure what texts add
+    window: int = 0  # rows of a user that are read at once; 0: what the policy reads, and one more
+    epochs: int = 50
+    batch_size: int = 64  # windows per step; shorter ones are joined by more of them
+    optimiser: Literal["adamw", "adafactor", "lion"] = "adamw"
+    learning_rate: float = 1e-3
+    warm_up: float = 0.05  # share of the steps in which the learning rate rises
+    decay: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up, to 0 at the last step
+    weight_decay: float = 0.01  # of all parameters except biases and norms
+    clip: float = 1.0  # global norm of the gradient
+    dropout: float = 0.2  # of rows and sublayers of the history encoder
+    crop: float = 0.0  # chance that a window is cut to 60% of its rows (arXiv 2010.14395, as the next two)
+    mask: float = 0.0  # chance that 30% of a window's rows are hidden from later states
+    reorder: float = 0.0  # chance that 60% of a window's rows are shuffled
+    # Sampled negatives per step, by popularity and with log-Q correction. 0: softmax over all recommendable items.
+    negatives: int | None = None  # None: 0 up to 100,000 recommendable items, above it 4096
+    feedback_weight: float = 0.0  # of a second loss: the feedback of the next row, from a head that is not kept
+    evaluate_every: int = 1  # epochs; the best policy on validation rows is the result
+    evaluate_users: int = 0  # validation users, the same at every evaluation; 0: all
+    patience: int = 0  # evaluations without a new best before training ends; 0: never
+    steps_per_call: int = 10  # in one compiled call; epochs are filled up to whole calls
+    chunk: int = 128  # positions whose scores of all items are held at a time
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "evaluate_every", "steps_per_call", "chunk"):
+            check_range(f"pretrain.{name}", getattr(self, name), 1)
+        for name in ("weight_decay", "feedback_weight", "evaluate_users", "patience"):
+            check_range(f"pretrain.{name}", getattr(self, name), 0)
+        for name in ("learning_rate", "clip"):
+            check_range(f"pretrain.{name}", getattr(self, name), 0, open_low=True)
+        for name in ("warm_up", "crop", "mask", "reorder"):
+            check_range(f"pretrain.{name}", getattr(self, name), 0, 1)
+        check_range("pretrain.dropout", self.dropout, 0, 0.9)
+        if self.window:
+            check_range("pretrain.window", self.window, 2)
+        if self.negatives is not None:
+            check_range("pretrain.negatives", self.negatives, 0)

@@ -1,0 +1,218 @@
+"""Pretrain the policy of a recipe on the next items of all users' training rows, in a run folder."""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrec.checks import InputError
+from jaxrec.config.load import Overrides, load_config, to_dict, to_yaml
+from jaxrec.config.schema import Config
+from jaxrec.data.pseudonyms import check_key_outside
+from jaxrec.nets.policy import make_policy
+from jaxrec.progress import note, quiet
+from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.fit_encoder import size_of
+from jaxrec.runs.half_written import read_account
+from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.runs.pretrain_inputs import check_recipe, make_data, policy_spec, policy_world, recommendable_items
+from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, PretrainJudge
+from jaxrec.runs.read_log import Corpus, read_corpus
+from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
+from jaxrec.runs.streams import stream
+from jaxrec.runs.users.fitted_folder import log_identity
+from jaxrec.serve import load_policy, save_policy
+from jaxrec.sharding.compile import compiled, repeated
+from jaxrec.sharding.mesh import make_mesh, replicated
+from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.files import write_json
+from jaxrec.storage.run import PretrainFolder
+from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_pretraining, steps_per_epoch
+from jaxrec.types import EnvSpec, World
+from jaxrec.version import __version__
+
+SCORE = "validation_ndcg@10"
+KINDS = {  # of test rows, in evaluation.json -> title
+    HELD_OUT: "held-out log, whole catalogue",
+    LIKED: "only held-out rows with the first kind of feedback",
+    RARE: f"only held-out rows of items with fewer than {FEW} training rows",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A pretrained policy and how it ranks held-out rows."""
+
+    run: PretrainFolder
+    step: int  # the last one
+    best: int  # the step whose parameters are the policy
+    score: float  # of the best, on validation rows
+    test: dict[str, Metrics]  # of the test rows, by kind of target; empty if a signal stopped the training
+    cutoffs: tuple[int, ...]  # k of these metrics
+    interrupted: bool
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The checked inputs of a pretraining."""
+
+    config: Config
+    run: PretrainFolder
+    corpus: Corpus
+    spec: EnvSpec
+    world: World
+
+
+def pretrain(
+    recipe: Recipe,
+    run: str | Path | None = None,
+    overrides: Overrides = (),
+    *,
+    resume: bool = False,
+    silent: bool = False,
+) -> Pretrained:
+    """Pretrain to the end of the recipe; with `resume` a stopped run continues from its newest checkpoint.
+
+    The folder holds a policy as `jaxrec train` writes it, and `learner.start_from` starts reinforcement learning from
+    it. Raises InputError, with a one-line message, for bad input.
+    """
+    with quiet(silent):
+        config = read_recipe(recipe, overrides)
+        check_recipe(config)
+        path = run or default_folder(recipe)
+        check_key_outside(log_config(config), Path(path))
+        folder = open_folder(config, path) if resume else PretrainFolder.create(path, to_yaml(config))
+        note(f"run {folder.path} on {describe_devices()}")
+        return pretrain_in(config, folder, read_corpus(config))
+
+
+def open_folder(config: Config, path: str | Path) -> PretrainFolder:
+    """Open the folder to resume; raises InputError if another recipe made it."""
+    run = PretrainFolder.open(path)
+    before = load_config(Config, run.config)
+    parts = {name: (getattr(before, name), getattr(config, name)) for name in ("seed", "data", "encoder", "pretrain")}
+    parts["learner.policy"] = before.learner.policy, config.learner.policy
+    for name, (was, now) in parts.items():
+        if to_dict(was) != to_dict(now):
+            raise InputError(
+                f"{run.config}: `{name}` differs; resume with `jaxrec pretrain {run.config} --run {run.path} "
+                "--resume`, or start another run with --run."
+            )
+    return run
+
+
+def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrained:
+    """Pretrain in an opened folder, from its newest checkpoint if there is one."""
+    started = time.perf_counter()
+    recommendable = recommendable_items(config, corpus)
+    data, plan = make_data(config, corpus, recommendable)
+    _write_account(config, run, corpus, plan)
+    world = policy_world(config, corpus, recommendable)
+    ready = Prepared(config=config, run=run, corpus=corpus, spec=policy_spec(config, corpus), world=world)
+    policy = make_policy(ready.spec, config.learner.policy)
+    judge, test = PretrainJudge(config, corpus, policy, ready.spec, world), {}
+    outcome = _train(ready, judge, data, plan)
+    if not outcome.interrupted:
+        test = judge.test(load_policy(run.path).params)
+        write_json(run.evaluation, {"step": outcome.best_step, SCORE: outcome.best_score, **test})
+    return Pretrained(
+        run=run,
+        step=outcome.step,
+        best=outcome.best_step,
+        score=outcome.best_score,
+        test=test,
+        cutoffs=config.evaluate.cutoffs,
+        interrupted=outcome.interrupted,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _write_account(config: Config, run: PretrainFolder, corpus: Corpus, plan: Plan) -> None:
+    """Write what the run reads and how long it is; on a resume, raise InputError if the log has changed."""
+    identity = log_identity(corpus)
+    if run.account.is_file() and read_account(run.account).get("log") != identity:
+        raise InputError(f"{run.account}: the log has changed since this run began; start another run with --run.")
+    epoch = steps_per_epoch(config.pretrain, plan)
+    account = {
+        "format": "jaxrec.pretraining.1",
+        "jaxrec": __version__,
+        "devices": describe_devices(),
+        "steps": config.pretrain.epochs * epoch,
+        "steps_per_epoch": epoch,
+        "negatives": plan.negatives,
+        "log": identity,
+    }
+    if not run.account.is_file():
+        write_json(run.account, account)
+
+
+def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan) -> Outcome:
+    config, fit = ready.config, ready.config.pretrain
+    network = dataclasses.replace(config.learner.policy, dropout=fit.dropout)
+    pretraining = make_pretraining(make_policy(ready.spec, network), fit, plan, len(ready.spec.feedback))
+    everywhere, epoch = replicated(make_mesh(config.train.devices)), steps_per_epoch(fit, plan)
+    world, data = jax.device_put((ready.world, data), everywhere)
+    key = stream(config, "pretrain")
+    abstract = jax.eval_shape(pretraining.init, key, world)
+    abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
+    init = compiled(pretraining.init, out_shardings=everywhere)
+
+    def restore(checkpoints: Checkpoints, step: int) -> PretrainState:
+        return checkpoints.restore(step, abstract)
+
+    note(_sizes(ready, plan) + f"; {size_of(abstract.params):,} parameters; {epoch} steps per epoch")
+    training = Training(
+        start=lambda: init(key, world),
+        restore=restore,
+        update_many=compiled(repeated(pretraining.update, fit.steps_per_call), donate=0, out_shardings=everywhere),
+        arguments=(world, data),
+        evaluate=lambda state, step: (state, judge.validation(state.params)),
+        new_best=lambda state, step: _save(ready, state, step),
+        size=-(-len(ready.corpus.split.train) // epoch),
+        wording=Wording(
+            title="pretraining",
+            update="step",
+            score=SCORE,
+            rate="rows_per_s",
+            note=lambda row, speed, score: _note(row, epoch, speed, score),
+            advice="Lower pretrain.learning_rate in another run.",
+        ),
+    )
+    schedule = Schedule(
+        updates=fit.epochs * epoch,
+        updates_per_call=fit.steps_per_call,
+        evaluate_every=fit.evaluate_every * epoch,
+        keep_latest=1,
+        patience=fit.patience,
+    )
+    return run_training(training, ready.run, schedule)[1]
+
+
+def _save(ready: Prepared, state: PretrainState, step: int) -> None:
+    catalogue = ready.corpus.dataset.catalogue
+    save_policy(
+        ready.run.policy,
+        params=jax.tree.map(np.asarray, state.params),
+        world=ready.world,
+        spec=ready.spec,
+        config=ready.config.learner.policy,
+        feedback=log_config(ready.config).feedback,
+        items=(catalogue.ids, catalogue.titles),
+        step=step,
+    )
+
+
+def _sizes(ready: Prepared, plan: Plan) -> str:
+    rows, items = len(ready.corpus.split.train), ready.world.num_recommendable
+    loss = f"{plan.negatives:,} sampled negatives of" if plan.negatives else "all"
+    return f"  {rows:,} rows in windows of up to {plan.buckets[-1].length}; softmax over {loss} {items:,} items"
+
+
+def _note(row: dict[str, Any], epoch: int, speed: float, score: float) -> str:
+    judged = "" if math.isnan(score) else f", validation {score:.4f}"
+    return f"epoch {row['step'] / epoch:.1f}, {speed:,.0f} rows/s, loss {row['loss']:.3f}{judged}"

@@ -1,0 +1,95 @@
+"""What a pretraining reads: the policy's view of the users, the items, and windows of the log."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.checks import InputError
+from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.schema import Config
+from jaxrec.envs.rewards import feedback_weights
+from jaxrec.runs.item_table import embed, item_table
+from jaxrec.runs.pretrain_judge import liked
+from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.recipe import log_config
+from jaxrec.supervised.pretrain import Plan, PretrainData, num_negatives
+from jaxrec.supervised.user_windows import make_windows
+from jaxrec.types import PADDING, EnvSpec, SlateAction, World
+
+
+def check_recipe(config: Config) -> None:
+    """Raise InputError if the recipe has no log, or its users are not fitted to one."""
+    if not isinstance(config.env, LoggedConfig):
+        raise InputError(f"env.name: {config.env.name} has no log to pretrain on; set it to logged.")
+    log_config(config)
+
+
+def observed_history(config: Config) -> int:
+    """H, the rows of a user's history that a policy of this recipe observes."""
+    return config.response.history_length
+
+
+def policy_spec(config: Config, corpus: Corpus) -> EnvSpec:
+    """The environment of the recipe as policies see it, without fitting its users."""
+    log = corpus.dataset.log
+    names = log.feedback_names
+    return EnvSpec(
+        name="logged",
+        action=SlateAction(size=config.env.slate_size),
+        num_items=log.num_items,
+        feedback=names,
+        reward_weights=feedback_weights(config.env.reward, names),
+        feedback_range=((0.0, 1.0),) * len(names),
+        context_size=0 if log.context is None else log.context.shape[1],
+        history_length=observed_history(config),
+    )
+
+
+def recommendable_items(config: Config, corpus: Corpus) -> np.ndarray:
+    """Items with enough training rows of all users, [R] int32; raises InputError if there are none."""
+    train, least = corpus.split.train, log_config(config).min_item_ratings
+    items = np.flatnonzero(np.bincount(train.item, minlength=train.num_items) >= least).astype(np.int32)
+    if not len(items):
+        raise InputError(f"data.min_item_ratings: no item has {least} training rows; lower it.")
+    return items
+
+
+def policy_world(config: Config, corpus: Corpus, recommendable: np.ndarray) -> World:
+    """The item table that `jaxrec train` makes from this log, with the items that may be recommended."""
+    vectors = embed(config, corpus.dataset.catalogue.texts)
+    if not config.pretrain.texts:
+        vectors = np.random.default_rng(config.seed).normal(0, vectors.shape[1] ** -0.5, vectors.shape)
+    context = corpus.train.context
+    return World(
+        jnp.asarray(item_table(vectors, corpus.train)),
+        recommendable=jnp.asarray(recommendable),
+        usual_context=None if context is None else jnp.asarray(context, jnp.float32).mean(0),
+    )
+
+
+def make_data(config: Config, corpus: Corpus, recommendable: np.ndarray) -> tuple[PretrainData, Plan]:
+    """Windows of all users' training rows, and their sizes; raises InputError if no row is a target."""
+    train, fit = corpus.split.train, config.pretrain
+    place = np.full(train.num_items, PADDING)
+    place[recommendable] = np.arange(len(recommendable))
+    target = place[train.item]
+    if fit.target == "liked":
+        target = np.where(liked(train), target, PADDING)
+    if not (target != PADDING).any():
+        raise InputError(
+            f"pretrain.target: none of the {len(train):,} training rows is a target; set it to next, or lower "
+            "data.min_item_ratings."
+        )
+    longest = min(window_length(config), max(2, int(np.diff(train.offsets).max())))
+    positions = fit.batch_size * longest
+    rows, buckets = make_windows(train, target, longest, positions)
+    places = place[train.item]
+    places = places[places != PADDING]
+    log_share = np.log(np.bincount(places, minlength=len(recommendable)) / len(places))
+    plan = Plan(buckets, train.num_users, positions, num_negatives(fit, len(recommendable)))
+    return PretrainData(rows, jnp.asarray(places, jnp.int32), jnp.asarray(log_share, jnp.float32)), plan
+
+
+def window_length(config: Config) -> int:
+    """Rows of a window: by default those that the policy reads, and the one that is then predicted."""
+    read = observed_history(config)
+    return config.pretrain.window or min(config.learner.policy.history or read, read) + 1

@@ -1,0 +1,92 @@
+"""Ranking metrics of a policy on validation and test rows while it is pretrained."""
+
+import dataclasses
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.config.schema import Config
+from jaxrec.data import Log, Split
+from jaxrec.evaluation.held_out import Score, held_out_metrics
+from jaxrec.evaluation.retrieval import validation_of
+from jaxrec.nets.policy import Policy, catalogue_scores
+from jaxrec.runs.read_log import Corpus
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS
+from jaxrec.types import Array, EnvSpec, Observation, Params, World
+
+POLICY = "policy"
+HELD_OUT, LIKED, RARE = "held_out", "held_out_liked", "held_out_rare"  # kinds of test rows
+FEW = 5  # an item with fewer training rows is rare
+
+Metrics = dict[str, dict[str, float]]  # by recommender
+
+
+class PretrainJudge:
+    """Ranks rows that no pretraining has seen, over the whole catalogue."""
+
+    def __init__(self, config: Config, corpus: Corpus, policy: Policy, spec: EnvSpec, world: World):
+        """Compile the policy's scores for `world`."""
+        self._corpus, self._config, self._world, self._policy = corpus, config, world, policy
+        self._validation = validation_of(corpus.split, config.pretrain.evaluate_users or 2**31, config.seed)
+        self._length = spec.history_length
+        self._items, self._scores = compiled(policy.items), compiled(partial(catalogue_scores, policy))
+
+    def validation(self, params: Params) -> float:
+        """NDCG@10 on validation rows, for all targets or only the liked ones, as in training."""
+        split = self._validation
+        if self._config.pretrain.target == "liked":
+            split = narrowed(split, liked(split.test))
+        return held_out_metrics(self._score(params), split, (10,), self._length)["ndcg@10"]
+
+    def test(self, params: Params) -> dict[str, Metrics]:
+        """Metrics of the test rows by kind of target, of the policy and of simple recommenders."""
+        split, cutoffs = self._corpus.split, self._config.evaluate.cutoffs
+        splits = target_splits(split)
+        score = self._score(params)
+        account: dict[str, Metrics] = {
+            name: {POLICY: held_out_metrics(score, part, cutoffs, self._length)} for name, part in splits.items()
+        }
+        for name, simple in simple_scores(split.train).items():
+            for kind, part in splits.items():
+                account[kind][name] = held_out_metrics(simple, part, cutoffs)
+        return account
+
+    def _score(self, params: Params) -> Score:
+        items = self._items(params, self._world)
+
+        def score(obs: Observation) -> Array:
+            return self._scores(params, items, obs, self._world)
+
+        return score
+
+
+def target_splits(split: Split) -> dict[str, Split]:
+    """The split with all test rows, with the liked ones and with those of rare items, where these are some of them."""
+    counts = np.bincount(split.train.item, minlength=split.train.num_items)
+    parts = {LIKED: liked(split.test), RARE: counts[split.test.item] < FEW}
+    some = {name: rows for name, rows in parts.items() if 0 < rows.sum() < len(rows)}
+    return {HELD_OUT: split} | {name: narrowed(split, rows) for name, rows in some.items()}
+
+
+def liked(log: Log) -> np.ndarray:
+    """Rows whose first kind of feedback is positive: [R] bool."""
+    return log.feedback[:, 0] > 0
+
+
+def narrowed(split: Split, rows: np.ndarray) -> Split:
+    """The split with only some of its test rows, [R] bool."""
+    return dataclasses.replace(split, test=split.test.take(rows))
+
+
+def simple_scores(train: Log) -> dict[str, Score]:
+    """The simple recommenders, fitted to `train`."""
+
+    def score_of(name: str) -> Score:
+        simple = SIMPLE_RECOMMENDERS[name]
+        fitted, score = jnp.asarray(simple.fit(train)), compiled(simple.score)
+        return lambda obs: score(fitted, obs.history_items, obs.history_feedback)
+
+    names = [name for name in SIMPLE_RECOMMENDERS if not name.startswith("item_knn") or train.num_items <= KNN_ITEMS]
+    return {name: score_of(name) for name in names}

@@ -1,0 +1,227 @@
+"""Pretraining of a policy: each row of a log is predicted from the user's rows before it, over the whole catalogue.
+
+The loss is the cross-entropy of the policy's own logits, so its parameters start a policy. With a Transformer encoder
+and a learned residual per item this is SASRec (arXiv 1808.09781) over texts, with a GRU it is GRU4Rec
+(arXiv 1511.06939), both with the softmax over all items in place of sampled negatives.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from jaxrec.config.pretrain import PretrainConfig
+from jaxrec.nets.policy import Items, Policy
+from jaxrec.ops.descend import descend
+from jaxrec.ops.softmax import sampled_softmax_loss, softmax_loss
+from jaxrec.supervised.optimisers import make_optimiser
+from jaxrec.supervised.user_windows import Augmentation, Bucket, Window, WindowRows, augment, cut, histories
+from jaxrec.types import Array, Metrics, Observation, Params, World
+
+FULL_SOFTMAX_ITEMS, SAMPLED = 100_000, 4096  # recommendable items up to which the softmax is exact, and else negatives
+
+
+Loss = Callable[..., tuple[Array, Metrics]]  # what is trained, batch number, keys, world, data -> [], metrics
+
+
+class PretrainState(struct.PyTreeNode):
+    """What one step reads and writes."""
+
+    params: Params  # of the policy
+    head: Params  # of the feedback loss; empty without it
+    opt_state: optax.OptState
+    key: Array  # [] typed PRNG key; the same at every step
+    step: Array  # [] int32
+
+
+class PretrainData(struct.PyTreeNode):
+    """What all steps read besides the world."""
+
+    rows: WindowRows
+    places: Array  # [M] int32, places among the recommendable items of the rows from which negatives are drawn
+    log_share: Array  # [R] log of the share of each recommendable item among these rows
+
+
+class Pretraining(NamedTuple):
+    """Pure functions of one pretraining."""
+
+    init: Callable[[Array, World], PretrainState]
+    update: Callable[[PretrainState, World, PretrainData], tuple[PretrainState, Metrics]]
+
+
+class Keys(NamedTuple):
+    """Random keys of one step."""
+
+    cut: Array  # the same in all steps of an epoch
+    augment: Array
+    dropout: Array
+    negatives: Array
+
+
+class Plan(NamedTuple):
+    """Static sizes."""
+
+    buckets: tuple[Bucket, ...]
+    num_users: int
+    positions: int  # in a batch, with those that are empty
+    negatives: int  # 0: the softmax is exact
+
+
+class FeedbackHead(nn.Module):
+    """Query of a state and vector of the next row's item -> logits of each kind of feedback: [N, W] twice -> [N, F]."""
+
+    kinds: int
+
+    @nn.compact
+    def __call__(self, query: Array, vector: Array) -> Array:
+        """Bilinear in query and vector, plus a term of each."""
+        width = query.shape[-1]
+        match = nn.Dense(self.kinds * width, name="match")(query).reshape(-1, self.kinds, width)
+        alone = nn.Dense(self.kinds, name="query")(query) + nn.Dense(self.kinds, name="item")(vector)
+        return jnp.einsum("nfw,nw->nf", match, vector) / width**0.5 + alone
+
+
+def num_negatives(config: PretrainConfig, recommendable: int) -> int:
+    """Sampled negatives per step; 0 if the softmax is exact."""
+    if config.negatives is not None:
+        return config.negatives
+    return SAMPLED if recommendable > FULL_SOFTMAX_ITEMS else 0
+
+
+def steps_per_epoch(config: PretrainConfig, plan: Plan) -> int:
+    """Batches of all windows, filled up to whole calls by repeating some."""
+    batches = sum(bucket.batches for bucket in plan.buckets)
+    return -(-batches // config.steps_per_call) * config.steps_per_call
+
+
+def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: int) -> Pretraining:
+    """Build the update of `policy` for logs with `kinds` of feedback; a step reads one batch of windows."""
+    batches, epoch_steps = sum(bucket.batches for bucket in plan.buckets), steps_per_epoch(config, plan)
+    optimiser = make_optimiser(config, config.epochs * epoch_steps, decayed)
+    head = FeedbackHead(kinds)
+    loss = _make_loss(policy, config, plan, head)
+
+    def init(key: Array, world: World) -> PretrainState:
+        key_policy, key_head, key_steps = jax.random.split(key, 3)
+        params = policy.init(key_policy, world)
+        width = jnp.zeros((1, policy.items(params, world).vectors.shape[1]))
+        extra = head.init(key_head, width, width)["params"] if config.feedback_weight else {}
+        opt_state = optimiser.init({"policy": params, "head": extra})
+        return PretrainState(params, extra, opt_state, key_steps, jnp.int32(0))
+
+    def update(state: PretrainState, world: World, data: PretrainData) -> tuple[PretrainState, Metrics]:
+        epoch, place = state.step // epoch_steps, state.step % epoch_steps
+        key_order, key_cut = jax.random.split(jax.random.fold_in(state.key, epoch))
+        keys = Keys(key_cut, *jax.random.split(jax.random.fold_in(key_order, state.step), 3))
+        slot = jax.random.permutation(key_order, epoch_steps)[place] % batches
+        trained = {"policy": state.params, "head": state.head}
+        (_, metrics), grad = jax.value_and_grad(loss, has_aux=True)(trained, slot, keys, world, data)
+        trained, opt_state = descend(optimiser, grad, trained, state.opt_state)
+        metrics |= {"gradient_norm": optax.tree.norm(grad)}
+        return PretrainState(trained["policy"], trained["head"], opt_state, state.key, state.step + 1), metrics
+
+    return Pretraining(init, update)
+
+
+def _make_loss(
+    policy: Policy, config: PretrainConfig, plan: Plan, head: FeedbackHead
+) -> Callable[..., tuple[Array, Metrics]]:
+    """Build the loss of batch `slot` [] -> [], metrics."""
+    how = Augmentation(config.crop, config.mask, config.reorder)
+
+    def loss(trained: dict[str, Params], slot: Array, keys: Keys, world: World, data: PretrainData):
+        params = trained["policy"]
+        items = policy.items(params, world)
+        at = _positions(policy, plan, how, params, items, data.rows, slot, keys)
+        target = data.rows.target[at.rows]
+        weights = (at.valid & (target >= 0)).astype(jnp.float32)
+        some, target = world.recommendable, jnp.maximum(target, 0)
+        vectors, bias = (items.vectors, items.bias) if some is None else (items.vectors[some], items.bias[some])
+        if plan.negatives:
+            row = jax.random.randint(keys.negatives, (plan.negatives,), 0, data.places.shape[0])
+            drawn = data.places[row]  # a random row's item is drawn by popularity
+            expected = data.log_share[drawn] + jnp.log(jnp.float32(plan.negatives))
+            total = sampled_softmax_loss(at.queries, vectors, bias, target, weights, drawn, expected)
+        else:
+            total = softmax_loss(at.queries, vectors, bias, target, weights, config.chunk)
+        value = total / jnp.maximum(weights.sum(), 1.0)
+        metrics = {"loss": value, "targets": weights.sum()}
+        if config.feedback_weight:
+            own = items.vectors[data.rows.items[at.rows]]
+            logits = head.apply({"params": trained["head"]}, at.queries, own)
+            wrong = feedback_loss(cast(Array, logits), data.rows.feedback[at.rows], at.valid)
+            value, metrics = value + config.feedback_weight * wrong, metrics | {"feedback_loss": wrong}
+        return value, metrics
+
+    return loss
+
+
+class Positions(NamedTuple):
+    """The positions of a batch, without the shape of its windows."""
+
+    queries: Array  # [N, W]
+    rows: Array  # [N] int32, rows of the log
+    valid: Array  # [N] bool
+
+
+def _positions(
+    policy: Policy,
+    plan: Plan,
+    how: Augmentation,
+    params: Params,
+    items: Items,
+    data: WindowRows,
+    slot: Array,
+    keys: Keys,
+) -> Positions:
+    """Cut and encode batch `slot` []; the batches are numbered through the buckets."""
+
+    def branch(n: int, bucket: Bucket, first: int, params: Params, items: Items) -> Positions:
+        window = cut(data, n, bucket, slot - first, keys.cut, plan.num_users)
+        if any(how):
+            window = augment(window, how, keys.augment)
+        queries = window_queries(policy, data, window, params, items, keys.dropout)
+        return Positions(*(_padded(x, plan.positions) for x in (queries, window.rows, window.valid)))
+
+    branches, firsts = [], [0]
+    for n, bucket in enumerate(plan.buckets):
+        branches.append(partial(branch, n, bucket, firsts[-1]))
+        firsts.append(firsts[-1] + bucket.batches)
+    which = jnp.searchsorted(jnp.asarray(firsts[1:]), slot, side="right")
+    return jax.lax.switch(which, branches, params, items)
+
+
+def window_queries(policy: Policy, data: WindowRows, window: Window, params: Params, items: Items, key: Array) -> Array:
+    """Query of the state before each row of the windows [B, L]: [B, L, W]."""
+    ids, feedback = histories(data, window)
+    context = None if data.context is None else data.context[window.rows]
+    return policy.queries(
+        params, items, Observation(context=context, history_items=ids, history_feedback=feedback), key
+    )
+
+
+def feedback_loss(logits: Array, feedback: Array, valid: Array) -> Array:
+    """Mean binary cross-entropy over valid positions and kinds; [N, F], [N, F], [N] -> []."""
+    losses = optax.sigmoid_binary_cross_entropy(logits, feedback).mean(axis=-1)
+    return jnp.sum(jnp.where(valid, losses, 0.0)) / jnp.maximum(valid.sum(), 1).astype(jnp.float32)
+
+
+def _padded(x: Array, length: int) -> Array:
+    """Flatten [B, L, ...] to [N, ...] with N = `length`, the rest zeros."""
+    flat = x.reshape(-1, *x.shape[2:])
+    return jnp.pad(flat, [(0, length - flat.shape[0])] + [(0, 0)] * (flat.ndim - 1))
+
+
+def decayed(trained: dict[str, Params]) -> Params:
+    """Select parameters that decay: all but biases, norms and the value network, which is not trained."""
+
+    def decays(path: tuple, _: Array) -> bool:
+        names = [str(part.key) for part in path]
+        return names[-1] not in ("bias", "scale", "residual_bias") and not names[1].startswith("value")
+
+    return jax.tree_util.tree_map_with_path(decays, trained)
