@@ -9,6 +9,7 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.baselines import CHEAP, check_baselines
 from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
 from jaxrec.config.learners import AnyLearnerConfig, PpoConfig
@@ -82,6 +83,8 @@ class EvaluateConfig:
     max_steps: int = 1000  # per user, for simulators without a time limit
     judge_share: float = 0.5  # of the log's users; the second simulator is fitted to them and never used in training
     cutoffs: tuple[int, ...] = (5, 10, 20)  # k of the ranking metrics
+    baselines: tuple[str, ...] = CHEAP  # simple recommenders to compare with, fitted to the log
+    ensemble: tuple[str, ...] = ()  # simple recommenders whose weighted sum is one more to compare with
 
     def __post_init__(self):
         check_range("evaluate.users", self.users, 2)
@@ -90,6 +93,8 @@ class EvaluateConfig:
         check_range("evaluate.cutoffs, how many", len(self.cutoffs), 1)
         for k in self.cutoffs:
             check_range("evaluate.cutoffs", k, 1)
+        check_baselines("evaluate.baselines", self.baselines)
+        check_baselines("evaluate.ensemble", self.ensemble)
 
 
 @section

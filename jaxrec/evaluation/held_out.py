@@ -26,7 +26,15 @@ class Batch(NamedTuple):
     obs: Observation  # history_items [B, L] int32, history_feedback [B, L, F], context [B, C] or None
     masked: np.ndarray  # [B, I] bool, items of the whole history
     targets: np.ndarray  # [B, n] int32
+    rows: np.ndarray  # [B, n] rows of the test log; 0 where the target is PADDING
     users: int  # rows that are not padding
+
+
+class HeldOut(NamedTuple):
+    """Ranking metrics by name, over two kinds of targets."""
+
+    all: dict[str, float]  # all test rows
+    liked: dict[str, float] | None  # test rows whose first feedback is 1, of users who have one; None: no such row
 
 
 def held_out_metrics(
@@ -40,24 +48,50 @@ def held_out_metrics(
     all its items are masked. The context is that of the user's first test row. Ranks are over the whole catalogue, ties
     by mid-rank. A target that is in the history counts as a miss. Users without history are included.
     """
+    return held_out_tables(score, split, ks, history_length).all
+
+
+def held_out_tables(
+    score: Score, split: Split, ks: Sequence[int] = (5, 10, 20), history_length: int | None = None
+) -> HeldOut:
+    """The metrics of `held_out_metrics`, of all test rows and of the liked ones alone; every user is scored once."""
     for k in ks:
         check_range("ks", k, 1)
     if history_length is not None:
         check_range("history_length", history_length, 1)
     if not len(split.test):
         raise InputError("split: no test rows to evaluate on; choose another data.split or a longer log.")
-    rank, ranks, num_targets = compiled(_ranks), [], []
-    # Half of the targets that tie rank better than their mid-rank: at most 2k ranks of a user are below k.
-    width = 2 * max(ks)
-    for batch in _batches(split, history_length):
+    rank, liked = compiled(_ranks), split.test.feedback[:, 0] == 1
+    whole, part = _Best(2 * max(ks)), _Best(2 * max(ks))
+    for batch in batches(split, history_length):
         scores = score(batch.obs)
         check_shape("score(obs)", scores, batch.masked.shape)
-        best = np.sort(rank(scores, batch.targets, batch.masked), axis=-1)[: batch.users, :width]
-        ranks.append(np.pad(best, ((0, 0), (0, width - best.shape[1])), constant_values=np.inf))
-        num_targets.append((batch.targets != PADDING).sum(axis=-1)[: batch.users].astype(np.int32))
-    means = compiled(_means, static=2)(np.concatenate(ranks), np.concatenate(num_targets), tuple(ks))
-    named = {f"{name}@{k}": float(means[f"{name}@{k}"]) for name in METRICS for k in ks}
-    return named | {"users": float(sum(map(len, ranks)))}
+        ranks, real = np.asarray(rank(scores, batch.targets, batch.masked)), batch.targets != PADDING
+        whole.add(ranks[: batch.users], real[: batch.users])
+        part.add(ranks[: batch.users], (real & liked[batch.rows])[: batch.users])
+    return HeldOut(whole.metrics(ks), part.metrics(ks) if liked.any() else None)
+
+
+class _Best:
+    """The best ranks of each user's targets. At most 2k of them are below k, since ties rank by their middle."""
+
+    def __init__(self, width: int):
+        self.width = width
+        self.ranks: list[np.ndarray] = []  # each [users, width]
+        self.num_targets: list[np.ndarray] = []  # each [users]
+
+    def add(self, ranks: np.ndarray, counted: np.ndarray) -> None:
+        """Add users with the `counted` [B, n] of their targets; those without one are left out."""
+        some = counted.any(axis=-1)
+        best = np.sort(np.where(counted, ranks, np.inf)[some], axis=-1)[:, : self.width]
+        self.ranks.append(np.pad(best, ((0, 0), (0, self.width - best.shape[1])), constant_values=np.inf))
+        self.num_targets.append(counted.sum(axis=-1)[some].astype(np.int32))
+
+    def metrics(self, ks: Sequence[int]) -> dict[str, float]:
+        """Means over the users."""
+        means = compiled(_means, static=2)(np.concatenate(self.ranks), np.concatenate(self.num_targets), tuple(ks))
+        named = {f"{name}@{k}": float(means[f"{name}@{k}"]) for name in METRICS for k in ks}
+        return named | {"users": float(sum(map(len, self.ranks)))}
 
 
 def _ranks(scores: Array, targets: Array, masked: Array) -> Array:
@@ -69,7 +103,7 @@ def _means(ranks: Array, num_targets: Array, ks: tuple[int, ...]) -> dict[str, A
     return {f"{name}@{k}": at(ranks, num_targets, k).mean() for name, at in METRICS.items() for k in ks}
 
 
-def _batches(split: Split, history_length: int | None) -> Iterator[Batch]:
+def batches(split: Split, history_length: int | None) -> Iterator[Batch]:
     """Group test users by length of the window that `score` sees, so that short windows get little padding.
 
     Windows and batches are padded to powers of two, so that few shapes are compiled.
@@ -100,11 +134,13 @@ def _batch(history: Log, test: Log, users: np.ndarray, own: int, sizes: tuple[in
     window, longest = sizes
     masked = np.zeros((len(users), history.num_items), bool)
     targets = np.full((len(users), longest), PADDING, np.int32)
+    rows = np.zeros(targets.shape, np.int64)
     starts, test_starts = history.offsets, test.offsets
     for row, user in enumerate(users[:own]):
         masked[row, history.item[starts[user] : starts[user + 1]]] = True
         chosen = test.item[test_starts[user] : test_starts[user + 1]]
         targets[row, : len(chosen)] = chosen
+        rows[row, : len(chosen)] = test_starts[user] + np.arange(len(chosen))
     columns = (history.item, history.feedback)
     items, feedback = latest_rows(columns, starts[users], starts[users + 1], window)
     obs = Observation(
@@ -112,4 +148,4 @@ def _batch(history: Log, test: Log, users: np.ndarray, own: int, sizes: tuple[in
         history_items=jnp.asarray(items),
         history_feedback=jnp.asarray(feedback),
     )
-    return Batch(obs, masked, targets, own)
+    return Batch(obs, masked, targets, rows, own)

@@ -15,11 +15,11 @@ from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs import full_matrix
 from jaxrec.envs.logged import expected_rewards
+from jaxrec.evaluation.scorers import Scorer
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, Policy, exclude_history
 from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.simple import score_item_knn
 from jaxrec.types import Array, Env, Observation, Params, World
 
 
@@ -53,17 +53,18 @@ def ranking(scores: Array, slate_size: int, repeats: bool = False) -> Recommende
     return Recommender(choose, scores)
 
 
-def item_knn(similarity: Array, counts: Array, slate_size: int) -> Recommender:
-    """Sum of similarities [I, I] to the history; ties and empty histories fall back to popularity."""
+def by_scorer(scorer: Scorer, counts: Array, slate_size: int) -> Recommender:
+    """The items with the highest scores; equal scores fall back to popularity, by `counts` [I]."""
 
-    def choose(arrays: tuple[Array, Array], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        assert obs.history_items is not None
-        similarity, tie = arrays
-        scores = score_item_knn(similarity, obs.history_items)
-        scores = _on_offer(scores + jnp.broadcast_to(tie, scores.shape), obs, world)
-        return _best(scores, obs, world, slate_size)
+    def choose(arrays: tuple[Any, Array], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        inner, counts = arrays
+        scores = exclude_history(_on_offer(scorer.score(inner, obs), obs, world), obs, world)
+        # Popular items come first, and the highest of equal scores is the first one.
+        order = jnp.broadcast_to(jnp.argsort(-_on_offer(counts, obs, world), axis=-1), scores.shape)
+        best = top_slate(jnp.take_along_axis(scores, order, axis=-1), slate_size)
+        return jnp.take_along_axis(order, best, axis=-1)
 
-    return Recommender(choose, (similarity, 1e-6 * counts / jnp.maximum(counts.max(), 1)))
+    return Recommender(choose, (scorer.arrays, counts))
 
 
 def greedy(config: LoggedConfig, fitted: World) -> Recommender:

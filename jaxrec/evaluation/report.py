@@ -49,6 +49,18 @@ def print_simulated(title: str, section: dict[str, Any], measures: Measures = ME
         _console().print(f"policy minus each recommender, per user: {', '.join(leads)}\n", highlight=False)
 
 
+def print_held_out_account(title: str, account: dict[str, Any], cutoffs: tuple[int, ...]) -> None:
+    """Print the tables of all and of liked test rows, unless these are the same, and the errors of predictions."""
+    print_held_out(title, account["held_out"], cutoffs)
+    liked = account.get("held_out_liked")
+    if liked is not None and liked != account["held_out"]:
+        users = int(next(iter(liked.values()))["users"])
+        print_held_out(f"the same with liked rows as the only targets, {users:,} users", liked, cutoffs)
+    for kind, errors in account.get("held_out_feedback", {}).items():
+        rows = (f"{name} MAE {row['mae']:.3f}, RMSE {row['rmse']:.3f}" for name, row in errors.items())
+        _console().print(f"predicted '{kind}' of the held-out rows: {'; '.join(rows)}", highlight=False)
+
+
 def print_held_out(title: str, metrics: dict[str, dict[str, float]], cutoffs: tuple[int, ...]) -> None:
     """Print one row per recommender and one column per metric and cutoff.
 

@@ -12,7 +12,8 @@ from jaxrec.evaluation import report
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
-from jaxrec.runs.evaluate import held_out, judged_policies, learned, simulate_all
+from jaxrec.runs.evaluate import judged_policies, learned, simulate_all
+from jaxrec.runs.held_out import rank_policies
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.users.kind import JUDGE
@@ -91,8 +92,8 @@ def old_against_new(config: Config, run: RunFolder, env: Env, corpus: Corpus) ->
     """Compare both policies on the newer log: ranking of its held-out part, and return in the judging simulator."""
     new = load_policy(run.path)
     policies = judged_policies(run, new, env.world)
-    ranked = held_out(config, policies, env.world, corpus, new.spec.history_length)
+    tables = rank_policies(config, policies, env.world, corpus, new.spec.history_length)
     world = load_simulator(run.simulators / JUDGE)
     facts = item_facts(user_kind(config.env.name).item_rows(env.world), corpus.counts + 1.0)
     results = simulate_all(config, env, [world], learned(policies, env), facts)[0]
-    return Comparison(report.simulated_section(results), ranked)
+    return Comparison(report.simulated_section(results), {name: table.all for name, table in tables.items()})

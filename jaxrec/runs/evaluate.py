@@ -1,35 +1,32 @@
 """Compare the policy of a run with simple recommenders: with simulated users and on the held-out log."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.load import Overrides, load_config
 from jaxrec.config.schema import Config
 from jaxrec.evaluation import recommenders, report
-from jaxrec.evaluation.held_out import held_out_metrics
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
-from jaxrec.nets.policy import catalogue_scores
 from jaxrec.progress import note, quiet
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Run
-from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.held_out import held_out_account
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
 from jaxrec.runs.users.registry import baselines, user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import Deployed, deployed_in
-from jaxrec.sharding.compile import compiled
 from jaxrec.storage.files import write_json, write_text
 from jaxrec.storage.run import RunFolder
-from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS
-from jaxrec.types import Array, Env, Observation, World
+from jaxrec.types import Env, World
+
+FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble")  # settings of `evaluate` that training does not use
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,14 +56,14 @@ class Report:
             print(f"gap in return from best_fixed to greedy_response: {gap}")
         if kept is not None:
             print(f"lift over most popular kept in the judging simulator: {kept:.1%}")
-        report.print_held_out(self.held_out_title, self.account["held_out"], self.cutoffs)
+        report.print_held_out_account(self.held_out_title, self.account, self.cutoffs)
 
 
 def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool = False) -> Report:
     """Evaluate the policy of a run, and write `evaluation.json` and a picture into it.
 
-    `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path`, `evaluate.users`,
-    `evaluate.max_steps` and `evaluate.cutoffs`; other changes need a run of their own.
+    `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path` and, of the section
+    `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines` and `ensemble`; other changes need a run of their own.
     """
     with quiet(silent):
         return _evaluate(RunFolder.open(run.path if isinstance(run, Run) else run), overrides)
@@ -83,9 +80,11 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     env, corpus = kind.make(judging.section, judging.worlds[0].world), judging.corpus
     facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts + 1.0)
     policies = judged_policies(run, saved, env.world)
-    rivals = learned(policies, env) | baselines(env, judging.section, config, corpus)
     worlds = [env.world if one.world is None else one.world for one in judging.worlds]
-    results = simulate_all(config, env, worlds, rivals, facts)
+    # Not kept in a variable: the tables of the baselines are large, and those for the held-out log come next.
+    results = simulate_all(
+        config, env, worlds, learned(policies, env) | baselines(env, judging.section, config, corpus), facts
+    )
 
     account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
     labelled = list(zip(judging.worlds, results, strict=True))
@@ -96,8 +95,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     split = ""
     if corpus is not None:
         split = log_config(config).split
-        account["held_out"] = held_out(config, policies, env.world, corpus, saved.spec.history_length)
-        account["held_out"] |= _held_out_simple(config, corpus)
+        vectors = np.asarray(kind.item_rows(env.world))
+        account |= held_out_account(config, policies, env.world, corpus, vectors, saved.spec.history_length)
     write_json(run.evaluation, account)
     return Report(
         account=account,
@@ -114,13 +113,13 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
 def _load(run: RunFolder, overrides: Overrides) -> Config:
     """The run's config with overrides; raises InputError for settings that training used, which must not change."""
     trained, config = load_config(Config, run.config), load_config(Config, run.config, overrides)
-    free = {name: getattr(config.evaluate, name) for name in ("users", "max_steps", "cutoffs")}
+    free = {name: getattr(config.evaluate, name) for name in FREE}
     allowed = dataclasses.replace(trained, evaluate=dataclasses.replace(trained.evaluate, **free))
     if allowed.data is not None and config.data is not None:
         allowed = dataclasses.replace(allowed, data=dataclasses.replace(allowed.data, path=config.data.path))
     if config != allowed:
         raise InputError(
-            f"{run.config}: evaluate takes data.path, evaluate.users, evaluate.max_steps and evaluate.cutoffs; "
+            f"{run.config}: evaluate takes data.path, {', '.join(f'evaluate.{name}' for name in FREE)}; "
             "for other changes, train another run."
         )
     return config
@@ -151,34 +150,3 @@ def simulate_all(
         for world, result in zip(worlds, results, strict=True):
             result[name] = run(world, facts, key, config.evaluate.users)
     return results
-
-
-def held_out(
-    config: Config, policies: dict[str, Deployed], world: World, corpus: Corpus, history_length: int
-) -> dict[str, dict[str, float]]:
-    """Held-out ranking metrics of each policy."""
-
-    def judge(deployed: Deployed) -> dict[str, float]:
-        program = compiled(partial(catalogue_scores, deployed.policy))
-
-        def scores(obs: Observation) -> Array:
-            return program(deployed.params, deployed.items, obs, world)
-
-        return held_out_metrics(scores, corpus.split, config.evaluate.cutoffs, history_length)
-
-    return {name: judge(deployed) for name, deployed in policies.items()}
-
-
-def _held_out_simple(config: Config, corpus: Corpus) -> dict[str, dict[str, float]]:
-    """Held-out ranking metrics of the simple recommenders, fitted to the whole training part of the log."""
-    account = {}
-    for name, simple in SIMPLE_RECOMMENDERS.items():
-        if name.startswith("item_knn") and corpus.split.train.num_items > KNN_ITEMS:
-            continue
-        fitted, score = jnp.asarray(simple.fit(corpus.split.train)), compiled(simple.score)
-
-        def scores(obs: Observation, fitted: Array = fitted, score: Callable[..., Array] = score) -> Array:
-            return score(fitted, obs.history_items, obs.history_feedback)
-
-        account[name] = held_out_metrics(scores, corpus.split, config.evaluate.cutoffs)
-    return account

@@ -1,80 +1,78 @@
-"""Recommenders that anything learned must beat: most popular and item-to-item neighbours."""
+"""Recommenders that anything learned must beat, by name."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-import scipy.sparse
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError
-from jaxrec.data.log import Log
-from jaxrec.types import PADDING, Array
+from jaxrec.config.baselines import BASELINES
+from jaxrec.supervised.baselines.als import als, score_als
+from jaxrec.supervised.baselines.bias import bias, predict_bias, score_bias
+from jaxrec.supervised.baselines.content import content, score_content
+from jaxrec.supervised.baselines.neighbours import (
+    item_knn,
+    liked_items,
+    liked_rows,
+    most_popular,
+    score_item_knn,
+    score_popular,
+    score_user_knn,
+    user_knn,
+)
+from jaxrec.types import Array
 
-KNN_ITEMS = 25_000  # largest catalogue of `item_knn`: its dense table takes 4 bytes per pair of items, 2.5 GB here
+Setting = Mapping[str, float]
 
 
 class SimpleRecommender(NamedTuple):
     """`fit` counts on the host; `score` is pure: (what was fitted, history, its feedback) -> scores.
 
-    History [..., H], feedback [..., H, F] -> [..., I]. What was fitted is an argument of the compiled
-    function, never closed over.
+    `fit(log, vectors, **setting)` gives a pytree of arrays; vectors [I, E] of the items' texts may be None. It raises
+    InputError where it cannot be fitted, and the recommender is then left out. History [..., H], feedback [..., H, F]
+    -> [..., I]. What was fitted is an argument of the compiled function, never closed over.
     """
 
-    fit: Callable[[Log], np.ndarray]
-    score: Callable[[Array, Array, Array], Array]
+    fit: Callable[..., Any]
+    score: Callable[[Any, Array, Array], Array]
+    grid: tuple[Setting, ...] = ({},)  # settings of `fit`; validation rows choose, and without them it is the first
+    # Expected feedback of items [..., n]: (what was fitted, history, its feedback, items) -> [..., n, F]
+    predict: Callable[[Any, Array, Array, Array], Array] | None = None
 
 
-def most_popular(log: Log) -> np.ndarray:
-    """Rows of each item, [I] float32."""
-    return np.bincount(log.item, minlength=log.num_items).astype(np.float32)
+def of_log(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """A `fit` that reads no item vectors."""
+    return lambda log, vectors=None, **setting: fit(log, **setting)
 
 
-def item_knn(log: Log) -> np.ndarray:
-    """Cosine similarity of items by the users they share, [I, I] float32, zero diagonal.
+_item_knn = of_log(item_knn)  # one table for two recommenders
+ALS_GRID = tuple({"alpha": a, "regularisation": r} for a in (10.0, 3.0, 30.0) for r in (10.0, 100.0))
 
-    S[i, j] = users of both / sqrt(users of i * users of j) (Sarwar et al., 2001, binary interactions). Raises
-    InputError for more than KNN_ITEMS items.
-    """
-    if log.num_items > KNN_ITEMS:
-        raise InputError(
-            f"item_knn: {log.num_items:,} items, wanted at most {KNN_ITEMS:,} (the table is items x items); "
-            "raise data.min_item_rows or choose another recommender."
-        )
-    ones = np.ones(len(log), np.float32)
-    seen = scipy.sparse.csr_array((ones, (log.user, log.item)), shape=(log.num_users, log.num_items))
-    seen.data[:] = 1.0  # a pair that repeats counts once
-    norm = np.sqrt(np.maximum(seen.sum(axis=0), 1.0))
-    together = (seen.T @ seen).toarray()
-    np.fill_diagonal(together, 0.0)
-    together /= norm[:, None]
-    together /= norm[None, :]
-    return together
-
-
-def score_popular(counts: Array, history_items: Array) -> Array:
-    """The same scores for every user; counts [I], history [..., H] -> [..., I]."""
-    return jnp.broadcast_to(counts, (*history_items.shape[:-1], counts.shape[0]))
-
-
-def score_item_knn(similarity: Array, history_items: Array, *, last_only: bool = False) -> Array:
-    """Sum of similarities to the items of the history, or those to the last one alone.
-
-    similarity [I, I], history [..., H] newest last with PADDING -> [..., I]; an empty history scores 0.
-    """
-    items = history_items[..., -1:] if last_only else history_items
-
-    def add(scores: Array, item: Array) -> tuple[Array, None]:  # item [...]
-        row = similarity[jnp.maximum(item, 0)]
-        return scores + jnp.where((item != PADDING)[..., None], row, 0.0), None
-
-    empty = jnp.zeros((*items.shape[:-1], similarity.shape[0]), similarity.dtype)
-    return jax.lax.scan(add, empty, jnp.moveaxis(items, -1, 0))[0]  # item by item: never [..., H, I]
-
-
-SIMPLE_RECOMMENDERS = {
-    "most_popular": SimpleRecommender(most_popular, lambda counts, items, _: score_popular(counts, items)),
-    "item_knn": SimpleRecommender(item_knn, lambda table, items, _: score_item_knn(table, items)),
-    "item_knn_last": SimpleRecommender(item_knn, lambda table, items, _: score_item_knn(table, items, last_only=True)),
+SIMPLE_RECOMMENDERS: dict[str, SimpleRecommender] = {
+    "most_popular": SimpleRecommender(of_log(most_popular), lambda counts, items, _: score_popular(counts, items)),
+    "item_knn": SimpleRecommender(_item_knn, lambda table, items, _: score_item_knn(table, items)),
+    "item_knn_liked": SimpleRecommender(
+        of_log(lambda log: item_knn(liked_rows(log))),
+        lambda table, items, feedback: score_item_knn(table, liked_items(items, feedback)),
+    ),
+    "item_knn_last": SimpleRecommender(_item_knn, lambda table, items, _: score_item_knn(table, items, last_only=True)),
+    "user_knn": SimpleRecommender(of_log(user_knn), lambda rows, items, _: score_user_knn(rows, items)),
+    "content": SimpleRecommender(content, score_content),
+    "als": SimpleRecommender(of_log(als), lambda model, items, _: score_als(model, items), grid=ALS_GRID),
+    "bias": SimpleRecommender(of_log(bias), score_bias, predict=predict_bias),
 }
+
+
+def register_recommender(name: str, recommender: SimpleRecommender) -> None:
+    """Make `name` known to recipes (`evaluate.baselines`, `evaluate.ensemble`); raises InputError if it is taken."""
+    if name in SIMPLE_RECOMMENDERS:
+        raise InputError(f"register_recommender: {name!r} is taken; choose another name.")
+    SIMPLE_RECOMMENDERS[name] = recommender
+    BASELINES.append(name)
+
+
+__all__ = [
+    "SIMPLE_RECOMMENDERS",
+    "SimpleRecommender",
+    "most_popular",
+    "of_log",
+    "register_recommender",
+]

@@ -4,13 +4,14 @@ import dataclasses
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluation import recommenders, report
-from jaxrec.progress import note
+from jaxrec.runs.baselines import fit_baselines, simulated_rows
 from jaxrec.runs.read_log import Corpus, check_same_catalogue, read_corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
@@ -27,7 +28,6 @@ from jaxrec.runs.users.kind import JUDGE, TRAIN, TRUTH, Judging, JudgingWorld, P
 from jaxrec.runs.users.truth import world_of_generator
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.run import RunFolder
-from jaxrec.supervised.simple import KNN_ITEMS, item_knn
 from jaxrec.types import Env, World
 
 TITLES = {TRAIN: "simulator used in training", JUDGE: "other users, not used in training"}
@@ -75,7 +75,10 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
 
 
 def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Corpus | None) -> Rules:
-    """Rankings by the training rows, the best single ranking, and an oracle that reads the response model."""
+    """The recipe's recommenders, the best single ranking, and an oracle that reads the response model.
+
+    Most popular is always among them: lifts are over its return.
+    """
     assert config is not None and corpus is not None, "baselines of logged users need a recipe and its log"
     size = env.spec.slate_size
     counts = jnp.asarray(corpus.counts, jnp.float32)
@@ -84,10 +87,10 @@ def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Co
         report.FIXED: recommenders.best_fixed(section, env, stream(config, "best_fixed")),
         report.GREEDY: recommenders.greedy(section, env.world),
     }
-    if env.spec.num_items > KNN_ITEMS:
-        note(f"  item_knn is omitted: its table of {env.spec.num_items:,} x {env.spec.num_items:,} items is too large")
-        return rules
-    return {**rules, "item_knn": recommenders.item_knn(jnp.asarray(item_knn(corpus.train)), counts, size)}
+    vectors = np.asarray(env.world.users.text(env.world.item_table))
+    scorers = fit_baselines(config, simulated_rows(corpus), vectors, env.world)
+    simple = {name: recommenders.by_scorer(one, counts, size) for name, one in scorers.items()}
+    return rules | {name: one for name, one in simple.items() if name != report.POPULAR}
 
 
 LOGGED = UserKind(

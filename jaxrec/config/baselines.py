@@ -1,0 +1,25 @@
+"""Names of the recommenders that policies are compared with; `jaxrec.supervised.simple` has the recommenders."""
+
+from jaxrec.checks import InputError, check_name
+
+BASELINES = [
+    "most_popular",  # rows of the item
+    "item_knn",  # items that the same users have, summed over the history
+    "item_knn_liked",  # the same of rows whose first kind of feedback is 1
+    "item_knn_last",  # of the last item of the history only
+    "user_knn",  # items of the users with the most similar rows
+    "content",  # texts like those of the liked items
+    "als",  # matrix factorisation of implicit feedback
+    "bias",  # mean feedback of the item
+]
+# Each of these costs about as much as counting. `als` is fitted once for each setting of its grid, and `user_knn`
+# compares every history with all rows of the log, so a recipe has to ask for them.
+CHEAP = ("most_popular", "item_knn", "item_knn_liked", "item_knn_last", "content", "bias")
+
+
+def check_baselines(where: str, names: tuple[str, ...]) -> None:
+    """Raise InputError for names that are unknown or given twice."""
+    for place, name in enumerate(names):
+        check_name(where, name, BASELINES)
+        if name in names[:place]:
+            raise InputError(f"{where}: {name!r} is given twice; keep one of them.")

@@ -1,0 +1,73 @@
+"""Rank and predict the held-out rows of the log, with policies and with simple recommenders."""
+
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.config.schema import Config
+from jaxrec.evaluation.feedback_errors import constant_mean, feedback_errors
+from jaxrec.evaluation.held_out import HeldOut, held_out_tables
+from jaxrec.evaluation.scorers import Scorer, compiled_score
+from jaxrec.nets.policy import catalogue_scores
+from jaxrec.runs.baselines import fit_baselines, held_out_rows
+from jaxrec.runs.read_log import Corpus
+from jaxrec.serve.new_catalogue import Deployed
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS
+from jaxrec.types import Observation, World
+
+
+def held_out_account(
+    config: Config,
+    policies: dict[str, Deployed],
+    world: World,
+    corpus: Corpus,
+    vectors: np.ndarray | None,
+    history_length: int,
+) -> dict[str, Any]:
+    """The entries of evaluation.json about the held-out log.
+
+    `held_out` and `held_out_liked` are ranking metrics by recommender. `held_out_feedback` has, for each kind of
+    feedback, the errors of recommenders that predict it and of the constant mean.
+    """
+    tables = rank_policies(config, policies, world, corpus, history_length)
+    split, cutoffs = corpus.split, config.evaluate.cutoffs
+    scorers = fit_baselines(config, held_out_rows(corpus), vectors, world)
+    tables |= {name: held_out_tables(compiled_score(one), split, cutoffs) for name, one in scorers.items()}
+    account: dict[str, Any] = {"held_out": {name: table.all for name, table in tables.items()}}
+    liked = {name: table.liked for name, table in tables.items() if table.liked is not None}
+    return account | ({"held_out_liked": liked} if liked else {}) | _predicted(scorers, corpus)
+
+
+def rank_policies(
+    config: Config, policies: dict[str, Deployed], world: World, corpus: Corpus, history_length: int
+) -> dict[str, HeldOut]:
+    """Held-out ranking metrics of each policy."""
+
+    def judge(deployed: Deployed) -> HeldOut:
+        program = compiled(partial(catalogue_scores, deployed.policy))
+        score = partial(program, deployed.params, deployed.items)
+        return held_out_tables(lambda obs: score(obs, world), corpus.split, config.evaluate.cutoffs, history_length)
+
+    return {name: judge(deployed) for name, deployed in policies.items()}
+
+
+def _predicted(scorers: dict[str, Scorer], corpus: Corpus) -> dict[str, Any]:
+    """Errors of the scorers that predict feedback; nothing if there are none."""
+    errors = {}
+    for name, scorer in scorers.items():
+        simple = SIMPLE_RECOMMENDERS.get(name)
+        if simple is not None and simple.predict is not None:
+            program = compiled(simple.predict)
+
+            def predict(obs: Observation, items: np.ndarray, arrays: Any = scorer.arrays, program: Any = program):
+                return program(arrays, obs.history_items, obs.history_feedback, jnp.asarray(items))
+
+            errors[name] = feedback_errors(predict, corpus.split)
+    if not errors:
+        return {}
+    errors["constant_mean"] = feedback_errors(constant_mean(corpus.split), corpus.split)
+    kinds = corpus.split.test.feedback_names
+    return {"held_out_feedback": {kind: {name: row[kind] for name, row in errors.items()} for kind in kinds}}
