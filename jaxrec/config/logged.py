@@ -57,9 +57,7 @@ class LoggedConfig:
     requests: int = 10  # most per episode; reaching it is a truncation
     history_length: int = 0  # rows that policies observe and that are not shown again; 0: 100, or all of a visit
     repeats: bool = False  # items of the history may be shown again
-    new_users: float = (
-        0.0  # share of training visits with at most four known rows; evaluation draws all rows alike
-    )
+    new_users: float = 0.0  # share of training visits with at most four known rows; evaluation draws all rows alike
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
     leave: TemperConfig | None = None  # None: no user leaves before `requests`
     comeback_model: ComebackConfig | None = None  # None: an episode is one visit

@@ -109,7 +109,6 @@ class Config:
     tastes: TastesConfig = TastesConfig()  # of the users, fitted to their log
     response: ResponseConfig = ResponseConfig()  # of the users instead, if env.response is last_rows
     pretrain: PretrainConfig = PretrainConfig()  # of the policy on the log, by `jaxrec pretrain`
-    response: ResponseConfig = ResponseConfig()  # model of the users fitted to the log
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()

@@ -6,6 +6,7 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
+from jaxrec.envs.logged import OBSERVED
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.runs.item_table import embed, item_table
 from jaxrec.runs.pretrain_judge import liked
@@ -25,7 +26,7 @@ def check_recipe(config: Config) -> None:
 
 def observed_history(config: Config) -> int:
     """H, the rows of a user's history that a policy of this recipe observes."""
-    return config.response.history_length
+    return config.env.history_length or OBSERVED
 
 
 def policy_spec(config: Config, corpus: Corpus) -> EnvSpec:

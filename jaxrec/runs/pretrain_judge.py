@@ -3,17 +3,17 @@
 import dataclasses
 from functools import partial
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.config.schema import Config
 from jaxrec.data import Log, Split
 from jaxrec.evaluation.held_out import Score, held_out_metrics
 from jaxrec.evaluation.retrieval import validation_of
+from jaxrec.evaluation.scorers import compiled_score
 from jaxrec.nets.policy import Policy, catalogue_scores
+from jaxrec.runs.baselines import fit_baselines, held_out_rows
 from jaxrec.runs.read_log import Corpus
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.simple import KNN_ITEMS, SIMPLE_RECOMMENDERS
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 POLICY = "policy"
@@ -31,6 +31,8 @@ class PretrainJudge:
         self._corpus, self._config, self._world, self._policy = corpus, config, world, policy
         self._validation = validation_of(corpus.split, config.pretrain.evaluate_users or 2**31, config.seed)
         self._length = spec.history_length
+        table = np.asarray(world.item_table)
+        self._vectors = table[:, : table.shape[1] - 1 - len(spec.feedback)]  # without the statistics of the log
         self._items, self._scores = compiled(policy.items), compiled(partial(catalogue_scores, policy))
 
     def validation(self, params: Params) -> float:
@@ -48,9 +50,11 @@ class PretrainJudge:
         account: dict[str, Metrics] = {
             name: {POLICY: held_out_metrics(score, part, cutoffs, self._length)} for name, part in splits.items()
         }
-        for name, simple in simple_scores(split.train).items():
+        for name, scorer in fit_baselines(
+            self._config, held_out_rows(self._corpus), self._vectors, self._world
+        ).items():
             for kind, part in splits.items():
-                account[kind][name] = held_out_metrics(simple, part, cutoffs)
+                account[kind][name] = held_out_metrics(compiled_score(scorer), part, cutoffs)
         return account
 
     def _score(self, params: Params) -> Score:
@@ -78,15 +82,3 @@ def liked(log: Log) -> np.ndarray:
 def narrowed(split: Split, rows: np.ndarray) -> Split:
     """The split with only some of its test rows, [R] bool."""
     return dataclasses.replace(split, test=split.test.take(rows))
-
-
-def simple_scores(train: Log) -> dict[str, Score]:
-    """The simple recommenders, fitted to `train`."""
-
-    def score_of(name: str) -> Score:
-        simple = SIMPLE_RECOMMENDERS[name]
-        fitted, score = jnp.asarray(simple.fit(train)), compiled(simple.score)
-        return lambda obs: score(fitted, obs.history_items, obs.history_feedback)
-
-    names = [name for name in SIMPLE_RECOMMENDERS if not name.startswith("item_knn") or train.num_items <= KNN_ITEMS]
-    return {name: score_of(name) for name in names}
