@@ -15,6 +15,7 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING, Array, Observation
 
 BATCH_SCORES = 2**22  # scores held at a time, users times items
+PAIRED = 10  # cutoff of the NDCG that is compared user by user
 SHORTEST_WINDOW = 8
 
 Score = Callable[[Observation], Array]  # history_items, history_feedback and context of [B] users -> [B, I]
@@ -27,6 +28,7 @@ class Batch(NamedTuple):
     masked: np.ndarray  # [B, I] bool, items of the whole history
     targets: np.ndarray  # [B, n] int32
     rows: np.ndarray  # [B, n] rows of the test log; 0 where the target is PADDING
+    who: np.ndarray  # [B] numbers of the users
     users: int  # rows that are not padding
 
 
@@ -35,6 +37,8 @@ class HeldOut(NamedTuple):
 
     all: dict[str, float]  # all test rows
     liked: dict[str, float] | None  # test rows whose first feedback is 1, of users who have one; None: no such row
+    all_ndcg: np.ndarray  # [users] NDCG@10 of each user, in the order of their numbers
+    liked_ndcg: np.ndarray  # [users with a liked row]
 
 
 def held_out_metrics(
@@ -67,22 +71,24 @@ def held_out_tables(
         scores = score(batch.obs)
         check_shape("score(obs)", scores, batch.masked.shape)
         ranks, real = np.asarray(rank(scores, batch.targets, batch.masked)), batch.targets != PADDING
-        whole.add(ranks[: batch.users], real[: batch.users])
-        part.add(ranks[: batch.users], (real & liked[batch.rows])[: batch.users])
-    return HeldOut(whole.metrics(ks), part.metrics(ks) if liked.any() else None)
+        whole.add(batch.who[: batch.users], ranks[: batch.users], real[: batch.users])
+        part.add(batch.who[: batch.users], ranks[: batch.users], (real & liked[batch.rows])[: batch.users])
+    return HeldOut(whole.metrics(ks), part.metrics(ks) if liked.any() else None, whole.ndcg(), part.ndcg())
 
 
 class _Best:
     """The best ranks of each user's targets. At most 2k of them are below k, since ties rank by their middle."""
 
     def __init__(self, width: int):
-        self.width = width
+        self.width = max(width, 2 * PAIRED)
+        self.who: list[np.ndarray] = []  # each [users]
         self.ranks: list[np.ndarray] = []  # each [users, width]
         self.num_targets: list[np.ndarray] = []  # each [users]
 
-    def add(self, ranks: np.ndarray, counted: np.ndarray) -> None:
-        """Add users with the `counted` [B, n] of their targets; those without one are left out."""
+    def add(self, who: np.ndarray, ranks: np.ndarray, counted: np.ndarray) -> None:
+        """Add users `who` [B] with the `counted` [B, n] of their targets; those without one are left out."""
         some = counted.any(axis=-1)
+        self.who.append(who[some])
         best = np.sort(np.where(counted, ranks, np.inf)[some], axis=-1)[:, : self.width]
         self.ranks.append(np.pad(best, ((0, 0), (0, self.width - best.shape[1])), constant_values=np.inf))
         self.num_targets.append(counted.sum(axis=-1)[some].astype(np.int32))
@@ -92,6 +98,12 @@ class _Best:
         means = compiled(_means, static=2)(np.concatenate(self.ranks), np.concatenate(self.num_targets), tuple(ks))
         named = {f"{name}@{k}": float(means[f"{name}@{k}"]) for name in METRICS for k in ks}
         return named | {"users": float(sum(map(len, self.ranks)))}
+
+    def ndcg(self) -> np.ndarray:
+        """NDCG at PAIRED of each user, in the order of their numbers."""
+        at = compiled(METRICS["ndcg"], static=2)
+        values = np.asarray(at(np.concatenate(self.ranks), np.concatenate(self.num_targets), PAIRED))
+        return values[np.argsort(np.concatenate(self.who))]
 
 
 def _ranks(scores: Array, targets: Array, masked: Array) -> Array:
@@ -148,4 +160,4 @@ def _batch(history: Log, test: Log, users: np.ndarray, own: int, sizes: tuple[in
         history_items=jnp.asarray(items),
         history_feedback=jnp.asarray(feedback),
     )
-    return Batch(obs, masked, targets, rows, own)
+    return Batch(obs, masked, targets, rows, users, own)

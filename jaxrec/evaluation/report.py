@@ -10,6 +10,7 @@ from jaxrec.evaluation.measures import MEASURES, Measures, by_known_rows
 from jaxrec.evaluation.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
+START = "supervised_start"  # the policy that learning started from, fitted to the log alone
 BEFORE = "policy_before"  # the policy that a continued run started from
 SHORT = {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
 

@@ -13,6 +13,7 @@ from jaxrec.config.schema import Config
 from jaxrec.evaluation import recommenders, report
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.evaluation.verdict import verdict, verdict_lines
 from jaxrec.progress import note, quiet
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Run
@@ -48,8 +49,11 @@ class Report:
         """Print the tables."""
         for name, title in self.titles.items():
             report.print_simulated(title, self.account["simulators"][name])
-        if "held_out" not in self.account:
-            return
+        if "held_out" in self.account:
+            self._show_log()
+        print("\n".join(verdict_lines(self.account["verdict"])))
+
+    def _show_log(self) -> None:
         section, kept = next(iter(self.account["simulators"].values())), self.account["lift_kept"]
         if (closed := section.get("gap_closed")) is not None:
             gap = f"{section['gap']:.3f}, of which the policy closes {closed:.1%}"
@@ -97,6 +101,7 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
         split = log_config(config).split
         vectors = np.asarray(kind.item_rows(env.world))
         account |= held_out_account(config, policies, env.world, corpus, vectors, saved.spec.history_length)
+    account["verdict"] = verdict(account)
     write_json(run.evaluation, account)
     return Report(
         account=account,
@@ -126,10 +131,13 @@ def _load(run: RunFolder, overrides: Overrides) -> Config:
 
 
 def judged_policies(run: RunFolder, saved: SavedPolicy, world: World) -> dict[str, Deployed]:
-    """The policy of the run and, if the run continued another, the policy it started from."""
+    """The policy of the run and, if there are such, its supervised start and the policy that it continued."""
     policies = {report.POLICY: Deployed(saved.policy, saved.params, saved.items)}
     if run.policy_before.is_dir():
         policies[report.BEFORE] = deployed_in(load_policy(run.policy_before), saved.ids, world)
+    if (run.pretrain / "policy").is_dir():
+        start = load_policy(run.pretrain)
+        policies[report.START] = Deployed(start.policy, start.params, start.items)
     return policies
 
 

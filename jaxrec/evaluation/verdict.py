@@ -1,0 +1,117 @@
+"""The verdict of an evaluation: whether to use the policy, in words that follow from paired intervals.
+
+A rival is any recommender that a person could use instead: a baseline, the best fixed ranking, the supervised start,
+an earlier policy. Oracles and random slates are none.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxrec.evaluation.report import GREEDY, POLICY
+
+NO_RIVALS = (
+    POLICY,
+    GREEDY,
+    "random",
+    "greedy_matrix",
+    "greedy_staying",
+    "bias",
+)  # bias predicts, and ranks as one list
+KEPT = 0.85  # share of the lift over most popular that the second simulator has to confirm
+
+Leads = Mapping[str, tuple[float, float]]  # mean lead of the policy over a rival, and half its 95% interval
+
+
+class Question(NamedTuple):
+    """One comparison of the policy with its rivals."""
+
+    about: str  # where they are compared
+    better: tuple[str, ...]  # rivals that the policy beats: the whole interval is above 0
+    equal: tuple[str, ...]  # the interval holds 0
+    worse: tuple[str, ...]  # rivals that beat the policy
+    closest: str  # the rival over which the lead is smallest
+    lead: float
+    half_width: float
+
+
+def compare(about: str, leads: Leads) -> Question | None:
+    """Sort rivals by what the intervals say; None without rivals."""
+    rivals = {name: lead for name, lead in leads.items() if name not in NO_RIVALS}
+    if not rivals:
+        return None
+    better = tuple(name for name, (mean, half) in rivals.items() if mean > half)
+    worse = tuple(name for name, (mean, half) in rivals.items() if mean < -half)
+    equal = tuple(name for name in rivals if name not in better and name not in worse)
+    closest = min(rivals, key=lambda name: rivals[name][0])
+    return Question(about, better, equal, worse, closest, *rivals[closest])
+
+
+def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
+    """The questions of an evaluation and what follows: `use` is True, False, or None if nothing independent judges.
+
+    True needs the policy to beat every rival where the answer counts most: in truth if it is known, else in the second
+    simulator, which also has to confirm most of the lift.
+    """
+    simulators = account["simulators"]
+    asked = {
+        "held_out": compare("next liked items of the log (NDCG@10)", account.get("held_out_minus", {})),
+        "judge": compare("likes from users it was not trained on (second simulator)", _leads(simulators, "judge")),
+        "truth": compare("reward from the people who wrote the log (truth)", _leads(simulators, "truth")),
+    }
+    questions = {name: question for name, question in asked.items() if question is not None}
+    kept = account.get("lift_kept")
+    return {
+        "questions": {name: question._asdict() for name, question in questions.items()},
+        **_conclusion(questions, kept),
+    }
+
+
+def _leads(simulators: Mapping[str, Any], name: str) -> Leads:
+    return simulators[name]["policy_minus"] if name in simulators else {}
+
+
+def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[str, Any]:
+    deciding = questions.get("truth") or questions.get("judge")
+    if deciding is None:
+        text = (
+            "No second simulator and no truth judge this policy: its figures are those of the users it was trained on."
+        )
+        return {"use": None, "text": text}
+    where = "in truth" if "truth" in questions else "with users it was not trained on"
+    if deciding.worse:
+        return {"use": False, "text": f"Do not use this policy: {_names(deciding.worse)} earns more {where}."}
+    if deciding.equal:
+        text = f"Do not use this policy: it does not earn more than {_names(deciding.equal)} {where}."
+        return {"use": False, "text": text}
+    if "truth" not in questions and kept is not None and kept < KEPT:
+        text = (
+            f"Do not use this policy yet: the second simulator confirms only {kept:.0%} of its lift over most popular, "
+            f"so part of it is an artefact of the first."
+        )
+        return {"use": False, "text": text}
+    text = f"This policy earns more than every rival {where} ({deciding.lead:+.2f} ±{deciding.half_width:.2f} over "
+    text += f"{deciding.closest}, the closest)."
+    if (ranked := questions.get("held_out")) is not None and (ranked.worse or ranked.equal):
+        text += (
+            f" It does not predict the next liked row of the log better than {_names(ranked.worse + ranked.equal)}: "
+            "use it to recommend, not to predict."
+        )
+    return {"use": True, "text": text}
+
+
+def verdict_lines(account: Mapping[str, Any]) -> list[str]:
+    """The verdict as lines for the terminal."""
+    lines = ["Verdict"]
+    for question in account["questions"].values():
+        parts = [
+            f"{what} {_names(question[key])}"
+            for key, what in (("better", "better than"), ("equal", "no different from"), ("worse", "worse than"))
+            if question[key]
+        ]
+        lead = f"closest: {question['closest']} {question['lead']:+.4g} ±{question['half_width']:.2g}"
+        lines.append(f"  {question['about']}: {'; '.join(parts)} ({lead})")
+    return [*lines, f"  {account['text']}"]
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
