@@ -61,8 +61,17 @@ def random_params(state: PretrainState) -> PretrainState:
 @pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
 def test_the_loss_of_two_users_is_that_of_the_policy_s_logits_row_by_row(encoder: str) -> None:
     policy, pretraining, data, *_ = setup(encoder)
-    state = random_params(pretraining.init(jax.random.key(0), WORLD))
+    state = random_params(jax.jit(pretraining.init)(jax.random.key(0), WORLD))
     _, metrics = jax.jit(pretraining.update)(state, WORLD, data)
+    everything = WORLD.replace(recommendable=None)
+
+    @jax.jit
+    def serve(params, obs):
+        """Logits as they are served, without items of the history, and those of the last query."""
+        items = policy.items(params, everything)
+        own = items.vectors @ policy.queries(params, items, obs, None)[-1] + items.bias
+        return policy.apply(params, items, obs, everything).logits, own
+
     losses, rows = [], log()
     for user in (0, 1):
         own = np.flatnonzero(rows.user == user)
@@ -73,15 +82,11 @@ def test_the_loss_of_two_users_is_that_of_the_policy_s_logits_row_by_row(encoder
             if n:
                 window[-n:], feedback[-n:] = rows.item[own[:n]], rows.feedback[own[:n]]
             obs = Observation(history_items=jnp.asarray(window), history_feedback=jnp.asarray(feedback))
-            # the serving path, but without leaving out what was seen
-            everything = WORLD.replace(recommendable=None)
-            items = policy.items(state.params, everything)
-            hidden = np.asarray(policy.apply(state.params, items, obs, everything).logits)
-            query = policy.queries(state.params, items, obs, None)[-1]
-            logits = np.asarray(items.vectors @ query + items.bias)
-            np.testing.assert_allclose(hidden[np.isfinite(hidden)], logits[np.isfinite(hidden)], rtol=1e-5, atol=1e-5)
-            chosen = logits[np.asarray(SOME)]
-            losses.append(np.log(np.exp(chosen).sum()) - logits[rows.item[row]])
+            served, logits = map(np.asarray, serve(state.params, obs))
+            new = np.isfinite(served)
+            assert new.sum() == ITEMS - n
+            np.testing.assert_allclose(served[new], logits[new], rtol=1e-5, atol=1e-5)
+            losses.append(np.log(np.exp(logits[np.asarray(SOME)]).sum()) - logits[rows.item[row]])
     assert float(metrics["targets"]) == len(losses) == 6
     assert float(metrics["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
 
@@ -89,7 +94,7 @@ def test_the_loss_of_two_users_is_that_of_the_policy_s_logits_row_by_row(encoder
 @pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
 def test_a_state_sees_neither_its_row_nor_later_ones(encoder: str) -> None:
     policy, pretraining, data, *_ = setup(encoder)
-    params = random_params(pretraining.init(jax.random.key(0), WORLD)).params
+    params = random_params(jax.jit(pretraining.init)(jax.random.key(0), WORLD)).params
     items = policy.items(params, WORLD)
     window = Window(jnp.arange(4, dtype=jnp.int32)[None], jnp.ones((1, 4), bool), jnp.zeros((1, 4), bool))
     queries = window_queries(policy, data.rows, window, params, items, None)
@@ -126,7 +131,7 @@ def test_steps_lower_the_loss_and_leave_the_value_network_alone(fields: dict) ->
 
 def test_dropout_belongs_to_training_only() -> None:
     policy, pretraining, *_ = setup("transformer", {"dropout": 0.5})
-    params = random_params(pretraining.init(jax.random.key(0), WORLD)).params
+    params = random_params(jax.jit(pretraining.init)(jax.random.key(0), WORLD)).params
     items, obs = (
         policy.items(params, WORLD),
         Observation(history_items=jnp.array([0, 1, 3, 4], jnp.int32), history_feedback=jnp.ones((4, 1))),
@@ -160,7 +165,7 @@ def test_an_epoch_is_filled_up_to_whole_calls() -> None:
 
 def test_biases_norms_and_the_value_network_do_not_decay() -> None:
     _, pretraining, *_ = setup("transformer")
-    state = pretraining.init(jax.random.key(0), WORLD)
+    state = jax.jit(pretraining.init)(jax.random.key(0), WORLD)
     mask = decayed({"policy": state.params, "head": state.head})["policy"]
     assert mask["residual_vectors"] and mask["query"]["kernel"] and mask["item_vectors"]["kernel"]
     assert not (mask["residual_bias"] or mask["query"]["bias"] or mask["value"]["kernel"])
