@@ -61,7 +61,7 @@ def fit_tastes(
     """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
 
     At first, a share of the rows is held out (`config.holdout`). The strengths with the least log loss there are kept,
-    unless they are given, and the link is fitted there. The final fit has all rows. Users are the `log.num_users` of
+    unless they are given or `config.search` is off, and the link is fitted there. The final fit has all rows. Users are the `log.num_users` of
     the log, with or without rows. Raises InputError if a kind of feedback has only one value, since there is nothing
     to learn.
     """
@@ -77,7 +77,8 @@ def fit_tastes(
         rows = rows_of(part)
         return with_users(program(start, rows, features, chosen), rows, features, chosen, part)
 
-    with track(label, 1 + (5 if strengths is None else 1)) as advance:
+    vary = strengths is None and config.search
+    with track(label, 6 if vary else 2) as advance:
         trials: list[tuple[float, Strengths, Tastes, Users]] = []
 
         def try_out(chosen: Strengths) -> None:
@@ -86,7 +87,7 @@ def fit_tastes(
             trials.append((loss, chosen, tastes.replace(link=link), users))
             advance(1, f"held-out log loss {loss:.4f}")
 
-        search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, strengths is None)
+        search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
         _, chosen, tastes, users = min(trials, key=lambda trial: trial[0])
         # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
         # all other rows of their user, and from the earlier ones alone.

@@ -22,7 +22,7 @@ from jaxrec.supervised.response_fit import fit_response, logits_of_rows
 from jaxrec.types import World
 
 ITEMS, NOON = 40, 1_500_000_000
-CONFIG = LoggedConfig(slate_size=2, requests=3, reward={"liked": 1.0})
+CONFIG = LoggedConfig(slate_size=2, requests=3, reward={"liked": 1.0}, response="last_rows")
 KEY = jax.random.key(0)
 
 

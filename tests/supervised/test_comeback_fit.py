@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -84,9 +85,9 @@ def test_returns_are_pauses_between_sessions_of_one_user() -> None:
 
 
 def test_weights_come_from_the_log_or_are_seeded_and_the_report_says_which() -> None:
-    member = constant_response([0.5], 10)
+    states = partial(states_after, constant_response([0.5], 10))
     log = make_log(40, (2.5, 2.5, 6.5))
-    model, report = fit_comebacks([member, member], log, CONFIG, (1.0,), 2, 0)
+    model, report = fit_comebacks([states, states], log, CONFIG, (1.0,), 2, 0)
     assert (model.source, report["source"], report["comebacks"]) == ("log", "log", 120)
     assert model.v.shape == (2, 4) and model.c.shape == (2,)
     # Constant states: one P for everybody, apart from liking, which is .5 or less everywhere.
@@ -96,8 +97,8 @@ def test_weights_come_from_the_log_or_are_seeded_and_the_report_says_which() -> 
         (make_log(9, (2.5,)), "9 users came back"),
         (dataclasses.replace(log, time=np.arange(len(log))), "no"),
     ):
-        seeded, report = fit_comebacks([member], sparse, CONFIG, (1.0,), 2, seed=3)
-        again, _ = fit_comebacks([member], sparse, CONFIG, (1.0,), 2, seed=3)
+        seeded, report = fit_comebacks([states], sparse, CONFIG, (1.0,), 2, seed=3)
+        again, _ = fit_comebacks([states], sparse, CONFIG, (1.0,), 2, seed=3)
         assert (seeded.source, report["source"], report["seed"]) == ("seed", "seed", 3)
         assert why in report["why"]
         np.testing.assert_array_equal(seeded.v, again.v)

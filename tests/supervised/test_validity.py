@@ -8,7 +8,7 @@ from jaxrec.config.logged import ResponseConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, reliability, sigmoid
 from jaxrec.supervised.histories import other_users_totals, running_totals
-from jaxrec.supervised.validity import comparison_scores, rare_rows, validity_report
+from jaxrec.supervised.validity import comparison_scores, rare_rows, validity_of_response
 
 
 def small_log() -> Log:
@@ -127,7 +127,7 @@ def test_the_report_tells_the_model_with_texts_from_the_one_without() -> None:
         num_items=200,
     )
     config = ResponseConfig(history_length=4, width=8, heads=2, epochs=6, batch_size=32)
-    validity = validity_report(log, vectors, config, seed=0, compare_text=True)
+    validity = validity_of_response(log, vectors, config, seed=0, compare_text=True)
     np.testing.assert_array_equal(validity.test, log.time >= 12)  # the last three of every user's fifteen rows
     rare, liked = validity.report["rare_items"], validity.report["feedback"]["liked"]
     assert (validity.report["train_rows"], validity.report["test_rows"]) == (960, 240)
@@ -154,7 +154,7 @@ def test_the_model_beats_running_means_on_real_ratings(real_data) -> None:
         num_users=len(users),
         num_items=len(items),
     )
-    report = validity_report(log, None, ResponseConfig(epochs=4), seed=0).report  # half of the default's time
+    report = validity_of_response(log, None, ResponseConfig(epochs=4), seed=0).report  # half of the default's time
     liked = report["feedback"]["liked"]
     assert report["test_rows"] == 20167
     assert liked["auc_item_mean"] == pytest.approx(0.660, abs=0.001)
