@@ -5,8 +5,9 @@
 
 `rows [..., H, D]` are the items' vectors, `feedback [..., H, F]` what the user did with them, and `mask [..., H]`
 is False where a position is empty. `states[..., t, :]` has seen the first t positions, so the first state has
-seen nothing and the last one everything. Empty positions change nothing, wherever they are. Input rows are scaled
-to unit root mean square, so that unit-length text vectors and one-hot rows have the same scale.
+seen nothing and the last one everything. Empty positions change nothing, wherever they are. Except for
+the profile, input rows are scaled to unit root mean square, so that unit-length text vectors and one-hot rows have
+the same scale.
 """
 
 import functools

@@ -178,7 +178,8 @@ def log_loss(logits: Array, answers: Array) -> Array:
 def most_likely(params: Params, rows: Rows, features: Array, strengths: Strengths, config: TastesConfig) -> Params:
     """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule."""
     optimiser = optax.scale_by_adam()
-    rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(jnp.arange(config.steps)))
+    steps = jnp.arange(config.steps, dtype=jnp.float32)
+    rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(steps))
 
     def loss(params: Params) -> Array:
         vectors, logits = item_side(params, features)
@@ -289,7 +290,9 @@ def fit_link(rows: Rows, logits: Moments) -> tuple[float, Link]:
 
 
 def quality(tastes: Tastes, rows: Rows, logits: Moments) -> dict[str, dict[str, Any]]:
-    """Log loss, AUC and calibration error of predictions for rows, by name of the feedback."""
+    """Log loss, AUC and calibration error of predictions for rows, by name of the feedback; None without rows."""
+    if not len(rows.answer):
+        return {name: {"rows": 0, "log_loss": None, "auc": None, "ece": None} for name in tastes.feedback_names}
     p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance), np.float64)
     answers = np.asarray(rows.answer)
     return {

@@ -113,7 +113,6 @@ def test_after_many_rows_the_belief_is_nearly_the_exact_posterior() -> None:
     mean, precision = newton(x[known], offset[known], log.feedback[known, 0], prior, np.eye(3))
     belief = follow(tastes, log, np.array([800]), beliefs=True).beliefs
     sd = np.sqrt(np.diag(np.linalg.inv(precision)))
-    print((np.asarray(belief.mean[0, 0]) - mean) / sd, np.diag(belief.covariance[0, 0]) / sd**2)
     assert (np.abs(np.asarray(belief.mean[0, 0]) - mean) < 0.5 * sd).all()  # half a standard deviation
     np.testing.assert_allclose(np.sqrt(np.diag(belief.covariance[0, 0])), sd, rtol=0.1)
     assert (np.abs(mean - true) < 4 * sd).all()

@@ -195,7 +195,7 @@ def test_known_tastes_are_found_again_and_rank_better_than_popularity(fitted) ->
         labels = log.feedback[rows, kind]
         best = auc(labels, p[rows, kind])
         assert auc(labels, got[:, kind]) > auc(labels, mean[log.item[rows]]) + 0.15
-        assert auc(labels, got[:, kind]) > best - 0.06
+        assert auc(labels, got[:, kind]) > best - 0.08
     assert np.abs(got - p[rows]).mean() < 0.15
     assert report["strengths"] == dict(zip(("user", "bias", "item", "text"), base_strengths(SMALL), strict=True))
     assert set(report["held_out"]) == {"liked", "disliked"} and report["held_out"]["liked"]["auc"] > 0.7
@@ -288,6 +288,8 @@ def test_users_of_one_row_and_of_none_are_fitted(lengths: np.ndarray) -> None:
     log = random_log(lengths, items=5)
     tastes, report = fit_tastes(log, None, SMALL, seed=0)
     assert tastes.draws.shape == (2, len(lengths), 2, 3)
+    held = report["held_out"]["liked"]  # every user keeps a row, so users of one row have none to hold out
+    assert held["rows"] > 0 if max(lengths) > 1 else held == {"rows": 0, "log_loss": None, "auc": None, "ece": None}
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tastes))
 
 
