@@ -84,7 +84,8 @@ class ProfileHistory(nn.Module):
         check_shape("mask", mask, (*lead, length))
         rows, answers = rows.astype(jnp.float32), feedback.astype(jnp.float32)
         seen = mask[..., None].astype(jnp.float32)
-        kinds = jnp.concatenate([answers, 1.0 - answers], axis=-1) * seen  # [..., H, 2F]
+        # Feedback outside [0, 1], such as minutes, must not make counts negative.
+        kinds = jnp.maximum(jnp.concatenate([answers, 1.0 - answers], axis=-1), 0.0) * seen  # [..., H, 2F]
         parts = []
         for rate in self.rates:
             if last:

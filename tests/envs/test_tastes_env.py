@@ -139,7 +139,7 @@ def test_feedback_has_the_probabilities_of_each_person(world: World) -> None:
     slate = jnp.array([0, 7, 20], jnp.int32)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, None, None)))
     _, out = step(jax.random.split(jax.random.key(4), 6000), states, slate, world)
-    p = answers(states, world, slate)  # [B, K, F]
+    p = answers(states, world, jnp.broadcast_to(slate, (6000, 3)))  # [B, K, F]
     assert p.std(0).max() > 0.1  # people differ
     sd = np.sqrt((p * (1 - p)).sum(0)) / len(p)
     assert (np.abs((np.asarray(out.feedback) - p).mean(0)) < 4 * sd).all()
@@ -164,7 +164,6 @@ def test_item_rewards_weigh_the_probabilities_of_what_may_be_shown(world: World)
         lambda env: time_limit(env, 3),
         lambda env: auto_reset(episode_statistics(env)),
         lambda env: episode_statistics(auto_reset(env)),
-        lambda env: randomize(env, {}),
     ],
 )
 def test_wrappers_know_the_same_item_rewards(wrap, world: World) -> None:
@@ -173,6 +172,14 @@ def test_wrappers_know_the_same_item_rewards(wrap, world: World) -> None:
     state, _ = wrapped.reset(jax.random.key(5), world)
     inner = state.env_state if hasattr(state, "env_state") else state
     np.testing.assert_array_equal(wrapped.item_rewards(state, world), env.item_rewards(inner, world))
+
+
+def test_randomize_knows_the_item_rewards_of_each_users_own_numbers() -> None:
+    env = make_env("interest_evolution")._replace(item_rewards=lambda state, world: world.users.start_budget[None])
+    own = randomize(env, {"start_budget": (100.0, 300.0)})
+    state, _ = own.reset(jax.random.key(0), own.world)
+    np.testing.assert_array_equal(own.item_rewards(state, own.world), state.drawn["start_budget"][None])
+    assert randomize(make_env("interest_evolution"), {"start_budget": (100.0, 300.0)}).item_rewards is None
 
 
 def test_users_positions_and_versions_are_drawn_evenly(world: World) -> None:
@@ -255,7 +262,9 @@ def test_slates_larger_than_the_catalogue_are_refused_even_where_items_repeat() 
 @pytest.mark.parametrize("option", [{"pessimism": 1.0}, {"drift": 0.5}])
 def test_options_of_the_other_response_are_refused_in_one_line(option: dict) -> None:
     (name,) = option
-    with pytest.raises(InputError, match=rf"env\.{name}: people with tastes of their own have none; remove it") as caught:
+    with pytest.raises(
+        InputError, match=rf"env\.{name}: people with tastes of their own have none; remove it"
+    ) as caught:
         LoggedConfig(**option)
     assert "\n" not in str(caught.value)
     assert LoggedConfig(response="last_rows", **option)

@@ -151,6 +151,13 @@ def test_a_profile_reads_rows_as_they_are_and_joins_its_rates() -> None:
     np.testing.assert_allclose(got, nn.gelu(jnp.asarray(np.array(want), jnp.float32)), atol=1e-5)
 
 
+def test_a_profile_of_feedback_outside_zero_and_one_stays_finite() -> None:
+    feedback = jnp.array([[30.0], [-1.0]])
+    got = features_of((0.0,), jnp.eye(2), feedback, jnp.ones(2, bool), last=True)
+    want = [30 / 31, 0, 0, 2 / 3, np.log(31), np.log(3)]  # counts as 30 with the answer, and as two without it
+    np.testing.assert_allclose(got, nn.gelu(jnp.array(want)), atol=1e-5)
+
+
 def test_gru_is_the_documented_equation() -> None:
     module, params, rows, feedback, mask = make("gru")
     p = {name: np.asarray(value) for name, value in params["params"].items()}

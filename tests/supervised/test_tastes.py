@@ -67,7 +67,9 @@ def test_the_averaged_logit_is_nearly_the_integral(variance: float) -> None:
     for logit in (-4.0, -1.0, 0.0, 0.5, 2.5):
         sd = variance**0.5
         want, _ = integrate.quad(
-            lambda x, logit=logit, sd=sd: stats.norm.pdf(x, logit, sd) / (1 + np.exp(-x)), logit - 9 * sd, logit + 9 * sd
+            lambda x, logit=logit, sd=sd: stats.norm.pdf(x, logit, sd) / (1 + np.exp(-x)),
+            logit - 9 * sd,
+            logit + 9 * sd,
         )
         got = jax.nn.sigmoid(averaged_logit(jnp.asarray(logit), jnp.asarray(variance)))
         assert float(got) == pytest.approx(want, abs=0.02)
