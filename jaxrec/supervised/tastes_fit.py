@@ -60,10 +60,10 @@ def fit_tastes(
 ) -> tuple[Tastes, dict[str, Any]]:
     """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
 
-    At first, a share of the rows is held out (`config.holdout`). The strengths with the least log loss there are kept,
-    unless they are given or `config.search` is off, and the link is fitted there. The final fit has all rows. Users are the `log.num_users` of
-    the log, with or without rows. Raises InputError if a kind of feedback has only one value, since there is nothing
-    to learn.
+    At first, a share of the rows is held out (`config.holdout`). Strengths are searched for the least log loss there,
+    unless they are given or `config.search` is off, and the link is fitted there. The final fit has all rows. Users are
+    the `log.num_users` of the log, with or without rows. Raises InputError if a kind of feedback has only one value,
+    since there is nothing to learn.
     """
     check_two_values(log)
     features = jnp.asarray(text_features(vectors, log.num_items, config.text_components))

@@ -90,7 +90,7 @@ def test_a_comeback_meets_the_same_person() -> None:
     state, _ = env.reset(jax.random.key(0), world)
     person, sessions = state.person, []
     for n in range(5):
-        state, out = env.step(jax.random.key(n), state, jnp.arange(3, dtype=jnp.int32) + 3 * n, world)
+        state, _ = env.step(jax.random.key(n), state, jnp.arange(3, dtype=jnp.int32) + 3 * n, world)
         np.testing.assert_array_equal(state.person, person)
         sessions.append(int(state.session))
     assert sessions == [0, 1, 1, 2, 2]

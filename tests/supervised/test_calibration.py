@@ -20,7 +20,7 @@ def labels_of(scale: float, shift: float, low: float, high: float, spread: float
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_known_curve_is_found_again(seed: int) -> None:
     labels, mean, variance = labels_of(1.5, -0.4, 0.1, 0.95, 0.5, seed)
-    loss, (scale, shift, low, high, spread) = fit_curve(labels, mean, variance)
+    _, (scale, shift, low, high, spread) = fit_curve(labels, mean, variance)
     assert scale == pytest.approx(1.5, abs=0.15)
     assert shift == pytest.approx(-0.4, abs=0.12)
     assert low == pytest.approx(0.1, abs=0.02)
@@ -30,7 +30,7 @@ def test_a_known_curve_is_found_again(seed: int) -> None:
 
 def test_calibrated_labels_give_the_plain_sigmoid() -> None:
     labels, mean, variance = labels_of(1.0, 0.0, 0.0, 1.0, 1.0, 2)
-    loss, (scale, shift, low, high, spread) = fit_curve(labels, mean, variance)
+    _, (scale, shift, low, high, spread) = fit_curve(labels, mean, variance)
     x = np.linspace(-4, 4, 33)
     np.testing.assert_allclose(low + (high - low) * sigmoid(scale * x + shift), sigmoid(x), atol=0.015)
     assert spread == pytest.approx(1.0, abs=0.2)

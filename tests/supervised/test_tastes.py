@@ -141,7 +141,7 @@ def test_the_population_has_the_spread_of_the_means_and_the_mean_of_the_variance
 
 def test_draws_have_the_posteriors_mean_and_the_calibrated_share_of_its_covariance() -> None:
     count, link = 20_000, Link(*(jnp.full(2, x) for x in (1.0, 0.0, 0.0, 1.0)), jnp.array([1.0, 0.25]))
-    tastes, log, precision, mean, curvature = posterior_case((12, 2))
+    tastes, _, _, mean, curvature = posterior_case((12, 2))
     users = Users(jnp.asarray(mean, jnp.float32), jnp.asarray(curvature, jnp.float32))
     drawn = with_draws(tastes.replace(link=link), users, count, seed=0)
     assert drawn.draws.shape == (count, 2, 2, 3)
@@ -263,7 +263,7 @@ def test_text_features_are_principal_components_of_mean_square_length_one() -> N
     assert (got**2).sum(1).mean() == pytest.approx(1.0, rel=1e-5)
     np.testing.assert_allclose(got.mean(0), np.zeros(2), atol=1e-6)
     centred = vectors - vectors.mean(0)
-    values, axes = np.linalg.eigh(centred.T @ centred)
+    _, axes = np.linalg.eigh(centred.T @ centred)
     want = centred @ axes[:, ::-1][:, :2]
     want /= np.sqrt((want**2).sum(1).mean())
     np.testing.assert_allclose(np.abs(got), np.abs(want), atol=1e-5)
