@@ -12,7 +12,7 @@ data:
   text: "{{title}}"
 encoder: {{model: {TINY_ENCODER}, max_length: 32, cache_dir: ""}}
 tastes: {{width: 4, text_components: 8, steps: 60, draws: 2, search: false}}
-env: {{name: logged, slate_size: 3, requests: 4}}
+env: {{name: logged, slate_size: 3, requests: 4, history_length: 12}}
 learner:
   name: ppo
   policy: {{width: 8, hidden: [8]}}
@@ -29,5 +29,5 @@ evaluate: {{users: 40}}
 TINY_LAST_ROWS = TINY.replace(
     "env: {name: logged,",
     "response: {history_length: 6, width: 8, heads: 2, epochs: 1, batch_size: 16, members: 2}\n"
-    "env: {name: logged, response: last_rows, history_length: 12,",
+    "env: {name: logged, response: last_rows,",
 )

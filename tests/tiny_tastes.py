@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.tastes import Belief, Link, Tastes
 
 KINDS = ("liked", "disliked")
@@ -56,3 +57,23 @@ def newton(x: np.ndarray, offset: np.ndarray, answers: np.ndarray, mean: np.ndar
         theta = theta - np.linalg.solve((x.T * (p * (1 - p))) @ x + precision, gradient)
     p = 1 / (1 + np.exp(-(x @ theta + offset)))
     return theta, (x.T * (p * (1 - p))) @ x + precision
+
+
+def known_people(users: int = 80, items: int = 40, rows: int = 25, seed: int = 0):
+    """A log of two kinds of feedback by people with tastes in two dimensions -> log, item vectors, P [R, F]."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(items, 2))
+    taste = 1.5 * rng.normal(size=(users, 2, 2))  # [U, F, 2]
+    item = np.concatenate([rng.permutation(items)[:rows] for _ in range(users)])
+    user = np.repeat(np.arange(users), rows)
+    p = sigmoid(np.einsum("rfd,rd->rf", taste[user], vectors[item]))
+    log = Log(
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        time=np.tile(np.arange(rows), users),
+        feedback=(rng.random(p.shape) < p).astype(np.float32),
+        feedback_names=("liked", "disliked"),
+        num_users=users,
+        num_items=items,
+    )
+    return log, vectors.astype(np.float32), p

@@ -9,8 +9,16 @@ import pytest
 from jaxrec.config.logged import ComebackConfig
 from jaxrec.data import Log
 from jaxrec.supervised.comeback import ComebackModel, comeback_chance, day_log_probabilities, draw_day
-from jaxrec.supervised.comeback_fit import comebacks_of, fit_comebacks, fit_weights, mean_day, states_after
+from jaxrec.supervised.comeback_fit import (
+    comebacks_of,
+    fit_comebacks,
+    fit_weights,
+    mean_day,
+    states_after,
+    taste_states,
+)
 from tests.constant_users import constant_response
+from tests.tiny_tastes import random_tastes
 
 DAY, NOON = 86_400, 1_500_000_000
 CONFIG = ComebackConfig()
@@ -111,3 +119,12 @@ def test_states_are_those_after_the_session() -> None:
     assert found is not None
     z = states_after(constant_response([0.5], 10), log, found)
     assert z.shape == (3, 4)
+
+
+def test_the_state_of_people_with_tastes_is_their_mean_whatever_they_saw() -> None:
+    log = make_log(3, (2.0, 2.0))
+    found = comebacks_of(log, 0.5, (1.0,), 2)
+    means = jnp.arange(18.0).reshape(3, 2, 3)  # [U, F, D]
+    assert found is not None and found.user.tolist() == [0, 0, 1, 1, 2, 2]
+    z = taste_states(random_tastes(4, 2).replace(means=means))(log, found)
+    np.testing.assert_array_equal(z, np.repeat(np.arange(18.0).reshape(3, 6), 2, axis=0))

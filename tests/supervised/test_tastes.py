@@ -27,7 +27,7 @@ from jaxrec.supervised.tastes_fit import (
     user_posterior,
     with_draws,
 )
-from tests.tiny_tastes import newton, random_log, random_tastes
+from tests.tiny_tastes import known_people, newton, random_log, random_tastes
 
 SMALL = TastesConfig(width=2, text_components=4, steps=150, draws=2, search=False, user_strength=1.0)
 BASE = Strengths(8.0, 1.0, 10.0, 10.0)
@@ -152,26 +152,6 @@ def test_draws_have_the_posteriors_mean_and_the_calibrated_share_of_its_covarian
         assert (np.abs(draws.mean(0) - mean[user, kind]) < 5 * sd / count**0.5).all()
         error = np.outer(sd, sd) * (2 / count) ** 0.5  # of a covariance, at most
         assert (np.abs(np.cov(draws.T) - want) < 5 * error).all()
-
-
-def known_people(users: int = 80, items: int = 40, rows: int = 25, seed: int = 0):
-    """A log of two kinds of feedback by people with tastes in two dimensions -> log, item vectors, P [R, F]."""
-    rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(items, 2))
-    taste = 1.5 * rng.normal(size=(users, 2, 2))  # [U, F, 2]
-    item = np.concatenate([rng.permutation(items)[:rows] for _ in range(users)])
-    user = np.repeat(np.arange(users), rows)
-    p = sigmoid(np.einsum("rfd,rd->rf", taste[user], vectors[item]))
-    log = Log(
-        user=user.astype(np.int32),
-        item=item.astype(np.int32),
-        time=np.tile(np.arange(rows), users),
-        feedback=(rng.random(p.shape) < p).astype(np.float32),
-        feedback_names=("liked", "disliked"),
-        num_users=users,
-        num_items=items,
-    )
-    return log, vectors.astype(np.float32), p
 
 
 def predicted(tastes, log: Log, rows: np.ndarray) -> np.ndarray:
