@@ -179,6 +179,11 @@ class Env(NamedTuple):
     # is unknown. Policies never see it. Learners may use it as a target.
     item_rewards: Callable[[Any, World], Array] | None = None
 
+    def item_rewards_of(self, inner: Callable[[Any], Any]) -> Callable[[Any, World], Array] | None:
+        """`item_rewards` of a wrapper, whose state holds that of this environment as `inner(state)`."""
+        known = self.item_rewards
+        return None if known is None else lambda state, world: known(inner(state), world)
+
 
 class Learner(NamedTuple):
     """Pure functions; `state` holds everything that the next update reads except the world parameters.

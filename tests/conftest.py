@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from jaxrec.cli import main
-from tests.recipes import TINY
+from tests.recipes import TINY, TINY_LAST_ROWS
 
 # Programs that several tests compile are compiled once per run: the workers and the processes that tests start share
 # one cache. It is gone afterwards, unless JAXREC_TEST_CACHE names a folder to keep.
@@ -39,6 +39,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the smallest recipe."""
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def last_rows_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the smallest recipe of users who answer by the last rows of their history."""
+    path = tmp_path_factory.mktemp("recipe") / "last_rows.yaml"
+    path.write_text(TINY_LAST_ROWS)
     return path
 
 

@@ -3,8 +3,12 @@
 import dataclasses
 from typing import Any
 
+from jaxrec import make_env
 from jaxrec.config.learners import LEARNER_CONFIGS, LearnerConfig, PolicyConfig
+from jaxrec.types import Env
+from tests.probes import catalogue_probe, endless_probe
 
+KNOWING = ("all_items",)  # learners of environments that know the reward of every item
 SMALL = {
     "policy": PolicyConfig(width=8, hidden=(16,)),
     "num_users": 32,
@@ -28,3 +32,13 @@ def small(name: str, **options: Any) -> dict[str, Any]:
 def small_config(name: str, **options: Any) -> LearnerConfig:
     """The same as a config."""
     return LEARNER_CONFIGS[name](**small(name, **options))
+
+
+def env_for(name: str) -> Env:
+    """Users from whom the learner `name` can learn."""
+    return catalogue_probe() if name in KNOWING else make_env("interest_evolution")
+
+
+def endless_for(name: str) -> Env:
+    """The endless probe, with the answers that the learner `name` needs."""
+    return endless_probe(catalogue=name in KNOWING)

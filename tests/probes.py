@@ -1,5 +1,7 @@
 """Users whose optimal value is known by hand: what a learner cannot solve here it solves nowhere."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -78,8 +80,11 @@ def delay_probe(seen: bool = False) -> Env:
     return Env(reset, step, World(item_table=jnp.eye(2)), _spec("delay_probe", 2))
 
 
-def endless_probe(length: int = 4) -> Env:
-    """Reward 1 a step, cut (not ended) after `length` steps: every state is worth 1 / (1 - gamma)."""
+def endless_probe(length: int = 4, catalogue: bool = False) -> Env:
+    """Reward 1 a step, cut (not ended) after `length` steps: every state is worth 1 / (1 - gamma).
+
+    With `catalogue` the two items are a catalogue whose rewards are known.
+    """
 
     def reset(key: Array, params: World) -> tuple[ProbeState, Observation]:
         state = ProbeState(jnp.array([1.0, 1.0]), jnp.asarray(0), jnp.asarray(0.0))
@@ -89,7 +94,54 @@ def endless_probe(length: int = 4) -> Env:
         after = state.replace(step=state.step + 1)
         return after, _output(after, 2, jnp.asarray(1.0), jnp.asarray(False), after.step >= length)
 
-    return Env(reset, step, World(item_table=jnp.eye(2)), _spec("endless_probe", 2))
+    env = Env(reset, step, World(item_table=jnp.eye(2)), _spec("endless_probe", 2))
+    return of_catalogue(env, lambda state, world: jnp.ones(2)) if catalogue else env
+
+
+def of_catalogue(env: Env, item_rewards: Callable[[Any, World], Array]) -> Env:
+    """The same users with all items on offer, whose rewards are known."""
+
+    def reset(key: Array, world: World) -> tuple[Any, Observation]:
+        state, obs = env.reset(key, world)
+        return state, obs.replace(candidates=None)
+
+    def step(key: Array, state: Any, action: Array, world: World) -> tuple[Any, StepOutput]:
+        state, out = env.step(key, state, action, world)
+        obs, final = out.obs.replace(candidates=None), out.final_obs.replace(candidates=None)
+        return state, out.replace(obs=obs, final_obs=final)
+
+    spec = dataclasses.replace(env.spec, num_candidates=None, reward_weights=(1.0,))
+    return Env(reset, step, env.world, spec, item_rewards)
+
+
+def catalogue_probe() -> Env:
+    """One step; a catalogue of three items that pay the product of their row with the user's two numbers."""
+    table = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.4]])
+
+    def observe(user: Array) -> Observation:
+        return Observation(user=user)
+
+    def reset(key: Array, world: World) -> tuple[Array, Observation]:
+        user = jax.random.uniform(key, (2,))
+        return user, observe(user)
+
+    def item_rewards(user: Array, world: World) -> Array:
+        return world.item_table @ user
+
+    def step(key: Array, user: Array, action: Array, world: World) -> tuple[Array, StepOutput]:
+        reward = item_rewards(user, world)[action[0]]
+        yes, no = jnp.asarray(True), jnp.asarray(False)
+        return user, StepOutput(observe(user), reward, yes, no, reward.reshape(1, 1), observe(user))
+
+    spec = EnvSpec(
+        name="catalogue_probe",
+        action=SlateAction(size=1),
+        num_items=3,
+        feedback=("pay",),
+        reward_weights=(1.0,),
+        user_size=2,
+    )
+    return Env(reset, step, World(item_table=table), spec, item_rewards)
 
 
 def pair_probe() -> Env:

@@ -114,7 +114,8 @@ def _simulators(account: dict[str, Any]) -> Rows:
 
 def _members(account: dict[str, Any]) -> str:
     users = "" if account["users"] is None else f", {account['users']:,} users"
-    return f"mean of {account['members']} fits{users}, {account['items']:,} items"
+    fitted = f"mean of {account['members']} fits" if account["members"] else "tastes of each user"
+    return f"{fitted}{users}, {account['items']:,} items"
 
 
 def _simulator(account: dict[str, Any]) -> Rows:

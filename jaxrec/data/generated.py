@@ -48,23 +48,27 @@ def read_generated(config: DataConfig, seed: int) -> Dataset:
     items = _item_table(tastes.topic, np.random.default_rng(items_key))
     check_template(config.text, list(items.columns), items.name)
     rows = _draw_rows(sizes, tastes, np.random.default_rng(log_key))
-    kinds = {name: _kind(name, kind) for name, kind in config.feedback.items()}
-    kept = np.ones(len(rows["liked"]), bool)
     context, context_names = visit_context(config, rows["time"], {})
     log = Log(
         user=rows["user"],
         item=rows["item"],
         time=rows["time"],
-        feedback=binary_feedback(kinds, {FEEDBACK: rows["liked"]}, kept, lambda row: f"generated row {row}"),
-        feedback_names=tuple(kinds),
+        feedback=answers(config, rows["liked"]),
+        feedback_names=tuple(config.feedback),
         num_users=sizes.users,
         num_items=len(items.ids),
         context=context,
         context_names=context_names,
     )
     users = tuple(str(n) for n in range(sizes.users))
-    raw = RawLog(log, users, items.ids, (f"generated {counted(len(kept), 'row')} (seed {seed})",))
+    raw = RawLog(log, users, items.ids, (f"generated {counted(len(rows['liked']), 'row')} (seed {seed})",))
     return assemble(raw, items, config, [])
+
+
+def answers(config: DataConfig, liked: np.ndarray) -> np.ndarray:
+    """Feedback of the recipe's kinds [R, F] for values [R] of the column `liked`."""
+    kinds = {name: _kind(name, kind) for name, kind in config.feedback.items()}
+    return binary_feedback(kinds, {FEEDBACK: liked}, np.ones(len(liked), bool), lambda row: f"generated row {row}")
 
 
 def hidden_tastes(sizes: GeneratedLog, seed: int) -> Tastes:

@@ -130,6 +130,11 @@ def observed_rows(config: LoggedConfig, recommendable: int) -> int:
     Raises InputError unless they hold a whole visit, and a slate fits into the items that remain.
     """
     visit, most = config.requests * config.slate_size, recommendable - config.slate_size
+    if config.slate_size > recommendable:
+        raise InputError(
+            f"env.slate_size: slates of {config.slate_size} items do not fit into {recommendable} recommendable items; "
+            "lower env.slate_size or data.min_item_ratings."
+        )
     if config.repeats:
         return config.history_length or OBSERVED
     length = config.history_length or min(max(OBSERVED, visit), most)

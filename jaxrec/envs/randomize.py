@@ -52,7 +52,14 @@ def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
         return RandomizedState(after, state.drawn), out
 
     spec = dataclasses.replace(env.spec, feedback_range=())  # the range may depend on the numbers
-    return env._replace(reset=reset, step=step, spec=spec)
+    known = env.item_rewards
+
+    def item_rewards(state: RandomizedState, world: World) -> Array:
+        assert known is not None
+        return known(state.env_state, _own(world, state.drawn))
+
+    rewards = None if known is None else item_rewards
+    return env._replace(reset=reset, step=step, spec=spec, item_rewards=rewards)
 
 
 def _own(world: World, drawn: dict[str, Array]) -> World:

@@ -5,8 +5,9 @@
 
 `rows [..., H, D]` are the items' vectors, `feedback [..., H, F]` what the user did with them, and `mask [..., H]`
 is False where a position is empty. `states[..., t, :]` has seen the first t positions, so the first state has
-seen nothing and the last one everything. Empty positions change nothing, wherever they are. Input rows are scaled
-to unit root mean square, so that unit-length text vectors and one-hot rows have the same scale.
+seen nothing and the last one everything. Empty positions change nothing, wherever they are. Except for
+the profile, input rows are scaled to unit root mean square, so that unit-length text vectors and one-hot rows have
+the same scale.
 """
 
 import functools
@@ -83,7 +84,8 @@ class ProfileHistory(nn.Module):
         check_shape("mask", mask, (*lead, length))
         rows, answers = rows.astype(jnp.float32), feedback.astype(jnp.float32)
         seen = mask[..., None].astype(jnp.float32)
-        kinds = jnp.concatenate([answers, 1.0 - answers], axis=-1) * seen  # [..., H, 2F]
+        # Feedback outside [0, 1], such as minutes, must not make counts negative.
+        kinds = jnp.maximum(jnp.concatenate([answers, 1.0 - answers], axis=-1), 0.0) * seen  # [..., H, 2F]
         parts = []
         for rate in self.rates:
             if last:

@@ -79,10 +79,11 @@ def fingerprint(config: Config, corpus: Corpus) -> str:
     The path of the log, caches and the learner's settings are not part of it.
     """
     encoder = {n: v for n, v in to_dict(config.encoder).items() if n not in ("batch_tokens", "cache_dir")}
+    tastes = config.env.response == "tastes"
     recipe = {
         "seed": config.seed,
         "encoder": encoder,
-        "response": to_dict(config.response),
+        **({"tastes": to_dict(config.tastes)} if tastes else {"response": to_dict(config.response)}),
         "env": to_dict(config.env),
         "min_item_ratings": log_config(config).min_item_ratings,
     }

@@ -60,10 +60,10 @@ def fit_tastes(
 ) -> tuple[Tastes, dict[str, Any]]:
     """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
 
-    At first, a share of the rows is held out (`config.holdout`). The strengths with the least log loss there are kept,
-    unless they are given, and the link is fitted there. The final fit has all rows. Users are the `log.num_users` of
-    the log, with or without rows. Raises InputError if a kind of feedback has only one value, since there is nothing
-    to learn.
+    At first, a share of the rows is held out (`config.holdout`). Strengths are searched for the least log loss there,
+    unless they are given or `config.search` is off, and the link is fitted there. The final fit has all rows. Users are
+    the `log.num_users` of the log, with or without rows. Raises InputError if a kind of feedback has only one value,
+    since there is nothing to learn.
     """
     check_two_values(log)
     features = jnp.asarray(text_features(vectors, log.num_items, config.text_components))
@@ -77,7 +77,8 @@ def fit_tastes(
         rows = rows_of(part)
         return with_users(program(start, rows, features, chosen), rows, features, chosen, part)
 
-    with track(label, 1 + (5 if strengths is None else 1)) as advance:
+    vary = strengths is None and config.search
+    with track(label, 6 if vary else 2) as advance:
         trials: list[tuple[float, Strengths, Tastes, Users]] = []
 
         def try_out(chosen: Strengths) -> None:
@@ -86,7 +87,7 @@ def fit_tastes(
             trials.append((loss, chosen, tastes.replace(link=link), users))
             advance(1, f"held-out log loss {loss:.4f}")
 
-        search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, strengths is None)
+        search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
         _, chosen, tastes, users = min(trials, key=lambda trial: trial[0])
         # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
         # all other rows of their user, and from the earlier ones alone.
@@ -177,7 +178,8 @@ def log_loss(logits: Array, answers: Array) -> Array:
 def most_likely(params: Params, rows: Rows, features: Array, strengths: Strengths, config: TastesConfig) -> Params:
     """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule."""
     optimiser = optax.scale_by_adam()
-    rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(jnp.arange(config.steps)))
+    steps = jnp.arange(config.steps, dtype=jnp.float32)
+    rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(steps))
 
     def loss(params: Params) -> Array:
         vectors, logits = item_side(params, features)
@@ -288,7 +290,9 @@ def fit_link(rows: Rows, logits: Moments) -> tuple[float, Link]:
 
 
 def quality(tastes: Tastes, rows: Rows, logits: Moments) -> dict[str, dict[str, Any]]:
-    """Log loss, AUC and calibration error of predictions for rows, by name of the feedback."""
+    """Log loss, AUC and calibration error of predictions for rows, by name of the feedback; None without rows."""
+    if not len(rows.answer):
+        return {name: {"rows": 0, "log_loss": None, "auc": None, "ece": None} for name in tastes.feedback_names}
     p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance), np.float64)
     answers = np.asarray(rows.answer)
     return {

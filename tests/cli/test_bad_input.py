@@ -226,7 +226,7 @@ BAD_INPUT = (
         edit_json("policy/items.json", ids=["1"], titles=["a"]),
     ),
     BadInput("a missing simulator", "evaluate RUN", ("simulators", "simulator"), remove("simulators/judge")),
-    BadInput("a damaged simulator", "evaluate RUN", ("simulators",), cut("simulators/train/response_0")),
+    BadInput("a damaged simulator", "evaluate RUN", ("simulators",), cut("simulators/train")),
     BadInput("judging by another log", "evaluate RUN data.generated.items=50", ("evaluate takes data.path",)),
     BadInput("judging by other users", "evaluate RUN evaluate.judge_share=0.2", ("evaluate takes data.path",)),
     BadInput("an item that is not in the log", "recommend RUN --history 0", ("'0'", "catalogue")),

@@ -12,14 +12,16 @@ from jaxrec.cli import main
 from jaxrec.envs.logged_world import load_simulator
 
 LEAVE = {"name": "temper", "start": 2, "target": 1}
-OPTIONS = ["response.members=1", "env.requests=4", f"env.leave={LEAVE}", "env.comeback_model={sessions: 2}"]
+OPTIONS = ["env.requests=4", f"env.leave={LEAVE}", "env.comeback_model={sessions: 2}"]
 
 
+@pytest.mark.parametrize("response", ["tastes", "last_rows"])
 def test_fitted_simulators_know_when_their_users_come_back(
-    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    response: str, recipe: Path, last_rows_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = tmp_path / "users"
     reward = "env.reward={liked: 1, comeback_day: -0.1}"
+    recipe = recipe if response == "tastes" else last_rows_recipe
     assert main(["fit-simulator", str(recipe), "-o", str(folder), *OPTIONS, reward]) == 0
     out = capsys.readouterr().out
     days = json.loads((folder / "validity.json").read_text())["comeback_days"]

@@ -11,7 +11,10 @@ import pytest
 
 from jaxrec import make_env
 from jaxrec.cli import main
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
 from jaxrec.envs.logged_world import load_simulator
+from jaxrec.runs.read_log import read_corpus
 
 PARTS = {"config.yaml", "simulator.json", "log.json", "users.json", "validity.json", "validity.html", "train", "judge"}
 
@@ -24,6 +27,14 @@ def fitted(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def fitted_last_rows(last_rows_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with users who answer by the last rows of their history."""
+    folder = tmp_path_factory.mktemp("simulators") / "last_rows"
+    assert main(["fit-simulator", str(last_rows_recipe), "-o", str(folder)]) == 0
+    return folder
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -33,13 +44,21 @@ def users(folder: Path) -> list[np.ndarray]:
     return [np.asarray(x) for x in (world.users.members.items, world.users.members.shift, world.item_table)]
 
 
-def test_a_folder_holds_both_simulators_and_how_far_to_believe_them(fitted: Path) -> None:
+@pytest.mark.parametrize("response", ["tastes", "last_rows"])
+def test_a_folder_holds_both_simulators_and_how_far_to_believe_them(
+    response: str, recipe: Path, fitted: Path, fitted_last_rows: Path
+) -> None:
+    fitted = fitted if response == "tastes" else fitted_last_rows
     assert {path.name for path in fitted.iterdir()} == PARTS
     about = json.loads((fitted / "simulator.json").read_text())
     assert (about["users"], about["items"], about["feedback"]) == (40, 60, ["liked"])
     report = json.loads((fitted / "validity.json").read_text())
     assert set(report["rare_items"]) >= {"auc", "auc_without_text"}
-    assert report["feedback_rates"]["liked"]["rows"] == report["test_rows"]
+    rows = report["test_rows"]
+    if response == "tastes":  # compared over the latest fifth of every user's rows
+        lengths = np.bincount(read_corpus(load_config(Config, recipe)).dataset.log.user)
+        rows = (lengths - np.ceil(0.8 * lengths)).sum()
+    assert report["feedback_rates"]["liked"]["rows"] == rows
     assert report["session_lengths"]["most_items"] == 4 * 3  # requests times slate
     assert "<svg" in (fitted / "validity.html").read_text()
 
@@ -54,9 +73,11 @@ def test_the_same_inputs_find_the_folder_of_their_own_name(
     monkeypatch.chdir(tmp_path)
     # What learners do with the users does not make other users.
     assert main(["fit-simulator", str(recipe), "learner.gamma=0.5"]) == 0
+    # Nor do settings of the response that was not fitted.
+    assert main(["fit-simulator", str(recipe), "response.width=4"]) == 0
     assert f"simulators/tiny-{mark[:12]}: already there" in capsys.readouterr().out
     assert files(named) == before
-    assert main(["fit-simulator", str(recipe), "response.width=4", "-o", str(named)]) == 2
+    assert main(["fit-simulator", str(recipe), "tastes.width=3", "-o", str(named)]) == 2
     assert f"another log or recipe (fingerprint {mark[:12]}" in capsys.readouterr().err
     assert files(named) == before
 
@@ -94,9 +115,9 @@ def test_users_of_another_log_or_another_half_are_refused(
 
 
 @pytest.mark.slow
-def test_a_killed_fit_goes_on_where_it_stopped(recipe: Path, fitted: Path, tmp_path: Path) -> None:
+def test_a_killed_fit_goes_on_where_it_stopped(last_rows_recipe: Path, fitted_last_rows: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
-    words = ["fit-simulator", str(recipe), "-o", str(folder)]
+    words = ["fit-simulator", str(last_rows_recipe), "-o", str(folder)]
     process = subprocess.Popen(
         [sys.executable, "-m", "jaxrec.cli", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -113,5 +134,5 @@ def test_a_killed_fit_goes_on_where_it_stopped(recipe: Path, fitted: Path, tmp_p
     assert {path.name for path in folder.iterdir()} == PARTS
     assert (folder / "validity.json").stat().st_mtime_ns == report
     for name in ("train", "judge"):
-        for mine, other in zip(users(folder / name), users(fitted / name), strict=True):
+        for mine, other in zip(users(folder / name), users(fitted_last_rows / name), strict=True):
             np.testing.assert_array_equal(mine, other)

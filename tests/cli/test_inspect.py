@@ -55,7 +55,7 @@ def test_figures_are_those_of_the_files_beside_it(run: Path) -> None:
     assert account["last_timing"] == json.loads((run / "timings.jsonl").read_text().splitlines()[-1])
     log = json.loads((run / "simulators" / "log.json").read_text())
     assert account["simulators"]["log"] == {name: log[name] for name in ("rows", "users", "feedback")}
-    assert account["simulators"]["fitted"]["train"]["members"] == 2
+    assert account["simulators"]["fitted"]["train"]["members"] == 0
     assert account["bytes_on_disk"] == sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
     assert account["recipe"]["seed"] == 3 and account["recipe"]["learner"] == "ppo"
 
@@ -94,6 +94,7 @@ def test_text_is_plain_and_fits_eighty_columns(run: Path, capsys: pytest.Capture
     text = printed(capsys, str(run))
     for word in ("progress", "8 of 8", "seed             3", "772 rows of 40 users", "60 x 34 float32", "(best)"):
         assert word in text
+    assert "tastes of each user, 20 users, 60 items" in text
     lines = [line for line in text.splitlines() if str(run) not in line and "tiny_bert" not in line]
     assert max(map(len, lines)) <= 80 and "\x1b" not in text
     assert not [line for line in lines if line != line.rstrip()]

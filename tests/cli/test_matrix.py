@@ -14,7 +14,7 @@ from jaxrec.runs.users.registry import user_kind
 from jaxrec.storage.run import RunFolder
 from tests.recipes import TINY
 
-LOGGED = "env: {name: logged, slate_size: 3, requests: 4}"
+LOGGED = "env: {name: logged, slate_size: 3, requests: 4, history_length: 12}"
 RECIPE = TINY.replace(LOGGED, "env: {name: full_matrix, turns: 6, leave: {name: distance, threshold: 0.2}}")
 
 

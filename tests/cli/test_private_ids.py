@@ -52,7 +52,7 @@ data:
   own_texts: 2
   user_key_file: DATA/user.key
 encoder: {{model: {TINY_ENCODER}, max_length: 32, cache_dir: CACHE}}
-response: {{history_length: 4, width: 8, heads: 2, epochs: 1, batch_size: 16, members: 1}}
+tastes: {{width: 2, text_components: 4, steps: 30, draws: 2, search: false}}
 env: {{name: logged, slate_size: 2, requests: 2}}
 learner: {{policy: {{width: 8, hidden: [8]}}, num_users: 8, num_shards: 1, horizon: 2, epochs: 1, minibatches: 1}}
 train: {{updates: 2, updates_per_call: 2, checkpoint_every: 2, evaluate_users: 8, devices: 1}}

@@ -25,6 +25,7 @@ encoder: {{model: {TINY_ENCODER}, max_length: 32, cache_dir: ""}}
 response: {{history_length: 4, width: 8, heads: 2, epochs: 2, batch_size: 16, members: 2}}
 env:
   name: logged
+  response: last_rows
   slate_size: 3
   requests: 12
   reward: {{liked: 1.0, disliked: -1.0, depth: 0.1, leave: -2.0}}

@@ -101,7 +101,8 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     printed = capsys.readouterr().out
     account = json.loads((tiny_run / "evaluation.json").read_text())
     everybody = {"policy", "random", "most_popular", "item_knn", "best_fixed", "greedy_response"}
-    for simulator in ("train", "judge"):
+    assert set(account["simulators"]) == {"train", "judge", "truth"}
+    for simulator in ("train", "judge", "truth"):
         recommenders = account["simulators"][simulator]["recommenders"]
         assert set(recommenders) == everybody
         for name, row in recommenders.items():

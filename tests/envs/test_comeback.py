@@ -22,6 +22,7 @@ CONFIG = LoggedConfig(
     leave=TemperConfig(start=2.5, target=1.0),
     comeback_model=ComebackConfig(sessions=3),
     reward={"liked": 1.0, "leave": -3.0, "comeback_day": -0.1},
+    response="last_rows",
 )
 NOTHING, EVERYTHING = 1e-6, 1.0
 
@@ -113,9 +114,9 @@ def test_a_cut_visit_ends_the_episode() -> None:
 def test_tastes_of_the_next_visit_are_those_of_its_beginning() -> None:
     world = world_of(NOTHING)
     states, _ = play(make(dataclasses.replace(CONFIG, drift=0.5), world), world, 3)
-    chex.assert_trees_all_equal(states[1].first, states[0].history)
-    chex.assert_trees_all_equal(states[2].first, states[2].history)
-    chex.assert_trees_all_equal(states[3].first, states[2].history)
+    chex.assert_trees_all_equal(states[1].person, states[0].history)
+    chex.assert_trees_all_equal(states[2].person, states[2].history)
+    chex.assert_trees_all_equal(states[3].person, states[2].history)
 
 
 def test_without_a_return_model_no_number_changes() -> None:

@@ -44,7 +44,7 @@ CLOSED_FORM = [  # click probability, depth, total reward
 
 
 def test_depth_and_total_reward_follow_the_closed_form() -> None:
-    config = LoggedConfig(slate_size=SLATE, requests=40, leave=TemperConfig())
+    config = LoggedConfig(slate_size=SLATE, requests=40, leave=TemperConfig(), repeats=True)
     visits = make_visits(config, constant_world([0.5]), users=1000)
     for p, depth, total in CLOSED_FORM:
         lengths, rewards, left = visits(constant_world([p]))
@@ -56,7 +56,8 @@ def test_depth_and_total_reward_follow_the_closed_form() -> None:
 @pytest.mark.parametrize("leave", [None, TemperConfig()])
 def test_the_cap_cuts_a_visit_that_would_go_on(leave: TemperConfig | None) -> None:
     world = constant_world([0.5])
-    lengths, _, left = make_visits(LoggedConfig(slate_size=SLATE, requests=9, leave=leave), world, users=20)(world)
+    config = LoggedConfig(slate_size=SLATE, requests=9, leave=leave)
+    lengths, _, left = make_visits(config, world, users=20)(world)
     assert (lengths == 9).all()
     assert not left.any()
 

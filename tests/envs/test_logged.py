@@ -20,7 +20,8 @@ from jaxrec.types import PADDING, Env
 from tests.constant_users import constant_world
 
 ITEMS, HISTORY = 24, 4
-CONFIG = LoggedConfig(slate_size=3, requests=5, reward={"liked": 2.0})
+OLD = {"response": "last_rows", "history_length": HISTORY, "repeats": True}  # the window that the response model reads
+CONFIG = LoggedConfig(slate_size=3, requests=5, reward={"liked": 2.0}, **OLD)
 
 
 def make_log() -> Log:
@@ -128,7 +129,7 @@ def test_shown_items_enter_the_history_and_an_episode_is_cut_not_ended(world) ->
 
 
 def test_auto_reset_starts_another_user_with_nothing_of_the_old_one(world) -> None:
-    env = auto_reset(make(LoggedConfig(slate_size=3, requests=1), world))
+    env = auto_reset(make(LoggedConfig(slate_size=3, requests=1, **OLD), world))
     state, _ = env.reset(jax.random.key(4), env.world)
     state, out = env.step(jax.random.key(5), state, jnp.array([0, 1, 2], jnp.int32), env.world)
     assert bool(out.truncated)
@@ -176,7 +177,7 @@ def test_drift_mixes_the_answers_of_now_with_those_of_the_visits_beginning(drift
 
 def test_pessimism_lowers_answers_by_the_members_disagreement() -> None:
     world = constant_world([0.5, 0.1], [0.7, 0.3])  # mean .6 and .2, population sd .1
-    config = LoggedConfig(slate_size=3, pessimism=1.5, reward={"liked": 1.0, "disliked": -2.0})
+    config = LoggedConfig(slate_size=3, pessimism=1.5, reward={"liked": 1.0, "disliked": -2.0}, **OLD)
     state, _ = make(config, world).reset(jax.random.key(0), world)
     p = answer_probabilities(state, world, config, jnp.arange(3))
     chex.assert_trees_all_close(p, jnp.broadcast_to(jnp.array([0.45, 0.05]), (3, 2)), atol=1e-6)
@@ -193,7 +194,7 @@ def test_look_alikes_in_a_slate_are_liked_less() -> None:
     root = 2**-0.5  # cosines: items 0 and 1, 1 and 2 are at 45 degrees, 0 and 2 at a right angle
     chex.assert_trees_all_close(logged.mean_cosine(jnp.asarray(rows[:3, :2])), jnp.array([root / 2, root, root / 2]))
     world = constant_world([0.5], table=rows, text_size=2)
-    env = make(LoggedConfig(slate_size=3, slate_interaction=0.4), world)
+    env = make(LoggedConfig(slate_size=3, requests=1, slate_interaction=0.4), world)
     state, _ = env.reset(jax.random.key(0), world)
     keys = jax.random.split(jax.random.key(1), 4000)
     slate = jnp.arange(3, dtype=jnp.int32)
@@ -247,7 +248,9 @@ def test_a_visit_has_the_context_of_the_row_it_starts_from(log: Log, tmp_path: P
 def test_a_visit_may_begin_at_any_row(log: Log, world) -> None:
     for row in (0, 3, 8, 19):  # every user of the log has rows
         user = log.user[row]
-        state = logged.begin_visit(CONFIG, world, jnp.asarray(user), jnp.asarray(row - log.offsets[user]))
+        place = jnp.asarray(row - log.offsets[user])
+        history = logged.history_before(world.users, jnp.asarray(user), place, HISTORY)
+        state = logged.begin_visit(CONFIG, history, None, None)
         past = log.item[log.offsets[user] : row][-HISTORY:]
         assert state.history.items.tolist() == [PADDING] * (HISTORY - len(past)) + past.tolist()
 
@@ -256,7 +259,7 @@ def test_a_saved_simulator_is_the_same_environment(world, tmp_path: Path) -> Non
     save_simulator(tmp_path / "simulator", world)
     env, again = (
         logged.make(CONFIG, world),
-        make_env("logged", path=str(tmp_path / "simulator"), slate_size=3, requests=5, reward={"liked": 2.0}),
+        make_env("logged", path=str(tmp_path / "simulator"), slate_size=3, requests=5, reward={"liked": 2.0}, **OLD),
     )
     assert env.spec == again.spec
     chex.assert_trees_all_equal(env.world, again.world)
@@ -273,8 +276,8 @@ def test_a_simulator_of_another_layout_is_refused_in_one_line(world, tmp_path: P
 
 
 def test_a_slate_that_does_not_fit_beside_the_history_is_refused(world) -> None:
-    with pytest.raises(InputError, match=r"env\.slate_size: 17 items and a history of 4"):
-        logged.make(LoggedConfig(slate_size=17), world)  # 20 items are recommendable
+    with pytest.raises(InputError, match=r"slates of 17 items, after 17 that are not shown again, do not fit into 20"):
+        logged.make(LoggedConfig(slate_size=17, requests=1), world)  # 20 items are recommendable
 
 
 def test_a_logged_environment_without_users_says_where_they_come_from() -> None:

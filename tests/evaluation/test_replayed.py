@@ -20,9 +20,10 @@ from jaxrec.evaluation.replayed import (
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.response_fit import fit_response, logits_of_rows
 from jaxrec.types import World
+from tests.tiny_tastes import random_tastes
 
 ITEMS, NOON = 40, 1_500_000_000
-CONFIG = LoggedConfig(slate_size=2, requests=3, reward={"liked": 1.0})
+CONFIG = LoggedConfig(slate_size=2, requests=3, reward={"liked": 1.0}, response="last_rows")
 KEY = jax.random.key(0)
 
 
@@ -103,6 +104,22 @@ def test_a_visit_begins_with_the_users_real_history(log: Log, response) -> None:
     played = replay(CONFIG, world_of(log, response), log, np.repeat(rows, 1024), np.ones(len(log), bool), KEY)
     got = played.feedback[:, 0, 0].reshape(2, 1024).mean(1)
     np.testing.assert_allclose(got, want[rows], atol=0.06)  # four standard deviations
+
+
+def test_visits_of_people_with_tastes_are_those_of_the_persons_given(log: Log) -> None:
+    tastes = random_tastes(ITEMS, width=1, kinds=1)
+    theta = jnp.zeros((1, log.num_users, 1, 2)).at[..., 0].set(-40.0)  # the fitted users like nothing
+    world = make_world(tastes.replace(draws=theta, means=theta[0]), log, np.eye(ITEMS, dtype=np.float32), ITEMS)
+    config, starts = dataclasses.replace(CONFIG, response="tastes"), log.offsets[[11, 23, 35]]
+
+    def persons(rows: np.ndarray, key: jax.Array) -> jax.Array:
+        np.testing.assert_array_equal(rows, starts)
+        return jnp.zeros((len(rows), 1, 2)).at[jnp.array([0, 2]), 0, 0].set(40.0).at[1, 0, 0].set(-40.0)
+
+    test = np.ones(len(log), bool)
+    played = replay(config, world, log, starts, test, KEY, persons)
+    np.testing.assert_array_equal(played.feedback[..., 0], [[1.0] * 6, [0.0] * 6, [1.0] * 6])
+    np.testing.assert_array_equal(played.rows[0], log.offsets[11] + np.arange(6))
 
 
 def test_feedback_rates_compare_each_users_mean_over_the_same_rows(log: Log, response) -> None:

@@ -5,12 +5,11 @@ import re
 import jax
 import pytest
 
-from jaxrec import make_env
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
-from tests.learners import small_config
+from tests.learners import env_for, small_config
 
 OPTIONS = {"num_users": 64, "replay_size": 64 * 4000, "learning_starts": 512, "n_step": 3}
 
@@ -18,7 +17,7 @@ OPTIONS = {"num_users": 64, "replay_size": 64 * 4000, "learning_starts": 512, "n
 @pytest.fixture(scope="module", params=[(name, devices) for name in list_learners() for devices in (1, 8)], ids=str)
 def program(request: pytest.FixtureRequest):
     name, devices = request.param
-    env, config = make_env("interest_evolution"), small_config(name, **OPTIONS)
+    env, config = env_for(name), small_config(name, **OPTIONS)
     learner = make_learner(name, auto_reset(env), config)
     return devices, compile_learner(learner, env.world, TrainConfig(devices=devices), config.shards)
 

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.schema import TrainConfig
@@ -13,8 +12,8 @@ from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
 from jaxrec.learn.registry import LEARNERS
-from tests.learners import SMALL, small
-from tests.probes import endless_probe, learn, outputs, taste_probe
+from tests.learners import KNOWING, SMALL, endless_for, env_for, small
+from tests.probes import learn, outputs, taste_probe
 
 NAMES = list_learners()
 POLICY = SMALL["policy"]
@@ -30,7 +29,7 @@ def test_recipes_and_registry_know_the_same_learners() -> None:
 
 
 def test_the_same_seed_repeats_and_another_changes_everything(name: str) -> None:
-    env = make_env("interest_evolution")
+    env = env_for(name)
     first, metrics = learn(name, env, small(name), 2)
     again, metrics_again = learn(name, env, small(name), 2)
     other, _ = learn(name, env, small(name), 2, seed=1)
@@ -46,7 +45,7 @@ def test_the_same_seed_repeats_and_another_changes_everything(name: str) -> None
 
 
 def test_another_learning_rate_is_not_another_program(name: str) -> None:
-    env = make_env("interest_evolution")
+    env = env_for(name)
     texts = []
     for rate in (1e-3, 1e-4):
         learner = make_learner(name, auto_reset(env), small(name, learning_rate=rate))
@@ -58,7 +57,7 @@ def test_another_learning_rate_is_not_another_program(name: str) -> None:
 @pytest.fixture(scope="module", params=NAMES)
 def annealed(request: pytest.FixtureRequest) -> dict[str, jax.Array]:
     options = {"learning_rate": 0.01, "anneal_updates": 4, "reward_scale": 0.01}
-    return learn(request.param, endless_probe(), small(request.param, **options), 4)[1]
+    return learn(request.param, endless_for(request.param), small(request.param, **options), 4)[1]
 
 
 def test_the_learning_rate_falls_to_zero_when_annealed(annealed: dict[str, jax.Array]) -> None:
@@ -71,7 +70,7 @@ def test_rewards_are_reported_as_they_were_before_scaling(annealed: dict[str, ja
 
 
 def test_learning_starts_from_given_parameters_which_stay_the_callers(name: str) -> None:
-    env = taste_probe()
+    env = env_for(name) if name in KNOWING else taste_probe()
     learner = make_learner(name, auto_reset(env), small(name))
     program = compile_learner(learner, env.world, TrainConfig(devices=1, updates_per_call=1), SMALL["num_shards"])
     given = program.init(jax.random.key(5), program.world).params

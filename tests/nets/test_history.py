@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxrec.checks import InputError
-from jaxrec.nets.history import HISTORY_ENCODERS, make_history_encoder
+from jaxrec.nets.history import HISTORY_ENCODERS, ProfileHistory, make_history_encoder
 
 LENGTH, ROW, KINDS, WIDTH = 6, 5, 2, 8
 encoders = pytest.mark.parametrize("name", HISTORY_ENCODERS)
@@ -105,11 +105,57 @@ def test_an_empty_history_and_its_gradient_are_finite(name: str) -> None:
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in [states, *jax.tree.leaves(gradient)])
 
 
-@encoders
+@pytest.mark.parametrize("name", [name for name in HISTORY_ENCODERS if name != "profile"])
 def test_rows_reach_the_weights_at_unit_size_whatever_their_length(name: str) -> None:
     module, params, rows, feedback, mask = make(name)
     want = module.apply(params, rows, feedback, mask)
     np.testing.assert_allclose(module.apply(params, rows * 30, feedback, mask), want, atol=1e-4)
+
+
+def features_of(rates: tuple[float, ...], rows, feedback, mask, last: bool = False) -> np.ndarray:
+    """What the profile's only layer reads: GELU of it, with the identity in the layer's place."""
+    module = ProfileHistory(width=2 * len(rates) * feedback.shape[-1] * (rows.shape[-1] + 1), rates=rates)
+    identity = {"params": {"read": {"kernel": jnp.eye(module.width), "bias": jnp.zeros(module.width)}}}
+    return np.asarray(module.apply(identity, rows, feedback, mask, last=last))
+
+
+def test_a_profile_of_two_items_is_worked_by_hand() -> None:
+    rows, feedback = jnp.array([[2.0, 0.0], [0.0, 4.0]]), jnp.array([[1.0], [0.0]])
+    states = features_of((0.5,), rows, feedback, jnp.ones(2, bool))
+    # Means with and then without the answer, then log1p of both counts. First nothing; then the first item alone,
+    # counted once: [2, 0] / 2. Then it counts a half: [1, 0] / 1.5, and the other, without the answer, [0, 4] / 2.
+    want = [
+        [0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, np.log(2), 0],
+        [2 / 3, 0, 0, 2, np.log(1.5), np.log(2)],
+    ]
+    np.testing.assert_allclose(states, nn.gelu(jnp.array(want)), atol=1e-6)
+    np.testing.assert_allclose(features_of((0.5,), rows, feedback, jnp.ones(2, bool), last=True), states[-1], atol=1e-6)
+
+
+def test_a_profile_reads_rows_as_they_are_and_joins_its_rates() -> None:
+    rng = np.random.default_rng(0)
+    rows = jnp.asarray(rng.normal(size=(3, LENGTH, ROW)), jnp.float32)
+    feedback = jnp.asarray(rng.random((3, LENGTH, KINDS)) < 0.5, jnp.float32)
+    mask = jnp.asarray(rng.random((3, LENGTH)) < 0.6)
+    got = features_of((0.0, 0.3), rows, feedback, mask, last=True)
+    want = []
+    for user in range(3):
+        seen, parts = np.flatnonzero(mask[user]), []
+        for rate in (0.0, 0.3):
+            weight = (1 - rate) ** np.arange(len(seen))[::-1]  # padding anywhere makes nobody older
+            kinds = np.concatenate([feedback[user], 1 - feedback[user]], 1)[seen] * weight[:, None]
+            count = kinds.sum(0)
+            parts += [((kinds.T @ np.asarray(rows[user])[seen]) / (count[:, None] + 1)).ravel(), np.log1p(count)]
+        want.append(np.concatenate(parts))
+    np.testing.assert_allclose(got, nn.gelu(jnp.asarray(np.array(want), jnp.float32)), atol=1e-5)
+
+
+def test_a_profile_of_feedback_outside_zero_and_one_stays_finite() -> None:
+    feedback = jnp.array([[30.0], [-1.0]])
+    got = features_of((0.0,), jnp.eye(2), feedback, jnp.ones(2, bool), last=True)
+    want = [30 / 31, 0, 0, 2 / 3, np.log(31), np.log(3)]  # counts as 30 with the answer, and as two without it
+    np.testing.assert_allclose(got, nn.gelu(jnp.array(want)), atol=1e-5)
 
 
 def test_gru_is_the_documented_equation() -> None:

@@ -41,7 +41,7 @@ def test_the_policy_the_metrics_and_the_recipe_are_at_hand(run: jaxrec.Run) -> N
 def test_judging_gives_what_it_writes(run: jaxrec.Run) -> None:
     report = evaluate(run, {"evaluate.users": 20}, silent=True)
     assert report.path.is_file() and report.picture.is_file()
-    assert report["users"] == 20 and set(report["simulators"]) == {"train", "judge"}
+    assert report["users"] == 20 and set(report["simulators"]) == {"train", "judge", "truth"}
     assert {"policy", "random", "most_popular"} <= set(report["simulators"]["judge"]["recommenders"])
     out = io.StringIO()
     with contextlib.redirect_stdout(out):

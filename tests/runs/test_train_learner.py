@@ -21,14 +21,14 @@ from jaxrec.runs.train_learner import train
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Learner
-from tests.learners import small, small_config
+from tests.learners import env_for, small, small_config
 
 CONFIGS = {name: small_config(name, learning_starts=512) for name in list_learners()}
 SCHEDULE = {"updates": 12, "updates_per_call": 2, "checkpoint_every": 4, "evaluate_users": 8}
 
 
 def start(run: RunFolder, evaluate=None, name: str = "ppo", learner: Learner | None = None, **options):
-    env = make_env("interest_evolution")
+    env = env_for(name)
     learner = learner or make_learner(name, auto_reset(env), CONFIGS[name])
     saved = []
     outcome = train(
@@ -50,7 +50,7 @@ def new_run(path: Path) -> RunFolder:
 
 
 def final_state(run: RunFolder, step: int = 12, name: str = "ppo"):
-    env = make_env("interest_evolution")
+    env = env_for(name)
     learner = make_learner(name, auto_reset(env), CONFIGS[name])
     program = compile_learner(learner, env.world, TrainConfig(devices=1), 8)
     with Checkpoints(run.checkpoints) as checkpoints:
@@ -197,7 +197,7 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list_learners())
 def test_one_device_equals_two_four_and_eight(name: str) -> None:
-    env = make_env("interest_evolution")
+    env = env_for(name)
     learner = make_learner(name, auto_reset(env), CONFIGS[name])
     results = []
     for devices in (1, 2, 4, 8):

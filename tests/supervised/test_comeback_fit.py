@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,16 @@ import pytest
 from jaxrec.config.logged import ComebackConfig
 from jaxrec.data import Log
 from jaxrec.supervised.comeback import ComebackModel, comeback_chance, day_log_probabilities, draw_day
-from jaxrec.supervised.comeback_fit import comebacks_of, fit_comebacks, fit_weights, mean_day, states_after
+from jaxrec.supervised.comeback_fit import (
+    comebacks_of,
+    fit_comebacks,
+    fit_weights,
+    mean_day,
+    states_after,
+    taste_states,
+)
 from tests.constant_users import constant_response
+from tests.tiny_tastes import random_tastes
 
 DAY, NOON = 86_400, 1_500_000_000
 CONFIG = ComebackConfig()
@@ -84,9 +93,9 @@ def test_returns_are_pauses_between_sessions_of_one_user() -> None:
 
 
 def test_weights_come_from_the_log_or_are_seeded_and_the_report_says_which() -> None:
-    member = constant_response([0.5], 10)
+    states = partial(states_after, constant_response([0.5], 10))
     log = make_log(40, (2.5, 2.5, 6.5))
-    model, report = fit_comebacks([member, member], log, CONFIG, (1.0,), 2, 0)
+    model, report = fit_comebacks([states, states], log, CONFIG, (1.0,), 2, 0)
     assert (model.source, report["source"], report["comebacks"]) == ("log", "log", 120)
     assert model.v.shape == (2, 4) and model.c.shape == (2,)
     # Constant states: one P for everybody, apart from liking, which is .5 or less everywhere.
@@ -96,8 +105,8 @@ def test_weights_come_from_the_log_or_are_seeded_and_the_report_says_which() -> 
         (make_log(9, (2.5,)), "9 users came back"),
         (dataclasses.replace(log, time=np.arange(len(log))), "no"),
     ):
-        seeded, report = fit_comebacks([member], sparse, CONFIG, (1.0,), 2, seed=3)
-        again, _ = fit_comebacks([member], sparse, CONFIG, (1.0,), 2, seed=3)
+        seeded, report = fit_comebacks([states], sparse, CONFIG, (1.0,), 2, seed=3)
+        again, _ = fit_comebacks([states], sparse, CONFIG, (1.0,), 2, seed=3)
         assert (seeded.source, report["source"], report["seed"]) == ("seed", "seed", 3)
         assert why in report["why"]
         np.testing.assert_array_equal(seeded.v, again.v)
@@ -110,3 +119,12 @@ def test_states_are_those_after_the_session() -> None:
     assert found is not None
     z = states_after(constant_response([0.5], 10), log, found)
     assert z.shape == (3, 4)
+
+
+def test_the_state_of_people_with_tastes_is_their_mean_whatever_they_saw() -> None:
+    log = make_log(3, (2.0, 2.0))
+    found = comebacks_of(log, 0.5, (1.0,), 2)
+    means = jnp.arange(18.0).reshape(3, 2, 3)  # [U, F, D]
+    assert found is not None and found.user.tolist() == [0, 0, 1, 1, 2, 2]
+    z = taste_states(random_tastes(4, 2).replace(means=means))(log, found)
+    np.testing.assert_array_equal(z, np.repeat(np.arange(18.0).reshape(3, 6), 2, axis=0))

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 
 from jaxrec.config.logged import ResponseConfig
+from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, platt, reliability, sigmoid
 from jaxrec.supervised.histories import other_users_totals, running_totals
-from jaxrec.supervised.validity import comparison_scores, rare_rows, validity_report
+from jaxrec.supervised.taste_path import follow
+from jaxrec.supervised.validity import comparison_scores, rare_rows, validity_of_response, validity_of_tastes
+from tests.tiny_tastes import known_people
 
 
 def small_log() -> Log:
@@ -127,7 +130,7 @@ def test_the_report_tells_the_model_with_texts_from_the_one_without() -> None:
         num_items=200,
     )
     config = ResponseConfig(history_length=4, width=8, heads=2, epochs=6, batch_size=32)
-    validity = validity_report(log, vectors, config, seed=0, compare_text=True)
+    validity = validity_of_response(log, vectors, config, seed=0, compare_text=True)
     np.testing.assert_array_equal(validity.test, log.time >= 12)  # the last three of every user's fifteen rows
     rare, liked = validity.report["rare_items"], validity.report["feedback"]["liked"]
     assert (validity.report["train_rows"], validity.report["test_rows"]) == (960, 240)
@@ -154,10 +157,28 @@ def test_the_model_beats_running_means_on_real_ratings(real_data) -> None:
         num_users=len(users),
         num_items=len(items),
     )
-    report = validity_report(log, None, ResponseConfig(epochs=4), seed=0).report  # half of the default's time
+    report = validity_of_response(log, None, ResponseConfig(epochs=4), seed=0).report  # half of the default's time
     liked = report["feedback"]["liked"]
     assert report["test_rows"] == 20167
     assert liked["auc_item_mean"] == pytest.approx(0.660, abs=0.001)
     assert liked["auc_running_means"] == pytest.approx(0.800, abs=0.002)
     assert liked["auc"] > 0.815
     assert liked["ece"] < 0.05
+
+
+def test_tastes_are_judged_on_the_latest_rows_row_by_row() -> None:
+    log, vectors, _ = known_people(users=40, items=30, rows=20)
+    config = TastesConfig(width=2, text_components=2, steps=100, draws=1, search=False, user_strength=1.0)
+    validity = validity_of_tastes(log, vectors, config, seed=0, compare_text=True)
+    np.testing.assert_array_equal(validity.test, log.time >= 16)  # the last four of every user's twenty rows
+    report = validity.report
+    assert (report["train_rows"], report["test_rows"]) == (640, 160)
+    assert report["fit"]["strengths"]["user"] == 1.0
+    rows = np.flatnonzero(validity.test)
+    p = follow(validity.fitted, log, rows).probabilities
+    for kind, name in enumerate(("liked", "disliked")):
+        row = report["feedback"][name]
+        assert row["auc"] == pytest.approx(auc(log.feedback[rows, kind], p[:, kind]))
+        assert row["mean_probability"] == pytest.approx(p[:, kind].mean(), rel=1e-5)
+        assert row["auc"] > max(row["auc_item_mean"], 0.65)
+    assert set(report["rare_items"]) >= {"auc", "auc_without_text", "test_rows"}

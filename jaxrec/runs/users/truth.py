@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.config.schema import Config
-from jaxrec.data.generated import hidden_tastes
+from jaxrec.data.generated import answers, hidden_tastes
 from jaxrec.envs.logged_world import make_world
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
@@ -21,13 +21,18 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
     if data.source != "generated":
         return None
     true = hidden_tastes(data.generated, config.seed)
-    kinds = len(data.feedback)
-    theta = np.concatenate([np.zeros((len(true.interest), 1)), true.interest], axis=1)  # [U, 1 + topics], no bias
+    # Cleaning leaves some of them out, and numbers the others anew.
+    users = np.array([int(name) for name in corpus.dataset.users])
+    items = np.array([int(name) - 1 for name in corpus.dataset.catalogue.ids])
+    interest, topic, kinds = true.interest[users], true.topic[items], len(data.feedback)
+    theta = np.concatenate([np.zeros((len(interest), 1)), interest], axis=1)  # [U, 1 + topics], no bias
     theta = jnp.asarray(np.repeat(theta[:, None], kinds, axis=1), jnp.float32)
+    disliked, liked = answers(data, np.array([0.0, 1.0]))  # [F] each: a kind may be 1 for what is not liked
+    ones = np.ones(kinds, np.float32)
     tastes = Tastes(
-        item_vectors=jnp.asarray(np.eye(true.interest.shape[1])[true.topic], jnp.float32),
-        item_logits=jnp.asarray(np.repeat(true.quality[:, None], kinds, axis=1), jnp.float32),
-        link=Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0, 1.0))),
+        item_vectors=jnp.asarray(np.eye(interest.shape[1])[topic], jnp.float32),
+        item_logits=jnp.asarray(np.repeat(true.quality[items][:, None], kinds, axis=1), jnp.float32),
+        link=Link(*(jnp.asarray(x) for x in (ones, 0 * ones, disliked, liked, ones))),
         population=Belief(theta.mean(0), jnp.tile(jnp.eye(theta.shape[-1])[None], (kinds, 1, 1))),
         means=theta,
         draws=theta[None],
@@ -35,5 +40,5 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
     )
     recommendable = None
     if world.recommendable is not None:
-        recommendable = np.isin(np.arange(len(true.topic)), np.asarray(world.recommendable))
+        recommendable = np.isin(np.arange(len(items)), np.asarray(world.recommendable))
     return make_world(tastes, corpus.split.train, np.asarray(world.item_table), world.users.text_size, recommendable)

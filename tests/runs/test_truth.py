@@ -1,0 +1,94 @@
+"""A generated log is written by people whose tastes are known: policies are judged by them too."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
+from jaxrec.data.generated import hidden_tastes
+from jaxrec.envs import logged
+from jaxrec.envs.logged_world import load_simulator
+from jaxrec.runs.evaluate import evaluate
+from jaxrec.runs.read_log import read_corpus
+from jaxrec.runs.recipe import log_config
+from jaxrec.runs.users.truth import world_of_generator
+from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.tastes import all_logits, probabilities
+from jaxrec.types import World
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("truth") / "run"
+    shutil.copytree(tiny_run, copy)
+    return copy
+
+
+def test_nobody_beats_the_oracle_that_knows_the_generators_people(run: Path) -> None:
+    evaluate(run, {"evaluate.users": 400}, silent=True)
+    truth = json.loads((run / "evaluation.json").read_text())["simulators"]["truth"]["recommenders"]
+    returns = {name: row["return"] for name, row in truth.items()}
+    assert {"policy", "random", "most_popular", "best_fixed", "greedy_response"} <= set(returns)
+    assert max(returns, key=returns.__getitem__) == "greedy_response"
+    assert returns["greedy_response"] > returns["random"] + 2
+
+
+def test_the_true_answers_are_the_generators_probabilities(run: Path) -> None:
+    config = load_config(Config, run / "config.yaml")
+    corpus = read_corpus(config)
+    fitted = load_simulator(RunFolder(run).simulators / "train")
+    world = world_of_generator(config, corpus, fitted)
+    assert world is not None
+    true = hidden_tastes(log_config(config).generated, config.seed)
+    env = logged.make(config.env, world)
+    states, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(jax.random.key(0), 300), world)
+    p = np.asarray(jax.jit(lambda s, w: logged.answer_probabilities(s, w, config.env))(states, world))[..., 0]
+    draws = np.asarray(world.users.tastes.draws)  # one version of each
+    assert draws.shape[0] == 1 and p.shape == (300, 60)
+    users = (np.asarray(states.person)[:, None] == draws).all((-1, -2)).argmax(1)
+    assert len(set(users)) == len(np.unique(corpus.split.train.user)) == 40  # people of both halves
+    want = np.stack([true.like_probability(user) for user in users])
+    np.testing.assert_allclose(p, want, atol=1e-5)
+
+
+def test_the_generators_people_like_what_the_log_says(run: Path) -> None:
+    """Rates of the log itself, so that numbers of users and items are those of the log."""
+    config = load_config(Config, run / "config.yaml")
+    log = read_corpus(config).dataset.log
+    true = hidden_tastes(log_config(config).generated, config.seed)
+    p = np.stack([true.like_probability(user) for user in range(log.num_users)])[log.user, log.item]
+    error = log.feedback[:, 0] - p
+    assert abs(error.mean()) < 4 * (p * (1 - p)).sum() ** 0.5 / len(p)
+    for high in (False, True):  # among what is likely and among what is not
+        part = (p > 0.5) == high
+        assert abs(error[part].mean()) < 4 * (p * (1 - p))[part].sum() ** 0.5 / part.sum()
+
+
+def test_a_log_that_nobody_generated_has_no_truth(run: Path) -> None:
+    config = load_config(Config, run / "config.yaml", ["data.source=files"])
+    fitted = load_simulator(RunFolder(run).simulators / "train")
+    assert world_of_generator(config, read_corpus(load_config(Config, run / "config.yaml")), fitted) is None
+
+
+def test_people_and_items_keep_their_tastes_where_cleaning_numbers_them_anew(run: Path) -> None:
+    words = ["data.min_user_rows=14", "data.min_item_rows=6", "data.feedback.disliked={at_most: 0.5}"]
+    config = load_config(Config, run / "config.yaml", words)
+    corpus = read_corpus(config)
+    users, ids = corpus.dataset.users, corpus.dataset.catalogue.ids
+    assert len(users) < 40 and users != tuple(str(n) for n in range(len(users)))
+    table = jnp.zeros((len(ids), 2))
+    world = world_of_generator(config, corpus, World(table, users=load_simulator(run / "simulators" / "train").users))
+    assert world is not None
+    true = hidden_tastes(log_config(config).generated, config.seed)
+    tastes = world.users.tastes
+    p = np.asarray(probabilities(tastes, all_logits(tastes, tastes.draws[0])))  # [U, I, F]
+    kept = np.unique(corpus.split.train.user)
+    want = np.stack([true.like_probability(int(users[n])) for n in kept])[:, [int(name) - 1 for name in ids]]
+    np.testing.assert_allclose(p[..., 0], want, atol=1e-5)
+    np.testing.assert_allclose(p[..., 1], 1 - want, atol=1e-5)
