@@ -13,16 +13,17 @@ class TastesConfig:
     search: bool = True  # choose strengths around those below on held-out rows; False: take these
     user_strength: float = 8.0  # precision of the prior of a user's tastes
     bias_strength: float = 1.0  # of a user's bias
-    item_strength: float = 10.0  # of what the log adds for a single item
-    text_strength: float = 10.0  # of the weights of the text
+    item_strength: float = 10.0  # of what the log adds to the vector of a single item
+    item_bias_strength: float = 2.0  # of what it adds to the item's logit
+    text_strength: float = 20.0  # of the weights of the text
     holdout: float = 0.1  # share of the rows, drawn at random, on which strengths and calibration are chosen
     draws: int = 8  # M, versions of every user, drawn from the posterior; an episode meets one of them
-    steps: int = 600  # of Adam, each over all rows
+    steps: int = 300  # of Adam, each over all rows
     learning_rate: float = 0.03
 
     def __post_init__(self):
         for name in ("width", "text_components", "draws", "steps"):
             check_range(f"tastes.{name}", getattr(self, name), 1)
-        for name in ("user_strength", "bias_strength", "item_strength", "text_strength", "learning_rate"):
+        for name in ("user_strength", "bias_strength", "item_strength", "item_bias_strength", "text_strength", "learning_rate"):
             check_range(f"tastes.{name}", getattr(self, name), 0, open_low=True)
         check_range("tastes.holdout", self.holdout, 0.01, 0.5)

@@ -30,7 +30,8 @@ class Strengths(NamedTuple):
 
     user: float  # of p_u
     bias: float  # of b_u
-    item: float  # of e_i and c_i
+    item: float  # of e_i
+    item_bias: float  # of c_i
     text: float  # of W and w
 
 
@@ -117,7 +118,13 @@ def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: S
 
 def base_strengths(config: TastesConfig) -> Strengths:
     """Strengths of the recipe."""
-    return Strengths(config.user_strength, config.bias_strength, config.item_strength, config.text_strength)
+    return Strengths(
+        user=config.user_strength,
+        bias=config.bias_strength,
+        item=config.item_strength,
+        item_bias=config.item_bias_strength,
+        text=config.text_strength,
+    )
 
 
 def check_two_values(log: Log) -> None:
@@ -188,7 +195,8 @@ def most_likely(params: Params, rows: Rows, features: Array, strengths: Strength
         penalty = 0.5 * (
             strengths.user * jnp.square(params["taste"]).sum()
             + strengths.bias * jnp.square(params["user_bias"]).sum()
-            + strengths.item * (jnp.square(params["item"]).sum() + jnp.square(params["item_bias"]).sum())
+            + strengths.item * jnp.square(params["item"]).sum()
+            + strengths.item_bias * jnp.square(params["item_bias"]).sum()
             + strengths.text * (jnp.square(params["text"]).sum() + jnp.square(params["text_bias"]).sum())
         )
         return (log_loss(z, rows.answer).sum() + penalty) / rows.answer.size

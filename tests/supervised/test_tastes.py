@@ -30,7 +30,7 @@ from jaxrec.supervised.tastes_fit import (
 from tests.tiny_tastes import known_people, newton, random_log, random_tastes
 
 SMALL = TastesConfig(width=2, text_components=4, steps=150, draws=2, search=False, user_strength=1.0)
-BASE = Strengths(8.0, 1.0, 10.0, 10.0)
+BASE = Strengths(user=8.0, bias=1.0, item=10.0, item_bias=10.0, text=10.0)
 
 
 def test_logits_are_the_documented_sum() -> None:
