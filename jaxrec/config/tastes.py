@@ -24,6 +24,13 @@ class TastesConfig:
     def __post_init__(self):
         for name in ("width", "text_components", "draws", "steps"):
             check_range(f"tastes.{name}", getattr(self, name), 1)
-        for name in ("user_strength", "bias_strength", "item_strength", "item_bias_strength", "text_strength", "learning_rate"):
+        for name in (
+            "user_strength",
+            "bias_strength",
+            "item_strength",
+            "item_bias_strength",
+            "text_strength",
+            "learning_rate",
+        ):
             check_range(f"tastes.{name}", getattr(self, name), 0, open_low=True)
         check_range("tastes.holdout", self.holdout, 0.01, 0.5)

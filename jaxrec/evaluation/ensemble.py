@@ -36,7 +36,7 @@ def standardised(scores: Array, recommendable: Array | None = None) -> Array:
     offered, counts = scores, known
     if recommendable is not None:
         offered, counts = (jnp.take(x, recommendable, axis=-1) for x in (scores, known))
-    number = jnp.maximum(counts.sum(-1, keepdims=True), 1)
+    number = jnp.maximum(counts.sum(-1, keepdims=True), 1).astype(jnp.float32)
     mean = jnp.where(counts, offered, 0.0).sum(-1, keepdims=True) / number
     spread = jnp.sqrt(jnp.where(counts, jnp.square(offered - mean), 0.0).sum(-1, keepdims=True) / number)
     # Equal scores differ from their mean by rounding, which must not be blown up to a standard deviation of 1.
@@ -132,11 +132,11 @@ def _sums(
     place = jnp.maximum(targets, 0)
     counts = (targets != PADDING) & ~jnp.take_along_axis(masked, place, axis=-1)  # [B, t]
     number = counts.sum(-1).astype(jnp.float32)  # [B]
-    p = jnp.exp(log_p)
+    p = jnp.where(jnp.isfinite(log_p), jnp.exp(log_p), 0.0)  # NaN where the history holds every item
     mean = jnp.einsum("nbi,bi->nb", z, p, precision=lax.Precision.HIGHEST)
     own = jnp.take_along_axis(z, jnp.broadcast_to(place, (len(z), *place.shape)), axis=-1)  # [n, B, t]
     value = jnp.where(counts, jnp.take_along_axis(log_p, place, axis=-1), 0.0).sum()
-    gradient = jnp.where(counts, own - mean[..., None], 0.0).sum((1, 2))
-    centred = z - mean[..., None]
-    curvature = jnp.einsum("nbi,mbi->nm", centred, centred * (p * number[:, None]), precision=lax.Precision.HIGHEST)
+    gradient = jnp.where(counts[None], own - mean[..., None], 0.0).sum((1, 2))
+    centred, share = z - mean[..., None], (p * number[:, None])[None]
+    curvature = jnp.einsum("nbi,mbi->nm", centred, centred * share, precision=lax.Precision.HIGHEST)
     return value, gradient, curvature, number.sum()

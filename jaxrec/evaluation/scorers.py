@@ -17,7 +17,8 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.simple import SimpleRecommender
 from jaxrec.types import Array, Observation
 
-CHOOSING_USERS = 2000  # validation users who choose a setting or the weights of an ensemble
+SETTING_USERS = 10_000  # validation users who choose a setting, at most
+WEIGHT_USERS = 2000  # those to whom the weights of an ensemble are fitted
 
 
 class Scorer(NamedTuple):
@@ -48,12 +49,12 @@ def fit_simple(
 ) -> tuple[Any, dict[str, float]]:
     """Fit to `log`, with the setting of the grid that has the best NDCG@10 on the later rows `validation`.
 
-    Returns what was fitted, as arrays of the device, and the setting. At most CHOOSING_USERS users choose.
+    Returns what was fitted, as arrays of the device, and the setting. At most SETTING_USERS users choose.
     """
     grid = recommender.grid
     if len(grid) == 1 or not len(validation):
         return jax.tree.map(jnp.asarray, recommender.fit(log, vectors, **grid[0])), dict(grid[0])
-    split = validation_split(log, validation)
+    split = validation_split(log, validation, SETTING_USERS)
     program, best = compiled(simple_scorer(recommender, None).score), None
     for setting in grid:
         arrays = jax.tree.map(jnp.asarray, recommender.fit(log, vectors, **setting))
@@ -64,7 +65,7 @@ def fit_simple(
     return best[1], best[2]
 
 
-def validation_split(log: Log, validation: Log) -> Split:
-    """Rank the validation rows of at most CHOOSING_USERS users, with their rows of `log` as history."""
+def validation_split(log: Log, validation: Log, users: int) -> Split:
+    """Rank the validation rows of at most `users` users, with their rows of `log` as history."""
     nothing = validation.take(np.zeros(len(validation), bool))
-    return validation_of(Split(train=log, validation=validation, test=nothing), CHOOSING_USERS, seed=0)
+    return validation_of(Split(train=log, validation=validation, test=nothing), users, seed=0)

@@ -8,7 +8,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.evaluation.ensemble import ensemble, fit_weights
-from jaxrec.evaluation.scorers import Scorer, fit_simple, simple_scorer, validation_split
+from jaxrec.evaluation.scorers import WEIGHT_USERS, Scorer, fit_simple, simple_scorer, validation_split
 from jaxrec.progress import note
 from jaxrec.runs.read_log import Corpus
 from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS
@@ -79,7 +79,7 @@ def _ensemble(members: tuple[str, ...], scorers: dict[str, Scorer], rows: Rows, 
     if not len(rows.validation):
         raise InputError("evaluate.ensemble: the log has no validation rows; leave it empty.")
     chosen = [scorers[name] for name in members]
-    weights = fit_weights(chosen, validation_split(rows.log, rows.validation), world.recommendable)
+    weights = fit_weights(chosen, validation_split(rows.log, rows.validation, WEIGHT_USERS), world.recommendable)
     terms = (f"{weight:+.2f} {name}" for name, weight in zip(members, weights, strict=True))
     note(f"  ensemble for {rows.purpose}: {' '.join(terms)}")
     return ensemble(chosen, weights, world.recommendable)

@@ -12,8 +12,10 @@ import orbax.checkpoint as ocp
 import pytest
 
 from jaxrec.cli import main
+from jaxrec.config.baselines import CHEAP
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
+from jaxrec.supervised.baselines import neighbours
 
 
 def rows(run: Path) -> list[dict]:
@@ -100,7 +102,7 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     assert main(["evaluate", str(tiny_run)]) == 0
     printed = capsys.readouterr().out
     account = json.loads((tiny_run / "evaluation.json").read_text())
-    everybody = {"policy", "random", "most_popular", "item_knn", "best_fixed", "greedy_response"}
+    everybody = {"policy", "random", "best_fixed", "greedy_response", *CHEAP}
     assert set(account["simulators"]) == {"train", "judge", "truth"}
     for simulator in ("train", "judge", "truth"):
         recommenders = account["simulators"][simulator]["recommenders"]
@@ -111,8 +113,40 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
             assert row["length"] == 4
             assert math.isclose(row["per_item"], row["return"] / 12, rel_tol=1e-6)
             assert 0 < row["coverage"] <= 1
-    assert set(account["held_out"]) == {"policy", "most_popular", "item_knn", "item_knn_last"}
+    assert set(account["held_out"]) == set(account["held_out_liked"]) == {"policy", *CHEAP}
     assert account["held_out"]["policy"]["users"] == 40
+    liked = account["held_out_liked"]["policy"]["users"]
+    assert 0 < liked < 40 and f"liked rows as the only targets, {liked:.0f} users" in printed
+    errors = account["held_out_feedback"]["liked"]
+    assert set(errors) == {"bias", "constant_mean"} and errors["bias"]["rmse"] < 1
+    assert f"bias MAE {errors['bias']['mae']:.3f}" in printed
+    assert max(len(line) for line in printed.splitlines()) <= 120
+
+
+def test_a_recipe_names_what_a_policy_is_compared_with(tiny_run: Path, capsys: pytest.CaptureFixture) -> None:
+    names, members = "[als, user_knn]", "[item_knn, als]"
+    options = [f"evaluate.baselines={names}", f"evaluate.ensemble={members}", "evaluate.users=20"]
+    assert main(["evaluate", str(tiny_run), *options]) == 0
+    printed = capsys.readouterr().out
+    account = json.loads((tiny_run / "evaluation.json").read_text())
+    compared = {"als", "user_knn", "ensemble"}
+    assert set(account["held_out"]) == {"policy", *compared}
+    always = {"policy", "random", "most_popular", "best_fixed", "greedy_response"}
+    assert set(account["simulators"]["judge"]["recommenders"]) == always | compared
+    for purpose in ("simulated users", "the held-out log"):
+        assert f"als for {purpose}: alpha " in printed and f"ensemble for {purpose}: " in printed
+
+
+def test_what_cannot_be_fitted_is_left_out_with_a_line(
+    tiny_run: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "KNN_ITEMS", 10)
+    options = ["evaluate.baselines=[item_knn, bias]", "evaluate.ensemble=[item_knn, bias]", "evaluate.users=20"]
+    assert main(["evaluate", str(tiny_run), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "item_knn is left out of simulated users: item_knn: 60 items, wanted at most 10" in printed
+    assert "the ensemble is left out of simulated users: evaluate.ensemble: item_knn could not be fitted" in printed
+    assert set(json.loads((tiny_run / "evaluation.json").read_text())["held_out"]) == {"policy", "bias"}
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, GeneratedLog
 from jaxrec.data import Log, Split, global_time, leave_one_out, load_dataset
 from jaxrec.evaluation import held_out
-from jaxrec.evaluation.held_out import held_out_metrics
+from jaxrec.evaluation.held_out import held_out_metrics, held_out_tables
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, most_popular, score_popular
+from jaxrec.supervised.baselines.neighbours import score_popular
+from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, most_popular
 
 SMALL = GeneratedLog(users=120, items=200, interactions=30)
 
@@ -41,6 +42,28 @@ def test_metrics_of_several_targets_by_hand() -> None:
     want = (1 + 1 / np.log2(5)) / (1 + 1 / np.log2(3)) / 2
     assert got["ndcg@4"] == pytest.approx(want, rel=1e-6)
     assert list(got) == [f"{m}@{k}" for m in ("hit_rate", "recall", "precision", "ndcg") for k in (1, 4)] + ["users"]
+
+
+def test_liked_targets_are_ranked_on_their_own() -> None:
+    # first feedback of the test rows: user 0 likes item 5 and not item 2, user 1 does not like item 4
+    test = log_of([(0, 2), (0, 5), (1, 4)], 3, 6)
+    test = dataclasses.replace(test, feedback=np.array([[0, 1], [1, 1], [0, 1]], np.float32))
+    split = Split(train=log_of([(0, 0), (2, 3)], 3, 6), validation=log_of([(0, 1)], 3, 6), test=test)
+    scores = fixed([9.0, 8.0, 7.0, 6.0, 5.0, 4.0])
+    got = held_out_tables(scores, split, ks=(1, 4))
+    assert got.all == held_out_metrics(scores, split, ks=(1, 4)) and got.all["users"] == 2
+    assert got.liked is not None and got.liked["users"] == 1
+    # item 5 is at rank 3, after items 2, 3 and 4: the disliked target keeps its place above it
+    assert got.liked["recall@1"] == 0 and got.liked["recall@4"] == 1 and got.liked["precision@4"] == 0.25
+    assert got.liked["ndcg@4"] == pytest.approx(1 / np.log2(5), rel=1e-6)
+    assert list(got.liked) == list(got.all)
+
+
+def test_there_is_no_table_of_liked_targets_without_one() -> None:
+    test = log_of([(0, 2)], 1, 3)
+    test = dataclasses.replace(test, feedback=np.zeros((1, 2), np.float32))
+    split = Split(train=log_of([(0, 0)], 1, 3), validation=test.take(np.zeros(1, bool)), test=test)
+    assert held_out_tables(fixed([1.0, 2.0, 3.0]), split, ks=(1,)).liked is None
 
 
 def test_many_targets_agree_with_sorting_by_hand() -> None:

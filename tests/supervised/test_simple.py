@@ -1,3 +1,5 @@
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -5,15 +7,11 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
+from jaxrec.config.baselines import BASELINES, CHEAP
 from jaxrec.data import Log
-from jaxrec.supervised import simple
-from jaxrec.supervised.simple import (
-    SIMPLE_RECOMMENDERS,
-    item_knn,
-    most_popular,
-    score_item_knn,
-    score_popular,
-)
+from jaxrec.supervised.baselines import neighbours
+from jaxrec.supervised.baselines.neighbours import item_knn, score_item_knn, score_popular
+from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, most_popular, register_recommender
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def test_item_knn_is_the_cosine_of_shared_users(log: Log) -> None:
 
 
 def test_item_knn_refuses_a_catalogue_that_is_too_large(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simple, "KNN_ITEMS", 4)
+    monkeypatch.setattr(neighbours, "KNN_ITEMS", 4)
     with pytest.raises(InputError, match=r"item_knn: 5 items, wanted at most 4.*data.min_item_rows"):
         item_knn(log)
 
@@ -71,6 +69,28 @@ def test_neighbour_scores_never_hold_a_score_for_every_item_of_the_history() -> 
 @pytest.mark.parametrize("name", SIMPLE_RECOMMENDERS)
 def test_every_simple_recommender_scores_the_whole_catalogue(name: str, log: Log) -> None:
     recommender = SIMPLE_RECOMMENDERS[name]
-    fitted = jnp.asarray(recommender.fit(log))
+    fitted = jax.tree.map(jnp.asarray, recommender.fit(log, np.eye(5, 3, dtype=np.float32)))
     history = jnp.array([[-1, 0, 1], [-1, -1, -1]])
     chex.assert_shape(recommender.score(fitted, history, jnp.ones((2, 3, 1))), (2, 5))
+
+
+def test_every_name_that_a_recipe_may_give_has_its_recommender() -> None:
+    assert list(SIMPLE_RECOMMENDERS) == BASELINES and set(CHEAP) <= set(BASELINES)
+
+
+def test_a_name_that_is_taken_is_not_registered_again() -> None:
+    with pytest.raises(InputError, match="register_recommender: 'bias' is taken"):
+        register_recommender("bias", SIMPLE_RECOMMENDERS["bias"])
+
+
+def test_liked_neighbours_read_liked_rows_only(log: Log) -> None:
+    # user 0 disliked item 1: liked rows are user 0: 0 2, user 1: 0 1, user 2: 1, user 3: 3
+    disliked = dataclasses.replace(log, feedback=np.array([[1], [0], [1], [1], [1], [1], [1]], np.float32))
+    recommender = SIMPLE_RECOMMENDERS["item_knn_liked"]
+    table = jnp.asarray(recommender.fit(disliked))
+    want = np.zeros((5, 5))
+    want[0, 1] = want[1, 0] = 1 / 2  # counts 2 2 1 1 0, items 0 and 1 share user 1
+    want[0, 2] = want[2, 0] = 1 / np.sqrt(2)
+    np.testing.assert_allclose(table, want, rtol=1e-6)
+    history, feedback = jnp.array([[-1, 1, 0]]), jnp.array([[[0.0], [0.0], [1.0]]])
+    np.testing.assert_allclose(recommender.score(table, history, feedback), want[:1], rtol=1e-6)
