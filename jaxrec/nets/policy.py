@@ -146,9 +146,8 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
 
     def queries(params: Params, items: Items, obs: Observation, key: Array | None = None) -> Array:
         rngs = None if key is None else {"dropout": key}
-        return (
-            cast(Array, network.apply({"params": params}, items, obs, method="queries", rngs=rngs)) / config.width**0.5
-        )
+        query = network.apply({"params": params}, items, obs, method="queries", rngs=rngs)
+        return cast(Array, query) / config.width**0.5
 
     def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
         query, value = cast(tuple[Array, Array], network.apply({"params": params}, items, obs, method="heads"))
