@@ -82,8 +82,9 @@ def test_people_and_items_keep_their_tastes_where_cleaning_numbers_them_anew(run
     corpus = read_corpus(config)
     users, ids = corpus.dataset.users, corpus.dataset.catalogue.ids
     assert len(users) < 40 and users != tuple(str(n) for n in range(len(users)))
-    table = jnp.zeros((len(ids), 2))
-    world = world_of_generator(config, corpus, World(table, users=load_simulator(run / "simulators" / "train").users))
+    fitted = load_simulator(run / "simulators" / "train")
+    table = jnp.zeros((len(ids), fitted.item_table.shape[1]))
+    world = world_of_generator(config, corpus, World(table, users=fitted.users))
     assert world is not None
     true = hidden_tastes(log_config(config).generated, config.seed)
     tastes = world.users.tastes
