@@ -77,7 +77,7 @@ def test_a_log_that_nobody_generated_has_no_truth(run: Path) -> None:
 
 
 def test_people_and_items_keep_their_tastes_where_cleaning_numbers_them_anew(run: Path) -> None:
-    words = ["data.min_user_rows=14", "data.min_item_rows=6", "data.feedback.disliked={at_most: 0.5}"]
+    words = ["data.min_user_rows=14", "data.min_item_rows=6", "data.feedback={liked: {}, disliked: {at_most: 0.5}}"]
     config = load_config(Config, run / "config.yaml", words)
     corpus = read_corpus(config)
     users, ids = corpus.dataset.users, corpus.dataset.catalogue.ids
