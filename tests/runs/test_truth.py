@@ -77,13 +77,14 @@ def test_a_log_that_nobody_generated_has_no_truth(run: Path) -> None:
 
 
 def test_people_and_items_keep_their_tastes_where_cleaning_numbers_them_anew(run: Path) -> None:
-    words = ["data.min_user_rows=14", "data.min_item_rows=6", "data.feedback.disliked={at_most: 0.5}"]
+    words = ["data.min_user_rows=14", "data.min_item_rows=6", "data.feedback={liked: {}, disliked: {at_most: 0.5}}"]
     config = load_config(Config, run / "config.yaml", words)
     corpus = read_corpus(config)
     users, ids = corpus.dataset.users, corpus.dataset.catalogue.ids
     assert len(users) < 40 and users != tuple(str(n) for n in range(len(users)))
-    table = jnp.zeros((len(ids), 2))
-    world = world_of_generator(config, corpus, World(table, users=load_simulator(run / "simulators" / "train").users))
+    fitted = load_simulator(run / "simulators" / "train")
+    table = jnp.zeros((len(ids), fitted.item_table.shape[1]))
+    world = world_of_generator(config, corpus, World(table, users=fitted.users))
     assert world is not None
     true = hidden_tastes(log_config(config).generated, config.seed)
     tastes = world.users.tastes
