@@ -49,7 +49,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
         f"done in {done.seconds:.0f} s: best step {done.best} of {done.step}, validation NDCG@10 {done.score:.4f}\n"
         f"  policy   {folder.policy}\n"
         f"  report   {folder.evaluation}\n"
-        f"next: jaxrec train {options.config} learner.start_from={folder.path}"
+        f"next: jaxrec train {folder.config} learner.start_from={folder.path} --run {folder.path}-train"
     )
     return 0
 
