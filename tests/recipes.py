@@ -15,7 +15,7 @@ tastes: {{width: 4, text_components: 8, steps: 60, draws: 2, search: false}}
 env: {{name: logged, slate_size: 3, requests: 4, history_length: 12}}
 learner:
   name: ppo
-  policy: {{width: 8, hidden: [8]}}
+  policy: {{encoder: profile, width: 8, hidden: [8]}}
   num_users: 16
   num_shards: 8
   horizon: 4
@@ -30,4 +30,4 @@ TINY_LAST_ROWS = TINY.replace(
     "env: {name: logged,",
     "response: {history_length: 6, width: 8, heads: 2, epochs: 1, batch_size: 16, members: 2}\n"
     "env: {name: logged, response: last_rows,",
-)
+).replace("encoder: profile, ", "")

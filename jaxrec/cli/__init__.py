@@ -11,15 +11,15 @@ from jaxrec.checks import InputError
 TRAIN_EXAMPLE = """\
 example:
   jaxrec train configs/demo.yaml --run runs/demo
-  jaxrec train configs/ppo_ml_latest_small.yaml data.path=ml-latest-small train.updates=300
+  jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small train.updates=300
   jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
   jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
 """
 FIT_SIMULATOR_EXAMPLE = """\
 example:
   jaxrec fit-simulator configs/demo.yaml
-  jaxrec fit-simulator configs/ppo_ml_latest_small.yaml data.path=ml-latest-small -o simulators/small
-  jaxrec train configs/ppo_ml_latest_small.yaml data.path=ml-latest-small env.path=simulators/small
+  jaxrec fit-simulator configs/ml_latest_small.yaml data.path=ml-latest-small -o simulators/small
+  jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small env.path=simulators/small
 """
 EVALUATE_EXAMPLE = """\
 example:

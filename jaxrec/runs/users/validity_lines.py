@@ -10,7 +10,7 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
     """Yield the validity report line by line."""
     for name, kind in report["feedback"].items():
         yield (
-            f"  response model, '{name}' on the last {report['test_share']:.0%} of the log: "
+            f"  '{name}' on the last {report['test_share']:.0%} of the log: "
             f"AUC {figure(kind['auc'])}, calibration error {figure(kind['ece'])} "
             f"(base rate {figure(kind['base_rate'])}; "
             f"AUC of the item's mean {figure(kind['auc_item_mean'])}, of running means "
