@@ -13,6 +13,7 @@ PRINTED = {
     "user model": "['first_topic', 'policy', 'random']",
     "learner": "'value_loss'",
     "metric": "of the slates were ignored",
+    "recommender": "40 users, NDCG@10 0.",
     "reader": "24 4 6",
 }
 # The family of encoders is executed and compared with its reference in tests/encoder/test_extending.py.

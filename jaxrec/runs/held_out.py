@@ -1,6 +1,5 @@
 """Rank and predict the held-out rows of the log, with policies and with simple recommenders."""
 
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,13 +11,13 @@ from jaxrec.evaluation.held_out import HeldOut, held_out_tables
 from jaxrec.evaluation.measures import mean_and_half_width
 from jaxrec.evaluation.report import POLICY
 from jaxrec.evaluation.scorers import Scorer, compiled_score
-from jaxrec.nets.policy import catalogue_scores
+from jaxrec.nets.policy import Items, catalogue_scores
 from jaxrec.runs.baselines import fit_baselines, held_out_rows
 from jaxrec.runs.read_log import Corpus
 from jaxrec.serve.new_catalogue import Deployed
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS
-from jaxrec.types import Observation, World
+from jaxrec.types import Array, Observation, Params, World
 
 
 def held_out_account(
@@ -65,9 +64,12 @@ def rank_policies(
     """Held-out ranking metrics of each policy."""
 
     def judge(deployed: Deployed) -> HeldOut:
-        program = compiled(partial(catalogue_scores, deployed.policy))
-        score = partial(program, deployed.params, deployed.items)
-        return held_out_tables(lambda obs: score(obs, world), corpus.split, config.evaluate.cutoffs, history_length)
+        def score(arrays: tuple[Params, Items, World], obs: Observation) -> Array:
+            params, items, world = arrays
+            return catalogue_scores(deployed.policy, params, items, obs, world)
+
+        scorer = Scorer(score, (deployed.params, deployed.items, world))
+        return held_out_tables(compiled_score(scorer), corpus.split, config.evaluate.cutoffs, history_length)
 
     return {name: judge(deployed) for name, deployed in policies.items()}
 

@@ -120,9 +120,10 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     errors = account["held_out_feedback"]["liked"]
     assert set(errors) == {"bias", "constant_mean"} and errors["bias"]["rmse"] < 1
     assert f"bias MAE {errors['bias']['mae']:.3f}" in printed
-    assert max(len(line) for line in printed.splitlines()) <= 120
+    assert all(len(line) <= 120 for line in printed.splitlines() if str(tiny_run) not in line)
 
 
+@pytest.mark.slow
 def test_a_recipe_names_what_a_policy_is_compared_with(tiny_run: Path, capsys: pytest.CaptureFixture) -> None:
     names, members = "[als, user_knn]", "[item_knn, als]"
     options = [f"evaluate.baselines={names}", f"evaluate.ensemble={members}", "evaluate.users=20"]
