@@ -14,8 +14,8 @@ class TastesConfig:
     user_strength: float = 8.0  # precision of the prior of a user's tastes
     bias_strength: float = 1.0  # of a user's bias
     item_strength: float = 10.0  # of what the log adds to the vector of a single item
-    item_bias_strength: float = 2.0  # of what it adds to the item's logit
-    text_strength: float = 20.0  # of the weights of the text
+    item_bias_strength: float = 10.0  # of what it adds to the item's logit
+    text_strength: float = 10.0  # of the weights of the text
     holdout: float = 0.1  # share of the rows, drawn at random, on which strengths and calibration are chosen
     draws: int = 8  # M, versions of every user, drawn from the posterior; an episode meets one of them
     steps: int = 300  # of Adam, each over all rows

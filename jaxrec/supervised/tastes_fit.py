@@ -67,7 +67,7 @@ def fit_tastes(
     since there is nothing to learn.
     """
     check_two_values(log)
-    features = jnp.asarray(text_features(vectors, log.num_items, config.text_components))
+    features = jnp.asarray(item_features(vectors, log, config.text_components))
     held = np.random.default_rng(seed).random(len(log)) < config.holdout
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
     hidden = rows_of(log.take(held))
@@ -142,6 +142,18 @@ def rows_of(log: Log) -> Rows:
     return Rows(jnp.asarray(log.user, jnp.int32), jnp.asarray(log.item, jnp.int32), jnp.asarray(log.feedback))
 
 
+def item_features(vectors: np.ndarray | None, log: Log, components: int) -> np.ndarray:
+    """Features of items: components of their texts, then the standardised logarithm of their rows: [I, k + 1].
+
+    What many people rate is liked more on average, and terms of single items must not have to say so: they are shrunk
+    to what the features say, and an item with few rows would be shrunk to the mean of all items.
+    """
+    count = np.log1p(np.bincount(log.item, minlength=log.num_items))
+    count = (count - count.mean()) / (count.std() + 1e-8)
+    text = text_features(vectors, log.num_items, components)
+    return np.concatenate([text, count[:, None]], axis=1).astype(np.float32)
+
+
 def text_features(vectors: np.ndarray | None, num_items: int, components: int) -> np.ndarray:
     """Leading principal components of item vectors, scaled to mean square length 1: [I, E] -> [I, k]."""
     if vectors is None:
@@ -165,7 +177,7 @@ def first_params(log: Log, components: int, config: TastesConfig, seed: int) -> 
         "text_bias": np.zeros((components, kinds)),
         "taste": 0.1 * rng.normal(size=(users, kinds, width)),
         "text": 0.3 * rng.normal(size=(components, width)),
-        "item": (0.1 if not components else 0.0) * rng.normal(size=(items, width)),  # without texts, 0 is a saddle
+        "item": (0.1 if components == 1 else 0.0) * rng.normal(size=(items, width)),  # without texts, start apart
     }
     return {name: jnp.asarray(x, jnp.float32) for name, x in arrays.items()}
 

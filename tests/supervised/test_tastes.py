@@ -179,7 +179,7 @@ def test_known_tastes_are_found_again_and_rank_better_than_popularity(fitted) ->
         assert auc(labels, got[:, kind]) > auc(labels, mean[log.item[rows]]) + 0.15
         assert auc(labels, got[:, kind]) > best - 0.08
     assert np.abs(got - p[rows]).mean() < 0.15
-    assert report["strengths"] == dict(zip(("user", "bias", "item", "text"), base_strengths(SMALL), strict=True))
+    assert report["strengths"] == base_strengths(SMALL)._asdict()
     assert set(report["held_out"]) == {"liked", "disliked"} and report["held_out"]["liked"]["auc"] > 0.7
     assert tastes.draws.shape == (2, 80, 2, 3) and tastes.means.shape == (80, 2, 3)
 
