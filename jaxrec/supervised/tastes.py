@@ -8,8 +8,9 @@ t_i are features of item i, from its text and the number of its rows, so that it
 e_i and c_i are what the log adds for single items. Each kind of feedback has its own b, c, w, b_u and p_u. The vectors
 v_i are shared. Knowledge of a user is a normal posterior of theta = (b_u, p_u) (Laplace's approximation at the fitted
 value). Episodes draw theta from it, so that the tastes of users with few rows vary more. The last line is the
-four-parameter logistic curve of psychometrics. It calibrates predictions on held-out rows: `low` and `high` are for answers that no taste explains,
-and the errors of the logit, over which E averages, have the share `spread` of the posterior's variance.
+four-parameter logistic curve of psychometrics. It calibrates predictions on held-out rows: `low` and `high` are for
+answers that no taste explains, and the errors of the logit, over which E averages, have the share `spread` of the
+posterior's variance.
 Fitting is in tastes_fit.py.
 """
 
