@@ -14,16 +14,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import AllItemsConfig
-from jaxrec.learn.on_policy import flat_steps, shuffle
+from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
 from jaxrec.nets.policy import Policy, PolicyOutput, make_policy, to_items
-from jaxrec.ops.descend import descend
 from jaxrec.ops.slates import top_slate
 from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Params, Transition, World
 
@@ -64,17 +62,10 @@ def make(env: Env, config: AllItemsConfig) -> Learner:
         key, key_epochs = split_shards(users.key, 2)
         rate = annealed_rate(config, state)
 
-        def minibatch_step(carry: tuple[Params, Any], minibatch: States):
-            params, opt_state = carry
-            grad, metrics = jax.grad(objective, has_aux=True)(params, minibatch, world)
-            return descend(optimizer, grad, params, opt_state, rate), metrics | {"grad_norm": optax.tree.norm(grad)}
-
-        def epoch(carry: tuple[Params, Any], epoch_key: Array):
-            return jax.lax.scan(minibatch_step, carry, shuffle(epoch_key, states, config.minibatches))
-
-        keys = split_shards(key_epochs, config.epochs)
-        (params, opt_state), metrics = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
-        metrics = jax.tree.map(jnp.mean, metrics) | experience_metrics(users, transitions) | {"learning_rate": rate}
+        params, opt_state, metrics = descend_epochs(
+            lambda params, part: objective(params, part, world), optimizer, state, key_epochs, states, config, rate
+        )
+        metrics |= experience_metrics(users, transitions) | {"learning_rate": rate}
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state, metrics
 

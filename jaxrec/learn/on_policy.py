@@ -5,23 +5,19 @@ Minibatches are drawn by a permutation per shard, so that data never leaves its 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import chex
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 
 from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.learn.actor import Actor, Judged, make_slate_actor
+from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
-from jaxrec.ops.descend import descend
 from jaxrec.ops.returns import gae
 from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, World
-
-Tree = TypeVar("Tree")  # a pytree of arrays
 
 
 class Extras(struct.PyTreeNode):
@@ -69,17 +65,10 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss) -> Learner:
         key, key_epochs = split_shards(users.key, 2)
         rate = annealed_rate(config, state)
 
-        def minibatch_step(carry: tuple[Params, Any], minibatch: Batch):
-            params, opt_state = carry
-            grad, metrics = jax.grad(objective, has_aux=True)(params, minibatch, world)
-            return descend(optimizer, grad, params, opt_state, rate), metrics | {"grad_norm": optax.tree.norm(grad)}
-
-        def epoch(carry: tuple[Params, Any], epoch_key: Array):
-            return jax.lax.scan(minibatch_step, carry, shuffle(epoch_key, batch, config.minibatches))
-
-        keys = split_shards(key_epochs, config.epochs)
-        (params, opt_state), metrics = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
-        metrics = jax.tree.map(jnp.mean, metrics) | experience_metrics(users, transitions)
+        params, opt_state, metrics = descend_epochs(
+            lambda params, part: objective(params, part, world), optimizer, state, key_epochs, batch, config, rate
+        )
+        metrics |= experience_metrics(users, transitions)
         metrics |= {"explained_variance": explained_variance(batch.value, batch.target), "learning_rate": rate}
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state, metrics
@@ -125,23 +114,6 @@ def to_batch(transitions: Transition, next_value: Array, config: OnPolicyConfig)
         target=advantage + value,
     )
     return flat_steps(batch)
-
-
-def flat_steps(steps: Tree) -> Tree:
-    """Leaves [T, S, N, ...] -> [S, T N, ...]."""
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:]), steps)
-
-
-def shuffle(key: Array, batch: Tree, minibatches: int) -> Tree:
-    """Shuffle within every shard and split; key [S], leaves [S, B, ...] -> [minibatches, S, B / minibatches, ...]."""
-    size = jax.tree.leaves(batch)[0].shape[1]
-    order = jax.vmap(lambda k: jax.random.permutation(k, size))(key)  # [S, B]
-
-    def cut(x: Array) -> Array:
-        mixed = jax.vmap(lambda rows, where: rows[where])(x, order)
-        return jnp.moveaxis(mixed.reshape(x.shape[0], minibatches, -1, *x.shape[2:]), 1, 0)
-
-    return jax.tree.map(cut, batch)
 
 
 def explained_variance(value: Array, target: Array) -> Array:

@@ -12,20 +12,22 @@ from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, sigmoid
-from jaxrec.supervised.tastes import Link, all_logits, averaged_logit, logits_of, probabilities
-from jaxrec.supervised.tastes_fit import (
+from jaxrec.supervised.taste_posterior import (
     Rows,
-    Strengths,
     Users,
-    base_strengths,
-    fit_tastes,
     padded,
     population_of,
     rows_of,
-    search_strengths,
-    text_features,
     user_posterior,
     with_draws,
+)
+from jaxrec.supervised.tastes import Link, all_logits, averaged_logit, logits_of, probabilities
+from jaxrec.supervised.tastes_fit import (
+    Strengths,
+    base_strengths,
+    fit_tastes,
+    search_strengths,
+    text_features,
 )
 from tests.tiny_tastes import known_people, newton, random_log, random_tastes
 

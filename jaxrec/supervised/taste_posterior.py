@@ -1,0 +1,112 @@
+"""The posterior of users' tastes given the items: Laplace's approximation, the population, draws."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrec.data.log import Log
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.tastes import Belief, Moments, Tastes, design
+from jaxrec.types import Array
+
+ROWS_PER_CHUNK = 8192  # of the log, when curvatures are summed: [rows, F, D, D] would not fit for all rows
+NEWTON_STEPS = 3  # from the fitted value, which is nearly the most likely one
+
+
+class Rows(NamedTuple):
+    """The rows of a log on the device."""
+
+    user: Array  # [R] int32
+    item: Array  # [R] int32
+    answer: Array  # [R, F]
+
+
+class Users(NamedTuple):
+    """Posterior of theta for users with given items."""
+
+    mean: Array  # [U, F, D]
+    precision: Array  # [U, F, D, D]
+
+
+def rows_of(log: Log) -> Rows:
+    """The rows of a log as arrays of the device."""
+    return Rows(jnp.asarray(log.user, jnp.int32), jnp.asarray(log.item, jnp.int32), jnp.asarray(log.feedback))
+
+
+def padded(rows: Rows) -> Rows:
+    """Rows in chunks, [chunks, n, ...]; padding belongs to user -1."""
+    count = len(rows.user)
+    size = min(ROWS_PER_CHUNK, max(count, 1))
+    extra = -count % size
+
+    def chunks(x: Array, fill: int) -> Array:
+        wide = jnp.pad(x, ((0, extra),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
+        return wide.reshape(-1, size, *x.shape[1:])
+
+    return Rows(chunks(rows.user, -1), chunks(rows.item, 0), chunks(rows.answer, 0))
+
+
+def user_posterior(vectors: Array, logits: Array, precision: Array, start: Array, chunks: Rows) -> Users:
+    """Laplace's approximation for every user: Newton's method from `start` [U, F, D], then the curvature there.
+
+    Item vectors [I, d] and logits [I, F] are given. `precision` [D] is that of the prior.
+    """
+    size = start.shape[-1]
+    prior = jnp.diag(precision)[None, None]
+
+    def sums(theta: Array) -> tuple[Array, Array]:
+        """Gradient [U, F, D] and curvature [U, F, D, D] of the negative log posterior."""
+
+        def add(carry: tuple[Array, Array], rows: Rows):
+            gradient, curvature = carry
+            x = design(vectors[rows.item])  # [n, D]
+            z = logits[rows.item] + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
+            p = jax.nn.sigmoid(z)
+            own = (rows.user >= 0)[:, None].astype(z.dtype)
+            slope = ((p - rows.answer) * own)[..., None] * x[:, None]
+            bend = (p * (1 - p) * own)[..., None, None] * (x[:, :, None] * x[:, None, :])[:, None]
+            return (gradient.at[rows.user].add(slope), curvature.at[rows.user].add(bend)), None
+
+        zero = (precision[None, None] * theta, jnp.broadcast_to(prior, (*theta.shape, size)))
+        return jax.lax.scan(add, zero, chunks)[0]
+
+    def newton(theta: Array, _: None):
+        gradient, curvature = sums(theta)
+        return theta - jnp.linalg.solve(curvature, gradient[..., None])[..., 0], None
+
+    mean = jax.lax.scan(newton, start, None, length=NEWTON_STEPS)[0]
+    return Users(mean, sums(mean)[1])
+
+
+def population_of(users: Users, rated: Array) -> Belief:
+    """Distribution of theta over the users with rows: that of their means plus the mean of their covariances."""
+    mean, covariance = users.mean[rated], jnp.linalg.inv(users.precision[rated])
+    centre = mean.mean(0)
+    off = mean - centre[None]
+    return Belief(centre, jnp.einsum("ufd,ufe->fde", off, off) / len(rated) + covariance.mean(0))
+
+
+def expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
+    """Logits of rows [R] under the posterior."""
+
+    def moments(tastes: Tastes, users: Users, rows: Rows) -> Moments:
+        x = design(tastes.item_vectors[rows.item])
+        mean = tastes.item_logits[rows.item] + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
+        covariance = jnp.linalg.inv(users.precision)
+        return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x))
+
+    return compiled(moments)(tastes, users, rows)
+
+
+def with_draws(tastes: Tastes, users: Users, count: int, seed: int) -> Tastes:
+    """Tastes with M = `count` posterior draws of every user, with the calibrated share of the variance."""
+
+    def draw(users: Users, spread: Array, key: Array) -> Array:
+        noise = jax.random.normal(key, (count, *users.mean.shape)) * jnp.sqrt(spread)[None, None, :, None]
+        factor = jnp.linalg.cholesky(users.precision)  # precision = L L', so L'^-1 noise has its inverse as covariance
+        upper = jnp.broadcast_to(jnp.swapaxes(factor, -1, -2)[None], (*noise.shape, noise.shape[-1]))
+        return users.mean[None] + jax.scipy.linalg.solve_triangular(upper, noise[..., None])[..., 0]
+
+    draws = compiled(draw)(users, tastes.link.spread, jax.random.fold_in(jax.random.key(seed), 2))
+    return tastes.replace(means=users.mean, draws=draws)
