@@ -4,6 +4,7 @@ A rival is any recommender that a person could use instead: a baseline, the best
 an earlier policy. Oracles and random slates are none.
 """
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ NO_RIVALS = (
     "greedy_staying",
     "bias",
 )  # bias predicts, and ranks as one list
+WIDTH = 120  # of printed lines, as of the tables
 KEPT = 0.85  # share of the lift over most popular that the second simulator has to confirm
 
 Leads = Mapping[str, tuple[float, float]]  # mean lead of the policy over a rival, and half its 95% interval
@@ -109,8 +111,12 @@ def verdict_lines(account: Mapping[str, Any]) -> list[str]:
             if question[key]
         ]
         lead = f"closest: {question['closest']} {question['lead']:+.4g} ±{question['half_width']:.2g}"
-        lines.append(f"  {question['about']}: {'; '.join(parts)} ({lead})")
-    return [*lines, f"  {account['text']}"]
+        lines += _wrapped(f"{question['about']}: {'; '.join(parts)} ({lead})")
+    return [*lines, *_wrapped(account["text"])]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _names(names: tuple[str, ...]) -> str:

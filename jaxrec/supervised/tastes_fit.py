@@ -124,7 +124,7 @@ def check_two_values(log: Log) -> None:
     """Raise InputError if a kind of feedback is always 0 or always 1."""
     for name, values in zip(log.feedback_names, log.feedback.T, strict=True):
         if not len(values) or values.min() == values.max():
-            seen = "no rows" if not len(values) else f"{values[0]:g} in all {len(values):,} rows"
+            seen = "no rows" if not len(values) else f"one value, {values[0]:g}, in all {len(values):,} rows"
             raise InputError(
                 f"data.feedback.{name}: {seen}, so no tastes can be fitted; choose another threshold or column."
             )

@@ -229,6 +229,7 @@ def test_mean_interval_and_summary_by_hand() -> None:
     episodes = EpisodeTally(
         returns=jnp.array([1.0, 2.0, 3.0, 6.0]),
         lengths=jnp.array([1, 1, 2, 4]),
+        known=jnp.array([0, 0, 3, 5]),
         rewards=jnp.array([5.0, 4.0, 2.0, 1.0, 0.0]),
     )
     # items 0 and 2 of four were shown; 16 shown items had 32 bits; there is no tally of diversity
@@ -253,7 +254,13 @@ def test_mean_interval_and_summary_by_hand() -> None:
 
 def test_the_lead_over_another_is_taken_user_by_user() -> None:
     def of(*returns: float) -> Simulated:
-        same = {"lengths": np.ones(4), "rewards": np.ones(1), "slate_size": 1, "num_recommendable": 1}
+        same = {
+            "lengths": np.ones(4),
+            "known": np.zeros(4),
+            "rewards": np.ones(1),
+            "slate_size": 1,
+            "num_recommendable": 1,
+        }
         return Simulated(returns=np.array(returns), measured={}, **same)
 
     lead, half_width = of(1.0, 12.0, 3.0, 20.0).minus(of(0.0, 10.0, 2.0, 18.0))

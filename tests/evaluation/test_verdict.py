@@ -1,0 +1,44 @@
+from jaxrec.evaluation.verdict import verdict, verdict_lines
+
+
+def account(judge: dict, truth: dict | None = None, kept: float | None = 0.9, held_out: dict | None = None) -> dict:
+    simulators = {"train": {"policy_minus": {}}, "judge": {"policy_minus": judge}}
+    if truth is not None:
+        simulators["truth"] = {"policy_minus": truth}
+    return {"simulators": simulators, "lift_kept": kept, "held_out_minus": held_out or {}}
+
+
+def test_a_policy_that_beats_every_rival_is_to_be_used() -> None:
+    found = verdict(account({"item_knn": (2.0, 0.5), "best_fixed": (1.0, 0.4), "greedy_response": (-3.0, 0.1)}))
+    assert found["use"] is True
+    judged = found["questions"]["judge"]
+    assert judged["better"] == ("item_knn", "best_fixed") and judged["closest"] == "best_fixed"
+
+
+def test_an_interval_that_holds_zero_is_no_lead() -> None:
+    found = verdict(account({"item_knn": (0.4, 0.5), "best_fixed": (1.0, 0.4)}))
+    assert found["use"] is False and "not earn more than item_knn" in found["text"]
+
+
+def test_truth_decides_where_it_is_known() -> None:
+    found = verdict(account({"item_knn": (5.0, 0.1)}, truth={"item_knn": (-1.0, 0.2)}))
+    assert found["use"] is False and "item_knn earns more in truth" in found["text"]
+    found = verdict(account({"item_knn": (-5.0, 0.1)}, truth={"item_knn": (1.0, 0.2)}, kept=0.1))
+    assert found["use"] is True
+
+
+def test_a_lift_that_the_second_simulator_does_not_confirm_is_said() -> None:
+    found = verdict(account({"item_knn": (2.0, 0.1)}, kept=0.84))
+    assert found["use"] is False and "confirms only 84%" in found["text"]
+
+
+def test_a_worse_prediction_of_the_log_is_said_but_does_not_forbid_the_policy() -> None:
+    found = verdict(account({"item_knn": (2.0, 0.1)}, held_out={"item_knn": (-0.02, 0.01)}))
+    assert found["use"] is True and "to recommend, not to predict" in found["text"]
+
+
+def test_without_a_judge_nothing_follows_and_lines_fit_the_terminal() -> None:
+    nothing = verdict({"simulators": {"train": {"policy_minus": {"item_knn": (1.0, 0.1)}}}})
+    assert nothing["use"] is None
+    names = {f"rival_number_{n}": (1.0 + n, 0.1) for n in range(12)}
+    assert all(len(line) <= 120 for line in verdict_lines(verdict(account(names))))
