@@ -253,7 +253,9 @@ def test_text_features_are_principal_components_of_mean_square_length_one() -> N
     np.testing.assert_array_equal(text_features(np.ones((4, 3)), 4, 2), np.zeros((4, 2)))
 
 
-@pytest.mark.parametrize(("value", "seen"), [(1.0, "one value, 1, in all 12 rows"), (0.0, "one value, 0, in all 12 rows")])
+@pytest.mark.parametrize(
+    ("value", "seen"), [(1.0, "one value, 1, in all 12 rows"), (0.0, "one value, 0, in all 12 rows")]
+)
 def test_a_kind_with_a_single_value_is_refused_in_one_line(value: float, seen: str) -> None:
     log = random_log(np.array([6, 6]), items=4)
     log.feedback[:, 1] = value
