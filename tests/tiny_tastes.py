@@ -1,4 +1,4 @@
-"""Small tastes with known numbers, and logs of people who have them."""
+"""Small tastes with known numbers, and logs of users with these tastes."""
 
 import jax.numpy as jnp
 import numpy as np

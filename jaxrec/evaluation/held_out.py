@@ -36,7 +36,7 @@ class HeldOut(NamedTuple):
     """Ranking metrics by name, over two kinds of targets."""
 
     all: dict[str, float]  # all test rows
-    liked: dict[str, float] | None  # test rows whose first feedback is 1, of users who have one; None: no such row
+    liked: dict[str, float] | None  # only test rows whose first feedback is 1; None if there are none
     all_ndcg: np.ndarray  # [users] NDCG@10 of each user, in the order of their numbers
     liked_ndcg: np.ndarray  # [users with a liked row]
 

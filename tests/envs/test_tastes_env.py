@@ -186,7 +186,7 @@ def test_users_positions_and_versions_are_drawn_evenly(world: World) -> None:
     count = 6000
     reset = jax.jit(jax.vmap(make(world).reset, in_axes=(0, None)))
     states, _ = reset(jax.random.split(jax.random.key(6), count), world)
-    draws = np.asarray(world.users.tastes.draws)  # [M, 3, F, D], without the user who has no rows
+    draws = np.asarray(world.users.tastes.draws)  # [M, 3, F, D], the user without rows is left out
     assert draws.shape[:2] == (VERSIONS, 3)
     person = np.asarray(states.person)
     who = (person[:, None, None] == draws[None]).all((-1, -2))  # [B, M, U]

@@ -1,4 +1,4 @@
-"""Weights of ensembles: a known mixture, an independent optimiser, scores that cannot be told apart."""
+"""Weights of ensembles: a known mixture, an independent optimiser, identical scores."""
 
 import jax
 import jax.numpy as jnp

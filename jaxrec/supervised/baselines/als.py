@@ -60,7 +60,7 @@ def als(
 
 
 def score_als(model: AlsModel, history_items: Array) -> Array:
-    """Products of all items with the factors of the user who has this history; [..., H] -> [..., I]."""
+    """Products of all items with the factors of a user with this history; [..., H] -> [..., I]."""
     ids = jnp.sort(history_items.reshape(-1, history_items.shape[-1]), axis=-1)
     repeated = jnp.concatenate([jnp.zeros_like(ids[:, :1], bool), ids[:, 1:] == ids[:, :-1]], axis=-1)
     ids = jnp.where(repeated, PADDING, ids)  # a pair that repeats counts once

@@ -109,7 +109,7 @@ def sum_of_rows(table: Array, history_items: Array) -> Array:
 
 
 def score_user_knn(rows: UserRows, history_items: Array, neighbours: int = NEIGHBOURS) -> Array:
-    """Sum of the cosines of the nearest training users who have the item; [..., H] -> [..., I].
+    """For each item, sum the cosines of the nearest training users with that item; [..., H] -> [..., I].
 
     The cosine is between the binary rows of the history and of the training user. The user may be one of them, which
     adds something to the items of the history only. An empty history scores 0.
