@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.logged_world import LoggedUsers
+from jaxrec.ops.draws import scaled
 from jaxrec.supervised.response import Response, UserHistory, all_probabilities, latest, user_state
 from jaxrec.supervised.response import probabilities as response_probabilities
 from jaxrec.supervised.tastes import all_logits, logits_of, probabilities
@@ -40,8 +41,7 @@ def by_tastes() -> Answers:
     def person(users: LoggedUsers, user: Array, uniform: Array, history: UserHistory) -> Array:
         assert users.tastes is not None and users.tastes.draws is not None
         draws = users.tastes.draws
-        version = jnp.minimum((uniform * draws.shape[0]).astype(jnp.int32), draws.shape[0] - 1)
-        return draws[version, user]  # [F, D]
+        return draws[scaled(uniform, draws.shape[0]), user]  # [F, D]
 
     def answer(users: LoggedUsers, theta: Array, history: UserHistory, items: Array | None) -> Array:
         assert users.tastes is not None

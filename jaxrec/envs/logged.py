@@ -30,6 +30,7 @@ from jaxrec.envs.comeback import make_comeback
 from jaxrec.envs.leave import make_leave
 from jaxrec.envs.logged_world import LoggedUsers, load_simulator
 from jaxrec.envs.rewards import feedback_weights, make_reward
+from jaxrec.ops.draws import scaled
 from jaxrec.ops.vectors import mean_cosine
 from jaxrec.supervised.response import UserHistory, add_to_history
 from jaxrec.types import PADDING, Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
@@ -69,7 +70,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     def reset(key: Array, world: World) -> tuple[LoggedState, Observation]:
         # Draw a user first, then one of their positions: if rows were drawn, most users would be a few heavy raters.
         draw, users = jax.random.uniform(key, (3,)), world.users
-        user = _scaled(draw[0], users.begin.shape[0])
+        user = scaled(draw[0], users.begin.shape[0])
         history = history_before(users, user, first_place(config, draw[1], users.length[user]), length)
         person = answers.person(users, user, draw[2], history)
         state = begin_visit(config, history, person, leave.start())
@@ -101,9 +102,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         )
 
     def item_rewards(state: LoggedState, world: World) -> Array:
-        users = world.users
-        p = answers.probabilities(users, state.person, state.history, world.recommendable)
-        return p @ jnp.asarray(feedback_weights(config.reward, names))
+        return expected_rewards(state, world, config, world.recommendable)
 
     return Env(reset, step, world, _spec(config, world, length), item_rewards)
 
@@ -155,11 +154,11 @@ def observed_rows(config: LoggedConfig, recommendable: int) -> int:
 def first_place(config: LoggedConfig, uniform: Array, rows: Array) -> Array:
     """Rows [] int32 of a user with `rows` [] rows that come before the visit, from a number in [0, 1)."""
     if not config.new_users:
-        return _scaled(uniform, rows)
+        return scaled(uniform, rows)
     few = jnp.minimum(rows, FEW + 1)
     new = uniform < config.new_users
     rest = jnp.where(new, uniform / config.new_users, (uniform - config.new_users) / max(1 - config.new_users, 1e-6))
-    return _scaled(rest, jnp.where(new, few, rows))
+    return scaled(rest, jnp.where(new, few, rows))
 
 
 def history_before(users: LoggedUsers, user: Array, place: Array, length: int) -> UserHistory:
@@ -191,12 +190,6 @@ def draws(key: Array, shape: tuple[int, ...], day: bool) -> tuple[Array, Array]:
     return numbers[:-1].reshape(shape), numbers[-1]
 
 
-def _scaled(uniform: Array, size: Array | int) -> Array:
-    """Scale a number in [0, 1) to a whole number below `size`."""
-    size = jnp.asarray(size, jnp.int32)
-    return jnp.minimum((uniform * size.astype(jnp.float32)).astype(jnp.int32), size - 1)
-
-
 def _observation(history: UserHistory) -> Observation:
     return Observation(context=history.context, history_items=history.items, history_feedback=history.feedback)
 
@@ -207,9 +200,9 @@ def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig,
     return make_answers(config, users).probabilities(users, state.person, state.history, items)
 
 
-def expected_rewards(state: LoggedState, world: World, config: LoggedConfig) -> Array:
-    """Expected feedback reward if each item alone is shown to users [...]: [..., I]."""
-    p = answer_probabilities(state, world, config)  # [..., I, F]
+def expected_rewards(state: LoggedState, world: World, config: LoggedConfig, items: Array | None = None) -> Array:
+    """Expected feedback reward if each item alone is shown to users [...]: [..., K] of `items`, or [..., I]."""
+    p = answer_probabilities(state, world, config, items)
     return p @ jnp.asarray(feedback_weights(config.reward, world.users.feedback_names))
 
 

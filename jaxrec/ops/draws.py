@@ -25,6 +25,12 @@ def whole_numbers(halves: Array, below: int) -> Array:
     return ((halves * jnp.uint32(below)) >> jnp.uint32(16)).astype(jnp.int32)
 
 
+def scaled(uniform: Array, size: Array | int) -> Array:
+    """Scale a number in [0, 1) to a whole number from 0 to `size` - 1; [], [] int32 -> [] int32."""
+    size = jnp.asarray(size, jnp.int32)
+    return jnp.minimum((uniform * size.astype(jnp.float32)).astype(jnp.int32), size - 1)
+
+
 def distinct(uniform: Array, below: int) -> Array:
     """Different whole numbers from 0 to `below` - 1, every sequence equally likely; uniform [K] -> [K] int32.
 

@@ -1,6 +1,5 @@
 """Follow what is known about users row by row: each row of a log predicted from the earlier rows of its user."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -33,7 +32,7 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
     needed = last + 1 - starts[users]
     lengths = 2 ** np.ceil(np.log2(needed)).astype(int)
-    program = compiled(partial(_follow_users, beliefs=beliefs))
+    program = compiled(_follow_users, static=4)
     found: dict[str, np.ndarray] = {}
     for length in np.unique(lengths):
         same = users[lengths == length]
@@ -42,14 +41,14 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
             window = starts[group][:, None] + np.arange(length)
             inside = window < starts[group + 1][:, None]
             window = np.where(inside, window, 0)
-            before = program(tastes, log.item[window], log.feedback[window], inside)
+            before = jax.device_get(program(tastes, log.item[window], log.feedback[window], inside, beliefs))
             for user, outputs in zip(group[:own], range(own), strict=True):
                 first, past = np.searchsorted(log.user[rows], [user, user + 1])
                 at = rows[first:past] - starts[user]
                 for name, values in before.items():
                     if name not in found:
                         found[name] = np.zeros((len(rows), *values.shape[2:]), np.float32)
-                    found[name][first:past] = np.asarray(values[outputs])[at]
+                    found[name][first:past] = values[outputs][at]
     if not found:
         empty = jnp.zeros((0, len(tastes.feedback_names)))
         return Followed(np.asarray(empty), Moments(empty, empty), None)

@@ -89,24 +89,25 @@ def population_of(users: Users, rated: Array) -> Belief:
 
 def expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
     """Logits of rows [R] under the posterior."""
+    return compiled(_expected_logits)(tastes, users, rows)
 
-    def moments(tastes: Tastes, users: Users, rows: Rows) -> Moments:
-        x = design(tastes.item_vectors[rows.item])
-        mean = tastes.item_logits[rows.item] + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
-        covariance = jnp.linalg.inv(users.precision)
-        return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x))
 
-    return compiled(moments)(tastes, users, rows)
+def _expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
+    x = design(tastes.item_vectors[rows.item])
+    mean = tastes.item_logits[rows.item] + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
+    covariance = jnp.linalg.inv(users.precision)
+    return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x))
 
 
 def with_draws(tastes: Tastes, users: Users, count: int, seed: int) -> Tastes:
     """Tastes with M = `count` posterior draws of every user, with the calibrated share of the variance."""
-
-    def draw(users: Users, spread: Array, key: Array) -> Array:
-        noise = jax.random.normal(key, (count, *users.mean.shape)) * jnp.sqrt(spread)[None, None, :, None]
-        factor = jnp.linalg.cholesky(users.precision)  # precision = L L', so L'^-1 noise has its inverse as covariance
-        upper = jnp.broadcast_to(jnp.swapaxes(factor, -1, -2)[None], (*noise.shape, noise.shape[-1]))
-        return users.mean[None] + jax.scipy.linalg.solve_triangular(upper, noise[..., None])[..., 0]
-
-    draws = compiled(draw)(users, tastes.link.spread, jax.random.fold_in(jax.random.key(seed), 2))
+    key = jax.random.fold_in(jax.random.key(seed), 2)
+    draws = compiled(_draws, static=3)(users, tastes.link.spread, key, count)
     return tastes.replace(means=users.mean, draws=draws)
+
+
+def _draws(users: Users, spread: Array, key: Array, count: int) -> Array:
+    noise = jax.random.normal(key, (count, *users.mean.shape)) * jnp.sqrt(spread)[None, None, :, None]
+    factor = jnp.linalg.cholesky(users.precision)  # precision = L L', so L'^-1 noise has its inverse as covariance
+    upper = jnp.broadcast_to(jnp.swapaxes(factor, -1, -2)[None], (*noise.shape, noise.shape[-1]))
+    return users.mean[None] + jax.scipy.linalg.solve_triangular(upper, noise[..., None])[..., 0]

@@ -31,59 +31,60 @@ class Validity(NamedTuple):
     report: dict[str, Any]  # plain data
 
 
+# Training rows, item vectors or None, label -> what was fitted, its report, (log) -> a predictor of rows of that log
+Fit = Callable[[Log, np.ndarray | None, str], tuple[Any, dict[str, Any], Callable[[Log], Predict]]]
+
+
 def validity_of_tastes(
-    log: Log,
-    vectors: np.ndarray | None,
-    config: TastesConfig,
-    seed: int,
-    test_share: float = 0.2,
-    *,
-    compare_text: bool = False,
+    log: Log, vectors: np.ndarray | None, config: TastesConfig, seed: int, **options: Any
 ) -> Validity:
-    """Fit tastes on the earliest rows, judge on the latest `test_share` of all rows in time.
+    """Report on tastes; `options` are those of `validity_report`."""
 
-    A test row is predicted from all earlier rows of its user, test rows included, and from items as known from the
-    training rows. The report is as in `validity_of_response`.
-    """
-    test = latest_rows_of(log, test_share)
-    train = log.take(~test)
-    tastes, fitted = fit_tastes(train, vectors, config, seed, label="fit for the validity report")
+    def fit(train: Log, vectors: np.ndarray | None, label: str) -> tuple[Any, dict[str, Any], Callable[[Log], Predict]]:
+        tastes, report = fit_tastes(train, vectors, config, seed, label=label)
+        return tastes, report, lambda log: lambda rows: follow(tastes, log, rows).probabilities
 
-    def predict(rows: np.ndarray) -> np.ndarray:
-        return follow(tastes, log, rows).probabilities
-
-    rare = {"auc": rare_item_auc(predict, log, test)}
-    if compare_text and vectors is not None:
-        textless, _ = fit_tastes(train, None, config, seed, label="fit the same without texts")
-        rare["auc_without_text"] = rare_item_auc(lambda rows: follow(textless, log, rows).probabilities, log, test)
-    return Validity(tastes, test, _report(predict, log, test, test_share, rare, fitted))
+    return validity_report(fit, log, vectors, **options)
 
 
 def validity_of_response(
-    log: Log,
-    item_table: np.ndarray | None,
-    config: ResponseConfig,
-    seed: int,
-    test_share: float = 0.2,
-    *,
-    compare_text: bool = False,
+    log: Log, vectors: np.ndarray | None, config: ResponseConfig, seed: int, **options: Any
 ) -> Validity:
-    """Fit a response model on the earliest rows, judge on the latest `test_share` of all rows in time.
+    """Report on a response model; `options` are those of `validity_report`."""
 
-    A test row is predicted from all earlier rows of its user, test rows included, and from items as known
-    from the training rows. For every kind of feedback the report has the AUC and calibration error of the model, the
-    AUC of the comparisons (`comparison_scores`), and the AUC on rare items. `compare_text` fits another model
-    without `item_table` and judges it on the rare items too.
+    def fit(train: Log, vectors: np.ndarray | None, label: str) -> tuple[Any, dict[str, Any], Callable[[Log], Predict]]:
+        response, report = fit_response(train, vectors, config, seed, label=label)
+        return response, report, lambda log: partial(_predicted, response, log)
+
+    return validity_report(fit, log, vectors, **options)
+
+
+def validity_report(
+    fit: Fit, log: Log, vectors: np.ndarray | None, test_share: float = 0.2, *, compare_text: bool = False
+) -> Validity:
+    """Fit on the earliest rows, judge on the latest `test_share` of all rows in time.
+
+    A test row is predicted from all earlier rows of its user, test rows included, and from items as known from the
+    training rows. For every kind of feedback the report has the AUC and calibration error of the predictions, the AUC
+    of the comparisons (`comparison_scores`), and the AUC on rare items. `compare_text` fits once more without item
+    vectors and judges that on the rare items too.
     """
     test = latest_rows_of(log, test_share)
     train = log.take(~test)
-    response, fitted = fit_response(train, item_table, config, seed, label="fit for the validity report")
-    predict = partial(_predicted, response, log)
-    rare = {"auc": rare_item_auc(predict, log, test)}
-    if compare_text and item_table is not None:
-        textless, _ = fit_response(train, None, config, seed, label="fit the same without texts")
-        rare["auc_without_text"] = rare_item_auc(partial(_predicted, textless, log), log, test)
-    return Validity(response, test, _report(predict, log, test, test_share, rare, fitted))
+    fitted, about, predictor = fit(train, vectors, "fit for the validity report")
+    rare = {"auc": rare_item_auc(predictor(log), log, test)}
+    if compare_text and vectors is not None:
+        textless = fit(train, None, "fit the same without texts")[2]
+        rare["auc_without_text"] = rare_item_auc(textless(log), log, test)
+    report = {
+        "test_share": test_share,
+        "train_rows": len(train),
+        "test_rows": int(test.sum()),
+        "feedback": judge(predictor(log), log, test),
+        "rare_items": {"fewer_training_rows_than": RARE, "test_rows": len(rare_rows(log, test)), **rare},
+        "fit": about,
+    }
+    return Validity(fitted, test, report)
 
 
 def latest_rows_of(log: Log, share: float) -> np.ndarray:
@@ -94,21 +95,8 @@ def latest_rows_of(log: Log, share: float) -> np.ndarray:
     return test
 
 
-def _report(
-    predict: Predict, log: Log, test: np.ndarray, share: float, rare: dict[str, Any], fitted: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "test_share": share,
-        "train_rows": int((~test).sum()),
-        "test_rows": int(test.sum()),
-        "feedback": judge(predict, log, test),
-        "rare_items": {"fewer_training_rows_than": RARE, "test_rows": len(rare_rows(log, test)), **rare},
-        "fit": fitted,
-    }
-
-
 def judge(predict: Predict, log: Log, test: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Metrics on the rows `test` [R] bool of a log, by name of the feedback; see `validity_of_response`."""
+    """Metrics on the rows `test` [R] bool of a log, by name of the feedback; see `validity_report`."""
     rows = np.flatnonzero(test)
     p = predict(rows)
     report: dict[str, dict[str, Any]] = {}
