@@ -71,6 +71,7 @@ class StepOutput(struct.PyTreeNode):
     truncated: Array  # [...] bool, session cap: bootstrap from the value of final_obs
     feedback: Array  # [..., K, F] of every shown item
     final_obs: Observation  # the old user's last observation; equals obs unless the episode just ended
+    stay: Array | None = None  # [...] where users are kept: chance that the user would have stayed, a discount
 
 
 class Transition(struct.PyTreeNode):
@@ -82,6 +83,7 @@ class Transition(struct.PyTreeNode):
     terminated: Array  # [...] bool
     truncated: Array  # [...] bool
     feedback: Array  # [..., K, F]
+    stay: Array | None = None  # [...]
     extras: Any = None
     env_state: Any = None  # of the users before the step, if the learner asks for it
 

@@ -40,6 +40,27 @@ class Columns:
 
 
 @section
+class GeneratedVisits:
+    """Users who tire of topics, leave when bored and come back when content; `jaxrec.data.generated_visits`."""
+
+    slate_size: int = 5  # items that are shown at a time
+    boredom: float = 0.6  # what a recent item takes from the logit of items of its topic
+    keep: float = 0.9  # share of the boredom that is kept from item to item
+    leave: float = 0.0  # logit of leaving after a slate without likes
+    content: float = 6.0  # what a slate of likes only takes from this logit
+    comeback: float = 0.2  # chance to come back on a day, after a last slate without likes
+    return_content: float = 0.6  # what a last slate of likes only adds to it
+
+    def __post_init__(self):
+        check_range("data.generated.visits.slate_size", self.slate_size, 1)
+        check_range("data.generated.visits.keep", self.keep, 0, 0.999)
+        for name in ("comeback", "return_content"):
+            check_range(f"data.generated.visits.{name}", getattr(self, name), 0, 1)
+        for name in ("boredom", "leave", "content"):
+            check_range(f"data.generated.visits.{name}", getattr(self, name))
+
+
+@section
 class GeneratedLog:
     """Sizes of the generated log; texts follow the item's topic, likes follow hidden interests."""
 
@@ -48,6 +69,7 @@ class GeneratedLog:
     topics: int = 12
     topics_liked: int = 2  # per user
     interactions: int = 60  # mean per user
+    visits: GeneratedVisits | None = None  # answers with a past; None: an item a day, and nobody tires of anything
 
     def __post_init__(self):
         for name, low in {

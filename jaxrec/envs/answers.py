@@ -1,5 +1,8 @@
 """How fitted users answer: by tastes of their own, or by the last rows of their history. Pure functions of one user.
 
+People with tastes of their own are moved by what was shown lately as far as the log confirms it
+(`jaxrec.supervised.effects`).
+
 A person is what stays the same while items are shown: with tastes the drawn theta, without them the history at the
 start of the visit.
 """
@@ -13,9 +16,10 @@ import jax.numpy as jnp
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.logged_world import LoggedUsers
 from jaxrec.ops.draws import scaled
+from jaxrec.supervised.effects import MEMORY, offsets, remembered
 from jaxrec.supervised.response import Response, UserHistory, all_probabilities, latest, user_state
 from jaxrec.supervised.response import probabilities as response_probabilities
-from jaxrec.supervised.tastes import all_logits, logits_of, probabilities
+from jaxrec.supervised.tastes import Tastes, all_logits, logits_of, probabilities
 from jaxrec.types import Array
 
 
@@ -46,12 +50,25 @@ def by_tastes() -> Answers:
     def answer(users: LoggedUsers, theta: Array, history: UserHistory, items: Array | None) -> Array:
         assert users.tastes is not None
         logits = all_logits(users.tastes, theta) if items is None else logits_of(users.tastes, theta, items)
+        if users.tastes.effects is not None:
+            logits = logits + _moved(users.tastes, theta, history, items)
         return probabilities(users.tastes, logits)
 
     def state(users: LoggedUsers, theta: Array, history: UserHistory) -> Array:
         return theta.reshape(1, -1)
 
     return Answers(person, answer, lambda theta, history: theta, state)
+
+
+def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | None) -> Array:
+    """What the short-term effects add to the logits of items [..., K] or of all: [..., K or I, F]."""
+    assert tastes.effects is not None
+    rows, answered = history.items[..., -MEMORY:], history.feedback[..., -MEMORY:, :]
+    seen, rows = rows >= 0, jnp.maximum(rows, 0)
+    surprise = answered - probabilities(tastes, logits_of(tastes, theta, rows))
+    recent = remembered(tastes.effects, tastes.item_vectors[rows], surprise, seen)
+    vectors = tastes.item_vectors if items is None else tastes.item_vectors[items]
+    return offsets(tastes.effects, recent, vectors, history.context)
 
 
 def by_last_rows(config: LoggedConfig) -> Answers:

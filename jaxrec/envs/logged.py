@@ -63,6 +63,8 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     length = observed_rows(config, world.num_recommendable)
     check_users(config, names, users.num_members)
     leave = make_leave(config.leave, config.reward, names)
+    if config.leave is not None and config.leave.name == "hazard" and users.leave is None:
+        raise InputError("env.leave: the simulator was fitted without visits; fit it again with env.leave: hazard.")
     answers = make_answers(config, users)
     come_back = make_comeback(config, users, answers, leave.start)
     reward_of = make_reward(config.reward, names, comebacks=come_back is not None)
@@ -83,11 +85,11 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         if config.slate_interaction:
             alike = mean_cosine(world.users.text(world.item_table[action]))
             p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
-        draw, day_draw = draws(key, p.shape, come_back is not None)
+        draw, (day_draw, leave_draw) = draws(key, p.shape, come_back is not None, leave.random)
         feedback = (draw < p).astype(jnp.float32)
-        mood, left = leave.after(state.leave, feedback)
+        patience, left, stay = leave.after(world.users.leave, state.leave, feedback, leave_draw)
         history, request = add_to_history(state.history, action, feedback), state.request + 1
-        after = LoggedState(history, state.person, mood, request, state.session)
+        after = LoggedState(history, state.person, patience, request, state.session)
         day, terminated = jnp.asarray(0.0), left
         if come_back is not None:
             after, day, terminated = come_back(world.users, after, feedback, left, day_draw)
@@ -99,6 +101,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
             truncated=(request >= config.requests) & ~left,
             feedback=feedback,
             final_obs=obs,
+            stay=stay,
         )
 
     def item_rewards(state: LoggedState, world: World) -> Array:
@@ -182,12 +185,14 @@ def begin_visit(config: LoggedConfig, history: UserHistory, person: Any, leave: 
     return LoggedState(history, person, leave, start, None if config.comeback_model is None else start)
 
 
-def draws(key: Array, shape: tuple[int, ...], day: bool) -> tuple[Array, Array]:
-    """Draw numbers in [0, 1) of `shape` and, with `day`, one more [], all at once."""
-    if not day:
-        return jax.random.uniform(key, shape), jnp.asarray(0.0)
-    numbers = jax.random.uniform(key, (math.prod(shape) + 1,))
-    return numbers[:-1].reshape(shape), numbers[-1]
+def draws(key: Array, shape: tuple[int, ...], *more: bool) -> tuple[Array, list[Array]]:
+    """Draw numbers in [0, 1) of `shape` and one more [] for each true one of `more`, all at once; 0 for the others."""
+    size = math.prod(shape)
+    if not any(more):
+        return jax.random.uniform(key, shape), [jnp.asarray(0.0) for _ in more]
+    numbers = jax.random.uniform(key, (size + sum(more),))
+    rest = iter(range(size, size + sum(more)))
+    return numbers[:size].reshape(shape), [numbers[next(rest)] if wanted else jnp.asarray(0.0) for wanted in more]
 
 
 def _observation(history: UserHistory) -> Observation:

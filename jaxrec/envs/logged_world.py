@@ -18,6 +18,8 @@ from jaxrec.data.log import Log
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.portable import load_portable, save_portable
 from jaxrec.supervised.comeback import ComebackModel
+from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import Array, World
@@ -25,7 +27,7 @@ from jaxrec.types import Array, World
 KIND = "simulator"
 LAYOUT = 3  # of the arrays and the description
 COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
-TASTE_PARTS = {"link": Link, "population": Belief}
+TASTE_PARTS = {"link": Link, "population": Belief, "effects": Effects}
 TASTES = ("item_vectors", "item_logits", "means", "draws")
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 
@@ -42,6 +44,7 @@ class LoggedUsers(struct.PyTreeNode):
     length: Array  # [U] int32, number of rows of each user
     context: Array | None = None  # [L, C]
     comeback: ComebackModel | None = None
+    leave: LeaveModel | None = None
     text_size: int = struct.field(pytree_node=False, default=0)  # leading columns of the item table: text vectors
 
     @property
@@ -73,6 +76,7 @@ def make_world(
     text_size: int,
     recommendable: np.ndarray | None = None,
     comeback: ComebackModel | None = None,
+    leave: LeaveModel | None = None,
 ) -> World:
     """Build world parameters of users who start at positions of `log`; policies read `item_table` [I, E].
 
@@ -96,6 +100,7 @@ def make_world(
         length=jnp.asarray(length[length > 0], jnp.int32),
         context=None if log.context is None else jnp.asarray(log.context, jnp.float32),
         comeback=comeback,
+        leave=leave,
         text_size=text_size,
     )
     shown = None if recommendable is None else jnp.asarray(np.flatnonzero(recommendable), jnp.int32)
@@ -112,11 +117,14 @@ def save_simulator(folder: Path, world: World) -> None:
     description: dict[str, Any] = {"layout": LAYOUT, "members": members, "text_size": users.text_size}
     if users.tastes is not None:
         arrays["tastes"] = {name: getattr(users.tastes, name) for name in TASTES}
-        arrays["tastes"] |= {part: dict(vars(getattr(users.tastes, part))) for part in TASTE_PARTS}
+        parts = {part: getattr(users.tastes, part) for part in TASTE_PARTS}
+        arrays["tastes"] |= {part: dict(vars(value)) for part, value in parts.items() if value is not None}
         description["tastes"] = {"feedback": list(users.tastes.feedback_names)}
     if users.comeback is not None:
         arrays["comeback"] = {name: getattr(users.comeback, name) for name in COMEBACK}
         description["comeback"] = {"source": users.comeback.source}
+    if users.leave is not None:
+        arrays["leave"] = {"weights": users.leave.weights}
     with atomic_path(Path(folder).absolute()) as temporary:
         save_portable(temporary, KIND, arrays, description)
         for n in range(members):
@@ -135,7 +143,8 @@ def load_simulator(folder: str | Path) -> World:
         responses = [load_response(folder / f"response_{n}") for n in range(description["members"])]
         arrays, tastes = jax.tree.map(jnp.asarray, arrays), None
         if "tastes" in description:
-            fields = arrays["tastes"] | {part: of(**arrays["tastes"][part]) for part, of in TASTE_PARTS.items()}
+            parts = {part: of for part, of in TASTE_PARTS.items() if part in arrays["tastes"]}
+            fields = arrays["tastes"] | {part: of(**arrays["tastes"][part]) for part, of in parts.items()}
             tastes = Tastes(**fields, feedback_names=tuple(description["tastes"]["feedback"]))
         comeback = None
         if "comeback" in arrays:
@@ -146,6 +155,7 @@ def load_simulator(folder: str | Path) -> World:
             *(arrays[name] for name in POSITIONS),
             context=arrays.get("context"),
             comeback=comeback,
+            leave=LeaveModel(**arrays["leave"]) if "leave" in arrays else None,
             text_size=description["text_size"],
         )
         return _world(arrays["item_table"], arrays.get("recommendable"), users)

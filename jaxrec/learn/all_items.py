@@ -35,14 +35,10 @@ class States(struct.PyTreeNode):
 
 def make(env: Env, config: AllItemsConfig) -> Learner:
     """Build the learner over an auto-resetting environment that knows `item_rewards`."""
-    if env.item_rewards is None or env.spec.num_candidates:
-        raise InputError(
-            f"learner.name: all_items learns from the expected answer to every item, which {env.spec.name} does not "
-            "give; use another learner, or env.name: logged."
-        )
+    check_env(env, config.name)
     policy = make_policy(env.spec, config.policy)
     optimizer = make_optimizer(config)
-    low, high = reward_range(env.spec)
+    low, high = reward_range(env.spec, config.name)
 
     def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
         key_policy, key_users = jax.random.split(key)
@@ -70,6 +66,15 @@ def make(env: Env, config: AllItemsConfig) -> Learner:
         return state, metrics
 
     return Learner(init, update)
+
+
+def check_env(env: Env, learner: str) -> None:
+    """Raise InputError if the environment does not tell the expected answer to every item."""
+    if env.item_rewards is None or env.spec.num_candidates:
+        raise InputError(
+            f"learner.name: {learner} learns from the expected answer to every item, which {env.spec.name} does not "
+            "give; use another learner, or env.name: logged."
+        )
 
 
 def collect(
@@ -101,9 +106,9 @@ def all_items_loss(output: PolicyOutput, rewards: Array) -> tuple[Array, Array]:
     return (each.sum(-1) / count).mean(), (error.sum(-1) / count).mean()
 
 
-def reward_range(spec: EnvSpec) -> tuple[float, float]:
+def reward_range(spec: EnvSpec, learner: str) -> tuple[float, float]:
     """Lowest and highest reward of one item; raises InputError if no kind of feedback has a weight."""
     low, high = (sum(bound(w, 0.0) for w in spec.reward_weights) for bound in (min, max))
     if low == high:
-        raise InputError("learner.name: all_items needs a reward of feedback; give env.reward a kind with a weight.")
+        raise InputError(f"learner.name: {learner} needs a reward of feedback; give env.reward a kind with a weight.")
     return low, high

@@ -8,7 +8,7 @@ Documents that are in no table (`obs.candidate_features`) go through the item to
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +28,21 @@ class Items(struct.PyTreeNode):
     bias: Array  # [I]
 
 
+class Future(struct.PyTreeNode):
+    """What a policy with `future` expects, in shares of the highest reward of a slate."""
+
+    immediate: Array  # [..., M or R] logits of the expected immediate rewards of items, but for the level `value`
+    later: Array  # [..., M or R] what showing an item adds to the return after this step
+    rest: Array  # [...] return after this step without the shown items' part
+    total: Array  # [...] return from this step on
+
+
 class PolicyOutput(struct.PyTreeNode):
     """What a policy computes for one observation."""
 
     logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
     value: Array  # [...] expected discounted return, in scaled rewards
+    future: Future | None = None
 
 
 class Policy(NamedTuple):
@@ -74,6 +84,10 @@ class PolicyNetwork(nn.Module):
         self.query = nn.Dense(config.width, kernel_init=small)
         self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
+        if config.future:
+            self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+            self.future_query = nn.Dense(config.width, kernel_init=small)
+            self.future_values = nn.Dense(2, kernel_init=small)
 
     def tower(self, rows: Array) -> Items:
         """Project rows [..., E] -> vectors [..., W], bias [...]."""
@@ -113,14 +127,23 @@ class PolicyNetwork(nn.Module):
         """Compute the query of every position of the history: [..., H + 1, W]."""
         return self.query_of(self.state(items, obs, last=False))
 
-    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array]:
-        """Compute the query [..., W] and the value [...]."""
+    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array, tuple[Array, Array] | None]:
+        """Compute the query [..., W], the value [...] and, with `future`, its query [..., W] and two values [..., 2].
+
+        What is learned about the future does not change the state and the items.
+        """
         state = value = self.state(items, obs)
         for layer in self.value_hidden:
             value = nn.tanh(layer(value))
-        return self.query_of(state), self.value(value)[..., 0]
+        future = None
+        if self.config.future:
+            ahead = jax.lax.stop_gradient(state)
+            for layer in self.future_hidden:
+                ahead = nn.tanh(layer(ahead))
+            future = self.future_query(ahead), self.future_values(ahead)
+        return self.query_of(state), self.value(value)[..., 0], future
 
-    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array]:
+    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array, tuple[Array, Array] | None]:
         """Use every parameter once, for `init`."""
         return self.heads(self.items(table), obs)
 
@@ -136,6 +159,8 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
             f"learner.policy.item_residual: documents of {spec.name} are new each time, so nothing can be learned "
             "about a single one; set it to false."
         )
+    if config.future and spec.candidate_size:
+        raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
     network = PolicyNetwork(spec, config)
 
     def init(key: Array, world: World) -> Params:
@@ -150,16 +175,23 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         return cast(Array, query) / config.width**0.5
 
     def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
-        query, value = cast(tuple[Array, Array], network.apply({"params": params}, items, obs, method="heads"))
+        query, value, future = cast(Any, network.apply({"params": params}, items, obs, method="heads"))
         query = query / config.width**0.5
         if obs.candidate_features is not None:
             documents = network.apply({"params": params}, obs.candidate_features, method="tower")
             logits = _document_scores(query, cast(Items, documents))
         else:
             logits = _scores(query, items, obs, world)
+        ahead = None
+        if future is not None:
+            fixed = Items(jax.lax.stop_gradient(items.vectors), jnp.zeros_like(items.bias))
+            later = _scores(future[0] / config.width**0.5, fixed, obs, world)
+            ahead = Future(logits, later, rest=future[1][..., 0], total=future[1][..., 1])
+            # In shares of one item's highest reward; a slate of K items has K times as much.
+            logits = jax.nn.sigmoid(logits + value[..., None]) + spec.slate_size * later
         if obs.mask is not None:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
-        return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value)
+        return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value, ahead)
 
     return Policy(init, items, apply, queries)
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrec.supervised.effects import Effects
 from jaxrec.types import Array
 
 
@@ -47,6 +48,7 @@ class Tastes(struct.PyTreeNode):
     population: Belief  # theta of a user about whom nothing is known
     means: Array | None = None  # [U, F, D] posterior means
     draws: Array | None = None  # [M, U, F, D] posterior draws: M versions of every user
+    effects: Effects | None = None  # of what was shown lately; None: the log confirms none
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
 
@@ -84,13 +86,17 @@ class Moments(struct.PyTreeNode):
     variance: Array  # [..., F]
 
 
-def learn_row(tastes: Tastes, belief: Belief, item: Array, answer: Array) -> tuple[Belief, Moments]:
+def learn_row(
+    tastes: Tastes, belief: Belief, item: Array, answer: Array, offset: Array | float = 0.0
+) -> tuple[Belief, Moments]:
     """Update the belief by the answer [F] on an item []; the logits that it had expected come second.
+
+    `offset` [F] is what short-term effects add to the logits.
 
     One step of the extended Kalman filter for the logistic model: the curvature is taken at the mean before the answer.
     """
     x = design(tastes.item_vectors[item])
-    z = tastes.item_logits[item] + belief.mean @ x
+    z = tastes.item_logits[item] + offset + belief.mean @ x
     spread = belief.covariance @ x  # [F, D]
     variance = spread @ x
     p = jax.nn.sigmoid(z)

@@ -16,6 +16,8 @@ from jaxrec.ops.descend import descend
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.calibration import auc, expected_calibration_error, fit_curve
+from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.effects_fit import fit_effects
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import (
     Rows,
@@ -55,46 +57,65 @@ def fit_tastes(
     """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
 
     At first, a share of the rows is held out (`config.holdout`). Strengths are searched for the least log loss there,
-    unless they are given or `config.search` is off, and the link is fitted there. The final fit has all rows. Users are
-    the `log.num_users` of the log, with or without rows. Raises InputError if a kind of feedback has only one value,
-    since there is nothing to learn.
+    unless they are given or `config.search` is off, and the link is fitted there. Short-term effects are fitted next
+    (`jaxrec.supervised.effects_fit`). The final fit has all rows. Users are the `log.num_users` of the log, with or
+    without rows. Raises InputError if a kind of feedback has only one value, since there is nothing to learn.
     """
     check_two_values(log)
     features = jnp.asarray(item_features(vectors, log, config.text_components))
     held = np.random.default_rng(seed).random(len(log)) < config.holdout
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
-    hidden = rows_of(log.take(held))
     program = compiled(partial(most_likely, config=config))
     start = first_params(log, features.shape[1], config, seed)
+    nothing = np.zeros_like(log.feedback)
 
-    def fit_to(part: Log, chosen: Strengths) -> tuple[Tastes, Users]:
-        rows = rows_of(part)
-        return with_users(program(start, rows, features, chosen), rows, features, chosen, part)
+    def fit_to(part: np.ndarray, offsets: np.ndarray, chosen: Strengths) -> tuple[Tastes, Users]:
+        rows = rows_of(log.take(part), offsets[part])
+        return with_users(program(start, rows, features, chosen), rows, features, chosen, log.take(part))
+
+    def calibrated(chosen: Strengths, offsets: np.ndarray, effects: Effects | None) -> tuple[Link, dict[str, Any]]:
+        """The link, and the quality of predictions for held-out rows."""
+        tastes, users = fit_to(~held, offsets, chosen)
+        # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
+        # all other rows of their user, and from the earlier ones alone.
+        hidden, whole = rows_of(log.take(held), offsets[held]), tastes.replace(effects=effects)
+        logits = expected_logits(tastes, users, hidden), follow(whole, log, np.flatnonzero(held)).logits
+        _, link = fit_link(*(jax.tree.map(lambda *x: jnp.concatenate(x), *pair) for pair in ((hidden, hidden), logits)))
+        return link, quality(tastes.replace(link=link), hidden, logits[0])
 
     vary = strengths is None and config.search
     with track(label, 6 if vary else 2) as advance:
-        trials: list[tuple[float, Strengths, Tastes, Users]] = []
+        trials: list[tuple[float, Strengths]] = []
 
         def try_out(chosen: Strengths) -> None:
-            tastes, users = fit_to(log.take(~held), chosen)
-            loss, link = fit_link(hidden, expected_logits(tastes, users, hidden))
-            trials.append((loss, chosen, tastes.replace(link=link), users))
+            tastes, users = fit_to(~held, nothing, chosen)
+            hidden = rows_of(log.take(held))
+            loss, _ = fit_link(hidden, expected_logits(tastes, users, hidden))
+            trials.append((loss, chosen))
             advance(1, f"held-out log loss {loss:.4f}")
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
-        _, chosen, tastes, users = min(trials, key=lambda trial: trial[0])
-        # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
-        # all other rows of their user, and from the earlier ones alone.
-        logits = expected_logits(tastes, users, hidden), follow(tastes, log, np.flatnonzero(held)).logits
-        _, link = fit_link(*(jax.tree.map(lambda *x: jnp.concatenate(x), *pair) for pair in ((hidden, hidden), logits)))
+        chosen = min(trials, key=lambda trial: trial[0])[1]
+        link, held_out = calibrated(chosen, nothing, None)
+        effects, offsets, about = None, nothing, None
+        if config.effects:
+
+            def expected(part: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, Moments]:
+                tastes, users = fit_to(part, offsets, chosen)
+                return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(log, offsets))
+
+            effects, offsets, about = fit_effects(log, link, expected, seed)
+            if effects is not None:
+                link, held_out = calibrated(chosen, offsets, effects)
         report = {
             "strengths": chosen._asdict(),
             "link": {name: np.asarray(value).tolist() for name, value in vars(link).items()},
-            "held_out": quality(tastes.replace(link=link), hidden, logits[0]),
+            "held_out": held_out,
+            "effects": about,
         }
-        tastes, users = fit_to(log, chosen)
+        tastes, users = fit_to(np.ones(len(log), bool), offsets, chosen)
         advance(1)
-    return with_draws(tastes.replace(link=link), users, config.draws, seed), report
+    return with_draws(tastes.replace(link=link, effects=effects), users, config.draws, seed), report
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
@@ -191,7 +212,7 @@ def most_likely(params: Params, rows: Rows, features: Array, strengths: Strength
     def loss(params: Params) -> Array:
         vectors, logits = item_side(params, features)
         match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
-        z = logits[rows.item] + params["user_bias"][rows.user] + match
+        z = logits[rows.item] + params["user_bias"][rows.user] + match + rows.offset
         penalty = 0.5 * (
             strengths.user * jnp.square(params["taste"]).sum()
             + strengths.bias * jnp.square(params["user_bias"]).sum()

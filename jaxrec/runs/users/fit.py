@@ -12,6 +12,7 @@ import numpy as np
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.envs import logged
+from jaxrec.envs.leave import leave_weights
 from jaxrec.envs.logged_world import make_world, save_simulator
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.comeback_days import comeback_days
@@ -28,6 +29,7 @@ from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import read_json_object, remove_unfinished, write_json, write_text
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.comeback_fit import StatesAfter, fit_comebacks, states_after, taste_states
+from jaxrec.supervised.leaving import LeaveModel, fit_leaving
 from jaxrec.supervised.own_texts import save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
@@ -60,8 +62,9 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
         if not (folder / name).is_dir():
             fitted, members = _fitted(config, log, vectors, seed, folder, name)
-            comeback = _comeback(config, members, log, seed, name)
-            save_simulator(folder / name, make_world(fitted, log, table, vectors.shape[1], recommendable, comeback))
+            comeback, leave = _comeback(config, members, log, seed, name), _leave(config, log)
+            world = make_world(fitted, log, table, vectors.shape[1], recommendable, comeback, leave)
+            save_simulator(folder / name, world)
     shutil.rmtree(folder / FITS, ignore_errors=True)
 
 
@@ -94,7 +97,7 @@ def _validity_of_tastes(
     config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, compare_text: bool
 ) -> dict[str, Any]:
     tastes, test, report = validity_of_tastes(log, vectors, config.tastes, config.seed, compare_text=compare_text)
-    world = make_world(tastes, log, table, vectors.shape[1])
+    world = make_world(tastes, log, table, vectors.shape[1], leave=_leave(config, log.take(~test)))
 
     def persons(rows: np.ndarray, key: Array) -> Array:
         beliefs = follow(tastes, log, rows, beliefs=True).beliefs
@@ -106,7 +109,7 @@ def _validity_of_tastes(
         "feedback_rates": _rates_of_own_rows(config, log, vectors, table, strengths),
         "session_lengths": session_lengths(config.env, world, log, test, stream(config, "replay"), persons),
     }
-    return report | _comeback_days(config, taste_states(tastes), log, test)
+    return report | _fitted_leaving(config, log)[1] | _comeback_days(config, taste_states(tastes), log, test)
 
 
 def _rates_of_own_rows(
@@ -121,7 +124,7 @@ def _rates_of_own_rows(
     if not own.any():
         return {}
     tastes, _ = fit_tastes(log.take(~own), vectors, config.tastes, config.seed, strengths=strengths, label="fit rates")
-    world = make_world(tastes, log, table, vectors.shape[1])
+    world = make_world(tastes, log, table, vectors.shape[1], leave=_leave(config, log.take(~own)))
 
     def persons(rows: np.ndarray, key: Array) -> Array:
         assert tastes.draws is not None
@@ -135,9 +138,23 @@ def _validity_of_response(
     config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, compare_text: bool
 ) -> dict[str, Any]:
     response, test, report = validity_of_response(log, vectors, config.response, config.seed, compare_text=compare_text)
-    world = make_world([response], log, table, vectors.shape[1])
+    world = make_world([response], log, table, vectors.shape[1], leave=_leave(config, log.take(~test)))
     report |= simulated_beside_logged(config.env, world, log, test, stream(config, "replay"))
-    return report | _comeback_days(config, partial(states_after, response), log, test)
+    return report | _fitted_leaving(config, log)[1] | _comeback_days(config, partial(states_after, response), log, test)
+
+
+def _fitted_leaving(config: Config, log: Log) -> tuple[LeaveModel | None, dict[str, Any]]:
+    """When users leave, as fitted to a log, and a report; nothing if the recipe's leave model is not fitted."""
+    leave = config.env.leave
+    if leave is None or leave.name != "hazard":
+        return None, {}
+    weights = leave_weights(leave, config.env.reward, log.feedback_names)
+    model, report = fit_leaving(log, leave.gap_hours, weights, config.env.slate_size)
+    return model, {"leaving": report}
+
+
+def _leave(config: Config, log: Log) -> LeaveModel | None:
+    return _fitted_leaving(config, log)[0]
 
 
 def _comeback_days(config: Config, states: StatesAfter, log: Log, test: np.ndarray) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.config.data import GeneratedVisits
 from jaxrec.config.schema import Config
 from jaxrec.data.generated import answers, hidden_tastes
 from jaxrec.envs.logged_world import make_world
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
+from jaxrec.supervised.comeback import ComebackModel
+from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import World
 
@@ -36,9 +40,33 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
         population=Belief(theta.mean(0), jnp.tile(jnp.eye(theta.shape[-1])[None], (kinds, 1, 1))),
         means=theta,
         draws=theta[None],
+        effects=_effects(data.generated.visits, kinds),
         feedback_names=tuple(data.feedback),
     )
     recommendable = None
     if world.recommendable is not None:
         recommendable = np.isin(np.arange(len(items)), np.asarray(world.recommendable))
-    return make_world(tastes, corpus.split.train, np.asarray(world.item_table), world.users.text_size, recommendable)
+    comeback, leave = _visits(config, theta.shape[-1])
+    table, size = np.asarray(world.item_table), world.users.text_size
+    return make_world(tastes, corpus.split.train, table, size, recommendable, comeback, leave)
+
+
+def _effects(visits: GeneratedVisits | None, kinds: int) -> Effects | None:
+    """The boredom of the users, if they tire of anything; item vectors are one for the topic and 0 elsewhere."""
+    if visits is None:
+        return None
+    none = jnp.zeros(kinds)
+    return Effects(none - visits.boredom, none, jnp.zeros((0, kinds)), jnp.asarray([visits.keep, 0.0]))
+
+
+def _visits(config: Config, width: int) -> tuple[ComebackModel | None, LeaveModel | None]:
+    """How the users come back and leave, as far as the recipe asks for it."""
+    visits, env = log_config(config).generated.visits, config.env
+    if visits is None or env.leave is None or env.leave.name != "hazard":
+        return None, None
+    leave = LeaveModel(jnp.asarray([visits.leave, -visits.content, 0.0]))
+    if env.comeback_model is None:
+        return None, leave
+    none = jnp.zeros((1, width * len(log_config(config).feedback)))
+    numbers = jnp.asarray(visits.return_content), jnp.asarray(visits.comeback)
+    return ComebackModel(none, jnp.zeros(1), *numbers, source="truth"), leave
