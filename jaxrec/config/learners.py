@@ -192,15 +192,11 @@ class FarSightedConfig(EveryItemConfig):
     """The same, plus what showing each item does to the rewards that come later."""
 
     name: Literal["far_sighted"] = "far_sighted"
-    temperature: float = 0.1  # above 0: without variety, what follows from which item cannot be learned
-    gae_lambda: float = 0.9
-    future_coef: float = 1.0  # weight of the regressions on returns
+    later_coef: float = 1.0  # weight of the loss of the later part
 
     def __post_init__(self):
         super().__post_init__()
-        check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
-        for name in ("future_coef", "temperature"):
-            check_range(f"learner.{name}", getattr(self, name), 0, open_low=True)
+        check_range("learner.later_coef", self.later_coef, 0)
         # The network follows from the algorithm, whatever a recipe says about it.
         object.__setattr__(self, "policy", dataclasses.replace(self.policy, future=True))
 

@@ -60,7 +60,13 @@ def by_tastes() -> Answers:
     return Answers(person, answer, lambda theta, history: theta, state)
 
 
-def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | None) -> Array:
+def moved_probabilities(tastes: Tastes, theta: Array, history: UserHistory, items: Array, more: Array) -> Array:
+    """P(feedback) of items [K] of one user who remembers `more` [d] than the history holds: [K, F]."""
+    logits = logits_of(tastes, theta, items)
+    return probabilities(tastes, logits + _moved(tastes, theta, history, items, more))
+
+
+def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | None, more: Array | float = 0.0) -> Array:
     """What the short-term effects add to the logits of items [..., K] or of all: [..., K or I, F]."""
     assert tastes.effects is not None
     rows, answered = history.items[..., -MEMORY:], history.feedback[..., -MEMORY:, :]
@@ -68,7 +74,7 @@ def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | No
     surprise = answered - probabilities(tastes, logits_of(tastes, theta, rows))
     recent = remembered(tastes.effects, tastes.item_vectors[rows], surprise, seen)
     vectors = tastes.item_vectors if items is None else tastes.item_vectors[items]
-    return offsets(tastes.effects, recent, vectors, history.context)
+    return offsets(tastes.effects, recent.replace(shown=recent.shown + more), vectors, history.context)
 
 
 def by_last_rows(config: LoggedConfig) -> Answers:

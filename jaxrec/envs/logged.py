@@ -28,6 +28,7 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.answers import make_answers
 from jaxrec.envs.comeback import make_comeback
 from jaxrec.envs.leave import make_leave
+from jaxrec.envs.logged_memory import make_memory
 from jaxrec.envs.logged_world import LoggedUsers, load_simulator
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.ops.draws import scaled
@@ -107,7 +108,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     def item_rewards(state: LoggedState, world: World) -> Array:
         return expected_rewards(state, world, config, world.recommendable)
 
-    return Env(reset, step, world, _spec(config, world, length), item_rewards)
+    return Env(reset, step, world, _spec(config, world, length), item_rewards, make_memory(config, world))
 
 
 def _spec(config: LoggedConfig, world: World, length: int) -> EnvSpec:

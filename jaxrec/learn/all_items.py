@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import AllItemsConfig
+from jaxrec.config.learners import AllItemsConfig, EveryItemConfig
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
@@ -78,7 +78,7 @@ def check_env(env: Env, learner: str) -> None:
 
 
 def collect(
-    env: Env, policy: Policy, state: LearnerState, world: World, config: AllItemsConfig
+    env: Env, policy: Policy, state: LearnerState, world: World, config: EveryItemConfig
 ) -> tuple[Users, Transition]:
     """Roll out the best slates, of scores with noise if there is a temperature; transitions are [T, S, N, ...]."""
     items = policy.items(state.params, world)

@@ -1,40 +1,46 @@
 """All items, looking ahead: rank by the expected immediate reward plus what showing the item changes later.
 
-    Q(s, A) = sum_{i in A} (r(s, i) + g(s, i)) + w(s)
+    score(i | obs) = r(i) + later(i)
 
-r is the expected immediate reward, fitted for all items as `jaxrec.learn.all_items` does. g is learned from what
-happened after the shown slates: w(s) + sum_A g(s, i) is regressed on the return after the step, and v(s) on the return
-from the step on. Returns are lambda-returns (GAE, arXiv 1506.02438). In them, the sampled reward of an item is replaced
-by the person's expected reward, which the simulator knows. The slate with the highest Q has the K highest r + g.
+r is the expected immediate reward of the drawn person, as in `jaxrec.learn.all_items`. What is shown now moves later
+answers through a memory s that fades (`jaxrec.types.ItemMemory`), and the simulator knows how. So the later part is not
+estimated from noisy returns. It is computed for every item, along whole visits of the current policy, backwards:
 
-A policy-gradient learner has one advantage for a whole slate, and learns a random policy whose best slate may be
-another. Here the state that the heads of g, w and v read is fixed to what r needs, so they cannot disturb r, and the
-gradients of both parts are clipped apart. Rewards are in shares of the highest reward of a slate.
+    G_t = r_t + c_t G_{t+1}                                        c_t = gamma P(stay after slate t)
+    D_t = dr_t/ds + gamma dP(stay)/ds G_{t+1} + c_t keep^K D_{t+1}             D_t = dG_t/ds_t
+    later_t(i) = c_t u_i . D_{t+1} keep^((K-1)/2) + gamma dP(stay)/dr G_{t+1} r_t(i)
+
+r_t is the expected reward of the slate that was shown, u_i the direction in which item i moves the memory. The shown
+slates are held fixed in the derivative: where they are the best ones, changing them changes nothing to first order (the
+envelope theorem). D is the costate of optimal control (Pontryagin). Policies see neither the person nor the memory, and
+are fitted to r and later of all items that may be shown, so that they learn the mean of both given the observation.
+
+Compared with policy gradients, every state teaches about every item, and nothing depends on whether a user happened to
+leave. Users who would leave are kept where the environment can do so (`stay` of a step), and what follows counts as
+much as it is likely.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 
+from jaxrec.checks import InputError
 from jaxrec.config.learners import FarSightedConfig
-from jaxrec.learn.all_items import all_items_loss, check_env, reward_range
+from jaxrec.learn.all_items import all_items_loss, check_env, collect, reward_range
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
-from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields
-from jaxrec.nets.policy import Policy, PolicyOutput, make_policy, to_items, to_positions
-from jaxrec.ops.returns import gae
-from jaxrec.ops.slates import top_slate
-from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, World
+from jaxrec.learn.rollout import experience_metrics, split_shards
+from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.nets.policy import PolicyOutput, make_policy
+from jaxrec.types import Array, Env, Expected, ItemMemory, Learner, Metrics, Observation, Params, Transition, World
 
 
-class Extras(struct.PyTreeNode):
-    """Values of a transition when it was made."""
+class Ahead(struct.PyTreeNode):
+    """What the later part of all items is made of, leaves [..., *]."""
 
-    value: Array  # [S, N]
-    final_value: Array  # [S, N] of final_obs where the episode was truncated, else 0
+    push: Array  # [..., d] later rewards by the memory
+    gain: Array  # [...] later rewards by the reward of the slate
 
 
 class Batch(struct.PyTreeNode):
@@ -42,14 +48,21 @@ class Batch(struct.PyTreeNode):
 
     obs: Observation
     env_state: Any
-    slate: Array  # [S, B, K] positions among the scores
-    later: Array  # [S, B] return after the step
-    total: Array  # [S, B] return from the step on
+    ahead: Ahead
 
 
 def make(env: Env, config: FarSightedConfig) -> Learner:
-    """Build the learner over an auto-resetting environment that knows `item_rewards`."""
+    """Build the learner over an auto-resetting environment that knows `item_rewards` and `memory`.
+
+    Raises InputError for other environments.
+    """
     check_env(env, config.name)
+    memory = env.memory
+    if memory is None:
+        raise InputError(
+            "learner.name: far_sighted looks ahead through short-term effects, and these users have none that is "
+            "known; use all_items."
+        )
     policy = make_policy(env.spec, config.policy)
     optimizer = make_optimizer(config)
     low, high = reward_range(env.spec, config.name)
@@ -62,93 +75,59 @@ def make(env: Env, config: FarSightedConfig) -> Learner:
     def objective(params: Params, batch: Batch, world: World) -> tuple[Array, Metrics]:
         assert env.item_rewards is not None
         known = jax.vmap(jax.vmap(env.item_rewards, (0, None)), (0, None))(batch.env_state, world)
+        later = later_of_items(batch.ahead, known, memory.directions(world)) / (high - low)
         output = policy.apply(params, policy.items(params, world), batch.obs, world)
         loss, error = all_items_loss(immediate(output), (known - low) / (high - low))
-        later, total = future_losses(output, batch)
-        metrics = {"loss": loss, "mean_error": error, "later_loss": later, "value_loss": total}
-        return loss + config.future_coef * (later + total), metrics
+        off = later_loss(output, later)
+        return loss + config.later_coef * off, {"loss": loss, "mean_error": error, "later_loss": off}
 
     def update(state: LearnerState, world: World) -> tuple[LearnerState, Metrics]:
-        users, transitions, next_value = collect(env, policy, state, world, config)
-        batch, explained = to_batch(env, transitions, next_value, world, config)
+        users, transitions = collect(env, policy, state, world, config)
+        ahead = look_ahead(memory, transitions, world, config.gamma)
+        batch = flat_steps(Batch(transitions.obs, transitions.env_state, ahead))
         key, key_epochs = split_shards(users.key, 2)
         rate = annealed_rate(config, state)
 
         params, opt_state, metrics = descend_epochs(
             lambda params, part: objective(params, part, world), optimizer, state, key_epochs, batch, config, rate
         )
-        metrics |= experience_metrics(users, transitions) | {"learning_rate": rate, "explained_variance": explained}
+        metrics |= experience_metrics(users, transitions) | {"learning_rate": rate}
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state, metrics
 
     return Learner(init, update)
 
 
-def make_optimizer(config: FarSightedConfig) -> optax.GradientTransformation:
-    """Adam, with the gradients of the future's heads clipped apart from the others."""
+def look_ahead(memory: ItemMemory, transitions: Transition, world: World, gamma: float) -> Ahead:
+    """Go back through transitions [T, S, N, ...]; what lies after their end and after episodes counts nothing."""
+    slate_size = transitions.action.shape[-1]
+    keep = memory.keep(world)
+    over = jax.vmap(jax.vmap(memory.expected, (0, 0, None)), (0, 0, None))
+    ended = transitions.terminated | transitions.truncated
+    stay = jnp.ones_like(transitions.reward) if transitions.stay is None else transitions.stay
 
-    def labels(params: Params) -> Any:
-        return {name: "future" if name.startswith("future") else "rest" for name in params}
+    def back(after: tuple[Array, Array], step: tuple[Any, Array, Array, Array]) -> tuple[tuple[Array, Array], Ahead]:
+        state, slate, stay, ended = step
+        seen: Expected = over(state, slate, world)
+        value, push = (jnp.where(ended[(...,) + (None,) * (x.ndim - ended.ndim)], 0.0, x) for x in after)
+        going_on = gamma * stay
+        ahead = Ahead(
+            push=going_on[..., None] * keep ** ((slate_size - 1) / 2) * push,
+            gain=gamma * seen.stay_gain * value,
+        )
+        moved = seen.reward_slope + gamma * seen.stay_slope * value[..., None]
+        before = seen.reward + going_on * value, moved + going_on[..., None] * keep**slate_size * push
+        return before, ahead
 
-    def clip() -> optax.GradientTransformation:
-        return optax.clip_by_global_norm(config.max_grad_norm)
-
-    return optax.chain(optax.partition({"future": clip(), "rest": clip()}, labels), optax.scale_by_adam(eps=1e-5))
-
-
-def collect(
-    env: Env, policy: Policy, state: LearnerState, world: World, config: FarSightedConfig
-) -> tuple[Users, Transition, Array]:
-    """Roll out the slates of the highest scores with Gumbel noise; transitions and next values are [T, S, N, ...]."""
-    items = policy.items(state.params, world)
-
-    def value_of(obs: Observation) -> Array:
-        return total_of(policy.apply(state.params, items, obs, world))
-
-    def act(key: Array, obs: Observation) -> Decision:
-        output = policy.apply(state.params, items, obs, world)
-        noise = jax.vmap(lambda k: jax.random.gumbel(k, output.logits.shape[1:]))(key)
-        slate = top_slate(output.logits + config.temperature * noise, env.spec.slate_size)
-        total = total_of(output)
-        return Decision(to_items(slate, obs, world), Extras(total, jnp.zeros_like(total)))
-
-    def finish(extras: Extras, final_obs: Observation, truncated: Array) -> Extras:
-        value = jax.lax.cond(truncated.any(), value_of, lambda obs: jnp.zeros_like(extras.value), final_obs)
-        return extras.replace(final_value=jnp.where(truncated, value, 0.0))
-
-    users, transitions = rollout(env, act, finish, state.users, world, config.horizon, keep_states=True)
-    following = jnp.concatenate([transitions.extras.value[1:], value_of(users.obs)[None]])
-    return users, transitions, jnp.where(transitions.truncated, transitions.extras.final_value, following)
+    width = memory.directions(world).shape[-1]
+    nothing = jnp.zeros(ended.shape[1:]), jnp.zeros((*ended.shape[1:], width))
+    steps = transitions.env_state, transitions.action, stay, ended
+    return jax.lax.scan(back, nothing, steps, reverse=True)[1]
 
 
-def to_batch(
-    env: Env, transitions: Transition, next_value: Array, world: World, config: FarSightedConfig
-) -> tuple[Batch, Array]:
-    """Returns per user stream, then [T, S, N, ...] -> [S, T N, ...]; the share of the returns' variance explained."""
-    low, high = reward_range(env.spec, config.name)
-    slate = to_positions(transitions.action, transitions.obs, world)
-    weights = jnp.asarray(env.spec.reward_weights)
-    sampled = (transitions.feedback @ weights).sum(-1)
-    reward = transitions.reward + expected_reward(env, transitions.env_state, slate, world) - sampled
-    reward = reward / (env.spec.slate_size * (high - low))
-    value, ended = transitions.extras.value, (transitions.terminated, transitions.truncated)
-    discount = config.gamma if transitions.stay is None else config.gamma * transitions.stay
-    advantage = gae(reward, value, next_value, *ended, discount, config.gae_lambda)
-    total = advantage + value
-    batch = Batch(transitions.obs, transitions.env_state, slate, total - reward, total)
-    return flat_steps(batch), 1.0 - advantage.var() / jnp.maximum(total.var(), 1e-8)
-
-
-def expected_reward(env: Env, env_state: Any, slate: Array, world: World) -> Array:
-    """Sum over slates [T, S, N, K] of the expected rewards of their items: [T, S, N]."""
-    item_rewards = env.item_rewards
-    assert item_rewards is not None
-
-    def of_slate(state: Any, slate: Array) -> Array:
-        return item_rewards(state, world)[slate].sum()
-
-    # Step by step: the rewards of all items for all states at once would not fit for a large catalogue.
-    return jax.lax.map(lambda step: jax.vmap(jax.vmap(of_slate))(*step), (env_state, slate))
+def later_of_items(ahead: Ahead, known: Array, directions: Array) -> Array:
+    """What showing each item changes later: [..., R], from expected rewards [..., R] and directions [R, d]."""
+    return ahead.push @ directions.T + ahead.gain[..., None] * known
 
 
 def immediate(output: PolicyOutput) -> PolicyOutput:
@@ -157,16 +136,9 @@ def immediate(output: PolicyOutput) -> PolicyOutput:
     return output.replace(logits=jnp.where(output.logits > -jnp.inf, output.future.immediate, -jnp.inf))
 
 
-def total_of(output: PolicyOutput) -> Array:
-    """v(s)."""
+def later_loss(output: PolicyOutput, later: Array) -> Array:
+    """Half the mean squared error of the later part [..., R], over the items that may be shown and then over states."""
     assert output.future is not None
-    return output.future.total
-
-
-def future_losses(output: PolicyOutput, batch: Batch) -> tuple[Array, Array]:
-    """Half the mean squared errors of w + sum_A g and of v."""
-    future = output.future
-    assert future is not None
-    shown = jnp.take_along_axis(future.later, batch.slate, axis=-1).sum(-1)
-    later = 0.5 * jnp.square(future.rest + shown - batch.later).mean()
-    return later, 0.5 * jnp.square(future.total - batch.total).mean()
+    open_ = output.logits > -jnp.inf
+    square = jnp.where(open_, jnp.square(output.future.later - later), 0.0).sum(-1)
+    return 0.5 * (square / jnp.maximum(open_.sum(-1), 1)).mean()

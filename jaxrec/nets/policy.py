@@ -29,12 +29,10 @@ class Items(struct.PyTreeNode):
 
 
 class Future(struct.PyTreeNode):
-    """What a policy with `future` expects, in shares of the highest reward of a slate."""
+    """The two parts of the scores of a policy with `future`, in shares of the highest reward of an item."""
 
     immediate: Array  # [..., M or R] logits of the expected immediate rewards of items, but for the level `value`
-    later: Array  # [..., M or R] what showing an item adds to the return after this step
-    rest: Array  # [...] return after this step without the shown items' part
-    total: Array  # [...] return from this step on
+    later: Array  # [..., M or R] what showing an item adds to later rewards
 
 
 class PolicyOutput(struct.PyTreeNode):
@@ -87,7 +85,6 @@ class PolicyNetwork(nn.Module):
         if config.future:
             self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
             self.future_query = nn.Dense(config.width, kernel_init=small)
-            self.future_values = nn.Dense(2, kernel_init=small)
 
     def tower(self, rows: Array) -> Items:
         """Project rows [..., E] -> vectors [..., W], bias [...]."""
@@ -127,23 +124,20 @@ class PolicyNetwork(nn.Module):
         """Compute the query of every position of the history: [..., H + 1, W]."""
         return self.query_of(self.state(items, obs, last=False))
 
-    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array, tuple[Array, Array] | None]:
-        """Compute the query [..., W], the value [...] and, with `future`, its query [..., W] and two values [..., 2].
-
-        What is learned about the future does not change the state and the items.
-        """
+    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array, Array | None]:
+        """Compute the query [..., W], the value [...] and, with `future`, its query [..., W]."""
         state = value = self.state(items, obs)
         for layer in self.value_hidden:
             value = nn.tanh(layer(value))
         future = None
         if self.config.future:
-            ahead = jax.lax.stop_gradient(state)
+            future = state
             for layer in self.future_hidden:
-                ahead = nn.tanh(layer(ahead))
-            future = self.future_query(ahead), self.future_values(ahead)
+                future = nn.tanh(layer(future))
+            future = self.future_query(future)
         return self.query_of(state), self.value(value)[..., 0], future
 
-    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array, tuple[Array, Array] | None]:
+    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array, Array | None]:
         """Use every parameter once, for `init`."""
         return self.heads(self.items(table), obs)
 
@@ -184,11 +178,10 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
             logits = _scores(query, items, obs, world)
         ahead = None
         if future is not None:
-            fixed = Items(jax.lax.stop_gradient(items.vectors), jnp.zeros_like(items.bias))
-            later = _scores(future[0] / config.width**0.5, fixed, obs, world)
-            ahead = Future(logits, later, rest=future[1][..., 0], total=future[1][..., 1])
-            # In shares of one item's highest reward; a slate of K items has K times as much.
-            logits = jax.nn.sigmoid(logits + value[..., None]) + spec.slate_size * later
+            unbiased = Items(items.vectors, jnp.zeros_like(items.bias))
+            later = _scores(future / config.width**0.5, unbiased, obs, world)
+            ahead = Future(logits, later)
+            logits = jax.nn.sigmoid(logits + value[..., None]) + later
         if obs.mask is not None:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
         return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value, ahead)

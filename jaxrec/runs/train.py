@@ -120,10 +120,14 @@ def train_policy(
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
-    trained_in = randomize(env, config.train.randomize) if config.train.randomize else env
+    kind = user_kind(config.env.name)
+    section = kind.training(config)
+    trained_in = env if section == config.env else kind.make(section, env.world)
+    if config.train.randomize:
+        trained_in = randomize(trained_in, config.train.randomize)
     learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
-    facts = item_facts(user_kind(config.env.name).item_rows(env.world))
+    facts = item_facts(kind.item_rows(env.world))
     simulate = make_simulation(env, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
     numbers = tuple(str(n) for n in range(env.spec.num_items))
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)

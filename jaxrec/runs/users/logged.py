@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.envs import logged
@@ -36,6 +37,20 @@ TITLES = {TRAIN: "simulator used in training", JUDGE: "other users, not used in 
 def check(config: Config) -> None:
     """Raise InputError for rewards, leave models and pessimism that the log or the ensemble does not support."""
     logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
+    env, learner = config.env, config.learner
+    if learner.name == "far_sighted" and learner.horizon % env.requests:
+        raise InputError(
+            f"learner.horizon: far_sighted goes back through whole visits of env.requests={env.requests} slates; set "
+            f"it to a multiple, such as {env.requests}."
+        )
+
+
+def training(config: Config) -> LoggedConfig:
+    """The section for the recipe's learner: one that looks ahead keeps users who would leave, where it can."""
+    env = config.env
+    if config.learner.name != "far_sighted" or env.leave is None or env.leave.name != "hazard":
+        return env
+    return dataclasses.replace(env, leave=dataclasses.replace(env.leave, keep=True))
 
 
 def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepared:
@@ -101,4 +116,5 @@ LOGGED = UserKind(
     judge=judge,
     baselines=baselines,
     item_rows=lambda world: world.users.text(world.item_table),
+    training=training,
 )
