@@ -50,9 +50,9 @@ def by_tastes() -> Answers:
     def answer(users: LoggedUsers, theta: Array, history: UserHistory, items: Array | None) -> Array:
         assert users.tastes is not None
         logits = all_logits(users.tastes, theta) if items is None else logits_of(users.tastes, theta, items)
-        if users.tastes.effects is not None:
-            logits = logits + _moved(users.tastes, theta, history, items)
-        return probabilities(users.tastes, logits)
+        if users.tastes.effects is None:
+            return probabilities(users.tastes, logits)
+        return probabilities(users.tastes, logits, offset=_moved(users.tastes, theta, history, items))
 
     def state(users: LoggedUsers, theta: Array, history: UserHistory) -> Array:
         return theta.reshape(1, -1)
@@ -63,7 +63,7 @@ def by_tastes() -> Answers:
 def moved_probabilities(tastes: Tastes, theta: Array, history: UserHistory, items: Array, more: Array) -> Array:
     """P(feedback) of items [K] of one user who remembers `more` [d] than the history holds: [K, F]."""
     logits = logits_of(tastes, theta, items)
-    return probabilities(tastes, logits + _moved(tastes, theta, history, items, more))
+    return probabilities(tastes, logits, offset=_moved(tastes, theta, history, items, more))
 
 
 def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | None, more: Array | float = 0.0) -> Array:

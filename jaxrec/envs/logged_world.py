@@ -118,7 +118,7 @@ def save_simulator(folder: Path, world: World) -> None:
     if users.tastes is not None:
         arrays["tastes"] = {name: getattr(users.tastes, name) for name in TASTES}
         parts = {part: getattr(users.tastes, part) for part in TASTE_PARTS}
-        arrays["tastes"] |= {part: dict(vars(value)) for part, value in parts.items() if value is not None}
+        arrays["tastes"] |= {part: _known(value) for part, value in parts.items() if value is not None}
         description["tastes"] = {"feedback": list(users.tastes.feedback_names)}
     if users.comeback is not None:
         arrays["comeback"] = {name: getattr(users.comeback, name) for name in COMEBACK}
@@ -168,6 +168,11 @@ def load_simulator(folder: str | Path) -> World:
 def _world(item_table: Array | np.ndarray, recommendable: Array | None, users: LoggedUsers) -> World:
     usual = None if users.context is None else users.context.mean(0)
     return World(jnp.asarray(item_table), recommendable=recommendable, users=users, usual_context=usual)
+
+
+def _known(part: Any) -> dict[str, Array]:
+    """The fields that hold something."""
+    return {name: value for name, value in vars(part).items() if value is not None}
 
 
 def _of_users(tastes: Tastes, kept: np.ndarray) -> Tastes:

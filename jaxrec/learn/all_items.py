@@ -106,7 +106,7 @@ def all_items_loss(output: PolicyOutput, rewards: Array) -> tuple[Array, Array]:
     return (each.sum(-1) / count).mean(), (error.sum(-1) / count).mean()
 
 
-def reward_range(spec: EnvSpec, learner: str) -> tuple[float, float]:
+def reward_range(spec: EnvSpec, learner: str = "all_items") -> tuple[float, float]:
     """Lowest and highest reward of one item; raises InputError if no kind of feedback has a weight."""
     low, high = (sum(bound(w, 0.0) for w in spec.reward_weights) for bound in (min, max))
     if low == high:

@@ -1,12 +1,13 @@
 """Short-term effects: what was shown lately moves a person's answers, on top of tastes that stay the same.
 
-    logit += alike_f (u_i . s) + mood_f r_f + context_f . x
+    effects_f = alike_f (u_i . s) + mood_f r_f + context_f . x
     s = sum_j keep^age(j) u_j              r_f = (1 - keep) sum_j keep^age(j) (answer_jf - P_f(taste, j))
 
-u are item vectors of unit length, so u_i . s counts recent items like i: a negative coefficient is boredom, a positive
-one is immersion. r is how much better than expected the recent answers were. x is the context of the visit. j runs over
-the rows of the history, and age(j) is the number of later rows. Items that were shown at the same time share s and r.
-What lies between two visits does not matter: an effect wears off by rows.
+They are added to the calibrated logits of the tastes. u are item vectors of unit length, so u_i . s counts recent items
+like i: a negative coefficient is boredom, a positive one is immersion. r is how much better than expected the recent
+answers were. x is the context of the visit. j runs over the rows of the history, and age(j) is the number of later
+rows. Items that were shown at the same time share s and r. What lies between two visits does not matter: an effect
+wears off by rows.
 
 Coefficients are fitted in effects_fit.py, and are 0 where the log does not confirm them.
 """
@@ -24,7 +25,7 @@ class Effects(struct.PyTreeNode):
 
     alike: Array  # [F] of the similarity to recent items
     mood: Array  # [F] of recent surprise
-    context: Array  # [C, F]; C may be 0
+    context: Array | None  # [C, F] of the visit's context; None: the log has none
     keep: Array  # [2] share of s and of r that is kept from row to row
 
 
@@ -42,12 +43,11 @@ def unit(vectors: Array) -> Array:
 
 def remembered(effects: Effects, vectors: Array, surprise: Array, seen: Array) -> Recent:
     """Sum up rows of a history, newest last: item vectors [..., H, d], surprise [..., H, F], seen [..., H] bool."""
-    length = seen.shape[-1]
-    age = jnp.arange(length, dtype=jnp.float32)[::-1]
-    weights = seen[..., None] * effects.keep ** age[:, None]  # [..., H, 2]
+    age = jnp.arange(seen.shape[-1], dtype=jnp.float32)[::-1]
+    fading, there = effects.keep[:, None] ** age[None], seen.astype(jnp.float32)
     return Recent(
-        shown=jnp.einsum("...h,...hd->...d", weights[..., 0], unit(vectors)),
-        surprise=(1.0 - effects.keep[1]) * jnp.einsum("...h,...hf->...f", weights[..., 1], surprise),
+        shown=jnp.einsum("h,...h,...hd->...d", fading[0], there, unit(vectors)),
+        surprise=(1.0 - effects.keep[1]) * jnp.einsum("h,...h,...hf->...f", fading[1], there, surprise),
     )
 
 
@@ -65,7 +65,7 @@ def remember(effects: Effects, recent: Recent, vector: Array, surprise: Array) -
 def offsets(effects: Effects, recent: Recent, vectors: Array, context: Array | None) -> Array:
     """What the effects add to logits of items with vectors [..., K, d]: [..., K, F]."""
     alike = jnp.einsum("...kd,...d->...k", unit(vectors), recent.shown)
-    same = effects.mood * recent.surprise
-    if context is not None and effects.context.shape[0]:
+    same = jnp.einsum("f,...f->...f", effects.mood, recent.surprise)
+    if context is not None and effects.context is not None:
         same = same + context @ effects.context
-    return alike[..., None] * effects.alike + same[..., None, :]
+    return jnp.einsum("...k,f->...kf", alike, effects.alike) + same[..., None, :]

@@ -7,7 +7,8 @@ user's rows had come in random order. Without this, a log that shows people what
 what was shown often is what is liked. If order does not matter, the coefficients are 0 even if the tastes are wrong.
 
 Standard errors are clustered by user. An effect is kept if its interval leaves out 0. The intervals are those of 95%
-for all tried effects together (Bonferroni). Tastes and effects are fitted in turn, each given the other.
+for all tried effects together (Bonferroni). Tastes and effects are fitted in turn, each given the other. Only mood is
+left out when tastes are fitted.
 """
 
 from collections.abc import Callable
@@ -24,51 +25,60 @@ from jaxrec.supervised.tastes import Link, Moments
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are tried
 FOLDS, ROUNDS = 3, 4
+CALIBRATE = 2  # round in which the curve is fitted anew: without the effects it is too flat
 CONFIDENCE = 0.95
 
 # Rows to fit to [R] bool, offsets [R, F] of all rows -> item vectors [I, d], and logits [R, F] expected for all rows
 FitTo = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Moments]]
+
+# Offsets [R, F], effects or None -> the curve that calibrates probabilities
+Calibrated = Callable[[np.ndarray, Effects | None], Link]
 
 
 class Found(NamedTuple):
     """What a fit of effects found."""
 
     effects: Effects | None  # None: no effect is confirmed
-    offsets: np.ndarray  # [R, F] what the effects add to the logits of the log's rows
+    offsets: np.ndarray  # [R, F] what they add to the logits of the log's rows, but for mood
     report: dict[str, Any]
 
 
-def fit_effects(log: Log, link: Link, fit_to: FitTo, seed: int) -> Found:
-    """Fit the effects that the log confirms, through the curve `link`."""
+def fit_effects(log: Log, calibrated: Calibrated, fit_to: FitTo, seed: int) -> Found:
+    """Fit the effects that the log confirms."""
     fold = np.random.default_rng([seed, 3]).permutation(len(log)) % FOLDS
     context = np.zeros((len(log), 0)) if log.context is None else np.asarray(log.context, np.float64)
     names = ("similarity", "mood", *log.context_names)
     width = _normal_quantile(1 - (1 - CONFIDENCE) / 2 / (2 * len(RATES) + context.shape[1]))
     offsets = np.zeros(log.feedback.shape, np.float32)
+    link = calibrated(offsets, None)
     features = _features(log, link, fold, fit_to, offsets, context)
     rates = _best_rates(log, features)
     found = _estimate(log, features, rates)
     kept = np.abs(found.weights) > width * found.errors
     if not kept.any():
         return Found(None, offsets, _report(log, names, found, kept, width, rates))
-    for _ in range(ROUNDS):
-        offsets = _offsets(features, rates, found.weights * kept)
+    mood = np.arange(len(names)) == 1
+    for n in range(ROUNDS):
+        # Mood is not taken from the answers that tastes are fitted to: it is made of answers, and would replace them.
+        offsets = _offsets(features, rates, np.where(mood, 0.0, found.weights * kept))
+        if n == CALIBRATE:
+            link = calibrated(offsets, _effects(found.weights * kept, rates))
         features = _features(log, link, fold, fit_to, offsets, context)
         change = _estimate(log, features, rates, kept)
-        found = _Estimate(found.weights * kept + change.weights, change.errors)
+        found = _Estimate(np.where(mood, 0.0, found.weights * kept) + change.weights, change.errors)
     kept &= np.abs(found.weights) > width * found.errors
     report = _report(log, names, found, kept, width, rates)
     if not kept.any():
         return Found(None, np.zeros_like(offsets), report)
     weights = found.weights * kept
-    return Found(_effects(weights, rates), _offsets(features, rates, weights), report)
+    return Found(_effects(weights, rates), _offsets(features, rates, np.where(mood, 0.0, weights)), report)
 
 
 class _Features(NamedTuple):
     """The regression's inputs for every row of the log."""
 
     curves: list[Curves]  # of each kind of feedback: expected logits as offsets
-    slope: np.ndarray  # [R, F] of the curve's logit by the logit
+    slope: np.ndarray  # [R, F] of the curve's logit by the effects
     alike: np.ndarray  # [R, Q] as defined
     mood: np.ndarray  # [R, Q, F]
     alike_extra: np.ndarray  # [R, Q] minus the mean over random orders
@@ -97,21 +107,19 @@ def _features(
         alike[rows] = np.einsum("rqd,rd->rq", sums[rows], directions[rows])
         usual[rows] = ((totals - directions) * directions).sum(1)[rows]
     link_of = {name: np.asarray(x, np.float64) for name, x in vars(link).items()}
-    slope = link_of["scale"] / np.sqrt(1 + np.pi / 8 * link_of["spread"] * link_of["scale"] ** 2 * variance)
-    shift = link_of["shift"] * slope / link_of["scale"]
-    surprise = log.feedback - _curve(link_of, slope * (mean - offsets) + shift)
+    flat = 1 / np.sqrt(1 + np.pi / 8 * link_of["spread"] * link_of["scale"] ** 2 * variance)
+    usual_logit = link_of["scale"] * mean + link_of["shift"]
+    surprise = log.feedback - _curve(link_of, flat * usual_logit)
     sums, totals = recent_sums(log, surprise)
     others = np.maximum(np.diff(log.offsets)[log.user] - 1, 1)
     weights = recent_sums(log, np.ones((len(log), 1)))[0][..., 0]  # [R, Q] of all rows that are remembered
     faded = 1 - np.array(RATES)
-    curves = [
-        Curves((slope * (mean - offsets) + shift)[:, kind], link_of["low"][kind], link_of["high"][kind])
-        for kind in range(shape[1])
-    ]
+    inner = flat * (usual_logit + offsets)
+    curves = [Curves(inner[:, kind], link_of["low"][kind], link_of["high"][kind]) for kind in range(shape[1])]
     usual_mood = (totals - surprise) / others[:, None]
     return _Features(
         curves=curves,
-        slope=slope,
+        slope=flat,
         alike=alike,
         mood=faded[:, None] * sums,
         alike_extra=alike - weights * (usual / others)[:, None],
@@ -174,8 +182,10 @@ def _estimate(log: Log, features: _Features, rates: tuple[int, int], kept: np.nd
 def _effects(weights: np.ndarray, rates: tuple[int, int]) -> Effects:
     """Effects of coefficients [F, P]."""
     keep = np.array([RATES[place] for place in rates])
-    arrays = weights[:, 0], weights[:, 1], weights[:, 2:].T, keep
-    return Effects(*(jnp.asarray(x, jnp.float32) for x in arrays))
+    alike, mood, context, keep = (
+        jnp.asarray(x, jnp.float32) for x in (weights[:, 0], weights[:, 1], weights[:, 2:].T, keep)
+    )
+    return Effects(alike, mood, context if context.shape[0] else None, keep)
 
 
 def _offsets(features: _Features, rates: tuple[int, int], weights: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ class Followed(NamedTuple):
     """What was known before rows of a log."""
 
     probabilities: np.ndarray  # [N, F] predicted
-    logits: Moments  # [N, F] expected, before calibration, with the short-term effects of the tastes
+    logits: Moments  # [N, F] expected, before calibration
     beliefs: Belief | None  # [N, ...]; None unless asked for
 
 
@@ -57,10 +57,10 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
                     found[name][first:past] = values[outputs][at]
     if not found:
         empty = jnp.zeros((0, len(tastes.feedback_names)))
-        return Followed(np.asarray(empty), Moments(empty, empty), None)
+        return Followed(np.asarray(empty), Moments(empty, empty, empty), None)
     arrays = {name: jnp.asarray(x) for name, x in found.items()}
     belief = Belief(arrays["mean"], arrays["covariance"]) if beliefs else None
-    return Followed(found["p"], Moments(arrays["logit"], arrays["variance"]), belief)
+    return Followed(found["p"], Moments(*(arrays[name] for name in ("logit", "variance", "offset"))), belief)
 
 
 def showings(log: Log) -> np.ndarray:
@@ -90,10 +90,10 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
             visible = jax.tree.map(lambda new, old: jnp.where(row.showing != last, new, old), memory, visible)
             offset = offsets(effects, visible, vector[None], row.context)[0]
         after, logits = learn_row(tastes, belief, row.item, row.answer, offset)
-        known = {"logit": logits.mean, "variance": logits.variance}
-        known["p"] = probabilities(tastes, logits.mean, logits.variance)
+        known = {"logit": logits.mean, "variance": logits.variance, "offset": offset}
+        known["p"] = probabilities(tastes, logits.mean, logits.variance, offset)
         if effects is not None:
-            surprise = row.answer - probabilities(tastes, logits.mean - offset, logits.variance)
+            surprise = row.answer - probabilities(tastes, logits.mean, logits.variance)
             memory = remember(effects, memory, vector, surprise)
         if beliefs:
             known |= {"mean": belief.mean, "covariance": belief.covariance}

@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     user: Array  # [R] int32
     item: Array  # [R] int32
     answer: Array  # [R, F]
-    offset: Array  # [R, F] added to the logits: short-term effects
+    offset: Array  # [R, F] added to the logits by short-term effects
 
 
 class Users(NamedTuple):
@@ -98,9 +98,9 @@ def expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
 
 def _expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
     x = design(tastes.item_vectors[rows.item])
-    mean = tastes.item_logits[rows.item] + rows.offset + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
+    mean = tastes.item_logits[rows.item] + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
     covariance = jnp.linalg.inv(users.precision)
-    return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x))
+    return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x), rows.offset)
 
 
 def with_draws(tastes: Tastes, users: Users, count: int, seed: int) -> Tastes:

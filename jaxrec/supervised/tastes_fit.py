@@ -104,7 +104,10 @@ def fit_tastes(
                 tastes, users = fit_to(part, offsets, chosen)
                 return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(log, offsets))
 
-            effects, offsets, about = fit_effects(log, link, expected, seed)
+            def link_given(offsets: np.ndarray, effects: Effects | None) -> Link:
+                return link if effects is None else calibrated(chosen, offsets, effects)[0]
+
+            effects, offsets, about = fit_effects(log, link_given, expected, seed)
             if effects is not None:
                 link, held_out = calibrated(chosen, offsets, effects)
         report = {
@@ -247,8 +250,8 @@ def logistic(kinds: int) -> Link:
 
 def fit_link(rows: Rows, logits: Moments) -> tuple[float, Link]:
     """The link with which expected logits predict the answers best, and its mean log loss on them."""
-    answers, mean, variance = (np.asarray(x, np.float64) for x in (rows.answer, logits.mean, logits.variance))
-    fits = [fit_curve(answers[:, b], mean[:, b], variance[:, b]) for b in range(answers.shape[1])]
+    parts = [np.asarray(x, np.float64) for x in (rows.answer, logits.mean, logits.variance, logits.offset)]
+    fits = [fit_curve(*(part[:, kind] for part in parts)) for kind in range(rows.answer.shape[1])]
     columns = zip(*(curve for _, curve in fits), strict=True)
     return float(np.mean([loss for loss, _ in fits])), Link(*(jnp.asarray(x, jnp.float32) for x in columns))
 
@@ -257,7 +260,7 @@ def quality(tastes: Tastes, rows: Rows, logits: Moments) -> dict[str, dict[str, 
     """Log loss, AUC and calibration error of predictions for rows, by name of the feedback; None without rows."""
     if not len(rows.answer):
         return {name: {"rows": 0, "log_loss": None, "auc": None, "ece": None} for name in tastes.feedback_names}
-    p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance), np.float64)
+    p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance, logits.offset), np.float64)
     answers = np.asarray(rows.answer)
     return {
         name: {
