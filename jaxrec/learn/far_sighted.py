@@ -141,4 +141,4 @@ def later_loss(output: PolicyOutput, later: Array) -> Array:
     assert output.future is not None
     open_ = output.logits > -jnp.inf
     square = jnp.where(open_, jnp.square(output.future.later - later), 0.0).sum(-1)
-    return 0.5 * (square / jnp.maximum(open_.sum(-1), 1)).mean()
+    return 0.5 * (square / jnp.maximum(open_.sum(-1), 1).astype(square.dtype)).mean()

@@ -25,8 +25,8 @@ class Effects(struct.PyTreeNode):
 
     alike: Array  # [F] of the similarity to recent items
     mood: Array  # [F] of recent surprise
-    context: Array | None  # [C, F] of the visit's context; None: the log has none
     keep: Array  # [2] share of s and of r that is kept from row to row
+    context: Array | None = None  # [C, F] of the visit's context; None: the log has none
 
 
 class Recent(struct.PyTreeNode):

@@ -185,7 +185,7 @@ def _effects(weights: np.ndarray, rates: tuple[int, int]) -> Effects:
     alike, mood, context, keep = (
         jnp.asarray(x, jnp.float32) for x in (weights[:, 0], weights[:, 1], weights[:, 2:].T, keep)
     )
-    return Effects(alike, mood, context if context.shape[0] else None, keep)
+    return Effects(alike, mood, keep, context if context.shape[0] else None)
 
 
 def _offsets(features: _Features, rates: tuple[int, int], weights: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ GAMMA = 0.9
 def bored_world() -> World:
     tastes = random_tastes(ITEMS, WIDTH, kinds=1)
     draws = np.random.default_rng(3).normal(size=(1, USERS, 1, 1 + WIDTH))
-    effects = Effects(alike=jnp.array([-0.8]), mood=jnp.zeros(1), context=None, keep=jnp.array([0.9, 0.0]))
+    effects = Effects(alike=jnp.array([-0.8]), mood=jnp.zeros(1), keep=jnp.array([0.9, 0.0]))
     draws = jnp.asarray(draws, jnp.float32)
     tastes = tastes.replace(draws=draws, means=draws[0], effects=effects, feedback_names=("liked",))
     log = random_log(np.array([2, 1]), ITEMS, kinds=1)
@@ -113,7 +113,7 @@ def two_topics(alike: float) -> Env:
         item_logits=jnp.asarray(np.log(chance / (1 - chance))[:, None], jnp.float32),
         draws=theta,
         means=theta[0],
-        effects=Effects(jnp.array([alike]), jnp.zeros(1), None, jnp.array([0.9, 0.0])),
+        effects=Effects(jnp.array([alike]), jnp.zeros(1), jnp.array([0.9, 0.0])),
         feedback_names=("liked",),
     )
     log = Log(

@@ -12,7 +12,7 @@ from jaxrec.supervised.effects import Effects, Recent, forgotten, offsets, remem
 from jaxrec.supervised.effects_fit import RATES, recent_sums
 from jaxrec.supervised.tastes_fit import fit_tastes
 
-EFFECTS = Effects(alike=jnp.array([-0.5, 0.2]), mood=jnp.array([2.0, 0.0]), context=None, keep=jnp.array([0.5, 0.8]))
+EFFECTS = Effects(alike=jnp.array([-0.5, 0.2]), mood=jnp.array([2.0, 0.0]), keep=jnp.array([0.5, 0.8]))
 
 
 def test_what_is_remembered_is_worked_by_hand() -> None:

@@ -56,7 +56,7 @@ def _effects(visits: GeneratedVisits | None, kinds: int) -> Effects | None:
     if visits is None:
         return None
     none = jnp.zeros(kinds)
-    return Effects(none - visits.boredom, none, None, jnp.asarray([visits.keep, 0.0]))
+    return Effects(none - visits.boredom, none, jnp.asarray([visits.keep, 0.0]))
 
 
 def _visits(config: Config, width: int) -> tuple[ComebackModel | None, LeaveModel | None]:
