@@ -85,6 +85,7 @@ class EvaluateConfig:
     cutoffs: tuple[int, ...] = (5, 10, 20)  # k of the ranking metrics
     baselines: tuple[str, ...] = CHEAP  # simple recommenders to compare with, fitted to the log
     ensemble: tuple[str, ...] = ()  # simple recommenders whose weighted sum is one more to compare with
+    truth: str = ""  # .npz of known answers (jaxrec/data/true_answers.py) that judge too; empty: none
 
     def __post_init__(self):
         check_range("evaluate.users", self.users, 2)

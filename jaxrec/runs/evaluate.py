@@ -20,6 +20,7 @@ from jaxrec.runs.finished import Run
 from jaxrec.runs.held_out import held_out_account
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
+from jaxrec.runs.users.kind import TRUTH
 from jaxrec.runs.users.registry import baselines, user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import Deployed, deployed_in
@@ -27,7 +28,8 @@ from jaxrec.storage.files import write_json, write_text
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, World
 
-FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble")  # settings of `evaluate` that training does not use
+# Settings of `evaluate` that training does not use.
+FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble", "truth")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool =
     """Evaluate the policy of a run, and write `evaluation.json` and a picture into it.
 
     `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path` and, of the section
-    `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines` and `ensemble`; other changes need a run of their own.
+    `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines`, `ensemble` and `truth`; other changes need a run of
+    their own.
     """
     with quiet(silent):
         return _evaluate(RunFolder.open(run.path if isinstance(run, Run) else run), overrides)
@@ -81,6 +84,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     note(f"evaluating {run.policy} (update {saved.step}) on {describe_devices()}")
     kind = user_kind(config.env.name)
     judging = kind.judge(config, run, saved)
+    if config.evaluate.truth and TRUTH not in [world.name for world in judging.worlds]:
+        raise InputError(f"evaluate.truth: {config.env.name} has no users with a log to look up; remove it.")
     env, corpus = kind.make(judging.section, judging.worlds[0].world), judging.corpus
     facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts + 1.0)
     policies = judged_policies(run, saved, env.world)
