@@ -81,7 +81,7 @@ def read_arrays(file: Path, where: str, remedy: str, wanted: Callable[[str], boo
     if not file.is_file():
         raise InputError(f"{where}: {file}: no such file; {remedy}.")
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files if wanted(name)}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
