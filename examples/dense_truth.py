@@ -1,11 +1,12 @@
 """Judge a policy by a dense matrix of true answers, of which the log holds 15%.
 
-python examples/dense_truth.py OUT [--seed 0] [--users 400] [--items 300] [--logged 0.15] [--updates 100]
+python examples/dense_truth.py OUT [--seed 0] [--users 400] [--items 300] [--logged 0.15] [--updates 200]
 
-The catalogue and its texts are generated, and so are people with tastes for a few topics: how likely each of them is to
+The catalogue and its texts are generated, and so are people with tastes for a few topics. How likely each of them is to
 like each item is known. They answer a random 15% of the items. These answers become OUT/log.csv, and the whole matrix
-becomes OUT/truth.npz. The policy learns from the log and the texts alone. It is then judged by the matrix, next to ridge
-regression on each user's answers, the best single ranking, random slates and an oracle that reads the matrix.
+becomes OUT/truth.npz. The policy learns from the log and the texts alone. It is then judged by the matrix, compared
+with ridge regression on each user's answers, the best single ranking, random slates and an oracle that reads the
+matrix.
 
 Data with dense answers, such as the small matrix of KuaiRec, is judged in the same way: write `users`, `items` and one
 [users, items] array per kind of feedback with `numpy.savez`.
@@ -53,7 +54,7 @@ def write_data(out: Path, users: int, items: int, logged: float, seed: int) -> n
 
 
 def recipe(out: Path, seed: int, updates: int, encoder: str) -> dict[str, Any]:
-    """The settings of configs/demo.yaml, with fewer updates."""
+    """The settings of configs/demo.yaml, with more versions of each user and fewer users who only judge."""
     every = min(updates, 50)
     return {
         "seed": seed,
@@ -66,6 +67,7 @@ def recipe(out: Path, seed: int, updates: int, encoder: str) -> dict[str, Any]:
             "min_item_ratings": 5,
         },
         "encoder": {"model": encoder},
+        "tastes": {"draws": 32},
         "env": {"name": "logged", "slate_size": SLATE, "requests": REQUESTS, "new_users": 0.3},
         "learner": {
             "name": "all_items",
@@ -77,7 +79,8 @@ def recipe(out: Path, seed: int, updates: int, encoder: str) -> dict[str, Any]:
             "anneal_updates": updates,
         },
         "train": {"updates": updates, "updates_per_call": min(every, 10), "checkpoint_every": every},
-        "evaluate": {"baselines": ["ridge", *CHEAP]},
+        # Truth judges, so nearly all users may train.
+        "evaluate": {"baselines": ["ridge", *CHEAP], "judge_share": 0.1},
     }
 
 
@@ -89,7 +92,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--logged", type=float, default=0.15, help="share of the matrix that the log holds")
-    parser.add_argument("--updates", type=int, default=100)
+    parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--visits", type=int, default=2000, help="simulated visits per recommender")
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
     options = parser.parse_args()

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.recipes import TINY_ENCODER
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -67,6 +69,31 @@ def test_the_advantages_of_the_gymnax_example_stop_where_an_episode_ends() -> No
     }
     got = module.advantages(module.Step(**column), module.Config(gamma=1.0, gae_lambda=0.5))
     np.testing.assert_allclose(got[:, 0], [2.0, 1.0, 10.0])  # 1 + 1 - .5 + .5 * 1; 2 - 1; 4 + 8 - 2
+
+
+def test_the_dense_truth_example_prints_returns_by_the_true_answers(monkeypatch, capsys, tmp_path) -> None:
+    module = example("dense_truth")
+    like = module.write_data(tmp_path / "again", 40, 80, 0.3, seed=0)
+    whole = module.recipe
+
+    def smaller(*options):
+        settings = whole(*options)
+        settings["tastes"] |= {"width": 4, "steps": 60, "search": False, "draws": 2}
+        settings["learner"] |= {"num_users": 16, "num_shards": 8, "policy": {"encoder": "profile", "width": 8}}
+        settings["evaluate"]["baselines"] = ["ridge"]
+        return settings
+
+    monkeypatch.setattr(module, "recipe", smaller)
+    sizes = ["--users", "40", "--items", "80", "--logged", "0.3", "--updates", "2", "--visits", "64"]
+    monkeypatch.setattr(sys, "argv", ["dense_truth.py", str(tmp_path), *sizes, "--encoder", str(TINY_ENCODER)])
+    module.main()
+    returns = printed(capsys.readouterr().out)
+    assert {"policy", "ridge", "best_fixed", "random", "greedy_response"} <= set(returns)
+    assert max(returns, key=returns.__getitem__) == "greedy_response"
+    assert abs(returns["random"] - 50 * like.mean()) < 3  # 50 items of 80, without those that the log holds
+    rows = (tmp_path / "log.csv").read_text().splitlines()[1:]
+    assert abs(len(rows) / like.size - 0.3) < 4 * (0.3 * 0.7 / like.size) ** 0.5
+    assert (tmp_path / "again" / "log.csv").read_text().splitlines()[1:] == rows
 
 
 def test_the_stable_baselines_example_trains_and_plays(monkeypatch, capsys) -> None:

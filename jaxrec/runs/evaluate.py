@@ -20,7 +20,6 @@ from jaxrec.runs.finished import Run
 from jaxrec.runs.held_out import held_out_account
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
-from jaxrec.runs.users.kind import TRUTH
 from jaxrec.runs.users.registry import baselines, user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import Deployed, deployed_in
@@ -84,8 +83,6 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     note(f"evaluating {run.policy} (update {saved.step}) on {describe_devices()}")
     kind = user_kind(config.env.name)
     judging = kind.judge(config, run, saved)
-    if config.evaluate.truth and TRUTH not in [world.name for world in judging.worlds]:
-        raise InputError(f"evaluate.truth: {config.env.name} has no users with a log to look up; remove it.")
     env, corpus = kind.make(judging.section, judging.worlds[0].world), judging.corpus
     facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts + 1.0)
     policies = judged_policies(run, saved, env.world)
