@@ -84,6 +84,14 @@ def recipe(out: Path, seed: int, updates: int, encoder: str) -> dict[str, Any]:
     }
 
 
+def show(judged: dict[str, Any]) -> None:
+    """Print one line per recommender, best return first."""
+    print(f"likes of {REQUESTS * SLATE} shown items, by the true answers; the policy's lead per visit")
+    for name, row in sorted(judged["recommenders"].items(), key=lambda entry: -entry[1]["return"]):
+        lead, half = judged["policy_minus"].get(name, (0.0, 0.0))
+        print(f"{name:16} {row['return']:6.2f} +- {row['return_95']:.2f}   {lead:+6.2f} +- {half:.2f}")
+
+
 def main() -> None:
     """Generate, train, judge, and print the returns in truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -102,11 +110,7 @@ def main() -> None:
     run = jaxrec.train(settings, options.out / "run")
     truth = {"evaluate.truth": str(options.out / "truth.npz"), "evaluate.users": options.visits}
     judged = jaxrec.evaluate(run, truth)["simulators"]["truth"]
-
-    print(f"likes of {REQUESTS * SLATE} shown items, by the true answers; the policy's lead per visit")
-    for name, row in sorted(judged["recommenders"].items(), key=lambda entry: -entry[1]["return"]):
-        lead, half = judged["policy_minus"].get(name, (0.0, 0.0))
-        print(f"{name:16} {row['return']:6.2f} +- {row['return_95']:.2f}   {lead:+6.2f} +- {half:.2f}")
+    show(judged)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec.data.true_answers import read_true_answers
+from jaxrec.runs.read_log import read_corpus
+from jaxrec.runs.recipe import read_recipe
 from tests.recipes import TINY_ENCODER
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -71,29 +74,28 @@ def test_the_advantages_of_the_gymnax_example_stop_where_an_episode_ends() -> No
     np.testing.assert_allclose(got[:, 0], [2.0, 1.0, 10.0])  # 1 + 1 - .5 + .5 * 1; 2 - 1; 4 + 8 - 2
 
 
-def test_the_dense_truth_example_prints_returns_by_the_true_answers(monkeypatch, capsys, tmp_path) -> None:
+def test_the_dense_truth_example_logs_a_share_of_the_matrix_that_judges(tmp_path) -> None:
     module = example("dense_truth")
-    like = module.write_data(tmp_path / "again", 40, 80, 0.3, seed=0)
-    whole = module.recipe
+    like = module.write_data(tmp_path, 40, 80, 0.3, seed=0)
+    config = read_recipe(module.recipe(tmp_path, 0, 2, str(TINY_ENCODER)))
+    assert config.data is not None and config.train.updates == 2
+    log, catalogue = (corpus := read_corpus(config)).dataset.log, corpus.dataset.catalogue
+    assert abs(len(log) / like.size - 0.3) < 4 * (0.3 * 0.7 / like.size) ** 0.5
+    truth = read_true_answers(str(tmp_path / "truth.npz"), config.data)
+    assert set(truth.users) == set(corpus.dataset.users) and truth.items == catalogue.ids
+    row = {user: n for n, user in enumerate(truth.users)}
+    p = truth.answers[[row[corpus.dataset.users[u]] for u in log.user], log.item, 0]
+    error = log.feedback[:, 0] - p  # the log's answers are those of the matrix
+    for high in (False, True):
+        part = (p > 0.5) == high
+        assert abs(error[part].mean()) < 4 * (p * (1 - p))[part].sum() ** 0.5 / part.sum()
+    assert all(". " in text for text in catalogue.texts)
 
-    def smaller(*options):
-        settings = whole(*options)
-        settings["tastes"] |= {"width": 4, "steps": 60, "search": False, "draws": 2}
-        settings["learner"] |= {"num_users": 16, "num_shards": 8, "policy": {"encoder": "profile", "width": 8}}
-        settings["evaluate"]["baselines"] = ["ridge"]
-        return settings
 
-    monkeypatch.setattr(module, "recipe", smaller)
-    sizes = ["--users", "40", "--items", "80", "--logged", "0.3", "--updates", "2", "--visits", "64"]
-    monkeypatch.setattr(sys, "argv", ["dense_truth.py", str(tmp_path), *sizes, "--encoder", str(TINY_ENCODER)])
-    module.main()
-    returns = printed(capsys.readouterr().out)
-    assert {"policy", "ridge", "best_fixed", "random", "greedy_response"} <= set(returns)
-    assert max(returns, key=returns.__getitem__) == "greedy_response"
-    assert abs(returns["random"] - 50 * like.mean()) < 3  # 50 items of 80, without those that the log holds
-    rows = (tmp_path / "log.csv").read_text().splitlines()[1:]
-    assert abs(len(rows) / like.size - 0.3) < 4 * (0.3 * 0.7 / like.size) ** 0.5
-    assert (tmp_path / "again" / "log.csv").read_text().splitlines()[1:] == rows
+def test_the_dense_truth_example_prints_the_best_first(capsys) -> None:
+    rows = {"ridge": {"return": 35.0, "return_95": 0.2}, "policy": {"return": 36.5, "return_95": 0.25}}
+    example("dense_truth").show({"recommenders": rows, "policy_minus": {"ridge": (1.5, 0.3)}})
+    assert list(printed(capsys.readouterr().out).items()) == [("policy", 36.5), ("ridge", 35.0)]
 
 
 def test_the_stable_baselines_example_trains_and_plays(monkeypatch, capsys) -> None:

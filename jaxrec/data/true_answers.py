@@ -62,7 +62,7 @@ def _read(path: str, config: DataConfig) -> TrueAnswers:
         users, items = (_ids(name, arrays) for name in IDS)
         answers = np.stack([_kind(name, kind, arrays, config) for name, kind in config.feedback.items()], axis=-1)
         if not np.isfinite(answers).all(-1).any():
-            raise InputError("every answer is NaN; give at least one that is known.")
+            raise InputError("every answer is NaN in some kind of feedback; give answers that are known.")
         shown = arrays.get(SHOWN, np.ones(len(items), bool)).astype(bool)
         check_shape(SHOWN, shown, (len(items),))
     except InputError as error:
