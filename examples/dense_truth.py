@@ -8,9 +8,9 @@ becomes OUT/truth.npz. The policy learns from the log and the texts alone. It is
 with ridge regression on each user's answers, the best single ranking, random slates and an oracle that reads the
 matrix.
 
-The default settings take about 3 minutes on 2 CPU cores. Expected with seed 0: policy 36.5 likes of 50, ridge 35.1, best
-fixed ranking 12.9, random 9.6, oracle 41.0. Most of these people trained the policy: docs/simulators.md has the figures
-for the others.
+The default settings take about 3 minutes on 2 CPU cores. Expected with seed 0: policy 36.5 likes of 50, ridge 35.1,
+best fixed ranking 12.9, random 9.6, oracle 41.0. Most of these people trained the policy. docs/simulators.md has the
+figures for the others.
 
 Data with dense answers, such as the small matrix of KuaiRec, is judged in the same way: write `users`, `items` and one
 [users, items] array per kind of feedback with `numpy.savez`.
