@@ -18,7 +18,7 @@ from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.section import Variants, section
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.config.tune import TuneConfig
-from jaxrec.config.users import env_configs
+from jaxrec.config.users import env_configs, fitted_simulators
 
 
 @section
@@ -85,6 +85,7 @@ class EvaluateConfig:
     cutoffs: tuple[int, ...] = (5, 10, 20)  # k of the ranking metrics
     baselines: tuple[str, ...] = CHEAP  # simple recommenders to compare with, fitted to the log
     ensemble: tuple[str, ...] = ()  # simple recommenders whose weighted sum is one more to compare with
+    truth: str = ""  # .npz of known answers (jaxrec/data/true_answers.py) that judge too; empty: none
 
     def __post_init__(self):
         check_range("evaluate.users", self.users, 2)
@@ -120,3 +121,5 @@ class Config:
                 f"learner.anneal_updates: the learning rate would be 0 from update {self.learner.anneal_updates} on, "
                 f"but train.updates={self.train.updates}; raise it to {self.train.updates}, or set it to 0."
             )
+        if self.evaluate.truth and not fitted_simulators(self.env):
+            raise InputError(f"evaluate.truth: users of {self.env.name} are not fitted to a log; remove it.")

@@ -1,10 +1,10 @@
-"""How fitted users answer: by tastes of their own, or by the last rows of their history. Pure functions of one user.
+"""How users answer: by fitted tastes of their own, by the last rows of their history, or as is known of them.
 
 People with tastes of their own are moved by what was shown lately as far as the log confirms it
 (`jaxrec.supervised.effects`).
 
-A person is what stays the same while items are shown: with tastes the drawn theta, without them the history at the
-start of the visit.
+Pure functions of one user. A person is what stays the same while items are shown: with tastes the drawn theta, without
+them the history at the start of the visit, and a row of the matrix if the answers are known.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.envs.known_answers import known_probabilities
 from jaxrec.envs.logged_world import LoggedUsers
 from jaxrec.ops.draws import scaled
 from jaxrec.supervised.effects import MEMORY, offsets, remembered
@@ -35,7 +37,9 @@ class Answers(NamedTuple):
 
 
 def make_answers(config: LoggedConfig, users: LoggedUsers) -> Answers:
-    """Build how users answer, by what was fitted to the log."""
+    """Build how users answer, by what is known of them or was fitted to the log."""
+    if users.known is not None:
+        return by_known_answers()
     return by_last_rows(config) if users.tastes is None else by_tastes()
 
 
@@ -75,6 +79,22 @@ def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | No
     recent = remembered(tastes.effects, tastes.item_vectors[rows], surprise, seen)
     vectors = tastes.item_vectors if items is None else tastes.item_vectors[items]
     return offsets(tastes.effects, recent.replace(shown=recent.shown + more), vectors, history.context)
+
+
+def by_known_answers() -> Answers:
+    """Build users whose answers are known; the person is a row of the matrix, [] int32."""
+
+    def person(users: LoggedUsers, user: Array, uniform: Array, history: UserHistory) -> Array:
+        return user
+
+    def answer(users: LoggedUsers, person: Array, history: UserHistory, items: Array | None) -> Array:
+        assert users.known is not None
+        return known_probabilities(users.known, person, items)
+
+    def state(users: LoggedUsers, person: Array, history: UserHistory) -> Array:
+        raise InputError("env.comeback_model: when people with known answers come back is not known; remove it.")
+
+    return Answers(person, answer, lambda person, history: person, state)
 
 
 def by_last_rows(config: LoggedConfig) -> Answers:

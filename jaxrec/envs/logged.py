@@ -27,6 +27,7 @@ from jaxrec.checks import InputError, check_shape
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.answers import make_answers
 from jaxrec.envs.comeback import make_comeback
+from jaxrec.envs.known_answers import offered_to
 from jaxrec.envs.leave import make_leave
 from jaxrec.envs.logged_memory import make_memory
 from jaxrec.envs.logged_world import LoggedUsers, load_simulator
@@ -75,13 +76,14 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         draw, users = jax.random.uniform(key, (3,)), world.users
         user = scaled(draw[0], users.begin.shape[0])
         history = history_before(users, user, first_place(config, draw[1], users.length[user]), length)
-        person = answers.person(users, user, draw[2], history)
+        # The worlds of one evaluation hold users of different kinds, so each call asks those of its own world.
+        person = make_answers(config, users).person(users, user, draw[2], history)
         state = begin_visit(config, history, person, leave.start())
-        return state, _observation(history)
+        return state, _observation(users, state)
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = answers.probabilities(world.users, state.person, state.history, action)
+        p = make_answers(config, world.users).probabilities(world.users, state.person, state.history, action)
         chex.assert_shape(p, (slate_size, len(names)))
         if config.slate_interaction:
             alike = mean_cosine(world.users.text(world.item_table[action]))
@@ -92,9 +94,9 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         history, request = add_to_history(state.history, action, feedback), state.request + 1
         after = LoggedState(history, state.person, patience, request, state.session)
         day, terminated = jnp.asarray(0.0), left
-        if come_back is not None:
+        if come_back is not None and world.users.comeback is not None:  # the days of known people are unknown
             after, day, terminated = come_back(world.users, after, feedback, left, day_draw)
-        obs = _observation(history)
+        obs = _observation(world.users, after)
         return after, StepOutput(
             obs=obs,
             reward=reward_of(feedback, left, day),
@@ -196,8 +198,11 @@ def draws(key: Array, shape: tuple[int, ...], *more: bool) -> tuple[Array, list[
     return numbers[:size].reshape(shape), [numbers[next(rest)] if wanted else jnp.asarray(0.0) for wanted in more]
 
 
-def _observation(history: UserHistory) -> Observation:
-    return Observation(context=history.context, history_items=history.items, history_feedback=history.feedback)
+def _observation(users: LoggedUsers, state: LoggedState) -> Observation:
+    history, mask = state.history, offered_to(users.known, state.person)
+    return Observation(
+        context=history.context, history_items=history.items, history_feedback=history.feedback, mask=mask
+    )
 
 
 def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig, items: Array | None = None) -> Array:

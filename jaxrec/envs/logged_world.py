@@ -15,6 +15,7 @@ from flax import struct
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.data.log import Log
+from jaxrec.envs.known_answers import KnownAnswers
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.portable import load_portable, save_portable
 from jaxrec.supervised.comeback import ComebackModel
@@ -45,12 +46,13 @@ class LoggedUsers(struct.PyTreeNode):
     context: Array | None = None  # [L, C]
     comeback: ComebackModel | None = None
     leave: LeaveModel | None = None
+    known: KnownAnswers | None = None  # or their answers are known; such worlds only judge, and are not saved
     text_size: int = struct.field(pytree_node=False, default=0)  # leading columns of the item table: text vectors
 
     @property
     def feedback_names(self) -> tuple[str, ...]:
         """Names of the F kinds of feedback."""
-        fitted = self.members if self.tastes is None else self.tastes
+        fitted = self.known or self.tastes or self.members
         assert fitted is not None
         return fitted.feedback_names
 
@@ -70,7 +72,7 @@ class LoggedUsers(struct.PyTreeNode):
 
 
 def make_world(
-    fitted: Tastes | Sequence[Response],
+    fitted: Tastes | Sequence[Response] | KnownAnswers,
     log: Log,
     item_table: np.ndarray,
     text_size: int,
@@ -80,8 +82,9 @@ def make_world(
 ) -> World:
     """Build world parameters of users who start at positions of `log`; policies read `item_table` [I, E].
 
-    `fitted` are tastes of the log's users, or response models of one shape with different seeds. The first `text_size`
-    columns of the table are text vectors. `recommendable` is [I] bool.
+    `fitted` are tastes of the log's users, or response models of one shape with different seeds, or known answers of
+    the users who have rows in `log`. The first `text_size` columns of the table are text vectors. `recommendable` is
+    [I] bool.
     """
     if not len(log):
         raise InputError("simulator: expected a log with rows, in which users start, got none.")
@@ -92,7 +95,7 @@ def make_world(
     tastes = _of_users(fitted, length > 0) if isinstance(fitted, Tastes) else None
     users = LoggedUsers(
         tastes=tastes,
-        members=None if isinstance(fitted, Tastes) else _stack(fitted),
+        members=_stack(fitted) if isinstance(fitted, Sequence) else None,
         items=jnp.asarray(log.item, jnp.int32),
         feedback=jnp.asarray(log.feedback, jnp.float32),
         totals=jnp.asarray(before[np.arange(len(log))] - before[begin], jnp.float32),
@@ -101,6 +104,7 @@ def make_world(
         context=None if log.context is None else jnp.asarray(log.context, jnp.float32),
         comeback=comeback,
         leave=leave,
+        known=fitted if isinstance(fitted, KnownAnswers) else None,
         text_size=text_size,
     )
     shown = None if recommendable is None else jnp.asarray(np.flatnonzero(recommendable), jnp.int32)

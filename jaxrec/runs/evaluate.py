@@ -27,7 +27,8 @@ from jaxrec.storage.files import write_json, write_text
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, World
 
-FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble")  # settings of `evaluate` that training does not use
+# Settings of `evaluate` that training does not use.
+FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble", "truth")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,8 @@ def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool =
     """Evaluate the policy of a run, and write `evaluation.json` and a picture into it.
 
     `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path` and, of the section
-    `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines` and `ensemble`; other changes need a run of their own.
+    `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines`, `ensemble` and `truth`; other changes need a run of
+    their own.
     """
     with quiet(silent):
         return _evaluate(RunFolder.open(run.path if isinstance(run, Run) else run), overrides)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
+from jaxrec.data.true_answers import check_true_answers
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluation import recommenders, report
@@ -26,7 +27,7 @@ from jaxrec.runs.users.fitted_folder import (
     sides_before,
 )
 from jaxrec.runs.users.kind import JUDGE, TRAIN, TRUTH, Judging, JudgingWorld, Prepared, Rules, UserKind
-from jaxrec.runs.users.truth import world_of_generator
+from jaxrec.runs.users.truth import true_world
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, World
@@ -35,7 +36,9 @@ TITLES = {TRAIN: "simulator used in training", JUDGE: "other users, not used in 
 
 
 def check(config: Config) -> None:
-    """Raise InputError for rewards, leave models and pessimism that the log or the ensemble does not support."""
+    """Raise InputError for a truth that cannot be read, and for settings that the log or ensemble does not support."""
+    if config.evaluate.truth:
+        check_true_answers(config.evaluate.truth, log_config(config))
     logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
     env, learner = config.env, config.learner
     if learner.name == "far_sighted" and learner.horizon % env.requests:
@@ -82,9 +85,9 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     for name, what in TITLES.items():
         title = f"{name}: {what}, {config.evaluate.users} users"
         worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
-    if (true := world_of_generator(config, corpus, worlds[0].world)) is not None:
-        title = f"truth: the people who wrote the log, {config.evaluate.users} users"
-        worlds.append(JudgingWorld(TRUTH, title, TRUTH, true))
+    if (true := true_world(config, corpus, worlds[0].world)) is not None:
+        who, world = true
+        worlds.append(JudgingWorld(TRUTH, f"truth: {who}, {config.evaluate.users} users", TRUTH, world))
     section = dataclasses.replace(config.env, pessimism=0.0, new_users=0.0)  # both are only for training
     return Judging(section, tuple(worlds), corpus)
 

@@ -1,12 +1,19 @@
-"""The people who wrote the log, where they are known: the users of a generated log answer by their true tastes."""
+"""The people who wrote the log, where their answers are known: from a file, or because the log is generated."""
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.config.data import GeneratedVisits
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
+from jaxrec.data import Log
 from jaxrec.data.generated import answers, hidden_tastes
+from jaxrec.data.true_answers import TrueAnswers, read_true_answers
+from jaxrec.envs.known_answers import known_answers
+from jaxrec.envs.logged import observed_rows
 from jaxrec.envs.logged_world import make_world
+from jaxrec.progress import note
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.supervised.comeback import ComebackModel
@@ -14,6 +21,80 @@ from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import World
+
+
+def true_world(config: Config, corpus: Corpus, world: World) -> tuple[str, World] | None:
+    """What to call the people who wrote the log, and their world, or None if their answers are unknown.
+
+    A file (`evaluate.truth`) has precedence over the tastes from which a log was generated. `world` has the fitted
+    users that policies were trained with.
+    """
+    if config.evaluate.truth:
+        truth = read_true_answers(config.evaluate.truth, log_config(config))
+        return truth.name, world_of_file(truth, config.env, corpus, world)
+    true = world_of_generator(config, corpus, world)
+    return None if true is None else ("the people who wrote the log", true)
+
+
+def world_of_file(truth: TrueAnswers, section: LoggedConfig, corpus: Corpus, world: World) -> World:
+    """The fitted users' `world` with the people of a file in their place.
+
+    They are the file's users who have training rows, in either half of the log, and start at random positions of these
+    rows. Items that may be shown are those of the file that policies may recommend. People with fewer known answers
+    than a visit can need are left out. Raises InputError if nobody remains.
+    """
+    log = corpus.split.train
+    users, people = _common(corpus.dataset.users, truth.users, np.unique(log.user))
+    offer = np.arange(log.num_items) if world.recommendable is None else np.asarray(world.recommendable)
+    items, columns = _common(corpus.dataset.catalogue.ids, truth.items, offer)
+    for what, found, given in (("users", users, truth.users), ("items", items, truth.items)):
+        if not len(found):
+            raise InputError(
+                f"evaluate.truth: {truth.name}: none of its {len(given):,} {what} is in the training rows of the log"
+                f"{' and recommendable' if what == 'items' else ''}; give ids as in the log."
+            )
+    values = truth.answers[np.ix_(people, columns)]
+    known = np.isnan(values).sum(2) == 0
+    enough = known.sum(1) >= _needed(log, users, items, known, section, world)
+    if not enough.any():
+        raise InputError(
+            f"evaluate.truth: {truth.name}: none of its {len(users):,} users of the log has enough known answers for a "
+            f"visit (at most {known.sum(1).max()}); give more, or train with smaller env.requests or env.slate_size."
+        )
+    users, values, known = users[enough], values[enough], known[enough]
+    some = known.any(0)
+    left_out = "" if enough.all() else f"; {(~enough).sum():,} users with too few known answers are left out"
+    note(
+        f"  truth: {truth.name} has answers of {len(users):,} users and {some.sum():,} items of this log, "
+        f"{1 - known[:, some].mean():.1%} of them unknown{left_out}"
+    )
+    answered = known_answers(values[:, some], items[some], log.num_items, log.feedback_names)
+    rows = log.take(np.isin(log.user, users))
+    shown = np.isin(np.arange(log.num_items), items[some])
+    # When they leave is not in the file, so they leave as the fitted users do.
+    leave, table = world.users.leave, np.asarray(world.item_table)
+    return make_world(answered, rows, table, world.users.text_size, shown, leave=leave)
+
+
+def _common(ids: tuple[str, ...], given: tuple[str, ...], usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of `ids` that are `usable` (increasing) and given too: these numbers, and their places in `given`."""
+    place = {name: n for n, name in enumerate(given)}
+    both = [(n, place[ids[n]]) for n in usable.tolist() if ids[n] in place]
+    numbers, places = np.array(both, int).reshape(-1, 2).T
+    return numbers, places
+
+
+def _needed(
+    log: Log, users: np.ndarray, items: np.ndarray, known: np.ndarray, section: LoggedConfig, world: World
+) -> np.ndarray:
+    """[U] known answers that a visit of each user can need, so that there is an item for every place of its slates."""
+    if section.repeats:
+        return np.full(len(users), section.slate_size)
+    part = log.take(np.isin(log.user, users) & np.isin(log.item, items))
+    seen = np.zeros(known.shape, bool)
+    seen[np.searchsorted(users, part.user), np.searchsorted(items, part.item)] = True
+    barred = (seen & known).sum(1) + (section.requests - 1) * section.slate_size  # in the history, at the last request
+    return np.minimum(barred, observed_rows(section, world.num_recommendable)) + section.slate_size
 
 
 def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | None:
@@ -46,7 +127,7 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
     recommendable = None
     if world.recommendable is not None:
         recommendable = np.isin(np.arange(len(items)), np.asarray(world.recommendable))
-    comeback, leave = _visits(config, theta.shape[-1])
+    comeback, leave = _visits(config, theta.shape[-1], world.users.leave)
     table, size = np.asarray(world.item_table), world.users.text_size
     return make_world(tastes, corpus.split.train, table, size, recommendable, comeback, leave)
 
@@ -59,11 +140,11 @@ def _effects(visits: GeneratedVisits | None, kinds: int) -> Effects | None:
     return Effects(none - visits.boredom, none, jnp.asarray([visits.keep, 0.0]))
 
 
-def _visits(config: Config, width: int) -> tuple[ComebackModel | None, LeaveModel | None]:
-    """How the users come back and leave, as far as the recipe asks for it."""
+def _visits(config: Config, width: int, fitted: LeaveModel | None) -> tuple[ComebackModel | None, LeaveModel | None]:
+    """How the users come back and leave, as far as the recipe asks for it; as `fitted` where the log has no visits."""
     visits, env = log_config(config).generated.visits, config.env
     if visits is None or env.leave is None or env.leave.name != "hazard":
-        return None, None
+        return None, fitted
     leave = LeaveModel(jnp.asarray([visits.leave, -visits.content, 0.0]))
     if env.comeback_model is None:
         return None, leave
