@@ -53,12 +53,13 @@ def measure(config: Config, env: Env, calls: int) -> dict:
     state, metrics = program.update_many(state, program.world)
     jax.block_until_ready(metrics)
     first = time.perf_counter() - started
-    seconds = []
+    seconds, processor = [], []
     for _ in range(calls):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         state, metrics = program.update_many(state, program.world)
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - started)
+        processor.append(time.process_time() - used)
     steps = config.learner.num_users * config.learner.horizon * config.train.updates_per_call
     rates = sorted(steps / s for s in seconds)
     return {
@@ -69,6 +70,7 @@ def measure(config: Config, env: Env, calls: int) -> dict:
         "user_steps_per_s": round(statistics.median(rates)),
         "lowest": round(rates[0]),
         "highest": round(rates[-1]),
+        "user_steps_per_processor_s": round(steps / statistics.median(processor)),
         "compile_s": round(first - statistics.median(seconds), 1),
         "calls": calls,
         "versions": {name: version(name) for name in ("jax", "flax", "optax")},
