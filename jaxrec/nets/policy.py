@@ -17,7 +17,7 @@ from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.nets.history import make_history_encoder
+from jaxrec.nets.history import ProfileHistory, make_history_encoder
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 
@@ -105,8 +105,12 @@ class PolicyNetwork(nn.Module):
             assert obs.history_items is not None and obs.history_feedback is not None
             latest = slice(-self.config.history if last else 0, None)
             ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
-            rows = self.dropped(items.vectors[jnp.maximum(ids, 0)])  # [..., H, W]
-            parts.append(self.history(rows, feedback, ids >= 0, last=last))
+            known = jnp.maximum(ids, 0)
+            if last and isinstance(self.history, ProfileHistory) and not self.has_rng("dropout"):
+                parts.append(self.history(items.vectors, feedback, ids >= 0, last=True, ids=known))
+            else:
+                rows = self.dropped(items.vectors[known])  # [..., H, W]
+                parts.append(self.history(rows, feedback, ids >= 0, last=last))
         parts += [x for x in (obs.user, obs.context) if x is not None]
         return jnp.concatenate(parts, axis=-1)
 
@@ -213,21 +217,21 @@ def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
     """Set scores of items in the history to -inf; scores over recommendable items [..., R] -> [..., R]."""
     if obs.history_items is None or obs.offers_candidates:
         return scores
-    ids = obs.history_items
-    if world.recommendable is None:
-        positions, inside = ids, ids >= 0
-    else:
-        positions = jnp.searchsorted(world.recommendable, ids).astype(jnp.int32)
-        found = world.recommendable[jnp.minimum(positions, world.recommendable.shape[0] - 1)]
-        inside = (found == ids) & (ids >= 0)
-    outside = jnp.where(inside, positions, scores.shape[-1])  # beyond the end: dropped by the scatter
+    ids, beyond = obs.history_items, scores.shape[-1]  # what is beyond the end is dropped by the scatter
+    positions = ids
+    if world.recommendable is not None:
+        # A look-up: a binary search for every row of every history takes ten times as long.
+        places = jnp.full(world.item_table.shape[0], beyond, jnp.int32)
+        positions = places.at[world.recommendable].set(jnp.arange(beyond, dtype=jnp.int32))[jnp.maximum(ids, 0)]
+    outside = jnp.where(ids >= 0, positions, beyond)
 
-    def one(row: Array, where: Array) -> Array:
-        return row.at[where].set(-jnp.inf, mode="drop")
+    def seen(where: Array) -> Array:
+        return jnp.zeros(beyond, bool).at[where].set(True, mode="drop")
 
+    # A mask, not a scatter into the scores, whose gradient would be four more passes over them.
     lead = scores.shape[:-1]
-    flat = jax.vmap(one)(scores.reshape(-1, scores.shape[-1]), outside.reshape(-1, ids.shape[-1]))
-    return flat.reshape(*lead, scores.shape[-1])
+    mask = jax.vmap(seen)(outside.reshape(-1, ids.shape[-1])).reshape(*lead, beyond)
+    return jnp.where(mask, -jnp.inf, scores)
 
 
 def catalogue_scores(policy: Policy, params: Params, items: Items, obs: Observation, world: World) -> Array:

@@ -10,6 +10,7 @@ pretrain/       the folder of `jaxrec pretrain`, if learning starts from it (lea
 policy_before/  the policy of the run that this one continues, if any
 simulators/     the fitted users: those for training and those of the judge
 evaluation.*    written by `jaxrec evaluate`: the figures, and a picture of what the users did
+report.html     the same for a browser, with examples
 matrix.npz      the matrix of rewards, if the users are full_matrix
 """
 
@@ -41,6 +42,7 @@ class RunFolder:
         self.pretrain = self.path / "pretrain"
         self.evaluation = self.path / "evaluation.json"
         self.evaluation_picture = self.path / "evaluation.svg"
+        self.page = self.path / "report.html"
 
     @classmethod
     def create(cls, path: str | Path, config_yaml: str) -> Self:
