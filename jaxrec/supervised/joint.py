@@ -74,6 +74,7 @@ class Joint(NamedTuple):
 
     init: Callable[[Array, Array, World, JointData], JointState]  # key of the policy, of the encoder, ...
     update: Callable[[JointState, World, JointData], tuple[JointState, Metrics]]
+    loss: Callable[..., tuple[Array, Metrics]]  # trained, state, batch, world, data -> [], metrics
     refresh: Callable[[JointState, JointData], JointState]  # encode the catalogue anew
     weights: Callable[[Params, Params], Params]  # base, `JointState.encoder` -> the encoder's weights
 
@@ -148,7 +149,7 @@ def make_joint(
     def weights(base: Params, trained: Params) -> Params:
         return merged(base, trained, scale) if lora else trained
 
-    return Joint(init, update, refresh, weights)
+    return Joint(init, update, loss, refresh, weights)
 
 
 def make_joint_data(pretrain: PretrainData, enc: Encoder, ids: Sequence[Sequence[int]], batch_tokens: int) -> JointData:
