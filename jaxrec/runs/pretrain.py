@@ -19,11 +19,11 @@ from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.half_written import read_account
 from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.runs.pretrain_encoder import make_stage
 from jaxrec.runs.pretrain_inputs import check_recipe, make_data, policy_spec, policy_world, recommendable_items
 from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, PretrainJudge
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
-from jaxrec.runs.streams import stream
 from jaxrec.runs.users.fitted_folder import log_identity
 from jaxrec.serve import load_policy, save_policy
 from jaxrec.sharding.compile import compiled, repeated
@@ -118,7 +118,8 @@ def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrain
     judge, test = PretrainJudge(config, corpus, policy, ready.spec, world), {}
     outcome = _train(ready, judge, data, plan)
     if not outcome.interrupted:
-        test = judge.test(load_policy(run.path).params)
+        saved = load_policy(run.path)
+        test = judge.reading(saved.world).test(saved.params)
         write_json(run.evaluation, {"step": outcome.best_step, SCORE: outcome.best_score, **test})
     return Pretrained(
         run=run,
@@ -155,24 +156,33 @@ def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan
     config, fit = ready.config, ready.config.pretrain
     network = dataclasses.replace(config.learner.policy, dropout=fit.dropout)
     pretraining = make_pretraining(make_policy(ready.spec, network), fit, plan, len(ready.spec.feedback))
+    stage = make_stage(config, ready.run, ready.corpus, pretraining, data, plan)
     everywhere, epoch = replicated(make_mesh(config.train.devices)), steps_per_epoch(fit, plan)
-    world, data = jax.device_put((ready.world, data), everywhere)
-    key = stream(config, "pretrain")
-    abstract = jax.eval_shape(pretraining.init, key, world)
+    world, data = jax.device_put((ready.world, stage.data), everywhere)
+    abstract = jax.eval_shape(stage.init, world, data)
     abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
-    init = compiled(pretraining.init, out_shardings=everywhere)
+    init = compiled(stage.init, out_shardings=everywhere)
 
-    def restore(checkpoints: Checkpoints, step: int) -> PretrainState:
+    def restore(checkpoints: Checkpoints, step: int) -> Any:
         return checkpoints.restore(step, abstract)
 
-    note(_sizes(ready, plan) + f"; {size_of(abstract.params):,} parameters; {epoch} steps per epoch")
+    def evaluate(state: Any, step: int) -> tuple[Any, float]:
+        state = stage.settled(state, data)
+        return state, judge.reading(stage.world(state, ready.world)).validation(stage.policy(state).params)
+
+    def save(state: Any, step: int) -> None:
+        stage.save(state)
+        _save(ready, stage.policy(state), stage.world(state, ready.world), step)
+
+    sizes = f"{size_of(stage.policy(abstract).params):,} parameters{stage.note(abstract)}"
+    note(_sizes(ready, plan) + f"; {sizes}; {epoch} steps per epoch")
     training = Training(
-        start=lambda: init(key, world),
+        start=lambda: init(world, data),
         restore=restore,
-        update_many=compiled(repeated(pretraining.update, fit.steps_per_call), donate=0, out_shardings=everywhere),
+        update_many=compiled(repeated(stage.update, fit.steps_per_call), donate=0, out_shardings=everywhere),
         arguments=(world, data),
-        evaluate=lambda state, step: (state, judge.validation(state.params)),
-        new_best=lambda state, step: _save(ready, state, step),
+        evaluate=evaluate,
+        new_best=save,
         size=-(-len(ready.corpus.split.train) // epoch),
         wording=Wording(
             title="pretraining",
@@ -193,12 +203,12 @@ def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan
     return run_training(training, ready.run, schedule)[1]
 
 
-def _save(ready: Prepared, state: PretrainState, step: int) -> None:
+def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> None:
     catalogue = ready.corpus.dataset.catalogue
     save_policy(
         ready.run.policy,
         params=jax.tree.map(np.asarray, state.params),
-        world=ready.world,
+        world=world,
         spec=ready.spec,
         config=ready.config.learner.policy,
         feedback=log_config(ready.config).feedback,

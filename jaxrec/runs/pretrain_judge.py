@@ -1,5 +1,6 @@
 """Ranking metrics of a policy on validation and test rows while it is pretrained."""
 
+import copy
 import dataclasses
 from functools import partial
 
@@ -34,6 +35,12 @@ class PretrainJudge:
         table = np.asarray(world.item_table)
         self._vectors = table[:, : table.shape[1] - 1 - len(spec.feedback)]  # without the statistics of the log
         self._items, self._scores = compiled(policy.items), compiled(partial(catalogue_scores, policy))
+
+    def reading(self, world: World) -> "PretrainJudge":
+        """The same judge of policies that read `world`; the simple recommenders read what they read before."""
+        other = copy.copy(self)
+        other._world = world
+        return other
 
     def validation(self, params: Params) -> float:
         """NDCG@10 on validation rows, for all targets or only the liked ones, as in training."""

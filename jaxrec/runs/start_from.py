@@ -1,5 +1,6 @@
 """First parameters of a learner from a pretrained policy (`learner.start_from`)."""
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,10 @@ from jaxrec.runs import pretrain_inputs
 from jaxrec.runs.pretrain import open_folder, pretrain_in
 from jaxrec.runs.read_log import Corpus
 from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.storage.files import atomic_path
 from jaxrec.storage.run import PretrainFolder, RunFolder
-from jaxrec.types import Env, Params
+from jaxrec.supervised.joint import FROZEN
+from jaxrec.types import Array, Env, Params
 
 PRETRAIN = "pretrain"  # the value of learner.start_from that pretrains within the run
 NETWORK = ("encoder", "width", "hidden", "item_residual", "layers", "heads")  # fields of learner.policy
@@ -26,12 +29,18 @@ class Start(NamedTuple):
 
     params: Params | None = None
     interrupted: bool = False
+    table: Array | None = None  # [I, E] item table of a tuned encoder, which the policy reads instead of the world's
 
 
 def check(config: Config) -> None:
     """Raise InputError if the recipe asks for a start that it cannot have."""
-    source = config.learner.start_from
+    source, tuned = config.learner.start_from, config.encoder.train != FROZEN
     if not source:
+        if tuned:
+            raise InputError(
+                f"encoder.train: {config.encoder.train}, but only pretraining tunes the encoder; set "
+                f"learner.start_from to {PRETRAIN}, or encoder.train to {FROZEN}."
+            )
         return
     if config.train.continue_from:
         raise InputError("learner.start_from: train.continue_from gives the first parameters too; remove one of them.")
@@ -40,6 +49,19 @@ def check(config: Config) -> None:
         raise InputError(
             f"learner.start_from: no folder {source!r}; give a folder of `jaxrec pretrain`, or {PRETRAIN}."
         )
+    if source != PRETRAIN:
+        has_encoder = PretrainFolder(source).encoder.is_dir()
+        if tuned and not has_encoder:
+            raise InputError(
+                f"encoder.train: {config.encoder.train}, but {source} holds no tuned encoder; set encoder.train to "
+                f"{FROZEN}, or learner.start_from to {PRETRAIN}."
+            )
+        tuned = has_encoder
+    if tuned and config.env.slate_interaction:
+        raise InputError(
+            "env.slate_interaction: simulated users would compare items by the vectors of the tuned encoder; set it "
+            f"to 0, or pretrain with encoder.train={FROZEN}."
+        )
 
 
 def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | None) -> Start:
@@ -47,7 +69,7 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
     source = config.learner.start_from
     saved_steps = run.checkpoints.is_dir() and any(path.name.isdigit() for path in run.checkpoints.iterdir())
     if not source or saved_steps:  # a run that goes on has parameters
-        return Start()
+        return Start(table=_tuned_table(run))
     assert corpus is not None, "only users fitted to a log have something to start from"
     if source == PRETRAIN:
         folder = PretrainFolder(run.pretrain)
@@ -59,7 +81,22 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
     saved = load_policy(source)
     _check_fits(source, saved, config, env, corpus.dataset.catalogue.ids)
     note(f"  starting from {source} (step {saved.step})")
-    return Start(saved.params)
+    _keep_encoder(Path(source), run)
+    return Start(saved.params, table=_tuned_table(run))
+
+
+def _keep_encoder(source: Path, run: RunFolder) -> None:
+    """Copy a start with a tuned encoder to RUN/pretrain, so that the run has its item table when it is resumed."""
+    if run.pretrain.exists() or not PretrainFolder(source).encoder.is_dir():
+        return
+    with atomic_path(run.pretrain.absolute()) as temporary:
+        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns("checkpoints", "events.*"))
+
+
+def _tuned_table(run: RunFolder) -> Array | None:
+    """The item table that the pretraining of this run ended with, if it tuned the encoder."""
+    tuned = PretrainFolder(run.pretrain).encoder.is_dir()
+    return load_policy(run.pretrain).world.item_table if tuned else None
 
 
 def _opened(config: Config, folder: PretrainFolder) -> PretrainFolder:

@@ -73,6 +73,8 @@ def _train(config: Config, run: RunFolder) -> Run:
     if start.interrupted:
         return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
     initial = initial if start.params is None else start.params
+    if start.table is not None:
+        env = env._replace(world=env.world.replace(item_table=start.table))
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
     outcome = train_policy(config, env, prepared.catalogue, run, initial)
     write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates

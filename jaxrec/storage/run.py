@@ -149,6 +149,8 @@ class PretrainFolder(RunFolder):
     metrics.jsonl    one row per step
     checkpoints/     the latest and the best state
     policy/          the best policy
+    encoder/         the encoder of its item table, if that was tuned (encoder.train)
+    adapters/        the same as adapters, in the format of PEFT (encoder.train: lora)
     evaluation.json  ranking of the test rows, of the policy and of simple recommenders
     """
 
@@ -158,6 +160,8 @@ class PretrainFolder(RunFolder):
         """Point at `path`; nothing is read or written yet."""
         super().__init__(path)
         self.account = self.path / "pretraining.json"
+        self.encoder = self.path / "encoder"
+        self.adapters = self.path / "adapters"
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
