@@ -204,6 +204,7 @@ def _save(ready: Prepared, state: PretrainState, step: int) -> None:
         feedback=log_config(ready.config).feedback,
         items=(catalogue.ids, catalogue.titles),
         step=step,
+        item_features=ready.corpus.features.encodings,
     )
 
 

@@ -12,6 +12,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data import Catalogue
+from jaxrec.data.item_features import Encodings
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
@@ -74,7 +75,8 @@ def _train(config: Config, run: RunFolder) -> Run:
         return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
     initial = initial if start.params is None else start.params
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    outcome = train_policy(config, env, prepared.catalogue, run, initial)
+    features = None if prepared.corpus is None else prepared.corpus.features.encodings
+    outcome = train_policy(config, env, prepared.catalogue, run, initial, features)
     write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
@@ -116,7 +118,12 @@ def _experiment_of(config: Config) -> Config:
 
 
 def train_policy(
-    config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder, initial: Params | None = None
+    config: Config,
+    env: Env,
+    catalogue: Catalogue | None,
+    run: RunFolder,
+    initial: Params | None = None,
+    item_features: Encodings | None = None,
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
@@ -143,6 +150,7 @@ def train_policy(
             feedback=_feedback_kinds(config, env),
             items=items,
             step=step,
+            item_features=item_features,
         )
 
     return run_loop(
