@@ -5,6 +5,7 @@ import math
 from typing import Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.item_features import PARQUET, ItemFeature, check_item_features
 from jaxrec.config.section import section
 
 
@@ -109,6 +110,8 @@ class DataConfig:
     context: tuple[str, ...] = ()  # what is known about a visit: hour, weekday, columns of the log or user table
     context_values: int = 16  # most frequent values of a context column that get a column of their own
     text: str = "{title}"  # item text: any column of the item table; {genres}, {tags} of movielens; {reviews}
+    # What is known of items besides their texts: numbers, categories and vectors, by name.
+    item_features: dict[str, ItemFeature] = dataclasses.field(default_factory=dict)
     max_tags: int = 8  # most frequent user-written tags in {tags}
     max_reviews: int = 5  # earliest training reviews of an item in {reviews}
     own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, added to the context; 0: none
@@ -134,6 +137,9 @@ class DataConfig:
                     f"data.feedback.{name}.at_most: {kind.at_most:g} is below at_least={kind.at_least:g}, so the "
                     "feedback would always be 0; expected at_most to be at least at_least."
                 )
+        named = {"files": self.item_file, "tfds": self.tfds.item_name}  # the other sources always have an item table
+        typed = self.source == "files" and self.item_file.endswith(PARQUET)
+        check_item_features(self.item_features, bool(named.get(self.source, True)), typed)
         if self.own_texts and not self.columns.review:
             raise InputError("data.own_texts: reads the users' reviews; set data.columns.review.")
         for name in ("max_tags", "own_texts"):

@@ -60,7 +60,7 @@ def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[st
         RunFolder(config.train.continue_from),
         {
             "the columns of data.context and data.own_texts": (before.spec.context_size, env.spec.context_size),
-            "the item table's width (encoder.model)": widths,
+            "the item table's width (encoder.model, data.item_features)": widths,
             "learner.policy": (_parameter_counts(params), _parameter_counts(fresh)),
         },
     )

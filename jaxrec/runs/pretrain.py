@@ -214,6 +214,7 @@ def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> Non
         feedback=log_config(ready.config).feedback,
         items=(catalogue.ids, catalogue.titles),
         step=step,
+        item_features=ready.corpus.features.encodings,
     )
 
 

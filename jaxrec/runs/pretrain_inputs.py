@@ -8,7 +8,7 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.envs.logged import OBSERVED
 from jaxrec.envs.rewards import feedback_weights
-from jaxrec.runs.item_table import embed, item_table
+from jaxrec.runs.item_table import ItemVectors, embed, item_table
 from jaxrec.runs.pretrain_judge import liked
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
@@ -67,7 +67,7 @@ def policy_world(config: Config, corpus: Corpus, recommendable: np.ndarray) -> W
         vectors = np.random.default_rng(config.seed).normal(0, vectors.shape[1] ** -0.5, vectors.shape)
     context = corpus.train.context
     return World(
-        jnp.asarray(item_table(vectors, corpus.train)),
+        jnp.asarray(item_table(ItemVectors(vectors, corpus.features.blocks), corpus.train)),
         recommendable=jnp.asarray(recommendable),
         usual_context=None if context is None else jnp.asarray(context, jnp.float32).mean(0),
     )

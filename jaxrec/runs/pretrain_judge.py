@@ -33,7 +33,8 @@ class PretrainJudge:
         self._validation = validation_of(corpus.split, config.pretrain.evaluate_users or 2**31, config.seed)
         self._length = spec.history_length
         table = np.asarray(world.item_table)
-        self._vectors = table[:, : table.shape[1] - 1 - len(spec.feedback)]  # without the statistics of the log
+        # Without the features of items and the statistics of the log.
+        self._vectors = table[:, : table.shape[1] - corpus.features.width - 1 - len(spec.feedback)]
         self._items, self._scores = compiled(policy.items), compiled(partial(catalogue_scores, policy))
 
     def reading(self, world: World) -> "PretrainJudge":

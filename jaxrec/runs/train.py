@@ -12,6 +12,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data import Catalogue
+from jaxrec.data.item_features import Encodings
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
@@ -76,7 +77,8 @@ def _train(config: Config, run: RunFolder) -> Run:
     if start.table is not None:
         env = env._replace(world=env.world.replace(item_table=start.table))
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    outcome = train_policy(config, env, prepared.catalogue, run, initial)
+    features = None if prepared.corpus is None else prepared.corpus.features.encodings
+    outcome = train_policy(config, env, prepared.catalogue, run, initial, features)
     write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
@@ -118,7 +120,12 @@ def _experiment_of(config: Config) -> Config:
 
 
 def train_policy(
-    config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder, initial: Params | None = None
+    config: Config,
+    env: Env,
+    catalogue: Catalogue | None,
+    run: RunFolder,
+    initial: Params | None = None,
+    item_features: Encodings | None = None,
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
@@ -149,6 +156,7 @@ def train_policy(
             feedback=_feedback_kinds(config, env),
             items=items,
             step=step,
+            item_features=item_features,
         )
 
     return run_loop(

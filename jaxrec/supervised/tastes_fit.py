@@ -1,6 +1,6 @@
 """Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -51,10 +51,13 @@ def fit_tastes(
     config: TastesConfig,
     seed: int,
     *,
+    others: Sequence[np.ndarray] = (),
     strengths: Strengths | None = None,
     label: str = "fit tastes",
 ) -> tuple[Tastes, dict[str, Any]]:
     """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
+
+    `others` are blocks [I, ...] of other features of the items.
 
     At first, a share of the rows is held out (`config.holdout`). Strengths are searched for the least log loss there,
     unless they are given or `config.search` is off, and the link is fitted there. Short-term effects are fitted next
@@ -62,7 +65,7 @@ def fit_tastes(
     without rows. Raises InputError if a kind of feedback has only one value, since there is nothing to learn.
     """
     check_two_values(log)
-    features = jnp.asarray(item_features(vectors, log, config.text_components))
+    features = jnp.asarray(item_features(vectors, log, config.text_components, others))
     held = np.random.default_rng(seed).random(len(log)) < config.holdout
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
     program = compiled(partial(most_likely, config=config))
@@ -154,8 +157,12 @@ def check_two_values(log: Log) -> None:
             )
 
 
-def item_features(vectors: np.ndarray | None, log: Log, components: int) -> np.ndarray:
+def item_features(
+    vectors: np.ndarray | None, log: Log, components: int, others: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """Features of items: components of their texts, then the standardised logarithm of their rows: [I, k + 1].
+
+    Between them are the components of `others`, blocks [I, ...] of other features, each at the scale of the texts.
 
     What many people rate is liked more on average, and terms of single items must not have to say so: they are shrunk
     to what the features say, and an item with few rows would be shrunk to the mean of all items.
@@ -163,7 +170,8 @@ def item_features(vectors: np.ndarray | None, log: Log, components: int) -> np.n
     count = np.log1p(np.bincount(log.item, minlength=log.num_items))
     count = (count - count.mean()) / (count.std() + 1e-8)
     text = text_features(vectors, log.num_items, components)
-    return np.concatenate([text, count[:, None]], axis=1).astype(np.float32)
+    blocks = [text_features(block, log.num_items, components) for block in others]
+    return np.concatenate([text, *blocks, count[:, None]], axis=1).astype(np.float32)
 
 
 def text_features(vectors: np.ndarray | None, num_items: int, components: int) -> np.ndarray:
