@@ -21,7 +21,7 @@ from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.types import Env, World
 from tests.learners import small
-from tests.probes import catalogue_probe, learn
+from tests.probes import learn
 from tests.tiny_tastes import plain_link, random_log, random_tastes
 
 ITEMS, WIDTH, USERS = 14, 3, 2
@@ -159,9 +159,8 @@ def test_it_learns_what_each_item_does_to_the_next_answer(alike: float) -> None:
 
 
 def test_users_without_effects_and_without_known_answers_are_refused() -> None:
-    for env in (catalogue_probe(), auto_reset(logged.make(CONFIG, without_effects(bored_world())))):
-        with pytest.raises(InputError, match=r"learner\.name: far_sighted .* use all_items"):
-            make_learner("far_sighted", env if env.spec.auto_reset else auto_reset(env), small("far_sighted"))
+    with pytest.raises(InputError, match=r"learner\.name: far_sighted .* use all_items"):
+        make_learner("far_sighted", auto_reset(logged.make(CONFIG, without_effects(bored_world()))))
     with pytest.raises(InputError, match=r"far_sighted learns from the expected answer to every item"):
         make_learner("far_sighted", auto_reset(make_env("interest_evolution")), small("far_sighted"))
 
