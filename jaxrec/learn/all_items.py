@@ -93,17 +93,22 @@ def collect(
     return rollout(env, act, lambda extras, *_: extras, state.users, world, config.horizon, keep_states=True)
 
 
-def all_items_loss(output: PolicyOutput, rewards: Array) -> tuple[Array, Array]:
+def all_items_loss(output: PolicyOutput, rewards: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """Cross-entropy with rewards [..., R] in [0, 1], mean over the items that may be shown and then over states.
 
-    The mean absolute error of the predicted rewards comes second.
+    `weights` [...] of the states have mean 1. The mean absolute error of the predicted rewards comes second.
     """
     open_ = output.logits > -jnp.inf
     logits = jnp.where(open_, output.logits, 0.0) + output.value[..., None]
     each = jnp.where(open_, jax.nn.softplus(logits) - rewards * logits, 0.0)
     count = jnp.maximum(open_.sum(-1), 1).astype(logits.dtype)
     error = jnp.where(open_, jnp.abs(jax.nn.sigmoid(logits) - rewards), 0.0)
-    return (each.sum(-1) / count).mean(), (error.sum(-1) / count).mean()
+    return weighted_mean(each.sum(-1) / count, weights), weighted_mean(error.sum(-1) / count, weights)
+
+
+def weighted_mean(values: Array, weights: Array | None) -> Array:
+    """Mean of values [...] with weights [...] of mean 1."""
+    return values.mean() if weights is None else (weights * values).mean()
 
 
 def reward_range(spec: EnvSpec, learner: str = "all_items") -> tuple[float, float]:

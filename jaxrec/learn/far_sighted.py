@@ -16,8 +16,8 @@ envelope theorem). D is the costate of optimal control (Pontryagin). Policies se
 are fitted to r and later of all items that may be shown, so that they learn the mean of both given the observation.
 
 Compared with policy gradients, every state teaches about every item, and nothing depends on whether a user happened to
-leave. Users who would leave are kept where the environment can do so (`stay` of a step), and what follows counts as
-much as it is likely.
+leave. Users who would leave are kept where the environment can do so (`stay` of a step). What follows then counts as
+much as it is likely, in the rewards that lie ahead and in the weight of the states.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import FarSightedConfig
-from jaxrec.learn.all_items import all_items_loss, check_env, collect, reward_range
+from jaxrec.learn.all_items import all_items_loss, check_env, collect, reward_range, weighted_mean
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import experience_metrics, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
@@ -41,6 +41,7 @@ class Ahead(struct.PyTreeNode):
 
     push: Array  # [..., d] later rewards by the memory
     gain: Array  # [...] later rewards by the reward of the slate
+    reach: Array  # [...] weight of the state: the chance that the user is still there, over its mean
 
 
 class Batch(struct.PyTreeNode):
@@ -77,8 +78,8 @@ def make(env: Env, config: FarSightedConfig) -> Learner:
         known = jax.vmap(jax.vmap(env.item_rewards, (0, None)), (0, None))(batch.env_state, world)
         later = later_of_items(batch.ahead, known, memory.directions(world)) / (high - low)
         output = policy.apply(params, policy.items(params, world), batch.obs, world)
-        loss, error = all_items_loss(immediate(output), (known - low) / (high - low))
-        off = later_loss(output, later)
+        loss, error = all_items_loss(immediate(output), (known - low) / (high - low), batch.ahead.reach)
+        off = later_loss(output, later, batch.ahead.reach)
         return loss + config.later_coef * off, {"loss": loss, "mean_error": error, "later_loss": off}
 
     def update(state: LearnerState, world: World) -> tuple[LearnerState, Metrics]:
@@ -112,6 +113,7 @@ def look_ahead(memory: ItemMemory, transitions: Transition, world: World, gamma:
         value, push = (jnp.where(ended[(...,) + (None,) * (x.ndim - ended.ndim)], 0.0, x) for x in after)
         going_on = gamma * stay
         ahead = Ahead(
+            reach=jnp.zeros_like(value),
             push=going_on[..., None] * keep ** ((slate_size - 1) / 2) * push,
             gain=gamma * seen.stay_gain * value,
         )
@@ -122,7 +124,19 @@ def look_ahead(memory: ItemMemory, transitions: Transition, world: World, gamma:
     width = memory.directions(world).shape[-1]
     nothing = jnp.zeros(ended.shape[1:]), jnp.zeros((*ended.shape[1:], width))
     steps = transitions.env_state, transitions.action, stay, ended
-    return jax.lax.scan(back, nothing, steps, reverse=True)[1]
+    ahead: Ahead = jax.lax.scan(back, nothing, steps, reverse=True)[1]
+    reach = still_there(stay, ended)
+    return ahead.replace(reach=reach / reach.mean())
+
+
+def still_there(stay: Array, ended: Array) -> Array:
+    """The chance that users have stayed until each step [T, ...], from that after each step; 1 in a new episode."""
+
+    def step(there: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        chance, over = now
+        return jnp.where(over, 1.0, there * chance), there
+
+    return jax.lax.scan(step, jnp.ones_like(stay[0]), (stay, ended))[1]
 
 
 def later_of_items(ahead: Ahead, known: Array, directions: Array) -> Array:
@@ -136,9 +150,9 @@ def immediate(output: PolicyOutput) -> PolicyOutput:
     return output.replace(logits=jnp.where(output.logits > -jnp.inf, output.future.immediate, -jnp.inf))
 
 
-def later_loss(output: PolicyOutput, later: Array) -> Array:
+def later_loss(output: PolicyOutput, later: Array, weights: Array | None = None) -> Array:
     """Half the mean squared error of the later part [..., R], over the items that may be shown and then over states."""
     assert output.future is not None
     open_ = output.logits > -jnp.inf
     square = jnp.where(open_, jnp.square(output.future.later - later), 0.0).sum(-1)
-    return 0.5 * (square / jnp.maximum(open_.sum(-1), 1).astype(square.dtype)).mean()
+    return 0.5 * weighted_mean(square / jnp.maximum(open_.sum(-1), 1).astype(square.dtype), weights)

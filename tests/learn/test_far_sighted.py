@@ -13,7 +13,7 @@ from jaxrec.data.log import Log
 from jaxrec.envs import auto_reset, logged
 from jaxrec.envs.logged_world import make_world
 from jaxrec.learn import make_learner
-from jaxrec.learn.far_sighted import Ahead, later_loss, later_of_items, look_ahead
+from jaxrec.learn.far_sighted import Ahead, later_loss, later_of_items, look_ahead, still_there
 from jaxrec.learn.rollout import Decision, rollout, start_users
 from jaxrec.nets.policy import Future, PolicyOutput, make_policy
 from jaxrec.supervised.calibration import sigmoid
@@ -93,12 +93,20 @@ def test_the_later_part_is_the_derivative_of_the_visits_expected_reward() -> Non
 
 
 def test_the_later_part_of_items_and_its_loss_are_worked_by_hand() -> None:
-    ahead = Ahead(push=jnp.array([[1.0, -2.0]]), gain=jnp.array([0.5]))
+    ahead = Ahead(push=jnp.array([[1.0, -2.0]]), gain=jnp.array([0.5]), reach=jnp.ones(1))
     later = later_of_items(ahead, jnp.array([[0.2, 0.4, 0.0]]), jnp.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]))
     np.testing.assert_allclose(later, [[1.1, -1.8, -1.0]], rtol=1e-6)
     future = Future(jnp.zeros((1, 3)), jnp.array([[1.0, -2.0, 7.0]]))
     output = PolicyOutput(jnp.array([[0.0, 0.0, -jnp.inf]]), jnp.zeros(1), future)
     assert float(later_loss(output, later)) == pytest.approx(0.5 * (0.01 + 0.04) / 2, rel=1e-5)
+
+
+def test_states_count_as_much_as_users_are_likely_to_reach_them() -> None:
+    stay = jnp.array([0.5, 0.8, 0.25, 0.5])[:, None]
+    ended = jnp.array([False, False, True, False])[:, None]
+    np.testing.assert_allclose(still_there(stay, ended)[:, 0], [1.0, 0.5, 0.4, 1.0], rtol=1e-6)
+    output = PolicyOutput(jnp.zeros((2, 1)), jnp.zeros(2), Future(jnp.zeros((2, 1)), jnp.array([[1.0], [3.0]])))
+    assert float(later_loss(output, jnp.zeros((2, 1)), jnp.array([1.5, 0.5]))) == pytest.approx(0.5 * (1.5 + 4.5) / 2)
 
 
 def two_topics(alike: float) -> Env:
