@@ -15,6 +15,7 @@ from jaxrec.config.schema import Config
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
+from jaxrec.runs import transfer
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.half_written import read_account
@@ -32,7 +33,7 @@ from jaxrec.storage.checkpoint import Checkpoints, abstract_like
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_pretraining, steps_per_epoch
-from jaxrec.types import EnvSpec, World
+from jaxrec.types import EnvSpec, Params, World
 from jaxrec.version import __version__
 
 SCORE = "validation_ndcg@10"
@@ -84,11 +85,12 @@ def pretrain(
     with quiet(silent):
         config = read_recipe(recipe, overrides)
         check_recipe(config)
+        transfer.check(config)
         path = run or default_folder(recipe)
         check_key_outside(log_config(config), Path(path))
         folder = open_folder(config, path) if resume else PretrainFolder.create(path, to_yaml(config))
         note(f"run {folder.path} on {describe_devices()}")
-        return pretrain_in(config, folder, read_corpus(config))
+        return pretrain_in(config, folder, read_corpus(config, transfer.columns_before(config)))
 
 
 def open_folder(config: Config, path: str | Path) -> PretrainFolder:
@@ -116,10 +118,11 @@ def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrain
     ready = Prepared(config=config, run=run, corpus=corpus, spec=policy_spec(config, corpus), world=world)
     policy = make_policy(ready.spec, config.learner.policy)
     judge, test = PretrainJudge(config, corpus, policy, ready.spec, world), {}
-    outcome = _train(ready, judge, data, plan)
+    initial = transfer.starting_params(config, corpus, ready.spec, world)
+    outcome = _train(ready, judge, data, plan, initial)
     if not outcome.interrupted:
         saved = load_policy(run.path)
-        test = judge.reading(saved.world).test(saved.params)
+        test = judge.reading(saved.world).test(saved.params, initial)
         write_json(run.evaluation, {"step": outcome.best_step, SCORE: outcome.best_score, **test})
     return Pretrained(
         run=run,
@@ -152,7 +155,9 @@ def _write_account(config: Config, run: PretrainFolder, corpus: Corpus, plan: Pl
         write_json(run.account, account)
 
 
-def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan) -> Outcome:
+def _train(
+    ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan, initial: Params | None = None
+) -> Outcome:
     config, fit = ready.config, ready.config.pretrain
     network = dataclasses.replace(config.learner.policy, dropout=fit.dropout)
     pretraining = make_pretraining(make_policy(ready.spec, network), fit, plan, len(ready.spec.feedback))
@@ -162,6 +167,12 @@ def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan
     abstract = jax.eval_shape(stage.init, world, data)
     abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
     init = compiled(stage.init, out_shardings=everywhere)
+
+    def start() -> Any:
+        state = init(world, data)
+        if initial is None:
+            return state
+        return state.replace(params=jax.device_put(initial, everywhere, may_alias=False))  # the state is donated
 
     def restore(checkpoints: Checkpoints, step: int) -> Any:
         return checkpoints.restore(step, abstract)
@@ -177,7 +188,7 @@ def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan
     sizes = f"{size_of(stage.policy(abstract).params):,} parameters{stage.note(abstract)}"
     note(_sizes(ready, plan) + f"; {sizes}; {epoch} steps per epoch")
     training = Training(
-        start=lambda: init(world, data),
+        start=start,
         restore=restore,
         update_many=compiled(repeated(stage.update, fit.steps_per_call), donate=0, out_shardings=everywhere),
         arguments=(world, data),

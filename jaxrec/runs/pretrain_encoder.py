@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.encoder import open_encoder, save_encoder
 from jaxrec.encoder.adapt import save_adapters
@@ -14,6 +15,7 @@ from jaxrec.encoder.embed import texts_digest, weights_digest
 from jaxrec.encoder.encode_ids import CPU_TOKENS
 from jaxrec.runs.fit_encoder import check_sources, size_of
 from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.run import PretrainFolder
@@ -49,6 +51,11 @@ def make_stage(
             settled=lambda state, data: state,
             world=lambda state, world: world,
             save=lambda state: None,
+        )
+    if log_config(config).item_features:
+        raise InputError(
+            f"encoder.train: {config.encoder.train} re-encodes the item table, which holds data.item_features too; "
+            "remove them, or set it to frozen."
         )
     enc, texts = open_encoder(config.encoder), corpus.dataset.catalogue.texts
     check_sources(run, weights=weights_digest(enc.params), texts=texts_digest(texts))

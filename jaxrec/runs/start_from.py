@@ -11,9 +11,9 @@ from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
-from jaxrec.runs import pretrain_inputs
+from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
-from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.read_log import ContextColumns, Corpus
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.run import PretrainFolder, RunFolder
@@ -21,7 +21,6 @@ from jaxrec.supervised.joint import FROZEN
 from jaxrec.types import Array, Env, Params
 
 PRETRAIN = "pretrain"  # the value of learner.start_from that pretrains within the run
-NETWORK = ("encoder", "width", "hidden", "item_residual", "layers", "heads")  # fields of learner.policy
 
 
 class Start(NamedTuple):
@@ -45,6 +44,8 @@ def check(config: Config) -> None:
     if config.train.continue_from:
         raise InputError("learner.start_from: train.continue_from gives the first parameters too; remove one of them.")
     pretrain_inputs.check_recipe(config)
+    if source == PRETRAIN:
+        transfer.check(config)
     if source != PRETRAIN and not Path(source).is_dir():
         raise InputError(
             f"learner.start_from: no folder {source!r}; give a folder of `jaxrec pretrain`, or {PRETRAIN}."
@@ -62,6 +63,20 @@ def check(config: Config) -> None:
             "env.slate_interaction: simulated users would compare items by the vectors of the tuned encoder; set it "
             f"to 0, or pretrain with encoder.train={FROZEN}."
         )
+
+
+def start_columns(config: Config) -> ContextColumns | None:
+    """The columns of the policy that learning starts from; None to choose them anew."""
+    source = config.learner.start_from
+    if source == PRETRAIN:
+        return transfer.columns_before(config)
+    if not source or config.data is None or not load_policy(source).item_features:
+        return None
+    found, own = (
+        transfer.columns_of(source),
+        config.data.own_texts,
+    )  # own texts come last, and are fitted to the same log again
+    return found._replace(names=found.names[:-own] if own else found.names)
 
 
 def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | None) -> Start:
@@ -110,19 +125,6 @@ def _check_fits(source: str, saved: SavedPolicy, config: Config, env: Env, ids: 
             f"learner.start_from: {source} knows {len(saved.ids):,} items, expected the {len(ids):,} items of this "
             "log; pretrain on the same log and data section."
         )
-    for name in NETWORK:
-        was, now = getattr(saved.network, name), getattr(config.learner.policy, name)
-        if was != now:
-            raise InputError(
-                f"learner.start_from: {source} has learner.policy.{name}={was}, expected {now}; pretrain with this "
-                "recipe, or change the learner's network."
-            )
+    transfer.check_same_network("learner.start_from", source, saved, config)
     fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
-    was, now = ({path: x.shape for path, x in jax.tree_util.tree_leaves_with_path(p)} for p in (saved.params, fresh))
-    for path in now:
-        if was.get(path) != now[path]:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise InputError(
-                f"learner.start_from: {name} of {source} has shape {was.get(path)}, expected {now[path]}; pretrain "
-                "with the encoder, feedback and context of this recipe."
-            )
+    transfer.check_same_shapes("learner.start_from", source, saved.params, fresh)

@@ -24,6 +24,7 @@ FEATURES = {
     "genres": {"kind": "category", "separator": "|", "values": 3},
 }
 WIDTHS = {"image": SIZE + 1, "year": 2, "genres": 3 + 2}
+ONE = ["train.updates=2", "train.checkpoint_every=2"]  # one compiled call
 TEXT = 32  # width of the tiny encoder
 
 
@@ -115,6 +116,30 @@ def test_a_resumed_run_keeps_its_columns_and_refuses_others(shop: Path, run: Pat
     words = ["train", str(shop), "--run", str(tmp_path / "other"), f"env.path={run / 'simulators'}"]
     assert main([*words, "data.item_features={}"]) == 2
     assert "the earlier run had genres, image, year, this recipe has none" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_policy_reads_the_features_of_another_catalogue_in_its_own_columns(
+    shop: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = write_shop(tmp_path, items=60)  # other years and genres are the most frequent ones
+    text = (tmp_path / "items.csv").read_text()
+    (tmp_path / "items.csv").write_text(text.replace("199", "189").replace("g0", "new"))
+    moved, start = tmp_path / "moved", ["--from", str(run), "pretrain.epochs=1"]
+    assert main(["pretrain", str(other), *start, "--run", str(moved)]) == 0
+    old, new = load_policy(run), load_policy(moved)
+    assert new.item_features == old.item_features
+    blocks = blocks_of(np.asarray(new.world.item_table))
+    dated = blocks["year"][:, 1] == 0
+    np.testing.assert_allclose(blocks["year"][dated, 0], -5 * TEXT**0.5, rtol=1e-4)  # 100 years earlier, cut at -5
+    assert not blocks["genres"][:, 0].any() and blocks["genres"][:, 3].any()  # the new genre is one of the others
+    trained = tmp_path / "trained"
+    assert main(["train", str(other), f"learner.start_from={moved}", *ONE, "--run", str(trained)]) == 0
+    np.testing.assert_array_equal(load_policy(trained).world.item_table[:, TEXT:-2], new.world.item_table[:, TEXT:-2])
+    capsys.readouterr()
+    changed = ["data.item_features.year.kind=category", "--run", str(tmp_path / "no")]
+    assert main(["pretrain", str(other), *start, *changed]) == 2
+    assert "the earlier run had a number, now it is a category" in capsys.readouterr().err
 
 
 @pytest.mark.slow

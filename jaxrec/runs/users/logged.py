@@ -16,6 +16,7 @@ from jaxrec.evaluation import recommenders, report
 from jaxrec.runs.baselines import fit_baselines, simulated_rows
 from jaxrec.runs.read_log import Corpus, check_same_catalogue, read_corpus
 from jaxrec.runs.recipe import log_config
+from jaxrec.runs.start_from import start_columns
 from jaxrec.runs.streams import stream
 from jaxrec.runs.users.fit import fit_simulators
 from jaxrec.runs.users.fitted_folder import (
@@ -61,7 +62,7 @@ def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepa
     named = [Path(config.env.path)] if config.env.path else []
     old = [RunFolder(config.train.continue_from).simulators] if config.train.continue_from else []
     context, sides = context_before(run.simulators, *named, *old), sides_before(run.simulators, *old)
-    corpus = read_corpus(config, context, sides)
+    corpus = read_corpus(config, context or start_columns(config), sides)
     if before is not None and not run.simulators.exists():
         check_users_known(config, sides, corpus.dataset.users)
     return Prepared(prepare_simulators(config, corpus, run.simulators), corpus.dataset.catalogue, corpus)
