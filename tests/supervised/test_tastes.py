@@ -116,7 +116,7 @@ def test_chunks_and_padding_change_no_posterior() -> None:
     cut = Rows(
         *(
             jnp.concatenate([x, jnp.full((2, *x.shape[1:]), fill, x.dtype)]).reshape(4, 5, *x.shape[1:])
-            for x, fill in zip(rows, (-1, 0, 1), strict=True)
+            for x, fill in zip(rows, (-1, 0, 1, 0), strict=True)
         )
     )
     many = posterior(tastes, precision, mean, cut)
