@@ -166,15 +166,6 @@ class EnvSpec:
         return self.action.size
 
 
-class ItemMemory(NamedTuple):
-    """How what is shown moves later answers: a memory [d] that fades, and what depends on it; functions of one user."""
-
-    directions: Callable[[World], Array]  # [R, d] what showing each recommendable item adds to the memory
-    keep: Callable[[World], Array]  # [] share of the memory that is kept from item to item
-    # (state, slate [K] of item ids, world) -> expected reward of the slate, chance to stay after it
-    expected: Callable[[Any, Array, World], "Expected"]
-
-
 class Expected(struct.PyTreeNode):
     """What is expected of a slate, and its derivatives."""
 
@@ -182,6 +173,15 @@ class Expected(struct.PyTreeNode):
     reward_slope: Array  # [d] by the memory
     stay_slope: Array  # [d] of the chance to stay, by the memory
     stay_gain: Array  # [] of the chance to stay, by the slate's reward
+
+
+class ItemMemory(NamedTuple):
+    """How what is shown moves later answers: a memory [d] that fades, and what depends on it; functions of one user."""
+
+    directions: Callable[[World], Array]  # [R, d] what showing each recommendable item adds to the memory
+    keep: Callable[[World], Array]  # [] share of the memory that is kept from item to item
+    # (state, slate [K] of item ids, world) -> expected reward of the slate, chance to stay after it
+    expected: Callable[[Any, Array, World], Expected]
 
 
 class Env(NamedTuple):

@@ -33,7 +33,6 @@ class HazardConfig:
 
     name: Literal["hazard"] = "hazard"
     gap_hours: float = 12.0  # a longer pause in the log ends a visit
-    keep: bool = False  # users stay, and what follows counts as much as it is likely: for training with less noise
     weights: dict[str, float] = dataclasses.field(default_factory=dict)  # of feedback; empty: those of env.reward
 
     def __post_init__(self):

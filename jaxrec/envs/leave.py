@@ -47,10 +47,13 @@ def temper(config: TemperConfig, reward: Mapping[str, float], feedback: tuple[st
     return Leave(start=lambda: jnp.asarray(config.start, jnp.float32), after=after)
 
 
-def hazard(config: HazardConfig, reward: Mapping[str, float], feedback: tuple[str, ...]) -> Leave:
+def hazard(
+    config: HazardConfig, reward: Mapping[str, float], feedback: tuple[str, ...], *, keep: bool = False
+) -> Leave:
     """Build users who leave with the chance that was fitted to the log's visits; state: slates of the visit [].
 
-    `jaxrec.supervised.leaving` has the equation. Weights and errors are those of `temper`.
+    `jaxrec.supervised.leaving` has the equation. Weights and errors are those of `temper`. With `keep` nobody leaves,
+    and the chance that the user would have stayed comes with every slate.
     """
     weights = leave_weights(config, reward, feedback)
 
@@ -59,11 +62,11 @@ def hazard(config: HazardConfig, reward: Mapping[str, float], feedback: tuple[st
     ) -> tuple[Array, Array, Array | None]:
         assert model is not None
         chance = leave_chance(model, _satisfaction(values, weights), state)
-        if config.keep:
+        if keep:
             return state + 1, jnp.asarray(False), 1.0 - chance
         return state + 1, uniform < chance, None
 
-    return Leave(start=lambda: jnp.asarray(0, jnp.int32), after=after, random=not config.keep)
+    return Leave(start=lambda: jnp.asarray(0, jnp.int32), after=after, random=not keep)
 
 
 def leave_weights(
@@ -83,14 +86,20 @@ def _satisfaction(values: Array, weights: tuple[float, ...]) -> Array:
     return (values * jnp.asarray(weights, values.dtype)[None, :]).sum(-1).mean()
 
 
-LEAVE_MODELS = {"temper": temper, "hazard": hazard}
-
-
 def make_leave(
-    config: TemperConfig | HazardConfig | None, reward: Mapping[str, float], feedback: tuple[str, ...]
+    config: TemperConfig | HazardConfig | None,
+    reward: Mapping[str, float],
+    feedback: tuple[str, ...],
+    *,
+    keep: bool = False,
 ) -> Leave:
-    """Build the leave model of an environment whose `reward` weighs kinds of `feedback`; None: no user leaves."""
-    return nobody() if config is None else LEAVE_MODELS[config.name](config, reward, feedback)
+    """Build the leave model of an environment whose `reward` weighs kinds of `feedback`; None: no user leaves.
+
+    `keep` is that of `hazard`; a temper has no chance that could stand for leaving.
+    """
+    if config is None:
+        return nobody()
+    return temper(config, reward, feedback) if config.name == "temper" else hazard(config, reward, feedback, keep=keep)
 
 
 # Rules about the items shown lately, for users who see one item per turn: (rows [I, ...] of what is compared, items

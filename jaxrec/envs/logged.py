@@ -51,8 +51,11 @@ class LoggedState(struct.PyTreeNode):
     session: Array | None = None  # [] int32, visits that ended so far; None if users do not come back
 
 
-def make(config: LoggedConfig, world: World | None = None) -> Env:
-    """Build the environment over `world`, or over the simulator saved in `config.path`."""
+def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False) -> Env:
+    """Build the environment over `world`, or over the simulator saved in `config.path`.
+
+    With `keep`, users whose chance to leave is fitted stay, and steps give the chance that they would have (`stay`).
+    """
     if world is None:
         if not config.path:
             raise InputError(
@@ -64,7 +67,7 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     names, slate_size = users.feedback_names, config.slate_size
     length = observed_rows(config, world.num_recommendable)
     check_users(config, names, users.num_members)
-    leave = make_leave(config.leave, config.reward, names)
+    leave = make_leave(config.leave, config.reward, names, keep=keep)
     if config.leave is not None and config.leave.name == "hazard" and users.leave is None:
         raise InputError("env.leave: the simulator was fitted without visits; fit it again with env.leave: hazard.")
     answers = make_answers(config, users)

@@ -44,14 +44,13 @@ def make_memory(config: LoggedConfig, world: World) -> ItemMemory | None:
                 return jnp.ones_like(satisfaction)
             return 1.0 - leave_chance(users.leave, satisfaction, state.leave)
 
-        def outcome(more: Array) -> tuple[Array, Array, Array]:
+        def outcome(more: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
             p = moved_probabilities(users.tastes, state.person, state.history, slate, more)
-            satisfaction = (p @ felt).mean()
-            return (p @ weights).sum(), stay_after(satisfaction), satisfaction
+            satisfaction, reward = (p @ felt).mean(), (p @ weights).sum()
+            return (reward, stay_after(satisfaction)), (reward, satisfaction)
 
         now = jnp.zeros(users.tastes.item_vectors.shape[1])
-        reward_slope, stay_slope, _ = jax.jacrev(outcome)(now)
-        reward, _, satisfaction = outcome(now)
+        (reward_slope, stay_slope), (reward, satisfaction) = jax.jacrev(outcome, has_aux=True)(now)
         gain = jax.grad(lambda r: stay_after(satisfaction + (r - reward) / slate.shape[0]))(reward)
         return Expected(reward, reward_slope, stay_slope, gain)
 

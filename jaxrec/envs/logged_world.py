@@ -82,9 +82,9 @@ def make_world(
 ) -> World:
     """Build world parameters of users who start at positions of `log`; policies read `item_table` [I, E].
 
-    `fitted` are tastes of the log's users, or response models of one shape with different seeds, or known answers of
-    the users who have rows in `log`. The first `text_size` columns of the table are text vectors. `recommendable` is
-    [I] bool.
+    `fitted` are tastes of the log's users, or response models of one shape with different seeds, or known answers, of
+    which each row belongs to a user with rows in `log`. Text vectors are the first `text_size` columns of the table.
+    `recommendable` is [I] bool.
     """
     if not len(log):
         raise InputError("simulator: expected a log with rows, in which users start, got none.")

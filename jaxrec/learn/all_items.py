@@ -20,7 +20,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.learners import AllItemsConfig, EveryItemConfig
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
 from jaxrec.nets.policy import Policy, PolicyOutput, make_policy, to_items
 from jaxrec.ops.slates import top_slate
 from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Params, Transition, World
@@ -39,11 +39,6 @@ def make(env: Env, config: AllItemsConfig) -> Learner:
     policy = make_policy(env.spec, config.policy)
     optimizer = make_optimizer(config)
     low, high = reward_range(env.spec, config.name)
-
-    def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
-        key_policy, key_users = jax.random.split(key)
-        start: Params = policy.init(key_policy, world) if params is None else params
-        return LearnerState(**first_fields(env, config, start, optimizer, key_users, world))
 
     def objective(params: Params, states: States, world: World) -> tuple[Array, Metrics]:
         assert env.item_rewards is not None
@@ -65,7 +60,7 @@ def make(env: Env, config: AllItemsConfig) -> Learner:
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state, metrics
 
-    return Learner(init, update)
+    return Learner(make_init(env, config, policy.init, optimizer), update)
 
 
 def check_env(env: Env, learner: str) -> None:

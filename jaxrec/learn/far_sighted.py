@@ -31,7 +31,7 @@ from jaxrec.config.learners import FarSightedConfig
 from jaxrec.learn.all_items import all_items_loss, check_env, collect, reward_range, weighted_mean
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import experience_metrics, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
 from jaxrec.nets.policy import PolicyOutput, make_policy
 from jaxrec.types import Array, Env, Expected, ItemMemory, Learner, Metrics, Observation, Params, Transition, World
 
@@ -68,11 +68,6 @@ def make(env: Env, config: FarSightedConfig) -> Learner:
     optimizer = make_optimizer(config)
     low, high = reward_range(env.spec, config.name)
 
-    def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
-        key_policy, key_users = jax.random.split(key)
-        start: Params = policy.init(key_policy, world) if params is None else params
-        return LearnerState(**first_fields(env, config, start, optimizer, key_users, world))
-
     def objective(params: Params, batch: Batch, world: World) -> tuple[Array, Metrics]:
         assert env.item_rewards is not None
         known = jax.vmap(jax.vmap(env.item_rewards, (0, None)), (0, None))(batch.env_state, world)
@@ -96,7 +91,7 @@ def make(env: Env, config: FarSightedConfig) -> Learner:
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state, metrics
 
-    return Learner(init, update)
+    return Learner(make_init(env, config, policy.init, optimizer), update)
 
 
 def look_ahead(memory: ItemMemory, transitions: Transition, world: World, gamma: float) -> Ahead:

@@ -111,8 +111,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     titles = {world.name: world.title for world in judging.worlds}
     held_out_title = f"held-out log ({split}), whole catalogue; the simple recommenders use all users' training rows"
     people = people_section(config, env, judging.worlds[-1], learned(policies, env)[report.POLICY], facts, saved)
-    told = {"titles": titles, "held_out_title": held_out_title, "behaviour": behaviour, "spec": env.spec}
-    write_page(run, config, account, **told, **people)
+    parts = {"titles": titles, "held_out_title": held_out_title, "behaviour": behaviour, "spec": env.spec}
+    write_page(run, config, account, **parts, **people)
     return Report(
         account=account,
         titles=titles,

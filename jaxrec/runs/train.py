@@ -130,8 +130,7 @@ def train_policy(
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
     kind = user_kind(config.env.name)
-    section = kind.training(config)
-    trained_in = env if section == config.env else kind.make(section, env.world)
+    trained_in = kind.training(config, env)
     if config.train.randomize:
         trained_in = randomize(trained_in, config.train.randomize)
     learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)

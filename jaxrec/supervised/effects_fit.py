@@ -31,8 +31,8 @@ CONFIDENCE = 0.95
 # Rows to fit to [R] bool, offsets [R, F] of all rows -> item vectors [I, d], and logits [R, F] expected for all rows
 FitTo = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Moments]]
 
-# Offsets [R, F], effects or None -> the curve that calibrates probabilities
-Calibrated = Callable[[np.ndarray, Effects | None], Link]
+# Offsets [R, F], effects -> the curve that calibrates probabilities
+Calibrated = Callable[[np.ndarray, Effects], Link]
 
 
 class Found(NamedTuple):
@@ -43,14 +43,13 @@ class Found(NamedTuple):
     report: dict[str, Any]
 
 
-def fit_effects(log: Log, calibrated: Calibrated, fit_to: FitTo, seed: int) -> Found:
-    """Fit the effects that the log confirms."""
+def fit_effects(log: Log, link: Link, calibrated: Calibrated, fit_to: FitTo, seed: int) -> Found:
+    """Fit the effects that the log confirms; `link` is the curve without effects."""
     fold = np.random.default_rng([seed, 3]).permutation(len(log)) % FOLDS
     context = np.zeros((len(log), 0)) if log.context is None else np.asarray(log.context, np.float64)
     names = ("similarity", "mood", *log.context_names)
     width = _normal_quantile(1 - (1 - CONFIDENCE) / 2 / (2 * len(RATES) + context.shape[1]))
     offsets = np.zeros(log.feedback.shape, np.float32)
-    link = calibrated(offsets, None)
     features = _features(log, link, fold, fit_to, offsets, context)
     rates = _best_rates(log, features)
     found = _estimate(log, features, rates)

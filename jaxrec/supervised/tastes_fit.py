@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrec.checks import InputError, check_shape
+from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.ops.descend import descend
@@ -18,6 +18,7 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.calibration import auc, expected_calibration_error, fit_curve
 from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.effects_fit import fit_effects
+from jaxrec.supervised.taste_features import item_features
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import (
     Rows,
@@ -65,63 +66,102 @@ def fit_tastes(
     without rows. Raises InputError if a kind of feedback has only one value, since there is nothing to learn.
     """
     check_two_values(log)
-    features = jnp.asarray(item_features(vectors, log, config.text_components, others))
-    held = np.random.default_rng(seed).random(len(log)) < config.holdout
-    held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
-    program = compiled(partial(most_likely, config=config))
-    start = first_params(log, features.shape[1], config, seed)
-    nothing = np.zeros_like(log.feedback)
-
-    def fit_to(part: np.ndarray, offsets: np.ndarray, chosen: Strengths) -> tuple[Tastes, Users]:
-        rows = rows_of(log.take(part), offsets[part])
-        return with_users(program(start, rows, features, chosen), rows, features, chosen, log.take(part))
-
-    def calibrated(chosen: Strengths, offsets: np.ndarray, effects: Effects | None) -> tuple[Link, dict[str, Any]]:
-        """The link, and the quality of predictions for held-out rows."""
-        tastes, users = fit_to(~held, offsets, chosen)
-        # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
-        # all other rows of their user, and from the earlier ones alone.
-        hidden, whole = rows_of(log.take(held), offsets[held]), tastes.replace(effects=effects)
-        logits = expected_logits(tastes, users, hidden), follow(whole, log, np.flatnonzero(held)).logits
-        _, link = fit_link(*(jax.tree.map(lambda *x: jnp.concatenate(x), *pair) for pair in ((hidden, hidden), logits)))
-        return link, quality(tastes.replace(link=link), hidden, logits[0])
-
+    task = _task(log, item_features(vectors, log, config.text_components, others), config, seed)
     vary = strengths is None and config.search
     with track(label, 6 if vary else 2) as advance:
-        trials: list[tuple[float, Strengths]] = []
+        trials: list[tuple[float, Strengths, Fitted]] = []
 
         def try_out(chosen: Strengths) -> None:
-            tastes, users = fit_to(~held, nothing, chosen)
-            hidden = rows_of(log.take(held))
-            loss, _ = fit_link(hidden, expected_logits(tastes, users, hidden))
-            trials.append((loss, chosen))
+            fitted = task.fit(~task.held, task.no_offsets, chosen)
+            hidden = rows_of(log.take(task.held))
+            loss, _ = fit_link(hidden, expected_logits(*fitted, hidden))
+            trials.append((loss, chosen, fitted))
             advance(1, f"held-out log loss {loss:.4f}")
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
-        chosen = min(trials, key=lambda trial: trial[0])[1]
-        link, held_out = calibrated(chosen, nothing, None)
-        effects, offsets, about = None, nothing, None
+        _, chosen, fitted = min(trials, key=lambda trial: trial[0])
+        best = _Curve(*task.calibrated(fitted, task.no_offsets, None), task.no_offsets)
         if config.effects:
-
-            def expected(part: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, Moments]:
-                tastes, users = fit_to(part, offsets, chosen)
-                return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(log, offsets))
-
-            def link_given(offsets: np.ndarray, effects: Effects | None) -> Link:
-                return link if effects is None else calibrated(chosen, offsets, effects)[0]
-
-            effects, offsets, about = fit_effects(log, link_given, expected, seed)
-            if effects is not None:
-                link, held_out = calibrated(chosen, offsets, effects)
-        report = {
-            "strengths": chosen._asdict(),
-            "link": {name: np.asarray(value).tolist() for name, value in vars(link).items()},
-            "held_out": held_out,
-            "effects": about,
-        }
-        tastes, users = fit_to(np.ones(len(log), bool), offsets, chosen)
+            best = _with_effects(task, chosen, best, seed)
+        tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
         advance(1)
-    return with_draws(tastes.replace(link=link, effects=effects), users, config.draws, seed), report
+    report = {
+        "strengths": chosen._asdict(),
+        "link": {name: np.asarray(value).tolist() for name, value in vars(best.link).items()},
+        "held_out": best.held_out,
+        "effects": best.about,
+    }
+    return with_draws(tastes.replace(link=best.link, effects=best.effects), users, config.draws, seed), report
+
+
+Fitted = tuple[Tastes, Users]  # items, before calibration, and the posterior of all users
+
+
+class _Task(NamedTuple):
+    """A log to fit, and the rows of it that are held out."""
+
+    log: Log
+    features: Array  # [I, k]
+    held: np.ndarray  # [R] bool
+    start: Params
+    program: Callable[..., Params]  # of `most_likely`
+
+    @property
+    def no_offsets(self) -> np.ndarray:
+        """Offsets [R, F] without short-term effects."""
+        return np.zeros_like(self.log.feedback)
+
+    def fit(self, part: np.ndarray, offsets: np.ndarray, strengths: Strengths) -> Fitted:
+        """Fit to the rows `part` [R] bool, given the offsets of all rows."""
+        log = self.log.take(part)
+        rows = rows_of(log, offsets[part])
+        params = self.program(self.start, rows, self.features, strengths)
+        return with_users(params, rows, self.features, strengths, log)
+
+    def calibrated(
+        self, fitted: Fitted, offsets: np.ndarray, effects: Effects | None
+    ) -> tuple[Link, dict[str, dict[str, Any]]]:
+        """The link of what was fitted to the other rows, and the quality of its predictions for held-out rows."""
+        tastes, users = fitted
+        # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
+        # all other rows of their user, and from the earlier ones alone.
+        hidden, whole = rows_of(self.log.take(self.held), offsets[self.held]), tastes.replace(effects=effects)
+        logits = expected_logits(tastes, users, hidden), follow(whole, self.log, np.flatnonzero(self.held)).logits
+        _, link = fit_link(*(jax.tree.map(lambda *x: jnp.concatenate(x), *pair) for pair in ((hidden, hidden), logits)))
+        return link, quality(tastes.replace(link=link), hidden, logits[0])
+
+
+class _Curve(NamedTuple):
+    """The calibrated curve, and the short-term effects that it goes with."""
+
+    link: Link
+    held_out: dict[str, dict[str, Any]]  # quality on held-out rows
+    offsets: np.ndarray  # [R, F] of all rows
+    effects: Effects | None = None
+    about: dict[str, Any] | None = None  # report on the effects; None: they were not fitted
+
+
+def _task(log: Log, features: np.ndarray, config: TastesConfig, seed: int) -> _Task:
+    held = np.random.default_rng(seed).random(len(log)) < config.holdout
+    held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
+    start = first_params(log, features.shape[1], config, seed)
+    return _Task(log, jnp.asarray(features), held, start, compiled(partial(most_likely, config=config)))
+
+
+def _with_effects(task: _Task, strengths: Strengths, plain: _Curve, seed: int) -> _Curve:
+    """Fit the effects that the log confirms, and calibrate anew if there are any."""
+
+    def expected(part: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, Moments]:
+        tastes, users = task.fit(part, offsets, strengths)
+        return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(task.log, offsets))
+
+    def calibrated(offsets: np.ndarray, effects: Effects) -> tuple[Link, dict[str, dict[str, Any]]]:
+        return task.calibrated(task.fit(~task.held, offsets, strengths), offsets, effects)
+
+    found = fit_effects(task.log, plain.link, lambda offsets, effects: calibrated(offsets, effects)[0], expected, seed)
+    if found.effects is None:
+        return plain._replace(about=found.report)
+    return _Curve(*calibrated(found.offsets, found.effects), found.offsets, found.effects, found.report)
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
@@ -155,34 +195,6 @@ def check_two_values(log: Log) -> None:
             raise InputError(
                 f"data.feedback.{name}: {seen}, so no tastes can be fitted; choose another threshold or column."
             )
-
-
-def item_features(
-    vectors: np.ndarray | None, log: Log, components: int, others: Sequence[np.ndarray] = ()
-) -> np.ndarray:
-    """Features of items: components of their texts, then the standardised logarithm of their rows: [I, k + 1].
-
-    Between them are the components of `others`, blocks [I, ...] of other features, each at the scale of the texts.
-
-    What many people rate is liked more on average, and terms of single items must not have to say so: they are shrunk
-    to what the features say, and an item with few rows would be shrunk to the mean of all items.
-    """
-    count = np.log1p(np.bincount(log.item, minlength=log.num_items))
-    count = (count - count.mean()) / (count.std() + 1e-8)
-    text = text_features(vectors, log.num_items, components)
-    blocks = [text_features(block, log.num_items, components) for block in others]
-    return np.concatenate([text, *blocks, count[:, None]], axis=1).astype(np.float32)
-
-
-def text_features(vectors: np.ndarray | None, num_items: int, components: int) -> np.ndarray:
-    """Leading principal components of item vectors, scaled to mean square length 1: [I, E] -> [I, k]."""
-    if vectors is None:
-        return np.zeros((num_items, 0), np.float32)
-    check_shape("item vectors", vectors, (num_items, None))
-    centred = vectors - vectors.mean(0)
-    left, size, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = left[:, :components] * size[:components]
-    return (kept / max(float(np.sqrt((kept**2).sum(1).mean())), 1e-8)).astype(np.float32)
 
 
 def first_params(log: Log, components: int, config: TastesConfig, seed: int) -> Params:

@@ -19,17 +19,10 @@ from jaxrec.runs.pretrain_inputs import policy_world, recommendable_items
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.serve import load_policy
 from jaxrec.storage.run import RunFolder
-from tests.recipes import TINY, TINY_ENCODER
+from tests.recipes import TINY_ENCODER
 
 SMALL = ["pretrain.epochs=2", "pretrain.batch_size=8", "pretrain.steps_per_call=2", "pretrain.learning_rate=1e-2"]
 LORA = [*SMALL, "encoder.train=lora", "encoder.texts_per_step=8", "encoder.refresh_every=6", "encoder.rank=2"]
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(TINY)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tests.probes import learn
 from tests.tiny_tastes import plain_link, random_log, random_tastes
 
 ITEMS, WIDTH, USERS = 14, 3, 2
-CONFIG = LoggedConfig(slate_size=2, requests=4, reward={"liked": 2.0}, leave=HazardConfig(keep=True))
+CONFIG = LoggedConfig(slate_size=2, requests=4, reward={"liked": 2.0}, leave=HazardConfig())
 GAMMA = 0.9
 
 
@@ -43,7 +43,7 @@ def bored_world() -> World:
 def test_the_later_part_is_the_derivative_of_the_visits_expected_reward() -> None:
     """Finite differences of a visit whose answers and chances to stay are computed here, in NumPy."""
     world = bored_world()
-    env = logged.make(CONFIG, world)
+    env = logged.make(CONFIG, world, keep=True)
     assert env.memory is not None
     users = start_users(env, jax.random.key(0), 1, 1, world)
     slates = np.array([[0, 1], [2, 3], [4, 6], [7, 8]])

@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, sigmoid
+from jaxrec.supervised.taste_features import item_features, text_features
 from jaxrec.supervised.taste_posterior import (
     Rows,
     Users,
@@ -26,9 +27,7 @@ from jaxrec.supervised.tastes_fit import (
     Strengths,
     base_strengths,
     fit_tastes,
-    item_features,
     search_strengths,
-    text_features,
 )
 from tests.tiny_tastes import known_people, newton, random_log, random_tastes
 

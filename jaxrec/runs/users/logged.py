@@ -49,12 +49,9 @@ def check(config: Config) -> None:
         )
 
 
-def training(config: Config) -> LoggedConfig:
-    """The section for the recipe's learner: one that looks ahead keeps users who would leave, where it can."""
-    env = config.env
-    if config.learner.name != "far_sighted" or env.leave is None or env.leave.name != "hazard":
-        return env
-    return dataclasses.replace(env, leave=dataclasses.replace(env.leave, keep=True))
+def training(config: Config, env: Env) -> Env:
+    """Learners that look ahead keep users who would leave: what follows is then less noisy."""
+    return logged.make(config.env, env.world, keep=True) if config.learner.name == "far_sighted" else env
 
 
 def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepared:

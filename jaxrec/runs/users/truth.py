@@ -4,15 +4,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.config.data import GeneratedVisits
+from jaxrec.config.data import DataConfig, GeneratedVisits
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.data.generated import answers, hidden_tastes
 from jaxrec.data.true_answers import TrueAnswers, read_true_answers
 from jaxrec.envs.known_answers import known_answers
+from jaxrec.envs.leave import leave_weights
 from jaxrec.envs.logged import observed_rows
 from jaxrec.envs.logged_world import make_world
+from jaxrec.envs.rewards import feedback_weights
 from jaxrec.progress import note
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
@@ -39,9 +41,10 @@ def true_world(config: Config, corpus: Corpus, world: World) -> tuple[str, World
 def world_of_file(truth: TrueAnswers, section: LoggedConfig, corpus: Corpus, world: World) -> World:
     """The fitted users' `world` with the people of a file in their place.
 
-    They are the file's users who have training rows, in either half of the log, and start at random positions of these
-    rows. Items that may be shown are those of the file that policies may recommend. People with fewer known answers
-    than a visit can need are left out. Raises InputError if nobody remains.
+    Users of the file without training rows are left out. It does not matter in which half of the log the others are. A
+    visit starts at a random position of its user's training rows. Items that may be shown are those of the file that
+    policies may recommend. People with fewer known answers than a visit can need are left out. Raises InputError if
+    nobody remains.
     """
     log = corpus.split.train
     users, people = _common(corpus.dataset.users, truth.users, np.unique(log.user))
@@ -141,13 +144,29 @@ def _effects(visits: GeneratedVisits | None, kinds: int) -> Effects | None:
 
 
 def _visits(config: Config, width: int, fitted: LeaveModel | None) -> tuple[ComebackModel | None, LeaveModel | None]:
-    """How the users come back and leave, as far as the recipe asks for it; as `fitted` where the log has no visits."""
-    visits, env = log_config(config).generated.visits, config.env
+    """How the users come back and leave, as far as the recipe asks for it; as `fitted` where the log has no visits.
+
+    The generator goes by the share of likes of a slate, q. The environment's satisfaction is that of the recipe's
+    weights, none + more q.
+    """
+    data, env = log_config(config), config.env
+    visits = data.generated.visits
     if visits is None or env.leave is None or env.leave.name != "hazard":
         return None, fitted
-    leave = LeaveModel(jnp.asarray([visits.leave, -visits.content, 0.0]))
+    none, more = _by_likes(data, leave_weights(env.leave, env.reward, tuple(data.feedback)))
+    leave = LeaveModel(jnp.asarray([visits.leave + visits.content * none / more, -visits.content / more, 0.0]))
     if env.comeback_model is None:
         return None, leave
-    none = jnp.zeros((1, width * len(log_config(config).feedback)))
-    numbers = jnp.asarray(visits.return_content), jnp.asarray(visits.comeback)
-    return ComebackModel(none, jnp.zeros(1), *numbers, source="truth"), leave
+    none, more = _by_likes(data, feedback_weights(env.reward, tuple(data.feedback)))
+    weight = visits.return_content / more
+    states = jnp.zeros((1, width * len(data.feedback)))
+    numbers = jnp.asarray(weight), jnp.asarray(visits.comeback - weight * none)
+    return ComebackModel(states, jnp.zeros(1), *numbers, source="truth"), leave
+
+
+def _by_likes(data: DataConfig, weights: tuple[float, ...]) -> tuple[float, float]:
+    """Weighted feedback of an item that is not liked, and what a like adds to it."""
+    disliked, liked = (float(x @ np.asarray(weights)) for x in answers(data, np.array([0.0, 1.0])))
+    if liked == disliked:
+        raise InputError("env.reward: weights likes and dislikes alike, so nobody is more content after a like.")
+    return disliked, liked - disliked

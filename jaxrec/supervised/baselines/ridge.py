@@ -20,7 +20,7 @@ from jax import lax
 from jaxrec.checks import InputError
 from jaxrec.data.log import Log
 from jaxrec.ops.elimination import solve_positive
-from jaxrec.supervised.tastes_fit import text_features
+from jaxrec.supervised.taste_features import text_features
 from jaxrec.types import PADDING, Array
 
 COMPONENTS = 64
