@@ -8,7 +8,7 @@ from jaxrec.evaluation.measures import MEASURES, Measures
 from jaxrec.evaluation.page import Table
 from jaxrec.evaluation.people import Person
 from jaxrec.evaluation.pictures import learning_picture
-from jaxrec.evaluation.report import POLICY
+from jaxrec.evaluation.report import POLICY, answers_title
 from jaxrec.evaluation.templates import as_markup, rendered
 from jaxrec.evaluation.verdict import NO_RIVALS
 from jaxrec.types import EnvSpec
@@ -60,6 +60,8 @@ def policy_page(given: PageInputs) -> str:
             for key, title, leads in _held_out_kinds(account)
         ],
         errors={kind: errors_table(errors) for kind, errors in account.get("held_out_feedback", {}).items()},
+        answers=answers_table(account["answers"]) if "answers" in account else None,
+        answers_title=answers_title(account["answers"]) if "answers" in account else "",
         people=[(person, slate_table(person, given.spec)) for person in given.people],
         reward=expected_name(given.spec),
         as_reward=lambda value: expected(value, given.spec),
@@ -134,6 +136,15 @@ def held_out_table(
     extra = {name: [lead(name, leads, 4)] if leads else [] for name in order}
     rows = [[name, *(f"{metrics[name][key]:.4f}" for key in names), *extra[name]] for name in order]
     return Table(["recommender", *names.values(), *(["policy's lead, NDCG@10"] if leads else [])], rows)
+
+
+def answers_table(section: Mapping[str, Any]) -> Table:
+    """AUC within users of each recommender, best first, and the policy's paired lead over it."""
+    rows = [
+        [name, f"{value:.4f}", lead(name, section["policy_minus"], 4)]
+        for name, value in sorted(section["auc"].items(), key=lambda row: -row[1])
+    ]
+    return Table(["recommender", "AUC within users", "policy's lead"], rows)
 
 
 def errors_table(errors: Mapping[str, Mapping[str, float]]) -> Table:

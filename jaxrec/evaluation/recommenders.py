@@ -17,7 +17,7 @@ from jaxrec.envs import full_matrix
 from jaxrec.envs.logged import expected_rewards
 from jaxrec.evaluation.scorers import Scorer
 from jaxrec.evaluation.simulate import Recommender
-from jaxrec.nets.policy import Items, Policy, exclude_history
+from jaxrec.nets.policy import Items, Policy, catalogue_scores, exclude_history
 from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, Observation, Params, World
@@ -30,7 +30,10 @@ def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None
         params, items = arrays
         return top_slate(policy.apply(params, items, obs, world).logits, slate_size)
 
-    return Recommender(choose, arrays)
+    def score(arrays: tuple[Params, Items], obs: Observation, world: World) -> Array:
+        return catalogue_scores(policy, *arrays, obs, world)
+
+    return Recommender(choose, arrays, score)
 
 
 def uniform(slate_size: int, repeats: bool = False) -> Recommender:
@@ -50,7 +53,11 @@ def ranking(scores: Array, slate_size: int, repeats: bool = False) -> Recommende
         offered = jnp.broadcast_to(_on_offer(scores, obs, world), _offer_shape(obs, world))
         return _best(offered, obs, world, slate_size, repeats)
 
-    return Recommender(choose, scores)
+    def score(scores: Array, obs: Observation, world: World) -> Array:
+        assert obs.history_items is not None
+        return jnp.broadcast_to(scores, (*obs.history_items.shape[:-1], *scores.shape))
+
+    return Recommender(choose, scores, score)
 
 
 def by_scorer(scorer: Scorer, counts: Array, slate_size: int) -> Recommender:
@@ -64,7 +71,10 @@ def by_scorer(scorer: Scorer, counts: Array, slate_size: int) -> Recommender:
         best = top_slate(jnp.take_along_axis(scores, order, axis=-1), slate_size)
         return jnp.take_along_axis(order, best, axis=-1)
 
-    return Recommender(choose, (scorer.arrays, counts))
+    def score(arrays: tuple[Any, Array], obs: Observation, world: World) -> Array:
+        return scorer.score(arrays[0], obs)
+
+    return Recommender(choose, (scorer.arrays, counts), score)
 
 
 def greedy(config: LoggedConfig, fitted: World) -> Recommender:

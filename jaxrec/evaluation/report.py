@@ -50,6 +50,24 @@ def print_simulated(title: str, section: dict[str, Any], measures: Measures = ME
         _console().print(f"policy minus each recommender, per user: {', '.join(leads)}\n", highlight=False)
 
 
+def answers_title(section: dict[str, Any]) -> str:
+    """What the table of real answers is about."""
+    return (
+        f"order of {section['rows']:,} real answers of {section['users']:,} people not used in training, after the "
+        "first half of their rows"
+    )
+
+
+def print_answers(section: dict[str, Any]) -> None:
+    """Print how well recommenders order the real answers, best first."""
+    table = _table(answers_title(section), ("AUC within users", "policy's lead"))
+    for name, value in sorted(section["auc"].items(), key=lambda row: -row[1]):
+        lead, half = section["policy_minus"].get(name, (None, 0.0))
+        cell = "" if lead is None else f"{lead:+.4f} ±{half:.4f}"
+        table.add_row(name, f"{value:.4f}", cell, style="bold" if name == POLICY else None)
+    _console().print(table)
+
+
 def print_held_out_account(title: str, account: dict[str, Any], cutoffs: tuple[int, ...]) -> None:
     """Print the tables of all and of liked test rows, unless these are the same, and the errors of predictions."""
     print_held_out(title, account["held_out"], cutoffs)

@@ -39,6 +39,7 @@ __all__ = ["ItemFacts", "Recommender", "Simulated", "Tally", "make_simulation", 
 BATCH = 256  # users simulated at once; the device runs one batch after another
 
 Choose = Callable[[Any, Array, Any, Observation, World], Array]
+ScoreAll = Callable[[Any, Observation, World], Array]
 
 
 class Recommender(NamedTuple):
@@ -46,10 +47,14 @@ class Recommender(NamedTuple):
 
     `arrays` is a pytree of whatever it reads. Only oracles read the state of the environment. The slate holds positions
     among the scores, which `jaxrec.nets.policy.to_items` turns into ids.
+
+    `score(arrays, obs, world) -> [B, I]`, over the whole catalogue, is what it chooses by. It is None for oracles and
+    random slates.
     """
 
     choose: Choose
     arrays: Any = None
+    score: ScoreAll | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

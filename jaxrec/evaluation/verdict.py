@@ -52,12 +52,16 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     """The questions of an evaluation and what follows: `use` is True, False, or None if nothing independent judges.
 
     True needs the policy to beat every rival where the answer counts most: in truth if it is known, else in the second
-    simulator, which also has to confirm most of the lift.
+    simulator, which also has to confirm most of the lift. No rival may order people's real answers better there.
     """
     simulators = account["simulators"]
     asked = {
         "held_out": compare("next liked items of the log (NDCG@10)", account.get("held_out_minus", {})),
         "judge": compare("likes from users it was not trained on (second simulator)", _leads(simulators, "judge")),
+        "answers": compare(
+            "order of real answers of people it was not trained on (AUC within users)",
+            account.get("answers", {}).get("policy_minus", {}),
+        ),
         "truth": compare("reward from the people who wrote the log (truth)", _leads(simulators, "truth")),
     }
     questions = {name: question for name, question in asked.items() if question is not None}
@@ -89,6 +93,12 @@ def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[s
         text = (
             f"Do not use this policy yet: the second simulator confirms only {kept:.0%} of its lift over most popular, "
             f"so part of it is an artefact of the first."
+        )
+        return {"use": False, "text": text}
+    if "truth" not in questions and (real := questions.get("answers")) is not None and real.worse:
+        text = (
+            f"Do not use this policy: {_names(real.worse)} orders the real answers of people it was not trained on "
+            "better."
         )
         return {"use": False, "text": text}
     text = f"This policy earns more than every rival {where} ({deciding.lead:+.2f} ±{deciding.half_width:.2f} over "

@@ -18,7 +18,7 @@ from jaxrec.progress import note, quiet
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.evaluation_page import people_section, write_page
 from jaxrec.runs.finished import Run
-from jaxrec.runs.held_out import held_out_account
+from jaxrec.runs.held_out import answers_account, held_out_account
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
 from jaxrec.runs.users.registry import baselines, user_kind
@@ -63,6 +63,8 @@ class Report:
             print(f"gap in return from best_fixed to greedy_response: {gap}")
         if kept is not None:
             print(f"lift over most popular kept in the judging simulator: {kept:.1%}")
+        if "answers" in self.account:
+            report.print_answers(self.account["answers"])
         report.print_held_out_account(self.held_out_title, self.account, self.cutoffs)
 
 
@@ -89,10 +91,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts + 1.0)
     policies = judged_policies(run, saved, env.world)
     worlds = [env.world if one.world is None else one.world for one in judging.worlds]
-    # Not kept in a variable: the tables of the baselines are large, and those for the held-out log come next.
-    results = simulate_all(
-        config, env, worlds, learned(policies, env) | baselines(env, judging.section, config, corpus), facts
-    )
+    rivals = learned(policies, env) | baselines(env, judging.section, config, corpus)
+    results = simulate_all(config, env, worlds, rivals, facts)
 
     account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
     labelled = list(zip(judging.worlds, results, strict=True))
@@ -104,6 +104,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     split = ""
     if corpus is not None:
         split = log_config(config).split
+        account |= answers_account(rivals, env.world, corpus, saved.spec.history_length)
+        del rivals  # the tables of the baselines are large, and those for the held-out log come next
         vectors = np.asarray(kind.item_rows(env.world))
         account |= held_out_account(config, policies, env.world, corpus, vectors, saved.spec.history_length)
     account["verdict"] = verdict(account)

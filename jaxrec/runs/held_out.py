@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.config.schema import Config
+from jaxrec.evaluation.answered import Ordered, answers_section, halves, order_answers
 from jaxrec.evaluation.feedback_errors import constant_mean, feedback_errors
 from jaxrec.evaluation.held_out import HeldOut, held_out_tables
 from jaxrec.evaluation.measures import mean_and_half_width
-from jaxrec.evaluation.report import POLICY
+from jaxrec.evaluation.report import POLICY, START
 from jaxrec.evaluation.scorers import Scorer, compiled_score
+from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, catalogue_scores
 from jaxrec.runs.baselines import fit_baselines, held_out_rows
 from jaxrec.runs.read_log import Corpus
@@ -41,6 +43,28 @@ def held_out_account(
     liked = {name: table.liked for name, table in tables.items() if table.liked is not None}
     account |= {"held_out_minus": paired_leads(tables)}
     return account | ({"held_out_liked": liked} if liked else {}) | _predicted(scorers, corpus)
+
+
+def answers_account(
+    rivals: dict[str, Recommender], world: World, corpus: Corpus, history_length: int
+) -> dict[str, Any]:
+    """The entry `answers` of evaluation.json: the order of what people really answered whom nothing was trained on.
+
+    These are the people whom the second simulator is fitted to. Left out where the log has no two answers to compare,
+    and where a supervised start has read the rows of everybody.
+    """
+    if START in rivals or not len(corpus.judge):
+        return {}
+    split, recommendable = halves(corpus.judge), np.zeros(corpus.judge.num_items, bool)
+    recommendable[slice(None) if world.recommendable is None else np.asarray(world.recommendable)] = True
+
+    def ordered(rival: Recommender) -> Ordered:
+        assert rival.score is not None
+        program = compiled(rival.score)
+        return order_answers(lambda obs: program(rival.arrays, obs, world), split, history_length, recommendable)
+
+    found = {name: ordered(rival) for name, rival in rivals.items() if rival.score is not None}
+    return answers_section(found, POLICY)
 
 
 def paired_leads(tables: dict[str, HeldOut]) -> dict[str, tuple[float, float]]:

@@ -116,6 +116,9 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
             assert 0 < row["coverage"] <= 1
     assert set(account["held_out"]) == set(account["held_out_liked"]) == {"policy", *CHEAP}
     assert account["held_out"]["policy"]["users"] == 40
+    answers = account["answers"]
+    assert set(answers["auc"]) == {"policy", "best_fixed", *CHEAP} and 0 < answers["users"] <= 20  # half judge
+    assert f"{answers['rows']:,} real answers of {answers['users']} people" in " ".join(printed.split())
     liked = account["held_out_liked"]["policy"]["users"]
     assert 0 < liked < 40 and f"liked rows as the only targets, {liked:.0f} users" in printed
     errors = account["held_out_feedback"]["liked"]

@@ -46,6 +46,9 @@ def inputs(*, log: bool = True, use: bool | None = True) -> PageInputs:
         liked = {"policy": row, "most_popular": row | {"ndcg@10": 0.5}}
         account |= {"held_out": dict.fromkeys(liked, row), "held_out_liked": liked, "lift_kept": 0.9}
         account |= {"held_out_minus": {"most_popular": (-0.25, 0.125)}}
+        leads = {"most_popular": (0.25, 0.125)}
+        answers = {"users": 2, "rows": 9, "auc": {"policy": 0.75, "most_popular": 0.5}, "policy_minus": leads}
+        account |= {"answers": answers}
         account |= {"held_out_feedback": {EVIL: {"bias": {"mae": 0.1, "rmse": 0.2}}}}
     account["verdict"] = verdict(account) | ({} if use is None and not log else {"use": use})
     person = Person(3, (EVIL, "Second"), 9, (Shown(EVIL, 0.875, "Near <b>", 0.5), Shown("X", 0.5, "", 0.0)), 0.25, 0.75)
@@ -78,7 +81,7 @@ def test_the_verdict_comes_first_and_every_table_has_a_caption() -> None:
     seen, _ = read(inputs())
     assert seen.text.index("Verdict: use it") < seen.text.index("Better than") < seen.text.index("policy's lead")
     assert seen.tags.index("section") < seen.tags.index("table") < seen.tags.index("svg")
-    assert seen.tags.count("table") == seen.tags.count("caption") == 9
+    assert seen.tags.count("table") == seen.tags.count("caption") == 10
     assert seen.tags.count("svg") == 2 == [name for name, _ in seen.attributes].count("aria-label") - 9 - 2
     assert seen.tags.count("h1") == 1 and "Evaluation of run <i>" in seen.text
 

@@ -32,6 +32,18 @@ def test_a_lift_that_the_second_simulator_does_not_confirm_is_said() -> None:
     assert found["use"] is False and "confirms only 84%" in found["text"]
 
 
+def test_a_rival_that_orders_real_answers_better_forbids_the_policy_unless_truth_decides() -> None:
+    given = account({"item_knn": (2.0, 0.1)}) | {"answers": {"policy_minus": {"item_knn": (-0.02, 0.01)}}}
+    found = verdict(given)
+    assert found["use"] is False and "item_knn orders the real answers" in found["text"]
+    assert found["questions"]["answers"]["worse"] == ("item_knn",)
+    given["answers"] = {"policy_minus": {"item_knn": (-0.02, 0.03)}}
+    assert verdict(given)["use"] is True
+    given["answers"] = {"policy_minus": {"item_knn": (-0.02, 0.01)}}
+    given["simulators"]["truth"] = {"policy_minus": {"item_knn": (1.0, 0.1)}}
+    assert verdict(given)["use"] is True
+
+
 def test_a_worse_prediction_of_the_log_is_said_but_does_not_forbid_the_policy() -> None:
     found = verdict(account({"item_knn": (2.0, 0.1)}, held_out={"item_knn": (-0.02, 0.01)}))
     assert found["use"] is True and "to recommend, not to predict" in found["text"]
