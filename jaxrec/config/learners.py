@@ -17,6 +17,9 @@ class PolicyConfig:
     hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
     item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
     history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
+    # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the
+    # state of a history encoder of its own. In the last two, learning values leaves the parameters of scores alone.
+    value: Literal["shared", "stopped", "separate"] = "shared"
     layers: int = 2  # transformer
     heads: int = 4  # transformer
     dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own

@@ -8,7 +8,7 @@ Documents that are in no table (`obs.candidate_features`) go through the item to
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +74,8 @@ class PolicyNetwork(nn.Module):
         self.query = nn.Dense(config.width, kernel_init=small)
         self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
+        if config.value == "separate" and self.spec.history_length:
+            self.value_history = make_history_encoder(config.encoder, config.width, config.layers, config.heads)
 
     def tower(self, rows: Array) -> Items:
         """Project rows [..., E] -> vectors [..., W], bias [...]."""
@@ -89,13 +91,25 @@ class PolicyNetwork(nn.Module):
 
     def state(self, items: Items, obs: Observation, *, last: bool = True) -> Array:
         """Build the input of the heads [..., state size], or that of every position [..., H + 1, state size]."""
+        return self.read(self.history if self.spec.history_length else None, items, obs, last)
+
+    def value_state(self, items: Items, obs: Observation, state: Array) -> Array:
+        """Choose the input of the value network by the config; `state` is that of the policy: [..., state size]."""
+        if self.config.value == "shared":
+            return state
+        if self.config.value == "stopped" or not self.spec.history_length:
+            return jax.lax.stop_gradient(state)
+        return self.read(self.value_history, jax.lax.stop_gradient(items), obs, True)
+
+    def read(self, encoder: nn.Module | None, items: Items, obs: Observation, last: bool) -> Array:
+        """Join what is observed, with the history as `encoder` reads it."""
         parts = []
-        if self.spec.history_length:
+        if encoder is not None:
             assert obs.history_items is not None and obs.history_feedback is not None
             latest = slice(-self.config.history if last else 0, None)
             ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
             rows = self.dropped(items.vectors[jnp.maximum(ids, 0)])  # [..., H, W]
-            parts.append(self.history(rows, feedback, ids >= 0, last=last))
+            parts.append(encoder(rows, feedback, ids >= 0, last=last))
         parts += [x for x in (obs.user, obs.context) if x is not None]
         return jnp.concatenate(parts, axis=-1)
 
@@ -115,7 +129,8 @@ class PolicyNetwork(nn.Module):
 
     def heads(self, items: Items, obs: Observation) -> tuple[Array, Array]:
         """Compute the query [..., W] and the value [...]."""
-        state = value = self.state(items, obs)
+        state = self.state(items, obs)
+        value = self.value_state(items, obs, state)
         for layer in self.value_hidden:
             value = nn.tanh(layer(value))
         return self.query_of(state), self.value(value)[..., 0]
@@ -226,6 +241,11 @@ def to_positions(slate: Array, obs: Observation, world: World) -> Array:
     if obs.offers_candidates or world.recommendable is None:
         return slate
     return jnp.searchsorted(world.recommendable, slate).astype(jnp.int32)
+
+
+def is_value_parameter(path: tuple[Any, ...]) -> bool:
+    """True for a parameter that only the value depends on, by its path (`jax.tree_util`) in a policy's parameters."""
+    return path[0].key.startswith("value")
 
 
 def example_observation(spec: EnvSpec) -> Observation:

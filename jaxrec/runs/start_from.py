@@ -1,18 +1,19 @@
 """First parameters of a learner from a pretrained policy (`learner.start_from`)."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxrec.checks import InputError
 from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
-from jaxrec.nets.policy import make_policy
+from jaxrec.nets.policy import is_value_parameter, make_policy
 from jaxrec.progress import note
 from jaxrec.runs import pretrain_inputs
 from jaxrec.runs.pretrain import open_folder, pretrain_in
 from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.streams import stream
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.types import Env, Params
@@ -59,7 +60,7 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
     saved = load_policy(source)
     _check_fits(source, saved, config, env, corpus.dataset.catalogue.ids)
     note(f"  starting from {source} (step {saved.step})")
-    return Start(saved.params)
+    return Start(_with_fresh_values(saved.params, config, env))
 
 
 def _opened(config: Config, folder: PretrainFolder) -> PretrainFolder:
@@ -81,11 +82,23 @@ def _check_fits(source: str, saved: SavedPolicy, config: Config, env: Env, ids: 
                 "recipe, or change the learner's network."
             )
     fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
-    was, now = ({path: x.shape for path, x in jax.tree_util.tree_leaves_with_path(p)} for p in (saved.params, fresh))
+    was, now = (_leaves(params) for params in (saved.params, fresh))
     for path in now:
-        if was.get(path) != now[path]:
+        got = was[path].shape if path in was else None
+        if got != now[path].shape and not (got is None and is_value_parameter(path)):
             name = jax.tree_util.keystr(path, simple=True, separator=".")
             raise InputError(
-                f"learner.start_from: {name} of {source} has shape {was.get(path)}, expected {now[path]}; pretrain "
+                f"learner.start_from: {name} of {source} has shape {got}, expected {now[path].shape}; pretrain "
                 "with the encoder, feedback and context of this recipe."
             )
+
+
+def _with_fresh_values(saved: Params, config: Config, env: Env) -> Params:
+    """The saved parameters of the learner's network, and fresh ones of its value where none were saved."""
+    fresh = make_policy(env.spec, config.learner.policy).init(stream(config, "start_from"), env.world)
+    was = _leaves(saved)  # those of a value network that the learner lacks are left out
+    return jax.tree_util.tree_map_with_path(lambda path, x: was.get(path, x), fresh)
+
+
+def _leaves(params: Params) -> dict[Any, Any]:
+    return dict(jax.tree_util.tree_leaves_with_path(params))

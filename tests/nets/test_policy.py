@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.nets.policy import Policy, example_observation, exclude_history, make_policy, to_items, to_positions
+from jaxrec.nets.policy import (
+    Policy,
+    example_observation,
+    exclude_history,
+    is_value_parameter,
+    make_policy,
+    to_items,
+    to_positions,
+)
 from jaxrec.types import PADDING, EnvSpec, Observation, Params, SlateAction, World
 
 ITEMS, ROW, LENGTH, KINDS = 9, 5, 4, 2
@@ -292,3 +300,38 @@ def test_a_policy_may_read_only_the_latest_rows_but_never_shows_the_others_again
 def test_layers_and_heads_are_those_of_the_transformer() -> None:
     _, params, _ = made(encoder="transformer", layers=3, heads=2)
     assert {name for name in params["history"] if name.startswith("layer_")} == {"layer_0", "layer_1", "layer_2"}
+
+
+def value_slopes(value: str, spec: EnvSpec = LOGGED) -> dict[bool, float]:
+    """Largest slope of the values by parameters that only the value depends on (True), and by the others."""
+    policy, params, _ = made(spec, value=value)
+    obs = history([3, 1, 5, 2]) if spec is LOGGED else offer()
+    slope = jax.grad(lambda p: policy.apply(p, policy.items(p, WORLD), obs, WORLD).value)(params)
+    largest = {True: 0.0, False: 0.0}
+    for path, x in jax.tree_util.tree_leaves_with_path(slope):
+        largest[is_value_parameter(path)] = max(largest[is_value_parameter(path)], float(jnp.abs(x).max()))
+    return largest
+
+
+def test_only_a_shared_value_network_moves_the_parameters_of_scores() -> None:
+    assert value_slopes("shared")[False] > 0.01
+    for value in ("stopped", "separate"):
+        for spec in (LOGGED, OFFERED):
+            slopes = value_slopes(value, spec)
+            assert slopes[False] == 0.0 and slopes[True] > 0.01
+
+
+def test_a_separate_value_network_has_its_own_encoder_and_nothing_else_new() -> None:
+    _, params, apply = made()
+    _, stopped, apply_stopped = made(value="stopped")
+    _, separate, apply_separate = made(value="separate")
+    assert params.keys() == stopped.keys() and separate.keys() - params.keys() == {"value_history"}
+    obs = history([[3, 1, 5, 2], [PADDING, PADDING, 0, 8]])
+    want = apply(params, obs, WORLD)
+    copied = params | {"value_history": params["history"]}
+    for got in (apply_stopped(params, obs, WORLD), apply_separate(copied, obs, WORLD)):
+        np.testing.assert_allclose(got.logits, want.logits, rtol=1e-6)
+        np.testing.assert_allclose(got.value, want.value, rtol=1e-6)
+    other = apply_separate(params | {"value_history": separate["value_history"]}, obs, WORLD)
+    np.testing.assert_allclose(other.logits, want.logits, rtol=1e-6)
+    assert (jnp.abs(other.value - want.value) > 1e-3).all()
