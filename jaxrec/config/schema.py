@@ -54,6 +54,9 @@ class TrainConfig:
     updates_per_call: int = 10  # in one compiled call; metrics, checkpoints and signals wait for its end
     checkpoint_every: int = 50  # updates; each checkpoint is evaluated first, and the one with the best return is kept
     evaluate_users: int = 512
+    # The users whose return ranks checkpoints: those that the policy learns from, or those of the second simulator,
+    # which it cannot exploit (only with a log; its figures are then slightly optimistic).
+    select: Literal["train", "judge"] = "train"
     keep_latest: int = 2
     devices: int = 0  # devices that share the users; 0: all
     save_replay: bool = True  # False: small checkpoints, but a resumed run refills its replay and differs a little

@@ -10,10 +10,12 @@ import jax
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data import Catalogue
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
+from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.recommenders import learned
 from jaxrec.evaluation.simulate import make_simulation
@@ -27,6 +29,8 @@ from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_learner import train as run_loop
+from jaxrec.runs.users.kind import JUDGE
+from jaxrec.runs.users.logged import as_judged
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
@@ -88,6 +92,8 @@ def check_recipe(config: Config) -> None:
     check_shards(make_mesh(config.train.devices), config.learner.shards)
     user_kind(config.env.name).check(config)
     start_from.check(config)
+    if config.train.select == "judge" and not isinstance(config.env, LoggedConfig):
+        raise InputError(f"train.select: {config.env.name} has no second simulator; set it to train.")
     check_tensorboard(config.train.tensorboard)
 
 
@@ -124,14 +130,15 @@ def train_policy(
     learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
     facts = item_facts(user_kind(config.env.name).item_rows(env.world))
-    simulate = make_simulation(env, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
+    selecting = _selecting_env(config, env, run)
+    simulate = make_simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
     numbers = tuple(str(n) for n in range(env.spec.num_items))
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
 
     def evaluate(params: Params, step: int) -> float:
         arrays = (params, policy.items(params, env.world))
         key = jax.random.fold_in(key_evaluate, step)
-        return simulate(env.world, facts, key, config.train.evaluate_users, arrays).mean
+        return simulate(selecting.world, facts, key, config.train.evaluate_users, arrays).mean
 
     def save(params: Params, step: int) -> None:
         save_policy(
@@ -157,6 +164,14 @@ def train_policy(
         evaluate=evaluate,
         save_policy=save,
     )
+
+
+def _selecting_env(config: Config, env: Env, run: RunFolder) -> Env:
+    """The users whose return ranks checkpoints; those of the second simulator answer as they do when they judge."""
+    if config.train.select == "train":
+        return env
+    world = load_simulator(run.simulators / JUDGE)
+    return user_kind(config.env.name).make(as_judged(config.env), world)
 
 
 def _feedback_kinds(config: Config, env: Env) -> dict[str, FeedbackKind]:

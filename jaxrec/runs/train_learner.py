@@ -60,6 +60,8 @@ def train(
         updates_per_call=config.updates_per_call,
         evaluate_every=config.checkpoint_every,
         keep_latest=config.keep_latest,
+        # A start that was given competes too, if users judge it that it was not made for.
+        evaluate_start=initial is not None and config.select == "judge",
         tensorboard=config.tensorboard,
     )
     return run_training(training, run, schedule)[1]

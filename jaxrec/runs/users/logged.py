@@ -70,8 +70,12 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     if (true := world_of_generator(config, corpus, worlds[0].world)) is not None:
         title = f"truth: the people who wrote the log, {config.evaluate.users} users"
         worlds.append(JudgingWorld(TRUTH, title, TRUTH, true))
-    section = dataclasses.replace(config.env, pessimism=0.0, new_users=0.0)  # both are only for training
-    return Judging(section, tuple(worlds), corpus)
+    return Judging(as_judged(config.env), tuple(worlds), corpus)
+
+
+def as_judged(section: LoggedConfig) -> LoggedConfig:
+    """The section without what is only for training."""
+    return dataclasses.replace(section, pessimism=0.0, new_users=0.0)
 
 
 def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Corpus | None) -> Rules:
