@@ -83,12 +83,25 @@ class OnPolicyConfig(LearnerConfig):
     epochs: int = 4  # passes over the transitions of an update
     minibatches: int = 4  # per epoch
     gae_lambda: float = 0.95  # 1: return minus value; 0: one-step advantages
+    # The policy draws slates from its logits divided by it. Below 1, what it tries is closer to its best slate.
+    temperature: float = 1.0
+    normalise_targets: bool = False  # the network predicts values minus their running mean, over their deviation
+    # Weight of KL(policy || the policy that learning starts from), over all items that may be shown; 0: none. Only with
+    # learner.start_from or train.continue_from.
+    start_kl: float = 0.0
+    start_kl_end: float = 0.0  # the weight after `start_kl_updates`
+    start_kl_updates: int = 0  # updates over which it changes linearly; 0: constant
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("epochs", "minibatches"):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
+        check_range("learner.temperature", self.temperature, 0, open_low=True)
+        for name in ("start_kl", "start_kl_end", "start_kl_updates"):
+            check_range(f"learner.{name}", getattr(self, name), 0)
+        if not self.start_kl and (self.start_kl_end or self.start_kl_updates):
+            raise InputError("learner.start_kl: expected a value above 0 for start_kl_end or start_kl_updates, got 0.")
         check_divides(self)
 
 
@@ -107,7 +120,10 @@ class PpoConfig(OnPolicyConfig):
 
     name: Literal["ppo"] = "ppo"
     clip: float = 0.2
-    value_clip: float | None = None
+    # A slate has one advantage, or each of its items one: its own reward, compared with what the policy expects at this
+    # place, and everything that follows. Expected answers replace sampled ones where the simulated users know them.
+    credit: Literal["slate", "item"] = "slate"
+    value_clip: float | None = None  # in scaled rewards, or in deviations with normalise_targets
     value_coef: float = 0.5
     entropy_coef: float = 0.01
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrec.checks import InputError
+from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.nets.policy import is_value_parameter, make_policy
@@ -32,6 +33,12 @@ class Start(NamedTuple):
 def check(config: Config) -> None:
     """Raise InputError if the recipe asks for a start that it cannot have."""
     source = config.learner.start_from
+    pulled = isinstance(config.learner, OnPolicyConfig) and config.learner.start_kl
+    if pulled and not source and not config.train.continue_from:
+        raise InputError(
+            "learner.start_kl: learning starts from no policy that it could be pulled to; set learner.start_from "
+            "or train.continue_from, or remove it."
+        )
     if not source:
         return
     if config.train.continue_from:
