@@ -18,6 +18,7 @@ class TastesConfig:
     text_strength: float = 10.0  # of the weights of the text
     holdout: float = 0.1  # share of the rows, drawn at random, on which strengths and calibration are chosen
     draws: int = 8  # M, versions of every user, drawn from the posterior; an episode meets one of them
+    effects: bool = True  # fit short-term effects of what was shown lately; 0 where the log does not confirm them
     steps: int = 300  # of Adam, each over all rows
     learning_rate: float = 0.03
 

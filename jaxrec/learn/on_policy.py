@@ -16,7 +16,7 @@ from jaxrec.learn.actor import Actor, Judged, make_slate_actor
 from jaxrec.learn.credit import Picks, answers_are_known, check_credit, known_picks, pick_advantages, sampled_picks
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
 from jaxrec.ops.moments import Moments, add_batch, no_moments
 from jaxrec.ops.returns import gae
 from jaxrec.ops.schedules import linear
@@ -64,12 +64,11 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     optimizer = make_optimizer(config)
 
     def init(key: Array, world: World, params: Params | None = None) -> OnPolicyState:
-        key_policy, key_users = jax.random.split(key)
-        start: Params = actor.init(key_policy, world) if params is None else params
+        first = make_init(env, config, actor.init, optimizer)(key, world, params)
         return OnPolicyState(
-            **first_fields(env, config, start, optimizer, key_users, world),
+            **vars(first),
             targets=no_moments() if config.normalise_targets else None,
-            start=jax.tree.map(jnp.copy, start) if config.start_kl else None,
+            start=jax.tree.map(jnp.copy, first.params) if config.start_kl else None,
         )
 
     def objective(params: Params, batch: Batch, state: OnPolicyState, world: World) -> tuple[Array, Metrics]:

@@ -1,5 +1,6 @@
 """The state that all learners share, and their optimiser."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from flax import struct
 
 from jaxrec.config.learners import LearnerConfig
 from jaxrec.learn.rollout import Users, start_users
-from jaxrec.nets.policy import is_value_parameter
+from jaxrec.nets.policy import value_parts
 from jaxrec.ops.schedules import linear
 from jaxrec.types import Array, Env, Params, World
 
@@ -37,6 +38,22 @@ def first_fields(
     }
 
 
+def make_init(
+    env: Env,
+    config: LearnerConfig,
+    fresh: Callable[[Array, World], Params],
+    optimizer: optax.GradientTransformation,
+) -> Callable[..., LearnerState]:
+    """Build `Learner.init` of learners whose state is a `LearnerState`; `fresh(key, world)` gives new parameters."""
+
+    def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
+        key_policy, key_users = jax.random.split(key)
+        start: Params = fresh(key_policy, world) if params is None else params
+        return LearnerState(**first_fields(env, config, start, optimizer, key_users, world))
+
+    return init
+
+
 def make_optimizer(config: LearnerConfig) -> optax.GradientTransformation:
     """Clip by the global norm, then Adam; `jaxrec.ops.descend` applies the learning rate.
 
@@ -45,13 +62,13 @@ def make_optimizer(config: LearnerConfig) -> optax.GradientTransformation:
     """
     clip = optax.clip_by_global_norm(config.max_grad_norm)
     if config.policy.value != "shared":
-        clip = optax.partition({"value": clip, "policy": clip}, _groups)
+        values = value_parts(config.policy)
+
+        def groups(params: Params) -> Params:
+            return {name: "value" if name in values else "policy" for name in params}
+
+        clip = optax.partition({"value": clip, "policy": clip}, groups)
     return optax.chain(clip, optax.scale_by_adam(eps=1e-5))
-
-
-def _groups(params: Params) -> Params:
-    """Name the group of every parameter."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: "value" if is_value_parameter(path) else "policy", params)
 
 
 def annealed_rate(config: LearnerConfig, state: LearnerState) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.effects import forgotten, offsets, remember
 from jaxrec.supervised.tastes import Belief, Moments, Tastes, learn_row, probabilities
 from jaxrec.types import Array
 
@@ -32,7 +33,8 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
     needed = last + 1 - starts[users]
     lengths = 2 ** np.ceil(np.log2(needed)).astype(int)
-    program = compiled(_follow_users, static=4)
+    showing = showings(log)
+    program = compiled(_follow_users, static=2)
     found: dict[str, np.ndarray] = {}
     for length in np.unique(lengths):
         same = users[lengths == length]
@@ -41,7 +43,11 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
             window = starts[group][:, None] + np.arange(length)
             inside = window < starts[group + 1][:, None]
             window = np.where(inside, window, 0)
-            before = jax.device_get(program(tastes, log.item[window], log.feedback[window], inside, beliefs))
+            context = None if log.context is None else jnp.asarray(log.context[window])
+            arrays = log.item[window], log.feedback[window], inside, showing[window]
+            item, answer, real, shown = (jnp.asarray(x) for x in arrays)
+            path = Path(item, answer, real, shown, context)
+            before = jax.device_get(program(tastes, path, beliefs))
             for user, outputs in zip(group[:own], range(own), strict=True):
                 first, past = np.searchsorted(log.user[rows], [user, user + 1])
                 at = rows[first:past] - starts[user]
@@ -51,28 +57,55 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
                     found[name][first:past] = values[outputs][at]
     if not found:
         empty = jnp.zeros((0, len(tastes.feedback_names)))
-        return Followed(np.asarray(empty), Moments(empty, empty), None)
+        return Followed(np.asarray(empty), Moments(empty, empty, empty), None)
     arrays = {name: jnp.asarray(x) for name, x in found.items()}
     belief = Belief(arrays["mean"], arrays["covariance"]) if beliefs else None
-    return Followed(found["p"], Moments(arrays["logit"], arrays["variance"]), belief)
+    return Followed(found["p"], Moments(*(arrays[name] for name in ("logit", "variance", "offset"))), belief)
 
 
-def _follow_users(tastes: Tastes, items: Array, answers: Array, inside: Array, beliefs: bool) -> dict[str, Array]:
-    """Items [B, L], answers [B, L, F], inside [B, L] bool -> what was known before each row, leaves [B, L, ...]."""
+def showings(log: Log) -> np.ndarray:
+    """Number the showings of a log: rows of a user with the same time were shown together; [R] int32, increasing."""
+    return np.cumsum((np.diff(log.time, prepend=-1) != 0) | (np.diff(log.user, prepend=-1) != 0)).astype(np.int32)
 
-    def step(belief: Belief, row: tuple[Array, Array, Array]) -> tuple[Belief, dict[str, Array]]:
-        item, answer, real = row
-        after, logits = learn_row(tastes, belief, item, answer)
-        known = {"logit": logits.mean, "variance": logits.variance}
-        known["p"] = probabilities(tastes, logits.mean, logits.variance)
+
+class Path(NamedTuple):
+    """Rows of users in order of time, leaves [B, L, ...]."""
+
+    item: Array
+    answer: Array  # [B, L, F]
+    inside: Array  # bool, False after a user's last row
+    showing: Array  # int32, the same for rows that were shown together
+    context: Array | None  # [B, L, C]
+
+
+def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]:
+    """What was known before each row, leaves [B, L, ...]."""
+    effects = tastes.effects
+
+    def step(carry: tuple, row: Path) -> tuple[tuple, dict[str, Array]]:
+        belief, memory, visible, last = carry
+        offset = jnp.zeros(row.answer.shape)
+        vector = tastes.item_vectors[row.item]
+        if effects is not None:
+            visible = jax.tree.map(lambda new, old: jnp.where(row.showing != last, new, old), memory, visible)
+            offset = offsets(effects, visible, vector[None], row.context)[0]
+        after, logits = learn_row(tastes, belief, row.item, row.answer, offset)
+        known = {"logit": logits.mean, "variance": logits.variance, "offset": offset}
+        known["p"] = probabilities(tastes, logits.mean, logits.variance, offset)
+        if effects is not None:
+            surprise = row.answer - probabilities(tastes, logits.mean, logits.variance)
+            memory = remember(effects, memory, vector, surprise)
         if beliefs:
             known |= {"mean": belief.mean, "covariance": belief.covariance}
-        return jax.tree.map(lambda new, old: jnp.where(real, new, old), after, belief), known
+        after = after, memory, visible, row.showing
+        return jax.tree.map(lambda new, old: jnp.where(row.inside, new, old), after, carry), known
 
-    def user(items: Array, answers: Array, inside: Array) -> dict[str, Array]:
-        return jax.lax.scan(step, tastes.population, (items, answers, inside))[1]
+    def user(path: Path) -> dict[str, Array]:
+        nothing = None if effects is None else forgotten(tastes.item_vectors.shape[1], path.answer.shape[-1])
+        start = tastes.population, nothing, nothing, jnp.asarray(-1, path.showing.dtype)
+        return jax.lax.scan(step, start, path)[1]
 
-    return jax.vmap(user)(items, answers, inside)
+    return jax.vmap(user)(path)
 
 
 def drawn(tastes: Tastes, beliefs: Belief, key: Array) -> Array:

@@ -1,6 +1,6 @@
 """Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,13 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrec.checks import InputError, check_shape
+from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.ops.descend import descend
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.calibration import auc, expected_calibration_error, fit_curve
+from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.effects_fit import fit_effects
+from jaxrec.supervised.taste_features import item_features
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import (
     Rows,
@@ -49,52 +52,116 @@ def fit_tastes(
     config: TastesConfig,
     seed: int,
     *,
+    others: Sequence[np.ndarray] = (),
     strengths: Strengths | None = None,
     label: str = "fit tastes",
 ) -> tuple[Tastes, dict[str, Any]]:
     """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
 
+    `others` are blocks [I, ...] of other features of the items.
+
     At first, a share of the rows is held out (`config.holdout`). Strengths are searched for the least log loss there,
-    unless they are given or `config.search` is off, and the link is fitted there. The final fit has all rows. Users are
-    the `log.num_users` of the log, with or without rows. Raises InputError if a kind of feedback has only one value,
-    since there is nothing to learn.
+    unless they are given or `config.search` is off, and the link is fitted there. Short-term effects are fitted next
+    (`jaxrec.supervised.effects_fit`). The final fit has all rows. Users are the `log.num_users` of the log, with or
+    without rows. Raises InputError if a kind of feedback has only one value, since there is nothing to learn.
     """
     check_two_values(log)
-    features = jnp.asarray(item_features(vectors, log, config.text_components))
-    held = np.random.default_rng(seed).random(len(log)) < config.holdout
-    held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
-    hidden = rows_of(log.take(held))
-    program = compiled(partial(most_likely, config=config))
-    start = first_params(log, features.shape[1], config, seed)
-
-    def fit_to(part: Log, chosen: Strengths) -> tuple[Tastes, Users]:
-        rows = rows_of(part)
-        return with_users(program(start, rows, features, chosen), rows, features, chosen, part)
-
+    task = _task(log, item_features(vectors, log, config.text_components, others), config, seed)
     vary = strengths is None and config.search
     with track(label, 6 if vary else 2) as advance:
-        trials: list[tuple[float, Strengths, Tastes, Users]] = []
+        trials: list[tuple[float, Strengths, Fitted]] = []
 
         def try_out(chosen: Strengths) -> None:
-            tastes, users = fit_to(log.take(~held), chosen)
-            loss, link = fit_link(hidden, expected_logits(tastes, users, hidden))
-            trials.append((loss, chosen, tastes.replace(link=link), users))
+            fitted = task.fit(~task.held, task.no_offsets, chosen)
+            hidden = rows_of(log.take(task.held))
+            loss, _ = fit_link(hidden, expected_logits(*fitted, hidden))
+            trials.append((loss, chosen, fitted))
             advance(1, f"held-out log loss {loss:.4f}")
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
-        _, chosen, tastes, users = min(trials, key=lambda trial: trial[0])
+        _, chosen, fitted = min(trials, key=lambda trial: trial[0])
+        best = _Curve(*task.calibrated(fitted, task.no_offsets, None), task.no_offsets)
+        if config.effects:
+            best = _with_effects(task, chosen, best, seed)
+        tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
+        advance(1)
+    report = {
+        "strengths": chosen._asdict(),
+        "link": {name: np.asarray(value).tolist() for name, value in vars(best.link).items()},
+        "held_out": best.held_out,
+        "effects": best.about,
+    }
+    return with_draws(tastes.replace(link=best.link, effects=best.effects), users, config.draws, seed), report
+
+
+Fitted = tuple[Tastes, Users]  # items, before calibration, and the posterior of all users
+
+
+class _Task(NamedTuple):
+    """A log to fit, and the rows of it that are held out."""
+
+    log: Log
+    features: Array  # [I, k]
+    held: np.ndarray  # [R] bool
+    start: Params
+    program: Callable[..., Params]  # of `most_likely`
+
+    @property
+    def no_offsets(self) -> np.ndarray:
+        """Offsets [R, F] without short-term effects."""
+        return np.zeros_like(self.log.feedback)
+
+    def fit(self, part: np.ndarray, offsets: np.ndarray, strengths: Strengths) -> Fitted:
+        """Fit to the rows `part` [R] bool, given the offsets of all rows."""
+        log = self.log.take(part)
+        rows = rows_of(log, offsets[part])
+        params = self.program(self.start, rows, self.features, strengths)
+        return with_users(params, rows, self.features, strengths, log)
+
+    def calibrated(
+        self, fitted: Fitted, offsets: np.ndarray, effects: Effects | None
+    ) -> tuple[Link, dict[str, dict[str, Any]]]:
+        """The link of what was fitted to the other rows, and the quality of its predictions for held-out rows."""
+        tastes, users = fitted
         # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
         # all other rows of their user, and from the earlier ones alone.
-        logits = expected_logits(tastes, users, hidden), follow(tastes, log, np.flatnonzero(held)).logits
+        hidden, whole = rows_of(self.log.take(self.held), offsets[self.held]), tastes.replace(effects=effects)
+        logits = expected_logits(tastes, users, hidden), follow(whole, self.log, np.flatnonzero(self.held)).logits
         _, link = fit_link(*(jax.tree.map(lambda *x: jnp.concatenate(x), *pair) for pair in ((hidden, hidden), logits)))
-        report = {
-            "strengths": chosen._asdict(),
-            "link": {name: np.asarray(value).tolist() for name, value in vars(link).items()},
-            "held_out": quality(tastes.replace(link=link), hidden, logits[0]),
-        }
-        tastes, users = fit_to(log, chosen)
-        advance(1)
-    return with_draws(tastes.replace(link=link), users, config.draws, seed), report
+        return link, quality(tastes.replace(link=link), hidden, logits[0])
+
+
+class _Curve(NamedTuple):
+    """The calibrated curve, and the short-term effects that it goes with."""
+
+    link: Link
+    held_out: dict[str, dict[str, Any]]  # quality on held-out rows
+    offsets: np.ndarray  # [R, F] of all rows
+    effects: Effects | None = None
+    about: dict[str, Any] | None = None  # report on the effects; None: they were not fitted
+
+
+def _task(log: Log, features: np.ndarray, config: TastesConfig, seed: int) -> _Task:
+    held = np.random.default_rng(seed).random(len(log)) < config.holdout
+    held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
+    start = first_params(log, features.shape[1], config, seed)
+    return _Task(log, jnp.asarray(features), held, start, compiled(partial(most_likely, config=config)))
+
+
+def _with_effects(task: _Task, strengths: Strengths, plain: _Curve, seed: int) -> _Curve:
+    """Fit the effects that the log confirms, and calibrate anew if there are any."""
+
+    def expected(part: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, Moments]:
+        tastes, users = task.fit(part, offsets, strengths)
+        return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(task.log, offsets))
+
+    def calibrated(offsets: np.ndarray, effects: Effects) -> tuple[Link, dict[str, dict[str, Any]]]:
+        return task.calibrated(task.fit(~task.held, offsets, strengths), offsets, effects)
+
+    found = fit_effects(task.log, plain.link, lambda offsets, effects: calibrated(offsets, effects)[0], expected, seed)
+    if found.effects is None:
+        return plain._replace(about=found.report)
+    return _Curve(*calibrated(found.offsets, found.effects), found.offsets, found.effects, found.report)
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
@@ -128,29 +195,6 @@ def check_two_values(log: Log) -> None:
             raise InputError(
                 f"data.feedback.{name}: {seen}, so no tastes can be fitted; choose another threshold or column."
             )
-
-
-def item_features(vectors: np.ndarray | None, log: Log, components: int) -> np.ndarray:
-    """Features of items: components of their texts, then the standardised logarithm of their rows: [I, k + 1].
-
-    What many people rate is liked more on average, and terms of single items must not have to say so: they are shrunk
-    to what the features say, and an item with few rows would be shrunk to the mean of all items.
-    """
-    count = np.log1p(np.bincount(log.item, minlength=log.num_items))
-    count = (count - count.mean()) / (count.std() + 1e-8)
-    text = text_features(vectors, log.num_items, components)
-    return np.concatenate([text, count[:, None]], axis=1).astype(np.float32)
-
-
-def text_features(vectors: np.ndarray | None, num_items: int, components: int) -> np.ndarray:
-    """Leading principal components of item vectors, scaled to mean square length 1: [I, E] -> [I, k]."""
-    if vectors is None:
-        return np.zeros((num_items, 0), np.float32)
-    check_shape("item vectors", vectors, (num_items, None))
-    centred = vectors - vectors.mean(0)
-    left, size, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = left[:, :components] * size[:components]
-    return (kept / max(float(np.sqrt((kept**2).sum(1).mean())), 1e-8)).astype(np.float32)
 
 
 def first_params(log: Log, components: int, config: TastesConfig, seed: int) -> Params:
@@ -191,7 +235,7 @@ def most_likely(params: Params, rows: Rows, features: Array, strengths: Strength
     def loss(params: Params) -> Array:
         vectors, logits = item_side(params, features)
         match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
-        z = logits[rows.item] + params["user_bias"][rows.user] + match
+        z = logits[rows.item] + params["user_bias"][rows.user] + match + rows.offset
         penalty = 0.5 * (
             strengths.user * jnp.square(params["taste"]).sum()
             + strengths.bias * jnp.square(params["user_bias"]).sum()
@@ -226,8 +270,8 @@ def logistic(kinds: int) -> Link:
 
 def fit_link(rows: Rows, logits: Moments) -> tuple[float, Link]:
     """The link with which expected logits predict the answers best, and its mean log loss on them."""
-    answers, mean, variance = (np.asarray(x, np.float64) for x in (rows.answer, logits.mean, logits.variance))
-    fits = [fit_curve(answers[:, b], mean[:, b], variance[:, b]) for b in range(answers.shape[1])]
+    parts = [np.asarray(x, np.float64) for x in (rows.answer, logits.mean, logits.variance, logits.offset)]
+    fits = [fit_curve(*(part[:, kind] for part in parts)) for kind in range(rows.answer.shape[1])]
     columns = zip(*(curve for _, curve in fits), strict=True)
     return float(np.mean([loss for loss, _ in fits])), Link(*(jnp.asarray(x, jnp.float32) for x in columns))
 
@@ -236,7 +280,7 @@ def quality(tastes: Tastes, rows: Rows, logits: Moments) -> dict[str, dict[str, 
     """Log loss, AUC and calibration error of predictions for rows, by name of the feedback; None without rows."""
     if not len(rows.answer):
         return {name: {"rows": 0, "log_loss": None, "auc": None, "ece": None} for name in tastes.feedback_names}
-    p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance), np.float64)
+    p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance, logits.offset), np.float64)
     answers = np.asarray(rows.answer)
     return {
         name: {

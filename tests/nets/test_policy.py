@@ -14,10 +14,10 @@ from jaxrec.nets.policy import (
     Policy,
     example_observation,
     exclude_history,
-    is_value_parameter,
     make_policy,
     to_items,
     to_positions,
+    value_parts,
 )
 from jaxrec.types import PADDING, EnvSpec, Observation, Params, SlateAction, World
 
@@ -302,23 +302,34 @@ def test_layers_and_heads_are_those_of_the_transformer() -> None:
     assert {name for name in params["history"] if name.startswith("layer_")} == {"layer_0", "layer_1", "layer_2"}
 
 
-def value_slopes(value: str, spec: EnvSpec = LOGGED) -> dict[bool, float]:
-    """Largest slope of the values by parameters that only the value depends on (True), and by the others."""
-    policy, params, _ = made(spec, value=value)
+def slopes(value: str, spec: EnvSpec = LOGGED, *, of_scores: bool = False) -> dict[bool, float]:
+    """Largest slope of values or scores by parameters that only the value depends on (True), and by the others."""
+    policy, params, _ = made(spec, value=value, hidden=(6, 4))
     obs = history([3, 1, 5, 2]) if spec is LOGGED else offer()
-    slope = jax.grad(lambda p: policy.apply(p, policy.items(p, WORLD), obs, WORLD).value)(params)
-    largest = {True: 0.0, False: 0.0}
-    for path, x in jax.tree_util.tree_leaves_with_path(slope):
-        largest[is_value_parameter(path)] = max(largest[is_value_parameter(path)], float(jnp.abs(x).max()))
+
+    def output(params: Params) -> jax.Array:
+        found = policy.apply(params, policy.items(params, WORLD), obs, WORLD)
+        return jnp.where(jnp.isfinite(found.logits), found.logits, 0.0).sum() if of_scores else found.value
+
+    largest, names = {True: 0.0, False: 0.0}, value_parts(PolicyConfig(hidden=(6, 4)))
+    for name, part in jax.grad(output)(params).items():
+        size = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(part))
+        largest[name in names] = max(largest[name in names], size)
     return largest
 
 
 def test_only_a_shared_value_network_moves_the_parameters_of_scores() -> None:
-    assert value_slopes("shared")[False] > 0.01
+    assert slopes("shared")[False] > 0.01
     for value in ("stopped", "separate"):
         for spec in (LOGGED, OFFERED):
-            slopes = value_slopes(value, spec)
-            assert slopes[False] == 0.0 and slopes[True] > 0.01
+            found = slopes(value, spec)
+            assert found[False] == 0.0 and found[True] > 0.01
+
+
+@pytest.mark.parametrize("value", ["shared", "stopped", "separate"])
+def test_scores_do_not_depend_on_the_parts_of_the_value(value: str) -> None:
+    found = slopes(value, of_scores=True)
+    assert found[True] == 0.0 and found[False] > 0.01
 
 
 def test_a_separate_value_network_has_its_own_encoder_and_nothing_else_new() -> None:
