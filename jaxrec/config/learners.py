@@ -32,6 +32,11 @@ class PolicyConfig:
             check_range(f"learner.policy.{name}", getattr(self, name), 1)
         if self.encoder == "transformer" and self.width % self.heads:
             raise InputError(f"learner.policy.width: expected a multiple of {self.heads} heads, got {self.width}.")
+        if self.future and self.value != "shared":
+            raise InputError(
+                f"learner.policy.value: {self.value}, but the scores of a policy with `future` (far_sighted) contain "
+                "the value; set it to shared."
+            )
         check_range("learner.policy.history", self.history, 0)
         check_range("learner.policy.dropout", self.dropout, 0, 0.9)
         for size in self.hidden:
@@ -85,9 +90,9 @@ class OnPolicyConfig(LearnerConfig):
     epochs: int = 4  # passes over the transitions of an update
     minibatches: int = 4  # per epoch
     gae_lambda: float = 0.95  # 1: return minus value; 0: one-step advantages
-    # The policy draws slates from its logits divided by it. Below 1, what it tries is closer to its best slate.
+    # The policy is a distribution over its logits divided by it. Below 1, it draws slates closer to its best one.
     temperature: float = 1.0
-    normalise_targets: bool = False  # the network predicts values minus their running mean, over their deviation
+    normalise_targets: bool = False  # the network predicts returns minus their running mean, over their deviation
     # Weight of KL(policy || the policy that learning starts from), over all items that may be shown; 0: none. Only with
     # learner.start_from or train.continue_from.
     start_kl: float = 0.0
@@ -102,8 +107,12 @@ class OnPolicyConfig(LearnerConfig):
         check_range("learner.temperature", self.temperature, 0, open_low=True)
         for name in ("start_kl", "start_kl_end", "start_kl_updates"):
             check_range(f"learner.{name}", getattr(self, name), 0)
-        if not self.start_kl and (self.start_kl_end or self.start_kl_updates):
-            raise InputError("learner.start_kl: expected a value above 0 for start_kl_end or start_kl_updates, got 0.")
+        if self.start_kl_updates and not self.start_kl:
+            raise InputError("learner.start_kl: expected a value above 0 if learner.start_kl_updates is set, got 0.")
+        if self.start_kl_end and not self.start_kl_updates:
+            raise InputError(
+                "learner.start_kl_updates: expected a value above 0 if learner.start_kl_end is set, got 0."
+            )
         check_divides(self)
 
 

@@ -1,8 +1,7 @@
 """Proximal policy optimisation (arXiv 1707.06347): one probability ratio per action, kept near 1 by clipping.
 
 Over slates the ratio is that of the whole slate under the Plackett-Luce model or, with item-level credit, that of each
-pick given the earlier ones (`jaxrec.learn.credit`). Advantages are normalised over the
-minibatch of all shards.
+pick given the earlier ones (`jaxrec.learn.credit`). Advantages are normalised over the minibatch of all shards.
 """
 
 from functools import partial

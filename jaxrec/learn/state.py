@@ -10,7 +10,7 @@ from flax import struct
 
 from jaxrec.config.learners import LearnerConfig
 from jaxrec.learn.rollout import Users, start_users
-from jaxrec.nets.policy import value_parts
+from jaxrec.nets.policy import is_value_part
 from jaxrec.ops.schedules import linear
 from jaxrec.types import Array, Env, Params, World
 
@@ -62,10 +62,9 @@ def make_optimizer(config: LearnerConfig) -> optax.GradientTransformation:
     """
     clip = optax.clip_by_global_norm(config.max_grad_norm)
     if config.policy.value != "shared":
-        values = value_parts(config.policy)
 
         def groups(params: Params) -> Params:
-            return {name: "value" if name in values else "policy" for name in params}
+            return {name: "value" if is_value_part(name) else "policy" for name in params}
 
         clip = optax.partition({"value": clip, "policy": clip}, groups)
     return optax.chain(clip, optax.scale_by_adam(eps=1e-5))

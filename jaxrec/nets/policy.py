@@ -7,6 +7,7 @@ If `obs` offers no candidates, the logits are over the recommendable items; `to_
 Documents that are in no table (`obs.candidate_features`) go through the item tower when they are scored.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -39,7 +40,8 @@ class PolicyOutput(struct.PyTreeNode):
     """What a policy computes for one observation."""
 
     logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
-    value: Array  # [...] expected discounted return, in scaled rewards
+    # [...] expected discounted return, in scaled rewards, or in deviations with learner.normalise_targets
+    value: Array
     future: Future | None = None
 
 
@@ -80,6 +82,7 @@ class PolicyNetwork(nn.Module):
         hidden, small = nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(0.01)
         self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.query = nn.Dense(config.width, kernel_init=small)
+        # The parts of the value network are listed again in `is_value_part`.
         self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
         if config.value == "separate" and self.spec.history_length:
@@ -272,10 +275,9 @@ def to_positions(slate: Array, obs: Observation, world: World) -> Array:
     return jnp.searchsorted(world.recommendable, slate).astype(jnp.int32)
 
 
-def value_parts(config: PolicyConfig) -> frozenset[str]:
-    """Names of the parts of a policy's parameters that only the value depends on, as `PolicyNetwork.setup` has them."""
-    hidden = (f"value_hidden_{n}" for n in range(len(config.hidden)))
-    return frozenset({"value", "value_history", *hidden})
+def is_value_part(name: str) -> bool:
+    """True for the parts of a policy's parameters that belong to the value, as `PolicyNetwork.setup` names them."""
+    return re.fullmatch(r"value|value_hidden_\d+|value_history", name) is not None
 
 
 def example_observation(spec: EnvSpec) -> Observation:

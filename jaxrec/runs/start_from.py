@@ -8,7 +8,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
-from jaxrec.nets.policy import make_policy, value_parts
+from jaxrec.nets.policy import is_value_part, make_policy
 from jaxrec.progress import note
 from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
@@ -135,9 +135,13 @@ def _fitting_params(source: str, saved: SavedPolicy, config: Config, env: Env, i
             "log; pretrain on the same log and data section."
         )
     transfer.check_same_network("learner.start_from", source, saved, config)
-    network = config.learner.policy
-    fresh = make_policy(env.spec, network).init(stream(config, "start_from"), env.world)
-    values = {name: fresh[name] for name in value_parts(network) & fresh.keys()}
+    if saved.network.future and not config.learner.policy.future:
+        raise InputError(
+            f"learner.start_from: {source} also scores later rewards, which learner.name={config.learner.name} would "
+            "drop; start from a policy of all_items, ppo or dqn, or of `jaxrec pretrain`."
+        )
+    fresh = make_policy(env.spec, config.learner.policy).init(stream(config, "start_from"), env.world)
+    values = {name: part for name, part in fresh.items() if is_value_part(name)}
     params = {name: part for name, part in (values | saved.params).items() if name in fresh}
     transfer.check_same_shapes("learner.start_from", source, params, fresh)
     return params

@@ -10,13 +10,11 @@ import jax
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
-from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data import Catalogue
 from jaxrec.data.item_features import Encodings
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
-from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.recommenders import learned
 from jaxrec.evaluation.simulate import make_simulation
@@ -30,8 +28,6 @@ from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_learner import train as run_loop
-from jaxrec.runs.users.kind import JUDGE
-from jaxrec.runs.users.logged import as_judged
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
@@ -94,9 +90,10 @@ def _train(config: Config, run: RunFolder) -> Run:
 def check_recipe(config: Config) -> None:
     """Check devices, shards, the log and the rewards, which would otherwise fail after minutes of preparation."""
     check_shards(make_mesh(config.train.devices), config.learner.shards)
-    user_kind(config.env.name).check(config)
+    kind = user_kind(config.env.name)
+    kind.check(config)
     start_from.check(config)
-    if config.train.select == "judge" and not isinstance(config.env, LoggedConfig):
+    if config.train.select == "judge" and kind.others is None:
         raise InputError(f"train.select: {config.env.name} has no second simulator; set it to train.")
     check_tensorboard(config.train.tensorboard)
 
@@ -142,7 +139,10 @@ def train_policy(
     learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
     facts = item_facts(kind.item_rows(env.world))
-    selecting = _selecting_env(config, env, run)
+    selecting = env
+    if config.train.select == "judge":
+        assert kind.others is not None, "check_recipe refuses this"
+        selecting = kind.others(config, run)
     simulate = make_simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
     numbers = tuple(str(n) for n in range(env.spec.num_items))
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
@@ -177,14 +177,6 @@ def train_policy(
         evaluate=evaluate,
         save_policy=save,
     )
-
-
-def _selecting_env(config: Config, env: Env, run: RunFolder) -> Env:
-    """The users whose return ranks checkpoints; those of the second simulator answer as they do when they judge."""
-    if config.train.select == "train":
-        return env
-    world = load_simulator(run.simulators / JUDGE)
-    return user_kind(config.env.name).make(as_judged(config.env), world)
 
 
 def _feedback_kinds(config: Config, env: Env) -> dict[str, FeedbackKind]:

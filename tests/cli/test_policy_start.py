@@ -80,6 +80,8 @@ def test_values_that_the_learner_lacks_are_left_out_and_the_scores_are_those_of_
     [
         (["learner.start_kl=0.1"], "learner.start_kl: learning starts from no policy"),
         (["learner.start_kl_updates=5"], "learner.start_kl: expected a value above 0"),
+        (["learner.start_kl=0.1", "learner.start_kl_end=0.2"], "learner.start_kl_updates: expected a value above 0"),
+        (["learner.name=far_sighted", "learner.policy.value=stopped"], "learner.policy.value: stopped, but the scores"),
         (["learner.policy.value=none"], "learner.policy.value: expected shared | stopped | separate, got 'none'"),
         (["env.reward={depth: 1.0}", "learner.credit=item"], "learner.credit: logged rewards no feedback of single"),
     ],

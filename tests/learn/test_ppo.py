@@ -120,8 +120,12 @@ def test_the_weight_of_the_pull_is_linear_over_its_updates() -> None:
     assert weights() == [0.5] * 4
     assert weights(start_kl_updates=10) == pytest.approx([0.5, 0.25, 0.0, 0.0])
     assert weights(start_kl_updates=20, start_kl_end=0.1) == pytest.approx([0.5, 0.4, 0.3, 0.1])
-    with pytest.raises(InputError, match="expected a value above 0 for start_kl_end"):
-        PpoConfig(start_kl_end=0.1)
+    with pytest.raises(
+        InputError, match="start_kl: expected a value above 0 if learner.start_kl_updates is set, got 0"
+    ):
+        PpoConfig(start_kl_end=0.1, start_kl_updates=10)
+    with pytest.raises(InputError, match="start_kl_updates: expected a value above 0 if learner.start_kl_end is set"):
+        PpoConfig(start_kl=0.5, start_kl_end=0.1)
 
 
 def test_what_the_new_parts_remember_is_in_the_state() -> None:

@@ -14,10 +14,10 @@ from jaxrec.nets.policy import (
     Policy,
     example_observation,
     exclude_history,
+    is_value_part,
     make_policy,
     to_items,
     to_positions,
-    value_parts,
 )
 from jaxrec.types import PADDING, EnvSpec, Observation, Params, SlateAction, World
 
@@ -311,10 +311,10 @@ def slopes(value: str, spec: EnvSpec = LOGGED, *, of_scores: bool = False) -> di
         found = policy.apply(params, policy.items(params, WORLD), obs, WORLD)
         return jnp.where(jnp.isfinite(found.logits), found.logits, 0.0).sum() if of_scores else found.value
 
-    largest, names = {True: 0.0, False: 0.0}, value_parts(PolicyConfig(hidden=(6, 4)))
+    largest = {True: 0.0, False: 0.0}
     for name, part in jax.grad(output)(params).items():
         size = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(part))
-        largest[name in names] = max(largest[name in names], size)
+        largest[is_value_part(name)] = max(largest[is_value_part(name)], size)
     return largest
 
 
