@@ -35,6 +35,13 @@ def answers_are_known(env: Env) -> bool:
     return env.item_rewards is not None and not env.spec.num_candidates
 
 
+def picks_of(env: Env, actor: Actor, params: Params, transitions: Transition, world: World) -> Picks:
+    """Rewards of the items of slates, expected ones where they are known; transitions are [T, S, N, ...]."""
+    if answers_are_known(env):
+        return known_picks(env, actor, params, transitions, world)
+    return sampled_picks(transitions, env.spec)
+
+
 def sampled_picks(transitions: Transition, spec: EnvSpec) -> Picks:
     """Rewards of the feedback that users gave."""
     return Picks(transitions.feedback @ jnp.asarray(spec.reward_weights, transitions.feedback.dtype), None)

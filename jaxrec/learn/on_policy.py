@@ -13,7 +13,7 @@ from flax import struct
 
 from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.learn.actor import Actor, Judged, make_slate_actor
-from jaxrec.learn.credit import Picks, answers_are_known, check_credit, known_picks, pick_advantages, sampled_picks
+from jaxrec.learn.credit import Picks, answers_are_known, check_credit, pick_advantages, picks_of, sampled_picks
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
@@ -24,7 +24,7 @@ from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Par
 
 
 class OnPolicyState(LearnerState):
-    """What one update reads and writes."""
+    """The state of a learner that remembers more; others have the state of all learners, and its checkpoints."""
 
     targets: Moments | None = None  # of the value's targets, if they are normalised
     start: Params | None = None  # of the policy that learning began from, if the policy is pulled to it
@@ -63,74 +63,75 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     actor = make_slate_actor(env.spec, config.policy, by_pick=by_pick, temperature=config.temperature)
     optimizer = make_optimizer(config)
 
-    def init(key: Array, world: World, params: Params | None = None) -> OnPolicyState:
+    def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
         first = make_init(env, config, actor.init, optimizer)(key, world, params)
+        if not (config.normalise_targets or config.start_kl):
+            return first
         return OnPolicyState(
             **vars(first),
             targets=no_moments() if config.normalise_targets else None,
             start=jax.tree.map(jnp.copy, first.params) if config.start_kl else None,
         )
 
-    def objective(params: Params, batch: Batch, state: OnPolicyState, world: World) -> tuple[Array, Metrics]:
+    def objective(params: Params, batch: Batch, state: LearnerState, world: World) -> tuple[Array, Metrics]:
         items = actor.prepare(params, world)
         judged = actor.judge(params, items, batch.obs, batch.action, batch.log_prob, world)
         total, metrics = loss(judged, batch)
-        if state.start is not None:
+        if isinstance(state, OnPolicyState) and state.start is not None:
             distance = judged.divergence(state.start)
             total += start_weight(config, state) * distance
             metrics |= {"start_kl": distance}
         return total, metrics | {"loss": total}
 
-    def update(state: OnPolicyState, world: World) -> tuple[OnPolicyState, Metrics]:
+    def update(state: LearnerState, world: World) -> tuple[LearnerState, Metrics]:
         known = by_pick and answers_are_known(env)
-        users, transitions, next_value = collect(env, actor, state, world, config.horizon, keep_states=known)
-        picks = None
-        if by_pick:
-            picks = sampled_picks(transitions, env.spec)
-        if known:
-            picks = known_picks(env, actor, state.params, transitions, world)
+        targets = state.targets if isinstance(state, OnPolicyState) else None
+        users, transitions, next_value = collect(env, actor, state, world, config.horizon, targets, keep_states=known)
+        picks = picks_of(env, actor, state.params, transitions, world) if by_pick else None
         batch = to_batch(transitions, next_value, config, env.spec, picks)
-        metrics, targets = {}, state.targets
+        metrics = {"explained_variance": explained_variance(batch.value, batch.target)}
         if targets is not None:
             targets = add_batch(targets, batch.target)
-            batch = batch.replace(value=targets.normalise(batch.value), target=targets.normalise(batch.target))
-            metrics = {"target_mean": targets.mean, "target_deviation": targets.deviation}
+            batch = normalised(batch, targets)
+            metrics |= {"target_mean": targets.mean, "target_deviation": targets.deviation}
         key, key_epochs = split_shards(users.key, 2)
         rate = annealed_rate(config, state)
 
-        params, opt_state, learned = descend_epochs(
-            lambda params, part: objective(params, part, state, world),
-            optimizer,
-            state,
-            key_epochs,
-            batch,
-            config,
-            rate,
-        )
-        metrics |= learned | experience_metrics(users, transitions)
-        metrics |= {"explained_variance": explained_variance(batch.value, batch.target), "learning_rate": rate}
-        state = state.replace(
-            params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1, targets=targets
-        )
-        return state, metrics
+        def minibatch_loss(params: Params, part: Batch) -> tuple[Array, Metrics]:
+            return objective(params, part, state, world)
+
+        params, opt_state, more = descend_epochs(minibatch_loss, optimizer, state, key_epochs, batch, config, rate)
+        metrics |= more | experience_metrics(users, transitions) | {"learning_rate": rate}
+        state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
+        return state if targets is None else state.replace(targets=targets), metrics
 
     return Learner(init, update)
 
 
-def start_weight(config: OnPolicyConfig, state: OnPolicyState) -> Array | float:
+def start_weight(config: OnPolicyConfig, state: LearnerState) -> Array | float:
     """Weight of the pull to the starting policy in the next update: constant, or linear over `start_kl_updates`."""
     steps = config.start_kl_updates
     return linear(state.step, config.start_kl, config.start_kl_end, steps) if steps else config.start_kl
 
 
 def collect(
-    env: Env, actor: Actor, state: OnPolicyState, world: World, horizon: int, *, keep_states: bool = False
+    env: Env,
+    actor: Actor,
+    state: LearnerState,
+    world: World,
+    horizon: int,
+    targets: Moments | None = None,
+    *,
+    keep_states: bool = False,
 ) -> tuple[Users, Transition, Array]:
-    """Roll out the current policy; transitions and next values are [T, S, N, ...], values in scaled rewards."""
+    """Roll out the current policy; transitions and next values are [T, S, N, ...], values in scaled rewards.
+
+    `targets` are the moments in which the network predicts values, if there are some.
+    """
     items = actor.prepare(state.params, world)
 
     def restored(value: Array) -> Array:
-        return value if state.targets is None else state.targets.restore(value)
+        return value if targets is None else targets.restore(value)
 
     def value_of(obs: Observation) -> Array:
         return restored(actor.value(state.params, items, obs, world))
@@ -174,6 +175,11 @@ def to_batch(
         target=target,
     )
     return flat_steps(batch)
+
+
+def normalised(batch: Batch, targets: Moments) -> Batch:
+    """The batch with values and their targets as the network predicts them."""
+    return batch.replace(value=targets.normalise(batch.value), target=targets.normalise(batch.target))
 
 
 def explained_variance(value: Array, target: Array) -> Array:

@@ -1,7 +1,7 @@
 """Slates of a policy with a temperature; all numbers are worked by hand.
 
-Three items have the logits 0, log 2 and log 4. At the temperature 0.5 they are 0, log 4 and log 16, so one item is drawn
-with chances 1/21, 4/21 and 16/21.
+Three items have the logits 0, log 2 and log 4. At the temperature 0.5 they are 0, log 4 and log 16, so single items are
+drawn with chances 1/21, 4/21 and 16/21.
 """
 
 import jax
@@ -30,10 +30,8 @@ def made(size: int, **options) -> tuple[Actor, Params, Params]:
 
 def test_slates_are_drawn_as_likely_as_their_log_probability_says() -> None:
     actor, params, _ = made(2)
-    users = jnp.broadcast_to(OBS.user[0], (1, 20_000, 1))
-    acted = actor.act(
-        jax.random.split(jax.random.key(1), 1), params, actor.prepare(params, WORLD), Observation(users), WORLD
-    )
+    users, key = Observation(user=jnp.ones((1, 20_000, 1))), jax.random.split(jax.random.key(1), 1)
+    acted = actor.act(key, params, actor.prepare(params, WORLD), users, WORLD)
     slates, log_prob = np.asarray(acted.action[0]), np.asarray(acted.log_prob[0])
     best = (slates == [2, 1]).all(-1)
     np.testing.assert_allclose(np.exp(log_prob[best]), 16 / 21 * 4 / 5, rtol=1e-5)
@@ -65,5 +63,5 @@ def test_entropy_and_divergence_are_those_of_the_drawn_distribution() -> None:
 
 
 def test_a_temperature_of_zero_is_refused() -> None:
-    with pytest.raises(InputError, match="learner.temperature: expected a value above 0"):
+    with pytest.raises(InputError, match="temperature: expected a value above 0"):
         PpoConfig(temperature=0.0)
