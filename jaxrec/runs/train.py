@@ -11,8 +11,6 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
-from jaxrec.data import Catalogue
-from jaxrec.data.item_features import Encodings
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
@@ -21,13 +19,14 @@ from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
-from jaxrec.runs import continue_run, start_from
+from jaxrec.runs import continue_run, held_out_rule, start_from
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_learner import train as run_loop
+from jaxrec.runs.users.kind import Prepared
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
@@ -77,8 +76,7 @@ def _train(config: Config, run: RunFolder) -> Run:
     if start.table is not None:
         env = env._replace(world=env.world.replace(item_table=start.table))
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    features = None if prepared.corpus is None else prepared.corpus.features.encodings
-    outcome = train_policy(config, env, prepared.catalogue, run, initial, features)
+    outcome = train_policy(config, env, prepared, run, initial)
     write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
@@ -93,6 +91,7 @@ def check_recipe(config: Config) -> None:
     kind = user_kind(config.env.name)
     kind.check(config)
     start_from.check(config)
+    held_out_rule.check(config)
     if config.train.select == "judge" and kind.others is None:
         raise InputError(f"train.select: {config.env.name} has no second simulator; set it to train.")
     check_tensorboard(config.train.tensorboard)
@@ -123,12 +122,7 @@ def _experiment_of(config: Config) -> Config:
 
 
 def train_policy(
-    config: Config,
-    env: Env,
-    catalogue: Catalogue | None,
-    run: RunFolder,
-    initial: Params | None = None,
-    item_features: Encodings | None = None,
+    config: Config, env: Env, prepared: Prepared, run: RunFolder, initial: Params | None = None
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
@@ -145,6 +139,7 @@ def train_policy(
         selecting = kind.others(config, run)
     simulate = make_simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
     numbers = tuple(str(n) for n in range(env.spec.num_items))
+    catalogue, corpus = prepared.catalogue, prepared.corpus
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
 
     def evaluate(params: Params, step: int) -> float:
@@ -162,7 +157,7 @@ def train_policy(
             feedback=_feedback_kinds(config, env),
             items=items,
             step=step,
-            item_features=item_features,
+            item_features=None if corpus is None else corpus.features.encodings,
         )
 
     return run_loop(
@@ -176,6 +171,7 @@ def train_policy(
         steps_per_update=config.learner.num_users * config.learner.horizon,
         evaluate=evaluate,
         save_policy=save,
+        further=held_out_rule.make_rule(config, env, corpus, run),
     )
 
 

@@ -18,6 +18,7 @@ NEW = [
     "learner.start_kl_updates=8",
     "learner.credit=item",
     "train.select=judge",
+    "train.held_out_share=1.0",
 ]
 
 
@@ -50,12 +51,16 @@ def test_a_stopped_run_with_all_the_new_settings_continues_to_the_same_bytes(
     assert main(["train", str(stopped / "config.yaml"), "train.updates=8", "--run", str(stopped), "--resume"]) == 0
     assert (stopped / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     rows = rows_of(whole)
-    assert [row["step"] for row in rows] == list(range(9)) and set(rows[0]) == {"step", "evaluation_return"}
+    assert [row["step"] for row in rows] == list(range(9))
+    assert set(rows[0]) == {"step", "evaluation_return", "validation_ndcg@10"}
     assert rows[1]["start_kl"] < rows[8]["start_kl"] < 1 and rows[8]["target_deviation"] > 0
     before, after = load_policy(first), load_policy(whole)
     assert after.params.keys() - before.params.keys() == {"value_history"}
     scores = {row["step"]: row["evaluation_return"] for row in rows if "evaluation_return" in row}
-    assert scores[after.step] == max(scores.values()) and set(scores) == {0, 4, 8}
+    ranked = {row["step"]: row["validation_ndcg@10"] for row in rows if "validation_ndcg@10" in row}
+    assert set(scores) == set(ranked) == {0, 4, 8}
+    allowed = [step for step in scores if ranked[step] >= ranked[0]]  # as good on held-out rows as the start
+    assert after.step in allowed and scores[after.step] == max(scores[step] for step in allowed)
     capsys.readouterr()
     assert main(["inspect", str(whole)]) == 0
     assert "value_history" in capsys.readouterr().out
@@ -82,6 +87,8 @@ def test_values_that_the_learner_lacks_are_left_out_and_the_scores_are_those_of_
         (["learner.start_kl_updates=5"], "learner.start_kl: expected a value above 0"),
         (["learner.start_kl=0.1", "learner.start_kl_end=0.2"], "learner.start_kl_updates: expected a value above 0"),
         (["learner.name=far_sighted", "learner.policy.value=stopped"], "learner.policy.value: stopped, but the scores"),
+        (["train.held_out_share=0.9"], "train.held_out_share: only with train.select=judge"),
+        (["train.held_out_share=0.9", "train.select=judge"], "train.held_out_share: there is no start to compare with"),
         (["learner.policy.value=none"], "learner.policy.value: expected shared | stopped | separate, got 'none'"),
         (["env.reward={depth: 1.0}", "learner.credit=item"], "learner.credit: logged rewards no feedback of single"),
     ],
