@@ -105,6 +105,11 @@ class OnPolicyConfig(LearnerConfig):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
         check_range("learner.temperature", self.temperature, 0, open_low=True)
+        if self.policy.future:
+            raise InputError(
+                f"learner.policy.future: {self.name} learns returns where such a policy has the level of immediate "
+                "rewards; set it to false."
+            )
         for name in ("start_kl", "start_kl_end", "start_kl_updates"):
             check_range(f"learner.{name}", getattr(self, name), 0)
         if self.start_kl_updates and not self.start_kl:

@@ -1,5 +1,6 @@
 """PPO that starts from the policy of another run, is pulled to it, and is selected by the second simulator."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxrec.cli import main
-from jaxrec.serve import load_policy
+from jaxrec.nets.policy import make_policy
+from jaxrec.serve import load_policy, save_policy
 from tests.recipes import TINY
 
 NEW = [
@@ -89,6 +91,7 @@ def test_values_that_the_learner_lacks_are_left_out_and_the_scores_are_those_of_
         (["learner.name=far_sighted", "learner.policy.value=stopped"], "learner.policy.value: stopped, but the scores"),
         (["train.held_out_share=0.9"], "train.held_out_share: only with train.select=judge"),
         (["train.held_out_share=0.9", "train.select=judge"], "train.held_out_share: there is no start to compare with"),
+        (["learner.policy.future=true"], "learner.policy.future: ppo learns returns where"),
         (["learner.policy.value=none"], "learner.policy.value: expected shared | stopped | separate, got 'none'"),
         (["env.reward={depth: 1.0}", "learner.credit=item"], "learner.credit: logged rewards no feedback of single"),
     ],
@@ -99,6 +102,27 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert main(["train", str(recipe), *words, "--run", str(tmp_path / "run")]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("jaxrec:")]
     assert len(error) == 1 and message in error[0]
+
+
+def test_a_start_that_scores_later_rewards_is_refused_in_one_line(
+    recipe: Path, first: Path, tmp_path: Path, capsys
+) -> None:
+    saved = load_policy(first)
+    network = dataclasses.replace(saved.network, future=True)
+    save_policy(
+        tmp_path / "ahead" / "policy",
+        params=make_policy(saved.spec, network).init(jax.random.key(0), saved.world),
+        world=saved.world,
+        spec=saved.spec,
+        config=network,
+        feedback=saved.feedback,
+        items=(saved.ids, saved.titles),
+        step=1,
+    )
+    words = [f"env.path={first / 'simulators'}", f"learner.start_from={tmp_path / 'ahead'}"]
+    assert main(["train", str(recipe), *words, "--run", str(tmp_path / "run")]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("jaxrec:")]
+    assert len(error) == 1 and "also scores later rewards, which learner.name=ppo would drop" in error[0]
 
 
 def test_users_without_a_log_have_no_second_simulator(tmp_path: Path, capsys) -> None:
