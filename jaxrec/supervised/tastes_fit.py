@@ -34,6 +34,7 @@ from jaxrec.supervised.tastes import Link, Moments, Tastes, probabilities
 from jaxrec.types import Array, Params
 
 SEARCH = (0.25, 4.0)  # factors by which strengths are varied
+SEARCHED = ("text", "item_bias", "user", "item")  # in this order: what all users share comes before single ones
 
 
 class Strengths(NamedTuple):
@@ -68,7 +69,7 @@ def fit_tastes(
     check_two_values(log)
     task = _task(log, item_features(vectors, log, config.text_components, others), config, seed)
     vary = strengths is None and config.search
-    with track(label, 6 if vary else 2) as advance:
+    with track(label, 2 + len(SEARCH) * len(SEARCHED) * vary) as advance:
         trials: list[tuple[float, Strengths, Fitted]] = []
 
         def try_out(chosen: Strengths) -> None:
@@ -165,15 +166,12 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve, seed: int) -
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
-    """Try the base, then other strengths for users, then for items and texts with the best so far."""
+    """Try the base, then others for one parameter after another, each time from the best so far."""
     try_out(base)
-    if not vary:
-        return
-    for factor in SEARCH:
-        try_out(base._replace(user=base.user * factor))
-    best = min(trials, key=lambda trial: trial[0])[1]
-    for factor in SEARCH:
-        try_out(best._replace(item=best.item * factor, text=best.text * factor))
+    for name in SEARCHED if vary else ():
+        best = min(trials, key=lambda trial: trial[0])[1]
+        for factor in SEARCH:
+            try_out(best._replace(**{name: getattr(best, name) * factor}))
 
 
 def base_strengths(config: TastesConfig) -> Strengths:

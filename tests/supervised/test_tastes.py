@@ -231,15 +231,19 @@ def searched(losses: dict[Strengths, float], vary: bool = True) -> list[tuple]:
     return trials
 
 
-def test_the_search_varies_users_and_then_items_with_the_best_so_far() -> None:
-    strong = BASE._replace(user=32.0)
+def test_the_search_varies_one_strength_after_another_from_the_best_so_far() -> None:
+    strong = BASE._replace(item_bias=40.0)
     found = [chosen for _, chosen in searched({strong: 0.5})]
     assert found == [
         BASE,
-        BASE._replace(user=2.0),
+        BASE._replace(text=2.5),
+        BASE._replace(text=40.0),
+        BASE._replace(item_bias=2.5),
         strong,
-        strong._replace(item=2.5, text=2.5),
-        strong._replace(item=40.0, text=40.0),
+        strong._replace(user=2.0),
+        strong._replace(user=32.0),
+        strong._replace(item=2.5),
+        strong._replace(item=40.0),
     ]
     assert [chosen for _, chosen in searched({}, vary=False)] == [BASE]
 
