@@ -153,6 +153,8 @@ class EnvSpec:
     user_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `Observation.user`
     candidate_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `candidate_features`
     context_range: tuple[float, float] = (-math.inf, math.inf)
+    # The expected reward of a slate is the sum of `Env.item_rewards` over its items, plus what belongs to no item.
+    items_add_up: bool = False
     auto_reset: bool = False  # a user whose episode ends is replaced within the step
 
     @property

@@ -14,6 +14,8 @@ from jaxrec.learn import make_learner
 from jaxrec.nets.policy import PolicyOutput, make_policy
 from jaxrec.types import Array, Env, EnvSpec, Expected, ItemMemory, Observation, SlateAction, StepOutput, World
 
+PAIR_PAY = jnp.array([[1.0, 0.5, 0.0], [0.2, 0.4, 0.9]])  # of the three items of `pair_probe` in its two steps
+
 
 class ProbeState(struct.PyTreeNode):
     user: Array  # [2]
@@ -160,14 +162,13 @@ def pair_probe() -> Env:
     The last two items are the best second slate, mean 0.65; at a discount of 1/2 each item of the first slate is worth
     what it pays, half of the 0.2, and 0.325: 1.425, 0.925, 0.425.
     """
-    pay = jnp.array([[1.0, 0.5, 0.0], [0.2, 0.4, 0.9]])
 
     def reset(key: Array, params: World) -> tuple[ProbeState, Observation]:
         state = ProbeState(jnp.array([1.0, 0.0]), jnp.asarray(0), jnp.asarray(0.0))
         return state, observe(state, 3)
 
     def step(key: Array, state: ProbeState, action: Array, params: World) -> tuple[ProbeState, StepOutput]:
-        own = pay[state.step][action]
+        own = PAIR_PAY[state.step][action]
         bonus = jnp.where(state.step == 0, 0.2, 0.0)
         after = ProbeState(jnp.array([0.0, 1.0]), state.step + 1, state.credit)
         obs, no = observe(after, 3), jnp.asarray(False)
@@ -183,6 +184,12 @@ def pair_probe() -> Env:
         user_size=2,
     )
     return Env(reset, step, World(item_table=jnp.eye(3)), spec)
+
+
+def pair_catalogue_probe() -> Env:
+    """The same with a catalogue whose rewards are known."""
+    env = of_catalogue(pair_probe(), lambda state, world: PAIR_PAY[state.step])
+    return env._replace(spec=dataclasses.replace(env.spec, items_add_up=True))
 
 
 def document_probe() -> Env:

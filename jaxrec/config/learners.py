@@ -19,6 +19,9 @@ class PolicyConfig:
     item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
     future: bool = False  # a second score per item, of what showing it changes later; far_sighted sets and learns it
     history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
+    # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the
+    # state of a history encoder of its own. In the last two, learning values leaves the parameters of scores alone.
+    value: Literal["shared", "stopped", "separate"] = "shared"
     layers: int = 2  # transformer
     heads: int = 4  # transformer
     dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
@@ -29,6 +32,11 @@ class PolicyConfig:
             check_range(f"learner.policy.{name}", getattr(self, name), 1)
         if self.encoder == "transformer" and self.width % self.heads:
             raise InputError(f"learner.policy.width: expected a multiple of {self.heads} heads, got {self.width}.")
+        if self.future and self.value != "shared":
+            raise InputError(
+                f"learner.policy.value: {self.value}, but the scores of a policy with `future` (far_sighted) contain "
+                "the value; set it to shared."
+            )
         check_range("learner.policy.history", self.history, 0)
         check_range("learner.policy.dropout", self.dropout, 0, 0.9)
         for size in self.hidden:
@@ -82,12 +90,34 @@ class OnPolicyConfig(LearnerConfig):
     epochs: int = 4  # passes over the transitions of an update
     minibatches: int = 4  # per epoch
     gae_lambda: float = 0.95  # 1: return minus value; 0: one-step advantages
+    # The policy is a distribution over its logits divided by it. Below 1, it draws slates closer to its best one.
+    temperature: float = 1.0
+    normalise_targets: bool = False  # the network predicts returns minus their running mean, over their deviation
+    # Weight of KL(policy || the policy that learning starts from), over all items that may be shown; 0: none. Only with
+    # learner.start_from or train.continue_from.
+    start_kl: float = 0.0
+    start_kl_end: float = 0.0  # the weight after `start_kl_updates`
+    start_kl_updates: int = 0  # updates over which it changes linearly; 0: constant
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("epochs", "minibatches"):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
+        check_range("learner.temperature", self.temperature, 0, open_low=True)
+        if self.policy.future:
+            raise InputError(
+                f"learner.policy.future: {self.name} learns returns where such a policy has the level of immediate "
+                "rewards; set it to false."
+            )
+        for name in ("start_kl", "start_kl_end", "start_kl_updates"):
+            check_range(f"learner.{name}", getattr(self, name), 0)
+        if self.start_kl_updates and not self.start_kl:
+            raise InputError("learner.start_kl: expected a value above 0 if learner.start_kl_updates is set, got 0.")
+        if self.start_kl_end and not self.start_kl_updates:
+            raise InputError(
+                "learner.start_kl_updates: expected a value above 0 if learner.start_kl_end is set, got 0."
+            )
         check_divides(self)
 
 
@@ -106,7 +136,10 @@ class PpoConfig(OnPolicyConfig):
 
     name: Literal["ppo"] = "ppo"
     clip: float = 0.2
-    value_clip: float | None = None
+    # A slate has one advantage, or each of its items one: its own reward, compared with what the policy expects at this
+    # place, and everything that follows. Expected answers replace sampled ones where the simulated users know them.
+    credit: Literal["slate", "item"] = "slate"
+    value_clip: float | None = None  # in scaled rewards, or in deviations with normalise_targets
     value_coef: float = 0.5
     entropy_coef: float = 0.01
 

@@ -69,6 +69,12 @@ class TrainConfig:
     updates_per_call: int = 10  # in one compiled call; metrics, checkpoints and signals wait for its end
     checkpoint_every: int = 50  # updates; each checkpoint is evaluated first, and the one with the best return is kept
     evaluate_users: int = 512
+    # The users whose return ranks checkpoints: those that the policy learns from, or those of the second simulator,
+    # which it cannot exploit (only with a log; its figures are then slightly optimistic).
+    select: Literal["train", "judge"] = "train"
+    # With judge and a start: a checkpoint may only be chosen if its NDCG@10 on the validation rows of the log, as in
+    # `jaxrec pretrain`, is at least this share of the start's; 0: it is not measured.
+    held_out_share: float = 0.0
     keep_latest: int = 2
     devices: int = 0  # devices that share the users; 0: all
     save_replay: bool = True  # False: small checkpoints, but a resumed run refills its replay and differs a little
@@ -82,6 +88,9 @@ class TrainConfig:
         for name in ("updates", "updates_per_call", "evaluate_users", "checkpoint_every", "keep_latest"):
             check_range(f"train.{name}", getattr(self, name), 1)
         check_range("train.devices", self.devices, 0)
+        check_range("train.held_out_share", self.held_out_share, 0, 1)
+        if self.held_out_share and self.select != "judge":
+            raise InputError("train.held_out_share: only with train.select=judge; set that too, or this to 0.")
         for name in ("updates", "checkpoint_every"):
             if getattr(self, name) % self.updates_per_call:
                 raise InputError(

@@ -129,6 +129,7 @@ def _spec(config: LoggedConfig, world: World, length: int) -> EnvSpec:
         context_size=world.users.context_size,
         history_length=length,
         repeats=config.repeats,
+        items_add_up=not config.slate_interaction,
     )
 
 

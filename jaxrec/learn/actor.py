@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.nets.policy import make_policy, to_items, to_positions
-from jaxrec.ops.losses import categorical_entropy, slate_entropy
-from jaxrec.ops.slates import sample_slate, slate_log_prob
+from jaxrec.nets.policy import PolicyOutput, make_policy, to_items, to_positions
+from jaxrec.ops.losses import categorical_entropy, categorical_kl, slate_entropy
+from jaxrec.ops.slates import expected_of_picks, pick_log_probs, sample_slate, slate_log_prob
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 
@@ -20,16 +21,18 @@ class Acted(struct.PyTreeNode):
     """Sampled actions with their log-probability and value under the policy."""
 
     action: Array  # [S, N, *EnvSpec.action.shape]
-    log_prob: Array  # [S, N]
+    log_prob: Array  # [S, N] of the slate, or [S, N, K] of its picks
     value: Array  # [S, N] expected discounted return, in scaled rewards
 
 
 class Judged(NamedTuple):
     """Log-probability, value and entropy of a policy for actions of an older one; losses differentiate through it."""
 
-    log_prob: Array  # [S, B]
+    log_prob: Array  # [S, B] of the slate, or [S, B, K] of its picks
     value: Array  # [S, B]
     entropy: Callable[[], Array]  # -> [] of the policy, mean over the batch; computed only by losses that need it
+    # Parameters of another policy -> [], KL(this policy || the other) over single items, mean over the batch.
+    divergence: Callable[[Params], Array]
 
 
 class Actor(NamedTuple):
@@ -41,29 +44,53 @@ class Actor(NamedTuple):
     value: Callable[[Params, Any, Observation, World], Array]  # params, items, obs, world -> [S, N]
     # params, items, obs [S, B, ...], action, log_prob [S, B] of the policy that acted, world
     judge: Callable[[Params, Any, Observation, Array, Array, World], Judged]
+    # params, items, obs [S, B, ...], action, rewards [S, B, R] of all items, world -> those of the items of the slate
+    # and what the policy expects at their places, given the earlier ones: [S, B, K] each
+    credit: Callable[[Params, Any, Observation, Array, Array, World], tuple[Array, Array]]
 
 
-def make_slate_actor(spec: EnvSpec, config: PolicyConfig) -> Actor:
-    """Slates drawn from the Plackett-Luce model of the policy's logits; raises InputError for other actions."""
+def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = False, temperature: float = 1.0) -> Actor:
+    """Slates drawn from the Plackett-Luce model of the policy's logits; raises InputError for other actions.
+
+    Logits are divided by the temperature. Log-probabilities are those of whole slates or, `by_pick`, of each pick given
+    the earlier ones.
+    """
     slate_size = spec.slate_size
+    log_prob_of = pick_log_probs if by_pick else slate_log_prob
     policy = make_policy(spec, config)
 
-    def act(key: Array, params: Params, items: Any, obs: Observation, world: World) -> Acted:
+    def outputs(params: Params, items: Any, obs: Observation, world: World) -> PolicyOutput:
         output = policy.apply(params, items, obs, world)
+        return output if temperature == 1.0 else output.replace(logits=output.logits / temperature)
+
+    def act(key: Array, params: Params, items: Any, obs: Observation, world: World) -> Acted:
+        output = outputs(params, items, obs, world)
         positions = jax.vmap(lambda k, logits: sample_slate(k, logits, slate_size))(key, output.logits)
-        log_prob = slate_log_prob(output.logits, positions)
+        log_prob = log_prob_of(output.logits, positions)
         return Acted(to_items(positions, obs, world), log_prob, output.value)
 
     def value(params: Params, items: Any, obs: Observation, world: World) -> Array:
         return policy.apply(params, items, obs, world).value
 
     def judge(params: Params, items: Any, obs: Observation, action: Array, old_log_prob: Array, world: World) -> Judged:
-        output = policy.apply(params, items, obs, world)
-        log_prob = slate_log_prob(output.logits, to_positions(action, obs, world))
+        output = outputs(params, items, obs, world)
+        log_prob = log_prob_of(output.logits, to_positions(action, obs, world))
 
         def entropy() -> Array:
-            return categorical_entropy(output.logits) if slate_size == 1 else slate_entropy(log_prob, old_log_prob)
+            if slate_size == 1:
+                return categorical_entropy(output.logits)
+            return slate_entropy(*(x.sum(-1) if by_pick else x for x in (log_prob, old_log_prob)))
 
-        return Judged(log_prob, output.value, entropy)
+        def divergence(other: Params) -> Array:
+            return categorical_kl(output.logits, outputs(other, policy.items(other, world), obs, world).logits)
 
-    return Actor(policy.init, policy.items, act, value, judge)
+        return Judged(log_prob, output.value, entropy, divergence)
+
+    def credit(
+        params: Params, items: Any, obs: Observation, action: Array, rewards: Array, world: World
+    ) -> tuple[Array, Array]:
+        slate = to_positions(action, obs, world)
+        expected = expected_of_picks(outputs(params, items, obs, world).logits, slate, rewards)
+        return jnp.take_along_axis(rewards, slate, axis=-1), expected
+
+    return Actor(policy.init, policy.items, act, value, judge, credit)

@@ -10,6 +10,7 @@ from flax import struct
 
 from jaxrec.config.learners import LearnerConfig
 from jaxrec.learn.rollout import Users, start_users
+from jaxrec.nets.policy import is_value_part
 from jaxrec.ops.schedules import linear
 from jaxrec.types import Array, Env, Params, World
 
@@ -54,8 +55,19 @@ def make_init(
 
 
 def make_optimizer(config: LearnerConfig) -> optax.GradientTransformation:
-    """Clip by the global norm, then Adam; `jaxrec.ops.descend` applies the learning rate."""
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_adam(eps=1e-5))
+    """Clip by the global norm, then Adam; `jaxrec.ops.descend` applies the learning rate.
+
+    A value network that leaves the other parameters alone is clipped alone: large errors of the value would otherwise
+    scale down the step of the policy.
+    """
+    clip = optax.clip_by_global_norm(config.max_grad_norm)
+    if config.policy.value != "shared":
+
+        def groups(params: Params) -> Params:
+            return {name: "value" if is_value_part(name) else "policy" for name in params}
+
+        clip = optax.partition({"value": clip, "policy": clip}, groups)
+    return optax.chain(clip, optax.scale_by_adam(eps=1e-5))
 
 
 def annealed_rate(config: LearnerConfig, state: LearnerState) -> Array:

@@ -7,6 +7,7 @@ If `obs` offers no candidates, the logits are over the recommendable items; `to_
 Documents that are in no table (`obs.candidate_features`) go through the item tower when they are scored.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -39,7 +40,8 @@ class PolicyOutput(struct.PyTreeNode):
     """What a policy computes for one observation."""
 
     logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
-    value: Array  # [...] expected discounted return, in scaled rewards
+    # [...] expected discounted return, in scaled rewards, or in deviations with learner.normalise_targets
+    value: Array
     future: Future | None = None
 
 
@@ -80,8 +82,11 @@ class PolicyNetwork(nn.Module):
         hidden, small = nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(0.01)
         self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.query = nn.Dense(config.width, kernel_init=small)
+        # The parts of the value network are listed again in `is_value_part`.
         self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
+        if config.value == "separate" and self.spec.history_length:
+            self.value_history = make_history_encoder(config.encoder, config.width, config.layers, config.heads)
         if config.future:
             self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
             self.future_query = nn.Dense(config.width, kernel_init=small)
@@ -100,17 +105,29 @@ class PolicyNetwork(nn.Module):
 
     def state(self, items: Items, obs: Observation, *, last: bool = True) -> Array:
         """Build the input of the heads [..., state size], or that of every position [..., H + 1, state size]."""
+        return self.read(self.history if self.spec.history_length else None, items, obs, last)
+
+    def value_state(self, items: Items, obs: Observation, state: Array) -> Array:
+        """Choose the input of the value network by the config; `state` is that of the policy: [..., state size]."""
+        if self.config.value == "shared":
+            return state
+        if self.config.value == "stopped" or not self.spec.history_length:
+            return jax.lax.stop_gradient(state)
+        return self.read(self.value_history, jax.lax.stop_gradient(items), obs, True)
+
+    def read(self, encoder: nn.Module | None, items: Items, obs: Observation, last: bool) -> Array:
+        """Join what is observed, with the history as `encoder` reads it."""
         parts = []
-        if self.spec.history_length:
+        if encoder is not None:
             assert obs.history_items is not None and obs.history_feedback is not None
             latest = slice(-self.config.history if last else 0, None)
             ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
             known = jnp.maximum(ids, 0)
-            if last and isinstance(self.history, ProfileHistory) and not self.has_rng("dropout"):
-                parts.append(self.history(items.vectors, feedback, ids >= 0, last=True, ids=known))
+            if last and isinstance(encoder, ProfileHistory) and not self.has_rng("dropout"):
+                parts.append(encoder(items.vectors, feedback, ids >= 0, last=True, ids=known))
             else:
                 rows = self.dropped(items.vectors[known])  # [..., H, W]
-                parts.append(self.history(rows, feedback, ids >= 0, last=last))
+                parts.append(encoder(rows, feedback, ids >= 0, last=last))
         parts += [x for x in (obs.user, obs.context) if x is not None]
         return jnp.concatenate(parts, axis=-1)
 
@@ -130,7 +147,8 @@ class PolicyNetwork(nn.Module):
 
     def heads(self, items: Items, obs: Observation) -> tuple[Array, Array, Array | None]:
         """Compute the query [..., W], the value [...] and, with `future`, its query [..., W]."""
-        state = value = self.state(items, obs)
+        state = self.state(items, obs)
+        value = self.value_state(items, obs, state)
         for layer in self.value_hidden:
             value = nn.tanh(layer(value))
         future = None
@@ -255,6 +273,11 @@ def to_positions(slate: Array, obs: Observation, world: World) -> Array:
     if obs.offers_candidates or world.recommendable is None:
         return slate
     return jnp.searchsorted(world.recommendable, slate).astype(jnp.int32)
+
+
+def is_value_part(name: str) -> bool:
+    """True for the parts of a policy's parameters that belong to the value, as `PolicyNetwork.setup` names them."""
+    return re.fullmatch(r"value|value_hidden_\d+|value_history", name) is not None
 
 
 def example_observation(spec: EnvSpec) -> Observation:

@@ -9,7 +9,7 @@ from jaxrec.types import Array, Metrics
 
 
 def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, clip: float) -> tuple[Array, Metrics]:
-    """Clipped surrogate of one probability ratio per slate; [...], [...], [...] -> ([], metrics).
+    """Clipped surrogate of one probability ratio per slate or pick; [...], [...], [...] -> ([], metrics).
 
     PPO, arXiv 1707.06347, eq. 7. `approx_kl` is the low-variance estimate mean(ratio - 1 - log ratio).
     """
@@ -56,6 +56,18 @@ def categorical_entropy(logits: Array) -> Array:
     log_p = jax.nn.log_softmax(logits)
     p = jnp.exp(log_p)
     return -jnp.where(p > 0, p * jnp.where(p > 0, log_p, 0.0), 0.0).sum(-1).mean()
+
+
+def categorical_kl(logits: Array, others: Array) -> Array:
+    """Exact KL(softmax(logits) || softmax(others)), mean over states; [..., M], [..., M] -> [].
+
+    Entries that are -inf in `logits` contribute nothing.
+    """
+    chex.assert_equal_shape([logits, others])
+    log_p, log_q = jax.nn.log_softmax(logits), jax.nn.log_softmax(others)
+    open_ = logits > -jnp.inf
+    ratio = jnp.where(open_, log_p, 0.0) - jnp.where(open_, log_q, 0.0)
+    return (jnp.where(open_, jnp.exp(log_p), 0.0) * ratio).sum(-1).mean()
 
 
 def td_loss(q: Array, target: Array, weight: Array, huber: float) -> tuple[Array, Metrics]:

@@ -22,7 +22,12 @@ def sample_slate(key: Array, logits: Array, slate_size: int) -> Array:
 
 
 def slate_log_prob(logits: Array, slate: Array) -> Array:
-    """Log pi(slate) = sum_k log softmax(logits without earlier picks)[slate_k]; [..., M], [..., K] -> [...].
+    """Log pi(slate), the sum of `pick_log_probs`; [..., M], [..., K] -> [...]."""
+    return pick_log_probs(logits, slate).sum(-1)
+
+
+def pick_log_probs(logits: Array, slate: Array) -> Array:
+    """Log softmax(logits without earlier picks)[slate_k] of every pick; [..., M], [..., K] -> [..., K].
 
     The normaliser of pick k holds the candidates never picked and the picks k..K. One logsumexp over the former,
     then a running logaddexp from the last pick to the first, is exact in float32 and reads the catalogue once.
@@ -31,7 +36,7 @@ def slate_log_prob(logits: Array, slate: Array) -> Array:
     picked = jnp.take_along_axis(logits, slate, axis=-1)  # [..., K]
     if num_candidates == slate_size:
         tail = jax.lax.cumlogsumexp(picked, axis=picked.ndim - 1, reverse=True)
-        return (picked - tail).sum(-1)
+        return picked - tail
     # The maximum of the unpicked is subtracted by hand: jax's logsumexp has NaN gradients where all are -inf.
     never = without(logits, slate)
     peak = jax.lax.stop_gradient(never.max(-1, keepdims=True))
@@ -39,7 +44,29 @@ def slate_log_prob(logits: Array, slate: Array) -> Array:
     mass = jnp.exp(never - peak).sum(-1, keepdims=True)
     rest = jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)) + peak, -jnp.inf)  # [..., 1]
     tail = jax.lax.cumlogsumexp(jnp.concatenate([picked, rest], -1), axis=picked.ndim - 1, reverse=True)
-    return (picked - tail[..., :-1]).sum(-1)
+    return picked - tail[..., :-1]
+
+
+def expected_of_picks(logits: Array, slate: Array, rewards: Array) -> Array:
+    """Mean reward of pick k, given the picks before it: softmax(logits without earlier picks) @ rewards.
+
+    Logits and rewards [..., M], slate [..., K] -> [..., K]. The mean over what was never picked comes first; then, from
+    the last pick to the first, each joins with its share of the mass, so nothing is subtracted.
+    """
+    never = without(logits, slate)
+    peak = never.max(-1, keepdims=True)
+    raised = jnp.exp(never - jnp.where(jnp.isfinite(peak), peak, 0.0))
+    total = raised.sum(-1)
+    mass = jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + peak[..., 0], -jnp.inf)
+    mean = (raised * rewards).sum(-1) / jnp.where(total > 0, total, 1.0)
+    means = []
+    for k in reversed(range(slate.shape[-1])):
+        logit, reward = (jnp.take_along_axis(x, slate[..., k, None], axis=-1)[..., 0] for x in (logits, rewards))
+        joined = jnp.logaddexp(mass, logit)
+        mean = jnp.exp(mass - joined) * mean + jnp.exp(logit - joined) * reward
+        mass = joined
+        means.append(mean)
+    return jnp.stack(means[::-1], axis=-1)
 
 
 def without(scores: Array, slate: Array) -> Array:

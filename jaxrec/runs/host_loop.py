@@ -43,6 +43,21 @@ class Wording(NamedTuple):
     advice: str  # shown when training diverged
 
 
+class Further(NamedTuple):
+    """What an evaluation says besides the score."""
+
+    names: tuple[str, ...] = ()  # of its figures
+    # state, step -> figures for the row of metrics.jsonl, and whether the state may be the best
+    measure: Callable[[Any, int], tuple[dict[str, float], bool]] = lambda state, step: ({}, True)
+
+    def of(self, part: Callable[[Any], Any]) -> "Further":
+        """The same of states whose `part` is measured."""
+        return Further(self.names, lambda state, step: self.measure(part(state), step))
+
+
+NOTHING_FURTHER = Further()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
     """A training as functions of its state."""
@@ -53,6 +68,7 @@ class Training:
     update_many: Any  # compiled: state, *arguments -> state, metrics [updates_per_call]
     arguments: tuple[Any, ...]  # of every call, on the devices
     evaluate: Callable[[Any, int], tuple[Any, float]]  # state, step -> the state and its score
+    further: Further = NOTHING_FURTHER
     new_best: Callable[[Any, int], None] = lambda state, step: None  # called with the state of every new best
     size: int  # of an update, in the unit of the speed
     may_be_nan: Sequence[str] = ()  # metrics that may be NaN; all others must be finite
@@ -76,7 +92,7 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
     words = training.wording
     with Checkpoints(run.checkpoints, schedule.keep_latest) as checkpoints, _stop_on_signals() as stop:
         state, step = _begin(training, run, schedule, checkpoints)
-        best, score = checkpoints.best_score, math.nan
+        best, score, allowed = checkpoints.best_score, math.nan, True
         finished = _finished(step, checkpoints, schedule)
         call = None if finished else _compile_call(training, state, run, step)
         bar = track(words.title, schedule.updates)
@@ -93,16 +109,17 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                 due = step % schedule.evaluate_every == 0 or step == schedule.updates
                 if due:
                     state, score = training.evaluate(state, step)
-                    rows[-1][words.score] = score
+                    figures, allowed = training.further.measure(state, step)
+                    rows[-1] |= {words.score: score, **figures}
                 run.append_metrics(rows)
                 write_events([*rows, {"step": step, words.rate: speed}])
                 run.append_timing({"step": step, "seconds": round(seconds, 4), words.rate: round(speed)})
                 if due:
                     # The best comes first: after a kill in between, this step is repeated and written again.
-                    if score > best:
+                    if allowed and score > best:
                         best = score
                         training.new_best(state, step)
-                    checkpoints.save(step, training.saved(state), score)
+                    checkpoints.save(step, training.saved(state), score if allowed else math.nan)
                 advance(schedule.updates_per_call, words.note(rows[-1], speed, score))
                 finished = _finished(step, checkpoints, schedule)
             if stop and step != (checkpoints.latest or 0):
@@ -123,13 +140,14 @@ def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: 
         state = training.restore(checkpoints, step)
         # The last update of a shorter run was evaluated, which a longer run would not do at this step.
         ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
-        run.cut_back(step, forget=training.wording.score if ended_between else "")
+        for name in (training.wording.score, *training.further.names):
+            run.cut_back(step, forget=name if ended_between else "")
         return state, step
     state = training.start()
     run.cut_back(-1)
     if schedule.evaluate_start:
         state, score = training.evaluate(state, 0)
-        run.append_metrics([{"step": 0, training.wording.score: score}])
+        run.append_metrics([{"step": 0, training.wording.score: score, **training.further.measure(state, 0)[0]}])
         training.new_best(state, 0)
         checkpoints.save(0, training.saved(state), score)
     return state, 0

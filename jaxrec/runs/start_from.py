@@ -4,16 +4,16 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-
 from jaxrec.checks import InputError
+from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
-from jaxrec.nets.policy import make_policy
+from jaxrec.nets.policy import is_value_part, make_policy
 from jaxrec.progress import note
 from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
 from jaxrec.runs.read_log import ContextColumns, Corpus
+from jaxrec.runs.streams import stream
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.run import PretrainFolder, RunFolder
@@ -34,6 +34,12 @@ class Start(NamedTuple):
 def check(config: Config) -> None:
     """Raise InputError if the recipe asks for a start that it cannot have."""
     source, tuned = config.learner.start_from, config.encoder.train != FROZEN
+    pulled = isinstance(config.learner, OnPolicyConfig) and config.learner.start_kl
+    if pulled and not source and not config.train.continue_from:
+        raise InputError(
+            "learner.start_kl: learning starts from no policy that it could be pulled to; set learner.start_from "
+            "or train.continue_from, or remove it."
+        )
     if not source:
         if tuned:
             raise InputError(
@@ -94,10 +100,10 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
                 return Start(interrupted=True)
         source = str(folder.path)
     saved = load_policy(source)
-    _check_fits(source, saved, config, env, corpus.dataset.catalogue.ids)
+    params = _fitting_params(source, saved, config, env, corpus.dataset.catalogue.ids)
     note(f"  starting from {source} (step {saved.step})")
     _keep_encoder(Path(source), run)
-    return Start(saved.params, table=_tuned_table(run))
+    return Start(params, table=_tuned_table(run))
 
 
 def _keep_encoder(source: Path, run: RunFolder) -> None:
@@ -118,13 +124,24 @@ def _opened(config: Config, folder: PretrainFolder) -> PretrainFolder:
     return open_folder(config, folder.path) if folder.config.is_file() else folder.create(folder.path, to_yaml(config))
 
 
-def _check_fits(source: str, saved: SavedPolicy, config: Config, env: Env, ids: tuple[str, ...]) -> None:
-    """Raise InputError unless the policy is over the same items and has the learner's network."""
+def _fitting_params(source: str, saved: SavedPolicy, config: Config, env: Env, ids: tuple[str, ...]) -> Params:
+    """The saved parameters, and fresh ones of a value network that was not saved; those that the learner lacks go.
+
+    Raises InputError unless the policy is over the same items and has the learner's network.
+    """
     if saved.ids != ids:
         raise InputError(
             f"learner.start_from: {source} knows {len(saved.ids):,} items, expected the {len(ids):,} items of this "
             "log; pretrain on the same log and data section."
         )
     transfer.check_same_network("learner.start_from", source, saved, config)
-    fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
-    transfer.check_same_shapes("learner.start_from", source, saved.params, fresh)
+    if saved.network.future and not config.learner.policy.future:
+        raise InputError(
+            f"learner.start_from: {source} also scores later rewards, which learner.name={config.learner.name} would "
+            "drop; start from a policy of all_items, ppo or dqn, or of `jaxrec pretrain`."
+        )
+    fresh = make_policy(env.spec, config.learner.policy).init(stream(config, "start_from"), env.world)
+    values = {name: part for name, part in fresh.items() if is_value_part(name)}
+    params = {name: part for name, part in (values | saved.params).items() if name in fresh}
+    transfer.check_same_shapes("learner.start_from", source, params, fresh)
+    return params

@@ -11,8 +11,6 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
-from jaxrec.data import Catalogue
-from jaxrec.data.item_features import Encodings
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
@@ -21,13 +19,14 @@ from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
-from jaxrec.runs import continue_run, start_from
+from jaxrec.runs import continue_run, held_out_rule, start_from
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_learner import train as run_loop
+from jaxrec.runs.users.kind import Prepared
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
@@ -77,8 +76,7 @@ def _train(config: Config, run: RunFolder) -> Run:
     if start.table is not None:
         env = env._replace(world=env.world.replace(item_table=start.table))
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    features = None if prepared.corpus is None else prepared.corpus.features.encodings
-    outcome = train_policy(config, env, prepared.catalogue, run, initial, features)
+    outcome = train_policy(config, env, prepared, run, initial)
     write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
@@ -90,8 +88,12 @@ def _train(config: Config, run: RunFolder) -> Run:
 def check_recipe(config: Config) -> None:
     """Check devices, shards, the log and the rewards, which would otherwise fail after minutes of preparation."""
     check_shards(make_mesh(config.train.devices), config.learner.shards)
-    user_kind(config.env.name).check(config)
+    kind = user_kind(config.env.name)
+    kind.check(config)
     start_from.check(config)
+    held_out_rule.check(config)
+    if config.train.select == "judge" and kind.others is None:
+        raise InputError(f"train.select: {config.env.name} has no second simulator; set it to train.")
     check_tensorboard(config.train.tensorboard)
 
 
@@ -120,12 +122,7 @@ def _experiment_of(config: Config) -> Config:
 
 
 def train_policy(
-    config: Config,
-    env: Env,
-    catalogue: Catalogue | None,
-    run: RunFolder,
-    initial: Params | None = None,
-    item_features: Encodings | None = None,
+    config: Config, env: Env, prepared: Prepared, run: RunFolder, initial: Params | None = None
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
@@ -136,14 +133,19 @@ def train_policy(
     learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
     facts = item_facts(kind.item_rows(env.world))
-    simulate = make_simulation(env, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
+    selecting = env
+    if config.train.select == "judge":
+        assert kind.others is not None, "check_recipe refuses this"
+        selecting = kind.others(config, run)
+    simulate = make_simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
     numbers = tuple(str(n) for n in range(env.spec.num_items))
+    catalogue, corpus = prepared.catalogue, prepared.corpus
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
 
     def evaluate(params: Params, step: int) -> float:
         arrays = (params, policy.items(params, env.world))
         key = jax.random.fold_in(key_evaluate, step)
-        return simulate(env.world, facts, key, config.train.evaluate_users, arrays).mean
+        return simulate(selecting.world, facts, key, config.train.evaluate_users, arrays).mean
 
     def save(params: Params, step: int) -> None:
         save_policy(
@@ -155,7 +157,7 @@ def train_policy(
             feedback=_feedback_kinds(config, env),
             items=items,
             step=step,
-            item_features=item_features,
+            item_features=None if corpus is None else corpus.features.encodings,
         )
 
     return run_loop(
@@ -169,6 +171,7 @@ def train_policy(
         steps_per_update=config.learner.num_users * config.learner.horizon,
         evaluate=evaluate,
         save_policy=save,
+        further=held_out_rule.make_rule(config, env, corpus, run),
     )
 
 

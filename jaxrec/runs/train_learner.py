@@ -9,7 +9,7 @@ import jax
 from jaxrec.config.schema import TrainConfig
 from jaxrec.learn.program import Program, compile_learner
 from jaxrec.learn.rollout import NAN_AT_FIRST
-from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.runs.host_loop import NOTHING_FURTHER, Further, Outcome, Schedule, Training, Wording, run_training
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Array, Learner, Params, World
@@ -29,11 +29,13 @@ def train(
     evaluate: Callable[[Params, int], float],
     save_policy: Callable[[Params, int], None],
     initial: Params | None = None,
+    further: Further = NOTHING_FURTHER,
 ) -> Outcome:
     """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
-    `evaluate(params, step)` gives the return that ranks checkpoints. `save_policy(params, step)` is called for every
-    new best. On SIGINT or SIGTERM the current call ends, a checkpoint is written, and `interrupted` is set.
+    `evaluate(params, step)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
+    `save_policy(params, step)` is called for every new best. On SIGINT or SIGTERM the current call ends, a checkpoint
+    is written, and `interrupted` is set.
     """
     program = compile_learner(learner, world, config, num_shards)
     training = Training(
@@ -43,6 +45,7 @@ def train(
         update_many=program.update_many,
         arguments=(program.world,),
         evaluate=lambda state, step: (state, evaluate(state.params, step)),
+        further=further.of(lambda state: state.params),
         new_best=lambda state, step: save_policy(state.params, step),
         size=steps_per_update,
         may_be_nan=NAN_AT_FIRST,
@@ -60,6 +63,8 @@ def train(
         updates_per_call=config.updates_per_call,
         evaluate_every=config.checkpoint_every,
         keep_latest=config.keep_latest,
+        # A start that was given competes too, if users judge it that it was not made for.
+        evaluate_start=initial is not None and config.select == "judge",
         tensorboard=config.tensorboard,
     )
     return run_training(training, run, schedule)[1]

@@ -15,7 +15,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrec.config.pretrain import PretrainConfig
-from jaxrec.nets.policy import Items, Policy
+from jaxrec.nets.policy import Items, Policy, is_value_part
 from jaxrec.ops.descend import descend
 from jaxrec.ops.softmax import sampled_softmax_loss, softmax_loss
 from jaxrec.supervised.optimisers import make_optimiser
@@ -261,6 +261,6 @@ def decayed(trained: dict[str, Params]) -> Params:
 
     def decays(path: tuple, _: Array) -> bool:
         names = [str(part.key) for part in path]
-        return names[-1] not in ("bias", "scale", "residual_bias") and not names[1].startswith("value")
+        return names[-1] not in ("bias", "scale", "residual_bias") and not is_value_part(names[1])
 
     return jax.tree_util.tree_map_with_path(decays, trained)

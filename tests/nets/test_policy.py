@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.nets.policy import Policy, example_observation, exclude_history, make_policy, to_items, to_positions
+from jaxrec.nets.policy import (
+    Policy,
+    example_observation,
+    exclude_history,
+    is_value_part,
+    make_policy,
+    to_items,
+    to_positions,
+)
 from jaxrec.types import PADDING, EnvSpec, Observation, Params, SlateAction, World
 
 ITEMS, ROW, LENGTH, KINDS = 9, 5, 4, 2
@@ -292,3 +300,49 @@ def test_a_policy_may_read_only_the_latest_rows_but_never_shows_the_others_again
 def test_layers_and_heads_are_those_of_the_transformer() -> None:
     _, params, _ = made(encoder="transformer", layers=3, heads=2)
     assert {name for name in params["history"] if name.startswith("layer_")} == {"layer_0", "layer_1", "layer_2"}
+
+
+def slopes(value: str, spec: EnvSpec = LOGGED, *, of_scores: bool = False) -> dict[bool, float]:
+    """Largest slope of values or scores by parameters that only the value depends on (True), and by the others."""
+    policy, params, _ = made(spec, value=value, hidden=(6, 4))
+    obs = history([3, 1, 5, 2]) if spec is LOGGED else offer()
+
+    def output(params: Params) -> jax.Array:
+        found = policy.apply(params, policy.items(params, WORLD), obs, WORLD)
+        return jnp.where(jnp.isfinite(found.logits), found.logits, 0.0).sum() if of_scores else found.value
+
+    largest = {True: 0.0, False: 0.0}
+    for name, part in jax.grad(output)(params).items():
+        size = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(part))
+        largest[is_value_part(name)] = max(largest[is_value_part(name)], size)
+    return largest
+
+
+def test_only_a_shared_value_network_moves_the_parameters_of_scores() -> None:
+    assert slopes("shared")[False] > 0.01
+    for value in ("stopped", "separate"):
+        for spec in (LOGGED, OFFERED):
+            found = slopes(value, spec)
+            assert found[False] == 0.0 and found[True] > 0.01
+
+
+@pytest.mark.parametrize("value", ["shared", "stopped", "separate"])
+def test_scores_do_not_depend_on_the_parts_of_the_value(value: str) -> None:
+    found = slopes(value, of_scores=True)
+    assert found[True] == 0.0 and found[False] > 0.01
+
+
+def test_a_separate_value_network_has_its_own_encoder_and_nothing_else_new() -> None:
+    _, params, apply = made()
+    _, stopped, apply_stopped = made(value="stopped")
+    _, separate, apply_separate = made(value="separate")
+    assert params.keys() == stopped.keys() and separate.keys() - params.keys() == {"value_history"}
+    obs = history([[3, 1, 5, 2], [PADDING, PADDING, 0, 8]])
+    want = apply(params, obs, WORLD)
+    copied = params | {"value_history": params["history"]}
+    for got in (apply_stopped(params, obs, WORLD), apply_separate(copied, obs, WORLD)):
+        np.testing.assert_allclose(got.logits, want.logits, rtol=1e-6)
+        np.testing.assert_allclose(got.value, want.value, rtol=1e-6)
+    other = apply_separate(params | {"value_history": separate["value_history"]}, obs, WORLD)
+    np.testing.assert_allclose(other.logits, want.logits, rtol=1e-6)
+    assert (jnp.abs(other.value - want.value) > 1e-3).all()

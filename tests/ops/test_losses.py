@@ -1,11 +1,19 @@
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.ops.losses import categorical_entropy, clipped_policy_loss, slate_entropy, td_loss, value_loss
+from jaxrec.ops.losses import (
+    categorical_entropy,
+    categorical_kl,
+    clipped_policy_loss,
+    slate_entropy,
+    td_loss,
+    value_loss,
+)
 from jaxrec.ops.slates import slate_log_prob
 
 # Four candidates with weights 1, 2, 3, 4, slates of two: P(i, j) = w_i / 10 * w_j / (10 - w_i). Every probability is a
@@ -151,3 +159,13 @@ def test_shapes_that_would_broadcast_are_our_bug_and_stop() -> None:
     ):
         with pytest.raises(AssertionError):
             wrong()
+
+
+def test_categorical_kl_by_hand() -> None:
+    p, q = jnp.array([[0.5, 0.25, 0.25], [0.75, 0.25, 0.0]]), jnp.array([[0.25, 0.25, 0.5], [0.25, 0.75, 0.0]])
+    want = (0.5 * math.log(2) - 0.25 * math.log(2) + 0.75 * math.log(3) - 0.25 * math.log(3)) / 2
+    logits, others = jnp.log(p), jnp.log(q) + 3.0
+    assert float(categorical_kl(logits, others)) == pytest.approx(want, rel=1e-5)
+    slope = jax.grad(categorical_kl)(logits, others)
+    assert jnp.isfinite(slope).all() and float(slope[1, 2]) == 0.0
+    np.testing.assert_allclose(jax.grad(categorical_kl)(others, others), jnp.zeros((2, 3)), atol=1e-7)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrec.ops.slates import sample_slate, slate_log_prob, top_slate
+from jaxrec.ops.slates import expected_of_picks, pick_log_probs, sample_slate, slate_log_prob, top_slate
 
 M, K = 6, 3
 SLATES = np.array(list(itertools.permutations(range(M), K)))  # [120, 3]
@@ -136,3 +136,36 @@ def test_a_slate_never_repeats_an_item_and_never_takes_a_masked_one_early(values
     if is_open.all():
         got = np.asarray(slate_log_prob(logits, jnp.asarray(slate)))
         np.testing.assert_allclose(got, sequential(np.asarray(values), slate), rtol=1e-4, atol=1e-5)
+
+
+def picks_by_hand(logits: np.ndarray, slate: np.ndarray, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probability and expected reward of every pick: a softmax over what is left."""
+    left, log_probs, means = np.exp(logits.astype(np.float64)), [], []
+    for pick in slate:
+        share = left / left.sum()
+        log_probs.append(np.log(share[pick]))
+        means.append(share @ rewards)
+        left[pick] = 0.0
+    return np.array(log_probs), np.array(means)
+
+
+@pytest.mark.parametrize(("items", "size"), [(7, 1), (7, 3), (4, 4)])
+def test_picks_are_softmax_choices_among_what_is_left(items: int, size: int) -> None:
+    rng = np.random.default_rng(items)
+    logits, rewards = rng.normal(0, 2, (3, items)).astype(np.float32), rng.uniform(size=(3, items)).astype(np.float32)
+    if size < items - 1:
+        logits[:, 1] = -np.inf
+    slates = np.stack([rng.permutation(np.flatnonzero(np.isfinite(row)))[:size] for row in logits]).astype(np.int32)
+    arrays = jnp.asarray(logits), jnp.asarray(slates)
+    log_probs, means = pick_log_probs(*arrays), expected_of_picks(*arrays, jnp.asarray(rewards))
+    for n in range(3):
+        want = picks_by_hand(logits[n], slates[n], rewards[n])
+        np.testing.assert_allclose(log_probs[n], want[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(means[n], want[1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(log_probs.sum(-1), slate_log_prob(*arrays), rtol=1e-6)
+
+
+def test_means_after_a_pick_that_had_nearly_all_the_mass_are_exact() -> None:
+    logits, slate = jnp.array([60.0, 0.0, 0.0, -jnp.inf]), jnp.array([0, 1])
+    means = expected_of_picks(logits, slate, jnp.array([0.25, 0.5, 1.0, 9.0]))
+    np.testing.assert_allclose(means, [0.25, 0.75], rtol=1e-6)

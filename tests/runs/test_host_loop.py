@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.runs.host_loop import Further, Outcome, Schedule, Training, Wording, run_training
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
@@ -74,6 +74,26 @@ def test_the_start_is_judged_where_that_is_asked_for_and_patience_ends_a_trainin
     assert outcome == Outcome(step=8, best_step=0, best_score=0.0, interrupted=False)
     assert rows(run)[0] == {"step": 0, "score": 0.0} and rows(run)[-1] == {"step": 8, "n": 8.0, "score": -8.0}
     assert run_training(judged, run, SCHEDULE._replace(patience=2))[1] == outcome  # nothing is left to do
+
+
+def test_a_state_that_further_figures_rule_out_is_never_the_best(tmp_path: Path) -> None:
+    run, best = new_run(tmp_path), []
+    doubled = Further(("doubled",), lambda n, step: ({"doubled": 2.0 * float(n)}, step != 8))
+    judged = training(
+        evaluate=lambda state, step: (state, {4: 1.0, 8: 3.0, 10: 0.0, 12: 2.0}[step]),
+        further=doubled.of(lambda state: state["n"]),
+        new_best=lambda state, step: best.append(step),
+    )
+    # A shorter run ends between two evaluations; both figures of its end are forgotten when a longer one continues.
+    assert run_training(judged, run, SCHEDULE._replace(updates=10))[1].best_step == 4
+    assert rows(run)[-1] == {"step": 10, "n": 10.0, "score": 0.0, "doubled": 20.0}
+    assert run_training(judged, run, SCHEDULE)[1] == Outcome(step=12, best_step=12, best_score=2.0, interrupted=False)
+    assert best == [4, 12]  # the highest score, at 8, is out
+    assert {row["step"]: (row["score"], row["doubled"]) for row in rows(run) if "score" in row or "doubled" in row} == {
+        4: (1.0, 8.0),
+        8: (3.0, 16.0),
+        12: (2.0, 24.0),
+    }
 
 
 def test_an_evaluation_may_change_the_state(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class UserKind:
     item_rows: Callable[[World], Array]  # [I, E] vectors for the similarity of items
     # The environment in which the recipe's learner trains, given that of evaluation.
     training: Callable[[Config, Env], Env] = lambda recipe, env: env
+    # The environment of other users, which may rank checkpoints (train.select: judge); None: there are no others.
+    others: Callable[[Config, RunFolder], Env] | None = None
 
 
 def plain(

@@ -86,8 +86,17 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     if (true := true_world(config, corpus, worlds[0].world)) is not None:
         who, world = true
         worlds.append(JudgingWorld(TRUTH, f"truth: {who}, {config.evaluate.users} users", TRUTH, world))
-    section = dataclasses.replace(config.env, pessimism=0.0, new_users=0.0)  # both are only for training
-    return Judging(section, tuple(worlds), corpus)
+    return Judging(_as_judged(config.env), tuple(worlds), corpus)
+
+
+def others(config: Config, run: RunFolder) -> Env:
+    """The users of the second simulator, as they judge."""
+    return logged.make(_as_judged(config.env), load_simulator(run.simulators / JUDGE))
+
+
+def _as_judged(section: LoggedConfig) -> LoggedConfig:
+    """The section without what is only for training."""
+    return dataclasses.replace(section, pessimism=0.0, new_users=0.0)
 
 
 def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Corpus | None) -> Rules:
@@ -118,4 +127,5 @@ LOGGED = UserKind(
     baselines=baselines,
     item_rows=lambda world: world.users.text(world.item_table),
     training=training,
+    others=others,
 )
