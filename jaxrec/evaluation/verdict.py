@@ -52,7 +52,8 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     """The questions of an evaluation and what follows: `use` is True, False, or None if nothing independent judges.
 
     True needs the policy to beat every rival where the answer counts most: in truth if it is known, else in the second
-    simulator, which also has to confirm most of the lift. No rival may order people's real answers better there.
+    simulator, which also has to confirm most of the lift. No rival may order people's real answers better there. None
+    also follows where the second simulator sees no gain and these answers do.
     """
     simulators = account["simulators"]
     asked = {
@@ -84,6 +85,15 @@ def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[s
         )
         return {"use": None, "text": text}
     where = "in truth" if "truth" in questions else "with users it was not trained on"
+    real = None if "truth" in questions else questions.get("answers")
+    doubted = deciding.worse + deciding.equal
+    if real is not None and doubted and set(doubted) <= set(real.better):
+        text = (
+            f"Undecided: the second simulator sees no gain over {_names(doubted)}, but the policy orders the real "
+            "answers of people it was not trained on better. Tastes of simulated users are estimates and hide part of "
+            "what a policy wins by knowing a person. Try it on a small share of real traffic."
+        )
+        return {"use": None, "text": text}
     if deciding.worse:
         return {"use": False, "text": f"Do not use this policy: {_names(deciding.worse)} earns more {where}."}
     if deciding.equal:
@@ -95,7 +105,7 @@ def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[s
             f"so part of it is an artefact of the first."
         )
         return {"use": False, "text": text}
-    if "truth" not in questions and (real := questions.get("answers")) is not None and real.worse:
+    if real is not None and real.worse:
         text = (
             f"Do not use this policy: {_names(real.worse)} orders the real answers of people it was not trained on "
             "better."

@@ -44,6 +44,18 @@ def test_a_rival_that_orders_real_answers_better_forbids_the_policy_unless_truth
     assert verdict(given)["use"] is True
 
 
+def test_real_answers_that_contradict_the_second_simulator_leave_it_undecided() -> None:
+    rows = {"item_knn": (0.03, 0.01), "best_fixed": (0.02, 0.01)}
+    for judged in ((0.1, 0.2), (-0.3, 0.2)):
+        given = account({"item_knn": (2.0, 0.1), "best_fixed": judged}) | {"answers": {"policy_minus": rows}}
+        found = verdict(given)
+        assert found["use"] is None and "no gain over best_fixed, but" in found["text"]
+        given["answers"] = {"policy_minus": rows | {"best_fixed": (0.02, 0.03)}}
+        assert verdict(given)["use"] is False
+        given["simulators"]["truth"] = {"policy_minus": {"best_fixed": (-1.0, 0.1)}}
+        assert verdict(given)["use"] is False
+
+
 def test_a_worse_prediction_of_the_log_is_said_but_does_not_forbid_the_policy() -> None:
     found = verdict(account({"item_knn": (2.0, 0.1)}, held_out={"item_knn": (-0.02, 0.01)}))
     assert found["use"] is True and "to recommend, not to predict" in found["text"]
