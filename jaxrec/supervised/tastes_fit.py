@@ -9,26 +9,38 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrec.checks import InputError, check_shape
+from jaxrec.checks import check_shape
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.ops.descend import descend
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.calibration import auc, expected_calibration_error, fit_curve
+from jaxrec.supervised.contrast import (
+    Beside,
+    Drawing,
+    account_of,
+    always_one,
+    asked_of,
+    beside,
+    check_values,
+    draw_beside,
+    drawing_for,
+)
+from jaxrec.supervised.taste_link import Held, fit_link, logistic, logits_beside, quality, with_level
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import (
     Rows,
     Users,
     expected_logits,
+    in_chunks,
     padded,
     population_of,
     rows_of,
     user_posterior,
     with_draws,
 )
-from jaxrec.supervised.tastes import Link, Moments, Tastes, probabilities
-from jaxrec.types import Array, Params
+from jaxrec.supervised.tastes import Tastes
+from jaxrec.types import PADDING, Array, Params
 
 SEARCH = (0.25, 4.0)  # factors by which strengths are varied
 
@@ -50,51 +62,91 @@ def fit_tastes(
     seed: int,
     *,
     strengths: Strengths | None = None,
+    ones: np.ndarray | None = None,
     label: str = "fit tastes",
 ) -> tuple[Tastes, dict[str, Any]]:
     """Fit tastes to `log`, with text vectors of its items [I, E]; gives them and a report.
 
     At first, a share of the rows is held out (`config.holdout`). Strengths are searched for the least log loss there,
     unless they are given or `config.search` is off, and the link is fitted there. The final fit has all rows. Users are
-    the `log.num_users` of the log, with or without rows. Raises InputError if a kind of feedback has only one value,
-    since there is nothing to learn.
+    the `log.num_users` of the log, with or without rows.
+
+    Kinds `ones` [F] bool are those that are always 1 (default: as in `log`); they are compared with items that the
+    users do not have (contrast.py), and `config.base_rate` is their level. Raises InputError if another kind of
+    feedback has only one value, since there is nothing to learn.
     """
-    check_two_values(log)
+    ones = always_one(log) if ones is None else ones
+    check_values(log, ones)
+    drawing = drawing_for(log, ones, config.negatives)
     features = jnp.asarray(item_features(vectors, log, config.text_components))
     held = np.random.default_rng(seed).random(len(log)) < config.holdout
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
-    hidden = rows_of(log.take(held))
+    hidden, others = hidden_rows(log, held, drawing, seed)
     program = compiled(partial(most_likely, config=config))
-    start = first_params(log, features.shape[1], config, seed)
+    start = first_params(log, features.shape[1], config, seed, drawing)
 
     def fit_to(part: Log, chosen: Strengths) -> tuple[Tastes, Users]:
-        rows = rows_of(part)
-        return with_users(program(start, rows, features, chosen), rows, features, chosen, part)
+        rows, drawn = rows_of(part), None if drawing is None else beside(drawing, part, seed)
+        params = program(start, rows, features, chosen, drawn)
+        return with_users(params, rows, features, chosen, part, drawn)
+
+    def known_of_users(tastes: Tastes, users: Users) -> Held:
+        logits, drawn = expected_logits(tastes, users, hidden), None
+        if others is not None:
+            covariance = jnp.linalg.inv(users.precision)
+            drawn = logits_beside(tastes, users.mean, covariance, np.asarray(hidden.user), others)
+        return Held(hidden, logits, drawn, others)
 
     vary = strengths is None and config.search
     with track(label, 6 if vary else 2) as advance:
-        trials: list[tuple[float, Strengths, Tastes, Users]] = []
+        trials: list[tuple[float, Strengths, Tastes, Held]] = []
 
         def try_out(chosen: Strengths) -> None:
             tastes, users = fit_to(log.take(~held), chosen)
-            loss, link = fit_link(hidden, expected_logits(tastes, users, hidden))
-            trials.append((loss, chosen, tastes.replace(link=link), users))
+            known = known_of_users(tastes, users)
+            loss, link = fit_link([known], drawing)
+            trials.append((loss, chosen, tastes.replace(link=link), known))
             advance(1, f"held-out log loss {loss:.4f}")
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
-        _, chosen, tastes, users = min(trials, key=lambda trial: trial[0])
+        _, chosen, tastes, known = min(trials, key=lambda trial: trial[0])
         # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
         # all other rows of their user, and from the earlier ones alone.
-        logits = expected_logits(tastes, users, hidden), follow(tastes, log, np.flatnonzero(held)).logits
-        _, link = fit_link(*(jax.tree.map(lambda *x: jnp.concatenate(x), *pair) for pair in ((hidden, hidden), logits)))
-        report = {
-            "strengths": chosen._asdict(),
-            "link": {name: np.asarray(value).tolist() for name, value in vars(link).items()},
-            "held_out": quality(tastes.replace(link=link), hidden, logits[0]),
-        }
+        followed = follow(tastes, log, np.flatnonzero(held))
+        _, link = fit_link([known, Held(hidden, followed.logits, followed.drawn, followed.items)], drawing)
+        held_out = quality(tastes.replace(link=link), known)
         tastes, users = fit_to(log, chosen)
         advance(1)
-    return with_draws(tastes.replace(link=link), users, config.draws, seed), report
+    tastes = with_level(
+        with_draws(catalogue_side(tastes.replace(link=link), drawing), users, config.draws, seed),
+        log,
+        config.base_rate,
+        seed,
+    )
+    report = {
+        "strengths": chosen._asdict(),
+        "link": {name: np.asarray(value).tolist() for name, value in vars(tastes.link).items()},
+        "held_out": held_out,
+    }
+    assumed = account_of(drawing, log.feedback_names, config.base_rate)
+    return tastes, report | ({"assumed": assumed} if assumed else {})
+
+
+def hidden_rows(log: Log, held: np.ndarray, drawing: Drawing | None, seed: int) -> tuple[Rows, np.ndarray | None]:
+    """The rows `held` [R] bool of a log, and the items drawn next to them, which their users never choose."""
+    part = log.take(held)
+    return rows_of(part), None if drawing is None else draw_beside(drawing, part, seed + 1, log)
+
+
+def catalogue_side(tastes: Tastes, drawing: Drawing | None) -> Tastes:
+    """Logits of rows against drawn items become logits of a choice among all items.
+
+    The link scales logits, but not the offset of the drawn items, which is known.
+    """
+    if drawing is None:
+        return tastes
+    offset = drawing.offset / tastes.link.scale[None]
+    return tastes.replace(item_logits=tastes.item_logits - offset, drawing=drawing.replace(offset=offset))
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
@@ -120,16 +172,6 @@ def base_strengths(config: TastesConfig) -> Strengths:
     )
 
 
-def check_two_values(log: Log) -> None:
-    """Raise InputError if a kind of feedback is always 0 or always 1."""
-    for name, values in zip(log.feedback_names, log.feedback.T, strict=True):
-        if not len(values) or values.min() == values.max():
-            seen = "no rows" if not len(values) else f"one value, {values[0]:g}, in all {len(values):,} rows"
-            raise InputError(
-                f"data.feedback.{name}: {seen}, so no tastes can be fitted; choose another threshold or column."
-            )
-
-
 def item_features(vectors: np.ndarray | None, log: Log, components: int) -> np.ndarray:
     """Features of items: components of their texts, then the standardised logarithm of their rows: [I, k + 1].
 
@@ -153,11 +195,13 @@ def text_features(vectors: np.ndarray | None, num_items: int, components: int) -
     return (kept / max(float(np.sqrt((kept**2).sum(1).mean())), 1e-8)).astype(np.float32)
 
 
-def first_params(log: Log, components: int, config: TastesConfig, seed: int) -> Params:
+def first_params(log: Log, components: int, config: TastesConfig, seed: int, drawing: Drawing | None = None) -> Params:
     """Parameters before the fit: the base rates, and small random tastes and text weights."""
     users, items, kinds, width = log.num_users, log.num_items, log.feedback.shape[1], config.width
     rng = np.random.default_rng([seed, 1])
     base = np.clip(log.feedback.mean(0), 0.001, 0.999)
+    if drawing is not None:
+        base = np.where(drawing.kinds, 0.5, base)  # the offset already has the share of drawn items
     arrays = {
         "base": np.log(base / (1 - base)),
         "user_bias": np.zeros((users, kinds)),
@@ -170,11 +214,12 @@ def first_params(log: Log, components: int, config: TastesConfig, seed: int) -> 
     return {name: jnp.asarray(x, jnp.float32) for name, x in arrays.items()}
 
 
-def item_side(params: Params, features: Array) -> tuple[Array, Array]:
-    """Vectors [I, d] and logits [I, F] of items."""
+def item_side(params: Params, features: Array, others: Beside | None = None) -> tuple[Array, Array]:
+    """Vectors [I, d] and logits [I, F] of items; with `others`, those that tell rows from drawn items."""
     vectors = features @ params["text"] + params["item"]
     logits = features @ params["text_bias"] + params["item_bias"]
-    return vectors, logits + jnp.broadcast_to(params["base"], logits.shape)
+    logits = logits + jnp.broadcast_to(params["base"], logits.shape)
+    return vectors, logits if others is None else logits + others.drawing.offset
 
 
 def log_loss(logits: Array, answers: Array) -> Array:
@@ -182,16 +227,31 @@ def log_loss(logits: Array, answers: Array) -> Array:
     return jax.nn.softplus(logits) - answers * logits
 
 
-def most_likely(params: Params, rows: Rows, features: Array, strengths: Strengths, config: TastesConfig) -> Params:
-    """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule."""
+def most_likely(
+    params: Params,
+    rows: Rows,
+    features: Array,
+    strengths: Strengths,
+    others: Beside | None = None,
+    *,
+    config: TastesConfig,
+) -> Params:
+    """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule.
+
+    `others` are drawn next to the rows, and their answer is 0.
+    """
     optimiser = optax.scale_by_adam()
     steps = jnp.arange(config.steps, dtype=jnp.float32)
     rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(steps))
 
     def loss(params: Params) -> Array:
-        vectors, logits = item_side(params, features)
-        match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
-        z = logits[rows.item] + params["user_bias"][rows.user] + match
+        vectors, logits = item_side(params, features, others)
+        taste, bias = params["taste"][rows.user], params["user_bias"][rows.user]
+        z = logits[rows.item] + bias + jnp.einsum("rfd,rd->rf", taste, vectors[rows.item])
+        total = log_loss(z, rows.answer).sum()
+        if others is not None:
+            z = logits[others.items] + bias[:, None] + jnp.einsum("rfd,rnd->rnf", taste, vectors[others.items])
+            total = total + (jax.nn.softplus(z) * asked_of(others.items, others.drawing)).sum()
         penalty = 0.5 * (
             strengths.user * jnp.square(params["taste"]).sum()
             + strengths.bias * jnp.square(params["user_bias"]).sum()
@@ -199,7 +259,7 @@ def most_likely(params: Params, rows: Rows, features: Array, strengths: Strength
             + strengths.item_bias * jnp.square(params["item_bias"]).sum()
             + strengths.text * (jnp.square(params["text"]).sum() + jnp.square(params["text_bias"]).sum())
         )
-        return (log_loss(z, rows.answer).sum() + penalty) / rows.answer.size
+        return (total + penalty) / rows.answer.size
 
     def step(carry: tuple[Params, Any], rate: Array):
         params, state = carry
@@ -208,42 +268,19 @@ def most_likely(params: Params, rows: Rows, features: Array, strengths: Strength
     return jax.lax.scan(step, (params, optimiser.init(params)), rates)[0][0]
 
 
-def with_users(params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log) -> tuple[Tastes, Users]:
-    """Items of the fitted parameters, and the posterior of all users given these items."""
-    vectors, logits = item_side(params, features)
+def with_users(
+    params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log, others: Beside | None = None
+) -> tuple[Tastes, Users]:
+    """Items of the fitted parameters, and the posterior of all users given these items.
+
+    Logits are those that tell rows from `others`, so there is no offset to add.
+    """
+    vectors, logits = item_side(params, features, others)
     precision = jnp.asarray([strengths.bias] + [strengths.user] * vectors.shape[1])
     start = jnp.concatenate([params["user_bias"][..., None], params["taste"]], axis=-1)
-    users = compiled(user_posterior)(vectors, logits, precision, start, padded(rows))
+    drawing = None if others is None else others.drawing.replace(offset=jnp.zeros_like(others.drawing.offset))
+    chunks = None if others is None else others._replace(items=in_chunks(others.items, PADDING))
+    users = compiled(user_posterior)(vectors, logits, precision, start, padded(rows), chunks)
     population = compiled(population_of)(users, np.unique(log.user))
     link = logistic(logits.shape[1])
-    return Tastes(vectors, logits, link, population, feedback_names=log.feedback_names), users
-
-
-def logistic(kinds: int) -> Link:
-    """The link before calibration: the plain sigmoid."""
-    return Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0, 1.0)))
-
-
-def fit_link(rows: Rows, logits: Moments) -> tuple[float, Link]:
-    """The link with which expected logits predict the answers best, and its mean log loss on them."""
-    answers, mean, variance = (np.asarray(x, np.float64) for x in (rows.answer, logits.mean, logits.variance))
-    fits = [fit_curve(answers[:, b], mean[:, b], variance[:, b]) for b in range(answers.shape[1])]
-    columns = zip(*(curve for _, curve in fits), strict=True)
-    return float(np.mean([loss for loss, _ in fits])), Link(*(jnp.asarray(x, jnp.float32) for x in columns))
-
-
-def quality(tastes: Tastes, rows: Rows, logits: Moments) -> dict[str, dict[str, Any]]:
-    """Log loss, AUC and calibration error of predictions for rows, by name of the feedback; None without rows."""
-    if not len(rows.answer):
-        return {name: {"rows": 0, "log_loss": None, "auc": None, "ece": None} for name in tastes.feedback_names}
-    p = np.asarray(compiled(probabilities)(tastes, logits.mean, logits.variance), np.float64)
-    answers = np.asarray(rows.answer)
-    return {
-        name: {
-            "rows": len(p),
-            "log_loss": float(-np.log(np.where(answers[:, b] > 0, p[:, b], 1 - p[:, b])).mean()),
-            "auc": auc(answers[:, b], p[:, b]),
-            "ece": expected_calibration_error(answers[:, b], p[:, b]),
-        }
-        for b, name in enumerate(tastes.feedback_names)
-    }
+    return Tastes(vectors, logits, link, population, drawing=drawing, feedback_names=log.feedback_names), users
