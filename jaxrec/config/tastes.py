@@ -18,7 +18,7 @@ class TastesConfig:
     text_strength: float = 10.0  # of the weights of the text
     holdout: float = 0.1  # share of the rows, drawn at random, on which strengths and calibration are chosen
     draws: int = 8  # M, versions of every user, drawn from the posterior; an episode meets one of them
-    negatives: int = 8  # for feedback that is 1 in every row: items the user does not have, drawn next to each row
+    negatives: int = 8  # for feedback that is 1 in every row: items the user does not have, drawn for each row
     base_rate: float = 0.1  # and P(answer) of items as the log's users met them, which no such log can tell
     steps: int = 300  # of Adam, each over all rows
     learning_rate: float = 0.03

@@ -1,14 +1,14 @@
-"""Kinds of feedback that are 1 in every row: rows are told apart from items that their users do not have.
+"""Kinds of feedback that are 1 in every row: rows are compared with items that their users do not have.
 
-A log of successes ("bought") does not say what was refused. So each row is set next to N items that its user does not
-have, drawn with chances q. A logistic model that tells the row from the drawn items, with
+A log of successes ("bought") does not say what was refused. So N items that the user does not have are drawn for each
+row, with chances q. A logistic model that distinguishes the row from the drawn items, with
 
     logit P(row, not drawn) = s(u, i) - log(N I q_i)
 
 learns s, the logarithm of how often user u chooses item i, compared with a choice among all I items at random
 (noise-contrastive estimation, Gutmann and Hyvärinen, 2010). Any q gives the same s in the limit. Here q follows the
-rows of the items, since popular items are the hard ones to tell from a row: on Amazon Beauty, with 8 drawn items, the
-NDCG@10 of the next row is .0215, with the square root of q .0197, with a constant q .0170.
+number of rows of the items, since popular items are hard to distinguish from a row. On Amazon Beauty, with 8 drawn
+items per row, NDCG@10 of the next row is .0215. With the square root of this q it is .0197, with constant q .0170.
 
 The level of P(answer) is not in such a log. `tastes.base_rate` states it, see taste_link.py.
 """
@@ -27,16 +27,16 @@ TRIES = 50  # of drawing an item that the user does not have
 
 
 class Drawing(struct.PyTreeNode):
-    """How items are drawn next to rows, and what this adds to logits."""
+    """How items are drawn for rows, and what this adds to logits."""
 
     chances: Array  # [I] q
     kinds: Array  # [F] 1 for kinds that are always 1, 0 for those about which drawn items say nothing
-    offset: Array  # [I, F] added to an item's logit where rows are told from drawn items; 0 for kinds of two values
+    offset: Array  # [I, F] added to the logit that compares rows with drawn items; 0 for kinds with two values
     count: int = struct.field(pytree_node=False)  # N
 
 
-class Beside(NamedTuple):
-    """Items drawn next to the rows of a log."""
+class DrawnItems(NamedTuple):
+    """Items drawn for the rows of a log."""
 
     items: Array  # [R, N] int32; PADDING where the user has nearly all items
     drawing: Drawing
@@ -58,19 +58,20 @@ def check_values(log: Log, ones: np.ndarray) -> None:
 
 
 def drawing_for(log: Log, ones: np.ndarray, count: int) -> Drawing | None:
-    """How `count` items are drawn next to each row, for the kinds `ones` [F] bool; None if there are none."""
+    """How `count` items are drawn for each row, for the kinds `ones` [F] bool; None if there are none."""
     if not ones.any():
         return None
     rows = np.bincount(log.item, minlength=log.num_items) + 1.0
     chances = rows / rows.sum()
     offset = -np.log(count * log.num_items * chances)[:, None] * ones
-    return Drawing(*(jnp.asarray(x, jnp.float32) for x in (chances, ones, offset)), count)
+    chances, kinds, offset = (jnp.asarray(x, jnp.float32) for x in (chances, ones, offset))
+    return Drawing(chances, kinds, offset, count)
 
 
-def draw_beside(drawing: Drawing, log: Log, seed: int, known: Log | None = None, *, before: bool = False) -> np.ndarray:
-    """Draw items next to the rows of `log` that their users do not have in `known` (default: `log`): [R, N] int32.
+def draw_items(drawing: Drawing, log: Log, seed: int, known: Log | None = None, *, before: bool = False) -> np.ndarray:
+    """Draw items for the rows of `log` that their users do not have in `known` (default: `log`): [R, N] int32.
 
-    With `before`, an item that the user chooses only after the row may be drawn, so that nothing tells of later rows.
+    With `before`, items that the user chooses after the row may be drawn. Otherwise draws would reveal later rows.
     """
     known = log if known is None else known
     assert not before or known is log
@@ -98,16 +99,16 @@ def draw_beside(drawing: Drawing, log: Log, seed: int, known: Log | None = None,
     return items
 
 
-def beside(drawing: Drawing, log: Log, seed: int, known: Log | None = None) -> Beside:
-    """The rows of `log` with items drawn next to them; raises InputError if users have all items there are."""
-    items = draw_beside(drawing, log, seed, known)
+def drawn_items(drawing: Drawing, log: Log, seed: int, known: Log | None = None) -> DrawnItems:
+    """Draw items for the rows of `log`; raises InputError if users have all items of the log."""
+    items = draw_items(drawing, log, seed, known)
     if len(items) and (items == PADDING).all():
         names = [name for name, one in zip(log.feedback_names, np.asarray(drawing.kinds), strict=True) if one]
         raise InputError(
             f"data.feedback.{names[0]}: 1 in every row, and the users have all items of the log ({log.num_items:,}), "
             "so rows cannot be compared with other items; give a log of more items, or feedback that differs."
         )
-    return Beside(jnp.asarray(items), drawing)
+    return DrawnItems(jnp.asarray(items), drawing)
 
 
 def asked_of(items: Array, drawing: Drawing) -> Array:

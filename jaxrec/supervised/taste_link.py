@@ -1,11 +1,11 @@
 """The curve from logits to probabilities: calibrated on held-out rows, or set to a stated level.
 
-For kinds of feedback with two values, all of the curve is fitted. For kinds that are always 1, held-out rows and the
-items drawn next to them (contrast.py) give its scale and spread, and the shift solves
+For kinds of feedback with two values, the whole curve is fitted. For kinds that are always 1, held-out rows and the
+items drawn for them (contrast.py) give its scale and spread. The shift solves
 
     mean P(answer) = base_rate
 
-over the users, their draws, and items drawn in proportion to their rows, which is how often the log's users met them.
+over the users, their draws, and items drawn in proportion to their rows, as if the log's users had seen them so often.
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ MOST_USERS, SHOWN = 4096, 32  # users and items per user, over which the level i
 
 
 class Held(NamedTuple):
-    """Expected logits of held-out rows and, where a kind is always 1, of the items drawn next to them."""
+    """Expected logits of held-out rows and, if a kind is always 1, of the items drawn for them."""
 
     rows: Rows
     logits: Moments  # [R, F]
@@ -94,32 +94,31 @@ def quality(tastes: Tastes, held: Held) -> dict[str, dict[str, Any]]:
     return report
 
 
-def logits_beside(tastes: Tastes, mean: Array, covariance: Array, users: np.ndarray, items: np.ndarray) -> Moments:
+def logits_on(tastes: Tastes, mean: Array, covariance: Array, users: np.ndarray, items: np.ndarray) -> Moments:
     """Expected logits on items [R, N] of users [R], who have the beliefs mean [U, F, D], covariance [U, F, D, D].
 
-    [R, N, F]; what stands at PADDING means nothing. On the host, since they are many.
+    [R, N, F]. Values at PADDING mean nothing.
     """
-    program, parts = compiled(_logits_beside), []
+    program: Any = compiled(_logits_on)
+    parts: list[list[Any]] = []
     for places, own in equal_parts(len(users), min(ROWS_PER_CHUNK, max(len(users), 1))):
         found = program(tastes, mean, covariance, users[places], items[places])
         parts.append([np.asarray(x)[:own] for x in jax.device_get(found)])
     if not parts:
         empty = np.zeros((*items.shape, mean.shape[1]), np.float32)
         return Moments(jnp.asarray(empty), jnp.asarray(empty))
-    return Moments(*(np.concatenate(x) for x in zip(*parts, strict=True)))
+    logit, variance = (jnp.asarray(np.concatenate(x)) for x in zip(*parts, strict=True))
+    return Moments(logit, variance)
 
 
-def _logits_beside(tastes: Tastes, mean: Array, covariance: Array, users: Array, items: Array) -> tuple[Array, Array]:
+def _logits_on(tastes: Tastes, mean: Array, covariance: Array, users: Array, items: Array) -> tuple[Array, Array]:
     x = design(tastes.item_vectors[items])  # [R, N, D]
     logit = tastes.item_logits[items] + jnp.einsum("rfd,rnd->rnf", mean[users], x)
     return logit, jnp.einsum("rnd,rfde,rne->rnf", x, covariance[users], x)
 
 
 def with_level(tastes: Tastes, log: Log, base_rate: float, seed: int) -> Tastes:
-    """Set the shift of kinds that are always 1, so that the users answer `base_rate` of the items as the log has them.
-
-    Needs the draws of the users.
-    """
+    """Set the shift of kinds that are always 1, so that their mean probability is `base_rate`; needs users' draws."""
     if tastes.drawing is None:
         return tastes
     assert tastes.draws is not None

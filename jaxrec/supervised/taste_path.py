@@ -9,7 +9,7 @@ import numpy as np
 from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.contrast import asked_of, draw_beside
+from jaxrec.supervised.contrast import asked_of, draw_items
 from jaxrec.supervised.tastes import Belief, Moments, Tastes, design, learn_row, probabilities
 from jaxrec.types import Array
 
@@ -22,7 +22,7 @@ class Followed(NamedTuple):
     probabilities: np.ndarray  # [N, F] predicted
     logits: Moments  # [N, F] expected, before calibration
     beliefs: Belief | None  # [N, ...]; None unless asked for
-    drawn: Moments | None = None  # [N, n, F] of the n items drawn next to each row, expected before the row too
+    drawn: Moments | None = None  # [N, n, F] of the n items drawn for each row, expected before the row too
     items: np.ndarray | None = None  # [N, n] drawn
 
 
@@ -30,10 +30,10 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     """Predict rows [N] of the log, increasing, from the items of `tastes` and the earlier rows of each user.
 
     Nothing is known about a user before their first row, whoever the tastes were fitted to. If a kind of feedback is
-    always 1, the items drawn next to a row (contrast.py) are learned after it, as zeros. They are items that the user
+    always 1, the items drawn for a row (contrast.py) are learned after it, as zeros. They are items that the user
     had not chosen by then, so that nothing tells of later rows.
     """
-    others = None if tastes.drawing is None else draw_beside(tastes.drawing, log, 0, before=True)
+    others = None if tastes.drawing is None else draw_items(tastes.drawing, log, 0, before=True)
     starts, users = log.offsets, np.unique(log.user[rows])
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
     needed = last + 1 - starts[users]
@@ -74,7 +74,7 @@ def _follow_users(
 ) -> dict[str, Array]:
     """What was known before each row of users, leaves [B, L, ...].
 
-    Items [B, L], answers [B, L, F], others [B, L, n] items drawn next to the rows or None, inside [B, L] bool.
+    Items [B, L], answers [B, L, F], others [B, L, n] items drawn for the rows or None, inside [B, L] bool.
     """
 
     def learn_others(belief: Belief, drawn: Array) -> Belief:

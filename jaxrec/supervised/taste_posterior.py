@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrec.data.log import Log
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.contrast import Beside, asked_of
+from jaxrec.supervised.contrast import DrawnItems, asked_of
 from jaxrec.supervised.tastes import Belief, Moments, Tastes, design
 from jaxrec.types import Array
 
@@ -48,7 +48,7 @@ def in_chunks(x: Array, fill: int) -> Array:
 
 
 def user_posterior(
-    vectors: Array, logits: Array, precision: Array, start: Array, chunks: Rows, others: Beside | None = None
+    vectors: Array, logits: Array, precision: Array, start: Array, chunks: Rows, others: DrawnItems | None = None
 ) -> Users:
     """Laplace's approximation for every user: Newton's method from `start` [U, F, D], then the curvature there.
 

@@ -16,17 +16,17 @@ from jaxrec.ops.descend import descend
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import (
-    Beside,
     Drawing,
+    DrawnItems,
     account_of,
     always_one,
     asked_of,
-    beside,
     check_values,
-    draw_beside,
+    draw_items,
     drawing_for,
+    drawn_items,
 )
-from jaxrec.supervised.taste_link import Held, fit_link, logistic, logits_beside, quality, with_level
+from jaxrec.supervised.taste_link import Held, fit_link, logistic, logits_on, quality, with_level
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import (
     Rows,
@@ -78,6 +78,7 @@ def fit_tastes(
     ones = always_one(log) if ones is None else ones
     check_values(log, ones)
     drawing = drawing_for(log, ones, config.negatives)
+    drawn = None if drawing is None else drawn_items(drawing, log, seed)
     features = jnp.asarray(item_features(vectors, log, config.text_components))
     held = np.random.default_rng(seed).random(len(log)) < config.holdout
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
@@ -85,8 +86,11 @@ def fit_tastes(
     program = compiled(partial(most_likely, config=config))
     start = first_params(log, features.shape[1], config, seed, drawing)
 
-    def fit_to(part: Log, chosen: Strengths) -> tuple[Tastes, Users]:
-        rows, drawn = rows_of(part), None if drawing is None else beside(drawing, part, seed)
+    kept = log.take(~held)
+    kept_drawn = None if drawing is None else drawn_items(drawing, kept, seed)  # the rest is unknown to it
+
+    def fit_to(part: Log, drawn: DrawnItems | None, chosen: Strengths) -> tuple[Tastes, Users]:
+        rows = rows_of(part)
         params = program(start, rows, features, chosen, drawn)
         return with_users(params, rows, features, chosen, part, drawn)
 
@@ -94,7 +98,7 @@ def fit_tastes(
         logits, drawn = expected_logits(tastes, users, hidden), None
         if others is not None:
             covariance = jnp.linalg.inv(users.precision)
-            drawn = logits_beside(tastes, users.mean, covariance, np.asarray(hidden.user), others)
+            drawn = logits_on(tastes, users.mean, covariance, np.asarray(hidden.user), others)
         return Held(hidden, logits, drawn, others)
 
     vary = strengths is None and config.search
@@ -102,7 +106,7 @@ def fit_tastes(
         trials: list[tuple[float, Strengths, Tastes, Held]] = []
 
         def try_out(chosen: Strengths) -> None:
-            tastes, users = fit_to(log.take(~held), chosen)
+            tastes, users = fit_to(kept, kept_drawn, chosen)
             known = known_of_users(tastes, users)
             loss, link = fit_link([known], drawing)
             trials.append((loss, chosen, tastes.replace(link=link), known))
@@ -115,7 +119,7 @@ def fit_tastes(
         followed = follow(tastes, log, np.flatnonzero(held))
         _, link = fit_link([known, Held(hidden, followed.logits, followed.drawn, followed.items)], drawing)
         held_out = quality(tastes.replace(link=link), known)
-        tastes, users = fit_to(log, chosen)
+        tastes, users = fit_to(log, drawn, chosen)
         advance(1)
     tastes = with_level(
         with_draws(catalogue_side(tastes.replace(link=link), drawing), users, config.draws, seed),
@@ -133,9 +137,9 @@ def fit_tastes(
 
 
 def hidden_rows(log: Log, held: np.ndarray, drawing: Drawing | None, seed: int) -> tuple[Rows, np.ndarray | None]:
-    """The rows `held` [R] bool of a log, and the items drawn next to them, which their users never choose."""
+    """The rows `held` [R] bool of a log, and the items drawn for them, which their users never choose."""
     part = log.take(held)
-    return rows_of(part), None if drawing is None else draw_beside(drawing, part, seed + 1, log)
+    return rows_of(part), None if drawing is None else draw_items(drawing, part, seed + 1, log)
 
 
 def catalogue_side(tastes: Tastes, drawing: Drawing | None) -> Tastes:
@@ -214,8 +218,8 @@ def first_params(log: Log, components: int, config: TastesConfig, seed: int, dra
     return {name: jnp.asarray(x, jnp.float32) for name, x in arrays.items()}
 
 
-def item_side(params: Params, features: Array, others: Beside | None = None) -> tuple[Array, Array]:
-    """Vectors [I, d] and logits [I, F] of items; with `others`, those that tell rows from drawn items."""
+def item_side(params: Params, features: Array, others: DrawnItems | None = None) -> tuple[Array, Array]:
+    """Vectors [I, d] and logits [I, F] of items; with `others`, those that compare rows with drawn items."""
     vectors = features @ params["text"] + params["item"]
     logits = features @ params["text_bias"] + params["item_bias"]
     logits = logits + jnp.broadcast_to(params["base"], logits.shape)
@@ -232,13 +236,13 @@ def most_likely(
     rows: Rows,
     features: Array,
     strengths: Strengths,
-    others: Beside | None = None,
+    others: DrawnItems | None = None,
     *,
     config: TastesConfig,
 ) -> Params:
     """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule.
 
-    `others` are drawn next to the rows, and their answer is 0.
+    `others` are drawn for the rows, and their answer is 0.
     """
     optimiser = optax.scale_by_adam()
     steps = jnp.arange(config.steps, dtype=jnp.float32)
@@ -269,11 +273,11 @@ def most_likely(
 
 
 def with_users(
-    params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log, others: Beside | None = None
+    params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log, others: DrawnItems | None = None
 ) -> tuple[Tastes, Users]:
     """Items of the fitted parameters, and the posterior of all users given these items.
 
-    Logits are those that tell rows from `others`, so there is no offset to add.
+    Logits are those that compare rows with `others`, so there is no offset to add.
     """
     vectors, logits = item_side(params, features, others)
     precision = jnp.asarray([strengths.bias] + [strengths.user] * vectors.shape[1])

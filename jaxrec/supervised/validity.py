@@ -11,7 +11,9 @@ from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, reliability, sigmoid
+from jaxrec.supervised.contrast import always_one
 from jaxrec.supervised.histories import running_totals
+from jaxrec.supervised.ranked import judge_ranks
 from jaxrec.supervised.response import Response
 from jaxrec.supervised.response_fit import fit_response, logits_of_rows
 from jaxrec.supervised.taste_path import follow
@@ -38,13 +40,18 @@ Fit = Callable[[Log, np.ndarray | None, str], tuple[Any, dict[str, Any], Callabl
 def validity_of_tastes(
     log: Log, vectors: np.ndarray | None, config: TastesConfig, seed: int, **options: Any
 ) -> Validity:
-    """Report on tastes; `options` are those of `validity_report`."""
+    """Report on tastes; `options` are those of `validity_report`. Kinds that are always 1 are judged by ranked.py."""
+    ones, fits = always_one(log), []
 
     def fit(train: Log, vectors: np.ndarray | None, label: str) -> tuple[Any, dict[str, Any], Callable[[Log], Predict]]:
-        tastes, report = fit_tastes(train, vectors, config, seed, label=label)
+        tastes, report = fit_tastes(train, vectors, config, seed, ones=ones, label=label)
+        fits.append(tastes)
         return tastes, report, lambda log: lambda rows: follow(tastes, log, rows).probabilities
 
-    return validity_report(fit, log, vectors, **options)
+    validity = validity_report(fit, log, vectors, **options)
+    if ones.any():
+        judge_ranks(validity.report, fits, log, validity.test, ones, rare_rows(log, validity.test))
+    return validity
 
 
 def validity_of_response(

@@ -1,7 +1,7 @@
 """Fit simulated users to a log: the validity report, then the training and the judging ensemble."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import read_json_object, remove_unfinished, write_json, write_text
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.comeback_fit import StatesAfter, fit_comebacks, states_after, taste_states
+from jaxrec.supervised.contrast import always_one
 from jaxrec.supervised.own_texts import save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
@@ -48,6 +49,8 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     _note_sources(corpus, folder)
     if all((folder / part).exists() for part in PARTS):
         return
+    for line in _successes_only(config, corpus.dataset.log):
+        note(line)
     vectors = embed(config, corpus.dataset.catalogue.texts)
     table = item_table(vectors, corpus.train)
     if not (folder / VALIDITY).is_file():
@@ -59,22 +62,36 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
             note(line)
     for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
         if not (folder / name).is_dir():
-            fitted, members = _fitted(config, log, vectors, seed, folder, name)
+            ones = always_one(corpus.dataset.log)
+            fitted, members = _fitted(config, log, vectors, seed, folder, name, ones)
             comeback = _comeback(config, members, log, seed, name)
             save_simulator(folder / name, make_world(fitted, log, table, vectors.shape[1], recommendable, comeback))
     shutil.rmtree(folder / FITS, ignore_errors=True)
 
 
 def _fitted(
-    config: Config, log: Log, vectors: np.ndarray, seed: int, folder: Path, name: str
+    config: Config, log: Log, vectors: np.ndarray, seed: int, folder: Path, name: str, ones: np.ndarray
 ) -> tuple[Tastes | list[Response], Sequence[StatesAfter]]:
     """Fit the users of one side; gives them, and the states that the comeback model reads, for each member."""
     if config.env.response == "tastes":
         strengths = Strengths(**read_json_object(folder / VALIDITY, RESTORE)["fit"]["strengths"])
-        tastes, _ = fit_tastes(log, vectors, config.tastes, seed, strengths=strengths, label=f"fit {name} users")
+        options = {"strengths": strengths, "ones": ones, "label": f"fit {name} users"}
+        tastes, _ = fit_tastes(log, vectors, config.tastes, seed, **options)
         return tastes, [taste_states(tastes)]
     members = _ensemble(config, log, vectors, seed, folder / FITS / name)
     return members, [partial(states_after, member) for member in members]
+
+
+def _successes_only(config: Config, log: Log) -> Iterator[str]:
+    """Say what is assumed about kinds of feedback that are 1 in every row."""
+    if config.env.response != "tastes":
+        return
+    for name, one in zip(log.feedback_names, always_one(log), strict=True):
+        if one:
+            yield (
+                f"  every row of the log is '{name}' = 1: fitted against {config.tastes.negatives} items per row that "
+                f"the user does not have (tastes.negatives), assuming tastes.base_rate {config.tastes.base_rate:g}"
+            )
 
 
 def _note_sources(corpus: Corpus, folder: Path) -> None:
@@ -104,7 +121,9 @@ def _validity_of_tastes(
     strengths = Strengths(**report["fit"]["strengths"])
     report |= {
         "feedback_rates": _rates_of_own_rows(config, log, vectors, table, strengths),
-        "session_lengths": session_lengths(config.env, world, log, test, stream(config, "replay"), persons),
+        "session_lengths": {"left_out": "the log holds successes only, and not what was shown"}
+        if always_one(log).all()
+        else session_lengths(config.env, world, log, test, stream(config, "replay"), persons),
     }
     return report | _comeback_days(config, taste_states(tastes), log, test)
 
@@ -117,10 +136,11 @@ def _rates_of_own_rows(
     Simulated users are people with known logs, so they are compared with the same people, not with new ones.
     """
     offsets, place = log.offsets, np.arange(len(log)) - log.offsets[log.user]
-    own = place >= np.ceil(0.8 * np.diff(offsets))[log.user]
-    if not own.any():
+    own, ones = place >= np.ceil(0.8 * np.diff(offsets))[log.user], always_one(log)
+    if not own.any() or ones.all():
         return {}
-    tastes, _ = fit_tastes(log.take(~own), vectors, config.tastes, config.seed, strengths=strengths, label="fit rates")
+    options = {"strengths": strengths, "ones": ones, "label": "fit rates"}
+    tastes, _ = fit_tastes(log.take(~own), vectors, config.tastes, config.seed, **options)
     world = make_world(tastes, log, table, vectors.shape[1])
 
     def persons(rows: np.ndarray, key: Array) -> Array:
@@ -128,7 +148,8 @@ def _rates_of_own_rows(
         version = jax.random.randint(key, (len(rows),), 0, len(tastes.draws))
         return tastes.draws[version, log.user[rows]]
 
-    return feedback_rates(config.env, world, log, own, stream(config, "rates"), persons)
+    rates = feedback_rates(config.env, world, log, own, stream(config, "rates"), persons)
+    return {name: rates[name] for name, one in zip(log.feedback_names, ones, strict=True) if not one}
 
 
 def _validity_of_response(

@@ -9,6 +9,16 @@ from jaxrec.evaluation.page import figure
 def validity_lines(report: dict[str, Any]) -> Iterator[str]:
     """Yield the validity report line by line."""
     for name, kind in report["feedback"].items():
+        if "assumed" in kind:
+            yield (
+                f"  '{name}' on the last {report['test_share']:.0%} of the log: AUC {figure(kind['auc'])} against "
+                f"items that the users do not have (AUC of the item's count {figure(kind['auc_item_count'])})"
+            )
+            yield (
+                f"  the level of '{name}' is assumed, since the log holds successes only: tastes.base_rate "
+                f"{kind['assumed']['base_rate']:g}; only ranks are confirmed by the log"
+            )
+            continue
         yield (
             f"  '{name}' on the last {report['test_share']:.0%} of the log: "
             f"AUC {figure(kind['auc'])}, calibration error {figure(kind['ece'])} "
@@ -34,6 +44,16 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
             f"  days until {days['comebacks']:,} later comebacks: {_compared(days, 2)}; log loss {days['nll']:.3f}, "
             f"with a constant probability {days['nll_one_chance']:.3f}"
         )
+
+
+def assumptions(report: dict[str, Any]) -> str:
+    """End a title with the levels that are assumed, since the log holds successes only; mostly there are none."""
+    rates = [
+        f"; mean P of '{name}' assumed to be {kind['assumed']['base_rate']:g}"
+        for name, kind in report["feedback"].items()
+        if "assumed" in kind
+    ]
+    return "".join(rates)
 
 
 def _compared(compared: dict[str, Any], decimals: int) -> str:
