@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 	$(BIN)/jaxrec evaluate $(RUN)
 	@echo; echo "For a user who liked items about space and about baking:"
 	$(BIN)/jaxrec recommend $(RUN) --history 2,23,13,11 -k 8
-	@echo; echo "Everything is in $(RUN): policy/, metrics.jsonl, evaluation.json, checkpoints/, simulators/, config.yaml"
+	@echo; echo "Everything is in $(RUN): policy/, metrics.jsonl, report.html, evaluation.json, checkpoints/, simulators/, config.yaml"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"

@@ -71,9 +71,9 @@ def make_call(env: Env, users: int, steps: int, slates: str):
     return call
 
 
-def measure(name: str, options: dict, users: int, steps: int, calls: int, slates: str) -> dict:
+def measure(env: Env, options: dict, users: int, steps: int, calls: int, slates: str) -> dict:
     """Time `calls` calls after one that compiles."""
-    env = auto_reset(make_env(name, **options))
+    env, name = auto_reset(env), env.spec.name
     key, key_reset = jax.random.split(jax.random.key(0))
     state, _ = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))(jax.random.split(key_reset, users), env.world)
     state_bytes = sum(x.nbytes for x in jax.tree.leaves(state))
@@ -127,7 +127,8 @@ def main() -> None:
     measured += [(name, {"path": path}) for name, path in files.items() if path]
     for name, settings in measured:
         for users in options.users:
-            print(json.dumps(measure(name, settings, users, options.steps, options.calls, options.slates)), flush=True)
+            env = make_env(name, **settings)
+            print(json.dumps(measure(env, settings, users, options.steps, options.calls, options.slates)), flush=True)
 
 
 if __name__ == "__main__":

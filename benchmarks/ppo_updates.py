@@ -22,6 +22,7 @@ from jaxrec.config.schema import Config
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.learn.program import compile_learner
+from jaxrec.types import Env
 
 RECIPE = Path(__file__).parents[1] / "configs" / "ppo_interest_evolution.yaml"
 UPDATES_PER_CALL = 2
@@ -40,36 +41,40 @@ def main() -> None:
         f"train.updates_per_call={UPDATES_PER_CALL}",
     ]
     config = load_config(Config, RECIPE, overrides)
-    env = make_env("interest_evolution")
-    learner = make_learner("ppo", auto_reset(env), config.learner)
+    print(json.dumps({"benchmark": "ppo_updates"} | measure(config, make_env("interest_evolution"), options.calls)))
+
+
+def measure(config: Config, env: Env, calls: int) -> dict:
+    """Time `calls` calls of `train.updates_per_call` updates, after one that compiles."""
+    learner = make_learner(config.learner.name, auto_reset(env), config.learner)
     program = compile_learner(learner, env.world, config.train, config.learner.shards)
     state = program.init(jax.random.key(0), program.world)
     started = time.perf_counter()
     state, metrics = program.update_many(state, program.world)
     jax.block_until_ready(metrics)
     first = time.perf_counter() - started
-    seconds = []
-    for _ in range(options.calls):
-        started = time.perf_counter()
+    seconds, processor = [], []
+    for _ in range(calls):
+        started, used = time.perf_counter(), time.process_time()
         state, metrics = program.update_many(state, program.world)
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - started)
-    steps = config.learner.num_users * config.learner.horizon * UPDATES_PER_CALL
+        processor.append(time.process_time() - used)
+    steps = config.learner.num_users * config.learner.horizon * config.train.updates_per_call
     rates = sorted(steps / s for s in seconds)
-    row = {
-        "benchmark": "ppo_updates",
+    return {
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "users": options.users,
-        "horizon": options.horizon,
+        "users": config.learner.num_users,
+        "horizon": config.learner.horizon,
         "user_steps_per_s": round(statistics.median(rates)),
         "lowest": round(rates[0]),
         "highest": round(rates[-1]),
+        "user_steps_per_processor_s": round(steps / statistics.median(processor)),
         "compile_s": round(first - statistics.median(seconds), 1),
-        "calls": options.calls,
+        "calls": calls,
         "versions": {name: version(name) for name in ("jax", "flax", "optax")},
     }
-    print(json.dumps(row))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ class StepOutput(struct.PyTreeNode):
     truncated: Array  # [...] bool, session cap: bootstrap from the value of final_obs
     feedback: Array  # [..., K, F] of every shown item
     final_obs: Observation  # the old user's last observation; equals obs unless the episode just ended
+    stay: Array | None = None  # [...] where users are kept: chance that the user would have stayed, a discount
 
 
 class Transition(struct.PyTreeNode):
@@ -82,6 +83,7 @@ class Transition(struct.PyTreeNode):
     terminated: Array  # [...] bool
     truncated: Array  # [...] bool
     feedback: Array  # [..., K, F]
+    stay: Array | None = None  # [...] of the step
     extras: Any = None
     env_state: Any = None  # of the users before the step, if the learner asks for it
 
@@ -164,6 +166,24 @@ class EnvSpec:
         return self.action.size
 
 
+class Expected(struct.PyTreeNode):
+    """What is expected of a slate, and its derivatives."""
+
+    reward: Array  # []
+    reward_slope: Array  # [d] by the memory
+    stay_slope: Array  # [d] of the chance to stay, by the memory
+    stay_gain: Array  # [] of the chance to stay, by the slate's reward
+
+
+class ItemMemory(NamedTuple):
+    """How what is shown moves later answers: a memory [d] that fades, and what depends on it; functions of one user."""
+
+    directions: Callable[[World], Array]  # [R, d] what showing each recommendable item adds to the memory
+    keep: Callable[[World], Array]  # [] share of the memory that is kept from item to item
+    # (state, slate [K] of item ids, world) -> expected reward of the slate, chance to stay after it
+    expected: Callable[[Any, Array, World], Expected]
+
+
 class Env(NamedTuple):
     """Pure functions of one user; batch them with `jax.vmap`, never inside.
 
@@ -178,6 +198,7 @@ class Env(NamedTuple):
     # (state, world) -> [R], the expected immediate reward of each recommendable item if it is shown alone; None if it
     # is unknown. Policies never see it. Learners may use it as a target.
     item_rewards: Callable[[Any, World], Array] | None = None
+    memory: ItemMemory | None = None  # None: later answers do not depend on what is shown, or it is not known how
 
     def item_rewards_of(self, inner: Callable[[Any], Any]) -> Callable[[Any, World], Array] | None:
         """`item_rewards` of a wrapper, whose state holds that of this environment as `inner(state)`."""

@@ -8,7 +8,7 @@ from jaxrec.config.learners import LEARNER_CONFIGS, LearnerConfig, PolicyConfig
 from jaxrec.types import Env
 from tests.probes import catalogue_probe, endless_probe
 
-KNOWING = ("all_items",)  # learners of environments that know the reward of every item
+KNOWING = ("all_items", "far_sighted")  # learners of environments that know the reward of every item
 SMALL = {
     "policy": PolicyConfig(width=8, hidden=(16,)),
     "num_users": 32,

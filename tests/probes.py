@@ -12,7 +12,7 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import PolicyOutput, make_policy
-from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
+from jaxrec.types import Array, Env, EnvSpec, Expected, ItemMemory, Observation, SlateAction, StepOutput, World
 
 
 class ProbeState(struct.PyTreeNode):
@@ -111,7 +111,17 @@ def of_catalogue(env: Env, item_rewards: Callable[[Any, World], Array]) -> Env:
         return state, out.replace(obs=obs, final_obs=final)
 
     spec = dataclasses.replace(env.spec, num_candidates=None, reward_weights=(1.0,))
-    return Env(reset, step, env.world, spec, item_rewards)
+    return Env(reset, step, env.world, spec, item_rewards, still_memory(item_rewards))
+
+
+def still_memory(item_rewards: Callable[[Any, World], Array]) -> ItemMemory:
+    """A memory that fades, of users who answer the same whatever they remember."""
+
+    def expected(state: Any, slate: Array, world: World) -> Expected:
+        nothing = jnp.zeros(world.item_table.shape[1])
+        return Expected(item_rewards(state, world)[slate].sum(), nothing, nothing, jnp.asarray(0.0))
+
+    return ItemMemory(lambda world: world.item_table, lambda world: jnp.asarray(0.5), expected)
 
 
 def catalogue_probe() -> Env:
@@ -141,7 +151,7 @@ def catalogue_probe() -> Env:
         reward_weights=(1.0,),
         user_size=2,
     )
-    return Env(reset, step, World(item_table=table), spec, item_rewards)
+    return Env(reset, step, World(item_table=table), spec, item_rewards, still_memory(item_rewards))
 
 
 def pair_probe() -> Env:

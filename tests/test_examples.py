@@ -10,6 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec.data.true_answers import read_true_answers
+from jaxrec.runs.read_log import read_corpus
+from jaxrec.runs.recipe import read_recipe
+from tests.recipes import TINY_ENCODER
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -67,6 +72,30 @@ def test_the_advantages_of_the_gymnax_example_stop_where_an_episode_ends() -> No
     }
     got = module.advantages(module.Step(**column), module.Config(gamma=1.0, gae_lambda=0.5))
     np.testing.assert_allclose(got[:, 0], [2.0, 1.0, 10.0])  # 1 + 1 - .5 + .5 * 1; 2 - 1; 4 + 8 - 2
+
+
+def test_the_dense_truth_example_logs_a_share_of_the_matrix_that_judges(tmp_path) -> None:
+    module = example("dense_truth")
+    like = module.write_data(tmp_path, 40, 80, 0.3, seed=0)
+    config = read_recipe(module.recipe(tmp_path, 0, 2, str(TINY_ENCODER)))
+    assert config.data is not None and config.train.updates == 2
+    log, catalogue = (corpus := read_corpus(config)).dataset.log, corpus.dataset.catalogue
+    assert abs(len(log) / like.size - 0.3) < 4 * (0.3 * 0.7 / like.size) ** 0.5
+    truth = read_true_answers(str(tmp_path / "truth.npz"), config.data)
+    assert set(truth.users) == set(corpus.dataset.users) and truth.items == catalogue.ids
+    row = {user: n for n, user in enumerate(truth.users)}
+    p = truth.answers[[row[corpus.dataset.users[u]] for u in log.user], log.item, 0]
+    error = log.feedback[:, 0] - p  # the log's answers are those of the matrix
+    for high in (False, True):
+        part = (p > 0.5) == high
+        assert abs(error[part].mean()) < 4 * (p * (1 - p))[part].sum() ** 0.5 / part.sum()
+    assert all(". " in text for text in catalogue.texts)
+
+
+def test_the_dense_truth_example_prints_the_best_first(capsys) -> None:
+    rows = {"ridge": {"return": 35.0, "return_95": 0.2}, "policy": {"return": 36.5, "return_95": 0.25}}
+    example("dense_truth").show({"recommenders": rows, "policy_minus": {"ridge": (1.5, 0.3)}})
+    assert list(printed(capsys.readouterr().out).items()) == [("policy", 36.5), ("ridge", 35.0)]
 
 
 def test_the_stable_baselines_example_trains_and_plays(monkeypatch, capsys) -> None:

@@ -61,6 +61,7 @@ PRETRAIN_EXAMPLE = """\
 example:
   jaxrec pretrain configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small --run runs/start
   jaxrec recommend runs/start --history 318,296
+  jaxrec pretrain my_recipe.yaml --from runs/start --run runs/mine
   jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=runs/start
   jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=pretrain    (both)
 
@@ -135,7 +136,14 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 def _add_pretrain(commands: argparse._SubParsersAction) -> None:
     summary = "fit a recipe's policy to what users did next, as a start for train"
-    _fit_options(_command(commands, "pretrain", summary, PRETRAIN_EXAMPLE, ("train", "run_pretrain")))
+    parser = _command(commands, "pretrain", summary, PRETRAIN_EXAMPLE, ("train", "run_pretrain"))
+    _fit_options(parser)
+    parser.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="RUN",
+        help="start from the policy of a run over another catalogue, which reads the same texts and features",
+    )
 
 
 def _add_fit(commands: argparse._SubParsersAction) -> None:

@@ -14,11 +14,12 @@ from jaxrec.serve import Recommendation
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Print the tables and write `evaluation.json` into the run."""
+    """Print the tables and write `evaluation.json` and `report.html` into the run."""
     prepare()
     report = evaluate(options.run, options.overrides)
     report.show()
     print(f"report written to {report.path}, picture of user behaviour to {report.picture}")
+    print(f"to read in a browser: {report.page}")
     return 0
 
 

@@ -141,8 +141,14 @@ def _items(account: dict[str, Any]) -> Rows:
     return [
         ("items", f"{account['items']:,}, of which {account['recommendable']:,} are recommendable"),
         ("item table", f"{_shape(table)}, {_size(table['bytes'])}"),
+        *_features(account),
         ("on disk", _size(account["bytes_on_disk"])),
     ]
+
+
+def _features(account: dict[str, Any]) -> Rows:
+    widths = account.get("item_features")
+    return [("item features", f"{', '.join(f'{name} {n}' for name, n in widths.items())} columns")] if widths else []
 
 
 def _checkpoint(row: dict[str, Any]) -> list[str]:

@@ -36,8 +36,11 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_pretrain(options: argparse.Namespace) -> int:
     """Pretrain to the end of the recipe; a stopped command continues from its newest checkpoint with --resume."""
+    overrides = list(options.overrides)
+    if options.start_from is not None:
+        overrides.append(f"pretrain.start_from={options.start_from}")
     prepare()
-    done = pretrain(options.config, options.run, options.overrides, resume=options.resume)
+    done = pretrain(options.config, options.run, overrides, resume=options.resume)
     folder = done.run
     if done.interrupted:
         resume = f"jaxrec pretrain {folder.config} --run {folder.path} --resume"

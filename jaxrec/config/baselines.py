@@ -10,10 +10,11 @@ BASELINES = [
     "user_knn",  # items of the users with the most similar rows
     "content",  # texts like those of the liked items
     "als",  # matrix factorisation of implicit feedback
+    "ridge",  # ridge regression on the user's answers, with texts as features
     "bias",  # mean feedback of the item
 ]
-# Each of these costs about as much as counting. `als` is fitted once for each setting of its grid, and `user_knn`
-# compares every history with all rows of the log, so a recipe has to ask for them.
+# Each of these costs about as much as counting. `als` is fitted once for each setting of its grid, `user_knn` compares
+# every history with all rows of the log, and `ridge` solves a linear system per history. A recipe has to ask for them.
 CHEAP = ("most_popular", "item_knn", "item_knn_liked", "item_knn_last", "content", "bias")
 
 

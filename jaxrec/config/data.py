@@ -5,6 +5,7 @@ import math
 from typing import Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.item_features import PARQUET, ItemFeature, check_item_features
 from jaxrec.config.section import section
 
 
@@ -40,6 +41,27 @@ class Columns:
 
 
 @section
+class GeneratedVisits:
+    """Users who tire of topics, leave when bored and come back when content; `jaxrec.data.generated_visits`."""
+
+    slate_size: int = 5  # items that are shown at a time
+    boredom: float = 0.6  # what a recent item takes from the logit of items of its topic
+    keep: float = 0.9  # share of the boredom that is kept from item to item
+    leave: float = 0.0  # logit of leaving after a slate without likes
+    content: float = 6.0  # what a slate of likes only takes from this logit
+    comeback: float = 0.2  # chance to come back on a day, after a last slate without likes
+    return_content: float = 0.6  # what a last slate of likes only adds to it
+
+    def __post_init__(self):
+        check_range("data.generated.visits.slate_size", self.slate_size, 1)
+        check_range("data.generated.visits.keep", self.keep, 0, 0.999)
+        for name in ("comeback", "return_content"):
+            check_range(f"data.generated.visits.{name}", getattr(self, name), 0, 1)
+        for name in ("boredom", "leave", "content"):
+            check_range(f"data.generated.visits.{name}", getattr(self, name))
+
+
+@section
 class GeneratedLog:
     """Sizes of the generated log; texts follow the item's topic, likes follow hidden interests."""
 
@@ -48,6 +70,7 @@ class GeneratedLog:
     topics: int = 12
     topics_liked: int = 2  # per user
     interactions: int = 60  # mean per user
+    visits: GeneratedVisits | None = None  # answers with a past; None: an item a day, and nobody tires of anything
 
     def __post_init__(self):
         for name, low in {
@@ -87,6 +110,8 @@ class DataConfig:
     context: tuple[str, ...] = ()  # what is known about a visit: hour, weekday, columns of the log or user table
     context_values: int = 16  # most frequent values of a context column that get a column of their own
     text: str = "{title}"  # item text: any column of the item table; {genres}, {tags} of movielens; {reviews}
+    # What is known of items besides their texts: numbers, categories and vectors, by name.
+    item_features: dict[str, ItemFeature] = dataclasses.field(default_factory=dict)
     max_tags: int = 8  # most frequent user-written tags in {tags}
     max_reviews: int = 5  # earliest training reviews of an item in {reviews}
     own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, added to the context; 0: none
@@ -112,6 +137,9 @@ class DataConfig:
                     f"data.feedback.{name}.at_most: {kind.at_most:g} is below at_least={kind.at_least:g}, so the "
                     "feedback would always be 0; expected at_most to be at least at_least."
                 )
+        named = {"files": self.item_file, "tfds": self.tfds.item_name}  # the other sources always have an item table
+        typed = self.source == "files" and self.item_file.endswith(PARQUET)
+        check_item_features(self.item_features, bool(named.get(self.source, True)), typed)
         if self.own_texts and not self.columns.review:
             raise InputError("data.own_texts: reads the users' reviews; set data.columns.review.")
         for name in ("max_tags", "own_texts"):

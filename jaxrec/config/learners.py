@@ -1,5 +1,6 @@
 """Sections about learning: the policy's network and the algorithms."""
 
+import dataclasses
 import typing
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ class PolicyConfig:
     width: int = 64  # of item vectors, history states and queries
     hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
     item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
+    future: bool = False  # a second score per item, of what showing it changes later; far_sighted sets and learns it
     history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
     layers: int = 2  # transformer
     heads: int = 4  # transformer
@@ -162,10 +164,9 @@ class DqnConfig(LearnerConfig):
 
 
 @section
-class AllItemsConfig(LearnerConfig):
-    """Fit the policy to the expected answer of the simulated user to every item, in states that its slates lead to."""
+class EveryItemConfig(LearnerConfig):
+    """What the learners have that read the simulated user's expected answer to every item."""
 
-    name: Literal["all_items"] = "all_items"
     epochs: int = 1  # passes over the states of an update
     minibatches: int = 4  # per epoch
     temperature: float = 0.0  # of the Gumbel noise on the scores while slates are chosen; 0: the best slate
@@ -179,5 +180,27 @@ class AllItemsConfig(LearnerConfig):
         check_divides(self)
 
 
-AnyLearnerConfig = PpoConfig | DqnConfig | AllItemsConfig  # what the section `learner` of a recipe may be
+@section
+class AllItemsConfig(EveryItemConfig):
+    """Fit the policy to the expected answer of the simulated user to every item, in states that its slates lead to."""
+
+    name: Literal["all_items"] = "all_items"
+
+
+@section
+class FarSightedConfig(EveryItemConfig):
+    """The same, plus what showing each item does to the rewards that come later."""
+
+    name: Literal["far_sighted"] = "far_sighted"
+    later_coef: float = 1.0  # weight of the loss of the later part
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range("learner.later_coef", self.later_coef, 0)
+        # The network follows from the algorithm, whatever a recipe says about it.
+        object.__setattr__(self, "policy", dataclasses.replace(self.policy, future=True))
+
+
+# What the section `learner` of a recipe may be.
+AnyLearnerConfig = PpoConfig | DqnConfig | AllItemsConfig | FarSightedConfig
 LEARNER_CONFIGS: dict[str, type[LearnerConfig]] = {cls.name: cls for cls in typing.get_args(AnyLearnerConfig)}

@@ -28,6 +28,20 @@ class TemperConfig:
 
 
 @section
+class HazardConfig:
+    """When users leave: with a chance after each slate that is fitted to the log; `jaxrec.supervised.leaving`."""
+
+    name: Literal["hazard"] = "hazard"
+    gap_hours: float = 12.0  # a longer pause in the log ends a visit
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)  # of feedback; empty: those of env.reward
+
+    def __post_init__(self):
+        check_range("env.leave.gap_hours", self.gap_hours, 0, open_low=True)
+        for name, weight in self.weights.items():
+            check_range(f"env.leave.weights.{name}", weight)
+
+
+@section
 class ComebackConfig:
     """When users who left come back (KuaiSim, arXiv 2309.12645); `jaxrec.supervised.comeback` has the equations."""
 
@@ -59,7 +73,7 @@ class LoggedConfig:
     repeats: bool = False  # items of the history may be shown again
     new_users: float = 0.0  # share of training visits with at most four known rows; evaluation draws all rows alike
     reward: dict[str, float] = dataclasses.field(default_factory=lambda: {"liked": 1.0})  # feedback, outcomes
-    leave: TemperConfig | None = None  # None: no user leaves before `requests`
+    leave: TemperConfig | HazardConfig | None = None  # None: no user leaves before `requests`
     comeback_model: ComebackConfig | None = None  # None: an episode is one visit
     slate_interaction: float = 0.0  # rho: p falls by rho x mean text cosine to the other items of the slate
     # Only of `last_rows`:

@@ -17,8 +17,8 @@ from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.section import Variants, section
 from jaxrec.config.tastes import TastesConfig
-from jaxrec.config.tune import TuneConfig
-from jaxrec.config.users import env_configs
+from jaxrec.config.tune import KERNELS, TuneConfig, check_kernels
+from jaxrec.config.users import env_configs, fitted_simulators
 
 
 @section
@@ -38,12 +38,27 @@ class EncoderConfig:
     prompt_name: str = ""  # or one of the model's prompts by name
     bidirectional: bool = False  # let the tokens of a decoder attend to later ones
     cache_dir: str = "~/.cache/jaxrec"  # cached vectors, by weights and texts; empty: no cache
+    # Weights that `jaxrec pretrain` tunes together with the policy: none, low-rank adapters or all.
+    train: Literal["frozen", "lora", "full"] = "frozen"
+    learning_rate: float = 1e-3  # of these weights; for full about a tenth of it
+    texts_per_step: int = 64  # items whose texts are encoded with a gradient
+    refresh_every: int = 100  # steps after which the whole catalogue is encoded anew
+    rank: int = 8  # lora
+    alpha: float = 16.0  # lora: adapters are scaled by alpha / rank
+    kernels: tuple[str, ...] = KERNELS  # lora: kernels that get adapters; those that a model lacks are ignored
 
     def __post_init__(self):
         if self.max_length:
             check_range("encoder.max_length", self.max_length, 8)
         check_range("encoder.batch_tokens", self.batch_tokens, self.max_length or 8)
         check_range("encoder.dimensions", self.dimensions, 0)
+        for name in ("texts_per_step", "refresh_every", "rank"):
+            check_range(f"encoder.{name}", getattr(self, name), 1)
+        for name in ("learning_rate", "alpha"):
+            check_range(f"encoder.{name}", getattr(self, name), 0, open_low=True)
+        check_kernels("encoder.kernels", self.kernels)
+        if self.train != "frozen" and self.weights != "float32":
+            raise InputError(f"encoder.weights: {self.weights} cannot be trained; set it to float32.")
 
 
 @section
@@ -85,6 +100,7 @@ class EvaluateConfig:
     cutoffs: tuple[int, ...] = (5, 10, 20)  # k of the ranking metrics
     baselines: tuple[str, ...] = CHEAP  # simple recommenders to compare with, fitted to the log
     ensemble: tuple[str, ...] = ()  # simple recommenders whose weighted sum is one more to compare with
+    truth: str = ""  # .npz of known answers (jaxrec/data/true_answers.py) that judge too; empty: none
 
     def __post_init__(self):
         check_range("evaluate.users", self.users, 2)
@@ -120,3 +136,5 @@ class Config:
                 f"learner.anneal_updates: the learning rate would be 0 from update {self.learner.anneal_updates} on, "
                 f"but train.updates={self.train.updates}; raise it to {self.train.updates}, or set it to 0."
             )
+        if self.evaluate.truth and not fitted_simulators(self.env):
+            raise InputError(f"evaluate.truth: users of {self.env.name} are not fitted to a log; remove it.")

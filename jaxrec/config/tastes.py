@@ -20,6 +20,7 @@ class TastesConfig:
     draws: int = 8  # M, versions of every user, drawn from the posterior; an episode meets one of them
     negatives: int = 8  # for feedback that is 1 in every row: items the user does not have, drawn for each row
     base_rate: float = 0.1  # and P(answer) of items as the log's users met them, which no such log can tell
+    effects: bool = True  # fit short-term effects of what was shown lately; 0 where the log does not confirm them
     steps: int = 300  # of Adam, each over all rows
     learning_rate: float = 0.03
 

@@ -33,6 +33,11 @@ class TuneConfig(EncoderFitConfig):
             check_range(f"tune.{name}", getattr(self, name), 0, open_low=True)
         check_range("tune.popularity", self.popularity, 0)
         check_range("tune.lora_dropout", self.lora_dropout, 0, 0.9)
-        check_range("tune.kernels, how many", len(self.kernels), 1)
-        for name in self.kernels:
-            check_name("tune.kernels", name, KERNELS)
+        check_kernels("tune.kernels", self.kernels)
+
+
+def check_kernels(name: str, kernels: tuple[str, ...]) -> None:
+    """Raise InputError unless `kernels`, the setting `name`, are names of at least one kernel."""
+    check_range(f"{name}, how many", len(kernels), 1)
+    for kernel in kernels:
+        check_name(name, kernel, KERNELS)

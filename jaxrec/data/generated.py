@@ -8,6 +8,7 @@ from jaxrec.checks import InputError, suggest
 from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
 from jaxrec.data.clean import RawLog
 from jaxrec.data.context import context_columns, visit_context
+from jaxrec.data.generated_visits import visits_of
 from jaxrec.data.item_text import ItemTable, check_template
 from jaxrec.data.log import Dataset, Log, counted
 from jaxrec.data.readers import assemble
@@ -99,10 +100,17 @@ def _draw_rows(sizes: GeneratedLog, tastes: Tastes, rng: np.random.Generator) ->
         # Samples without repetition: the largest log-weights plus Gumbel noise.
         shown = np.argsort(-(np.log(exposure) + rng.gumbel(size=sizes.items)))[:length]
         rows["user"].append(np.full(length, user))
-        rows["item"].append(rng.permutation(shown))
+        order = rng.permutation(shown)
+        rows["item"].append(order)
         start = FIRST_SECOND + rng.uniform(0, DAYS * DAY_S)
-        rows["time"].append((start + rng.exponential(DAY_S, length).cumsum()).astype(np.int64))
-        rows["liked"].append(rng.random(length) < tastes.like_probability(user)[rows["item"][-1]])
+        if sizes.visits is None:
+            times = (start + rng.exponential(DAY_S, length).cumsum()).astype(np.int64)
+            liked = rng.random(length) < tastes.like_probability(user)[order]
+        else:
+            hidden = tastes.topic, tastes.interest[user], tastes.quality
+            liked, times = visits_of(sizes.visits, *hidden, order, start, rng)
+        rows["time"].append(times)
+        rows["liked"].append(liked)
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 

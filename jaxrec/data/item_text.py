@@ -17,6 +17,7 @@ class ItemTable:
     name: str  # of the file, for messages
     ids: tuple[str, ...]
     columns: Mapping[str, Sequence[str]]  # one text per item
+    as_read: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # where `columns` was changed since
 
 
 def placeholders(template: str) -> list[tuple[str, str | None]]:

@@ -61,6 +61,7 @@ class Catalogue:
     titles: tuple[str, ...]
     texts: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # columns of which texts are made
+    features: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # see item_features.read_features
 
     def __len__(self) -> int:
         return len(self.ids)

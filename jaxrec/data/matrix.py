@@ -10,6 +10,8 @@ Categories or vectors are required, because they are the item features that poli
 
 import dataclasses
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +66,26 @@ def load_matrix(path: str | Path) -> RewardMatrix:
     """Read a .npz file, or FOLDER/matrix.npz; raises InputError if it is missing, damaged or not finite."""
     path = Path(path)
     file = path / FILE if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"env.path: {file}: no such file; `jaxrec.data.matrix.save_matrix` writes one.")
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("matrix", *OPTIONAL) if name in stored}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"env.path: {file}: not a readable .npz of numbers ({reason}); write it again.") from None
+    wanted = ("matrix", *OPTIONAL)
+    arrays = read_arrays(file, "env.path", "`jaxrec.data.matrix.save_matrix` writes one", wanted.__contains__)
     if "matrix" not in arrays:
         raise InputError(f"env.path: {file}: no array 'matrix' [users, items] in it.")
     try:
         return RewardMatrix(**arrays)
     except InputError as error:
         raise InputError(f"env.path: {file}: {error}") from None
+
+
+def read_arrays(file: Path, where: str, remedy: str, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    """Read the arrays of a .npz file whose names are `wanted`; `where` and `remedy` are for the message if it fails."""
+    if not file.is_file():
+        raise InputError(f"{where}: {file}: no such file; {remedy}.")
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files if wanted(name)}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{where}: {file}: not a readable .npz of numbers ({reason}); write it again.") from None
 
 
 def _check_numbers(name: str, values: np.ndarray) -> None:

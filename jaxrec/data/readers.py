@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
 from jaxrec.data.clean import RawLog, clean
 from jaxrec.data.context import NO_USERS, UserTable, context_columns, read_users, visit_context
+from jaxrec.data.item_features import feature_columns, read_features
 from jaxrec.data.item_text import REVIEWS, ItemTable, build_catalogue, check_template, columns_of
 from jaxrec.data.log import Dataset, Log
 from jaxrec.data.pseudonyms import pseudonymise, user_key
@@ -61,11 +62,12 @@ def read_movielens(config: DataConfig, seed: int) -> Dataset:
     if "tags" in columns_of(config.text):
         tags, tag_lines = _tags(folder / "tags.csv", config)
     items, lines = read_items(folder / "movies.csv", MOVIELENS_COLUMNS, config, "data.path", ("tags",))
-    columns = dict(items.columns)
+    columns, as_read = dict(items.columns), {}
     if "genres" in columns:
-        columns["genres"] = ["" if g == NO_GENRES else g.replace("|", ", ") for g in columns["genres"]]
+        as_read["genres"] = ["" if g == NO_GENRES else g for g in columns["genres"]]
+        columns["genres"] = [g.replace("|", ", ") for g in as_read["genres"]]
     columns["tags"] = [tags.get(item, "") for item in items.ids]
-    return assemble(raw, dataclasses.replace(items, columns=columns), config, lines + tag_lines)
+    return assemble(raw, dataclasses.replace(items, columns=columns, as_read=as_read), config, lines + tag_lines)
 
 
 def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: list[str]) -> Dataset:
@@ -81,6 +83,7 @@ def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: li
         reviews = dict(zip(ids, item_reviews(log, config), strict=True))
     catalogue, place, account = build_catalogue(ids, items, config.text, reviews)
     log = dataclasses.replace(log, item=np.asarray(place, np.int32)[item])
+    catalogue = dataclasses.replace(catalogue, features=read_features(catalogue.ids, items, config))
     return Dataset(log, catalogue, (*rows.account, *item_account, *account), tuple(rows.users[u] for u in users))
 
 
@@ -170,11 +173,12 @@ def item_columns(
     wanted = {"data.columns.item_id": columns.item_id}
     if columns.title:
         wanted["data.columns.title"] = columns.title
-    check_columns(path, names, wanted)
+    features = feature_columns(config)
+    check_columns(path, names, wanted | features)
     known = list(dict.fromkeys(["title", *names, *derived]))
     check_template(config.text, known, str(path))
     extra = [name for name in columns_of(config.text) if name in names and name != "title"]
-    return [*wanted.values(), *extra]
+    return [*wanted.values(), *extra, *features.values()]
 
 
 def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemTable, list[str]]:

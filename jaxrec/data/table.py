@@ -82,7 +82,7 @@ def data_folder(path: str) -> Path:
 def header(path: Path, setting: str) -> list[str]:
     """Read the column names of the file, or of the first file of the pattern, that `setting` names."""
     names = []
-    for file in reversed(_files(path, setting)):
+    for file in reversed(files_of(path, setting)):
         if file.stat().st_size == 0:
             raise InputError(f"{file}: the file is empty; expected column names (in CSV a header line) and rows.")
         names = _readable(file, _format(file, setting).names)
@@ -108,7 +108,7 @@ def read_table(path: Path, columns: Iterable[str]) -> Table:
     Raises InputError if a file lacks a column, or if there are no rows.
     """
     wanted = list(dict.fromkeys(columns))
-    files = _files(path)
+    files = files_of(path)
     for file in files[1:]:
         names = _readable(file, _format(file).names)
         missing = [name for name in wanted if name not in names]
@@ -203,7 +203,7 @@ class _Walks:
         return f"{self.parts[index].path.relative_to(self.folder)} {place}" if len(self.parts) > 1 else place
 
 
-def _files(path: Path, setting: str = "") -> list[Path]:
+def files_of(path: Path, setting: str = "") -> list[Path]:
     """Find the file, or the files of the pattern in the order of their names; raises InputError if there is none."""
     if path.is_dir():
         raise InputError(

@@ -40,9 +40,7 @@ def with_adapters(
     try:
         import qwix
     except ImportError:
-        raise InputError(
-            "tune.mode: lora needs qwix; install it with `pip install qwix`, or set mode to full."
-        ) from None
+        raise InputError("lora needs qwix; install it with `pip install qwix`, or tune all weights (full).") from None
     path = rf"layers/({'|'.join(kernels)})"
     provider = qwix.LoraProvider(module_path=path, rank=rank, alpha=alpha, dropout=dropout)
     return qwix.apply_lora_to_model(module, provider)  # type: ignore[return-value]

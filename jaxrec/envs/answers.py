@@ -1,7 +1,10 @@
-"""How fitted users answer: by tastes of their own, or by the last rows of their history. Pure functions of one user.
+"""How users answer: by fitted tastes of their own, by the last rows of their history, or as is known of them.
 
-A person is what stays the same while items are shown: with tastes the drawn theta, without them the history at the
-start of the visit.
+People with tastes of their own are moved by what was shown lately as far as the log confirms it
+(`jaxrec.supervised.effects`).
+
+Pure functions of one user. A person is what stays the same while items are shown: with tastes the drawn theta, without
+them the history at the start of the visit, and a row of the matrix if the answers are known.
 """
 
 from collections.abc import Callable
@@ -10,12 +13,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.envs.known_answers import known_probabilities
 from jaxrec.envs.logged_world import LoggedUsers
 from jaxrec.ops.draws import scaled
+from jaxrec.supervised.effects import MEMORY, offsets, remembered
 from jaxrec.supervised.response import Response, UserHistory, all_probabilities, latest, user_state
 from jaxrec.supervised.response import probabilities as response_probabilities
-from jaxrec.supervised.tastes import all_logits, logits_of, probabilities
+from jaxrec.supervised.tastes import Tastes, all_logits, logits_of, probabilities
 from jaxrec.types import Array
 
 
@@ -31,7 +37,9 @@ class Answers(NamedTuple):
 
 
 def make_answers(config: LoggedConfig, users: LoggedUsers) -> Answers:
-    """Build how users answer, by what was fitted to the log."""
+    """Build how users answer, by what is known of them or was fitted to the log."""
+    if users.known is not None:
+        return by_known_answers()
     return by_last_rows(config) if users.tastes is None else by_tastes()
 
 
@@ -46,12 +54,47 @@ def by_tastes() -> Answers:
     def answer(users: LoggedUsers, theta: Array, history: UserHistory, items: Array | None) -> Array:
         assert users.tastes is not None
         logits = all_logits(users.tastes, theta) if items is None else logits_of(users.tastes, theta, items)
-        return probabilities(users.tastes, logits)
+        if users.tastes.effects is None:
+            return probabilities(users.tastes, logits)
+        return probabilities(users.tastes, logits, offset=_moved(users.tastes, theta, history, items))
 
     def state(users: LoggedUsers, theta: Array, history: UserHistory) -> Array:
         return theta.reshape(1, -1)
 
     return Answers(person, answer, lambda theta, history: theta, state)
+
+
+def moved_probabilities(tastes: Tastes, theta: Array, history: UserHistory, items: Array, more: Array) -> Array:
+    """P(feedback) of items [K] of one user who remembers `more` [d] than the history holds: [K, F]."""
+    logits = logits_of(tastes, theta, items)
+    return probabilities(tastes, logits, offset=_moved(tastes, theta, history, items, more))
+
+
+def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | None, more: Array | float = 0.0) -> Array:
+    """What the short-term effects add to the logits of items [..., K] or of all: [..., K or I, F]."""
+    assert tastes.effects is not None
+    rows, answered = history.items[..., -MEMORY:], history.feedback[..., -MEMORY:, :]
+    seen, rows = rows >= 0, jnp.maximum(rows, 0)
+    surprise = answered - probabilities(tastes, logits_of(tastes, theta, rows))
+    recent = remembered(tastes.effects, tastes.item_vectors[rows], surprise, seen)
+    vectors = tastes.item_vectors if items is None else tastes.item_vectors[items]
+    return offsets(tastes.effects, recent.replace(shown=recent.shown + more), vectors, history.context)
+
+
+def by_known_answers() -> Answers:
+    """Build users whose answers are known; the person is a row of the matrix, [] int32."""
+
+    def person(users: LoggedUsers, user: Array, uniform: Array, history: UserHistory) -> Array:
+        return user
+
+    def answer(users: LoggedUsers, person: Array, history: UserHistory, items: Array | None) -> Array:
+        assert users.known is not None
+        return known_probabilities(users.known, person, items)
+
+    def state(users: LoggedUsers, person: Array, history: UserHistory) -> Array:
+        raise InputError("env.comeback_model: when people with known answers come back is not known; remove it.")
+
+    return Answers(person, answer, lambda person, history: person, state)
 
 
 def by_last_rows(config: LoggedConfig) -> Answers:

@@ -7,8 +7,9 @@ import chex
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.logged import TemperConfig
+from jaxrec.config.logged import HazardConfig, TemperConfig
 from jaxrec.envs.rewards import feedback_weights
+from jaxrec.supervised.leaving import LeaveModel, leave_chance
 from jaxrec.types import Array
 
 # Satisfactions are multiples of 1 / K, and rounding must not decide whether a temper of exactly 1 is below 1.
@@ -19,12 +20,14 @@ class Leave(NamedTuple):
     """Pure functions of one user's visit."""
 
     start: Callable[[], Any]  # state at the start of a visit
-    after: Callable[[Any, Array], tuple[Any, Array]]  # (state, feedback [K, F]) -> state, left [] bool
+    # (fitted model or None, state, feedback [K, F], number in [0, 1)) -> state, left [] bool, P(stay) [] or None
+    after: Callable[[LeaveModel | None, Any, Array, Array], tuple[Any, Array, Array | None]]
+    random: bool = False  # whether it reads the number
 
 
 def nobody() -> Leave:
     """Build the leave model of users who never leave by themselves."""
-    return Leave(start=lambda: None, after=lambda state, feedback: (state, jnp.asarray(False)))
+    return Leave(start=lambda: None, after=lambda model, state, feedback, uniform: (state, jnp.asarray(False), None))
 
 
 def temper(config: TemperConfig, reward: Mapping[str, float], feedback: tuple[str, ...]) -> Leave:
@@ -35,27 +38,68 @@ def temper(config: TemperConfig, reward: Mapping[str, float], feedback: tuple[st
     Satisfaction is the mean over the slate of the weighted feedback, with the weights of `reward` if the config has
     none. Raises InputError for unknown kinds of feedback, and if all weights are 0.
     """
+    weights = leave_weights(config, reward, feedback)
+
+    def after(model: LeaveModel | None, state: Array, values: Array, uniform: Array) -> tuple[Array, Array, None]:
+        state = state + jnp.clip(_satisfaction(values, weights) - config.target, -config.target, 0.0)
+        return state, state < 1.0 - ROUNDING, None
+
+    return Leave(start=lambda: jnp.asarray(config.start, jnp.float32), after=after)
+
+
+def hazard(
+    config: HazardConfig, reward: Mapping[str, float], feedback: tuple[str, ...], *, keep: bool = False
+) -> Leave:
+    """Build users who leave with the chance that was fitted to the log's visits; state: slates of the visit [].
+
+    `jaxrec.supervised.leaving` has the equation. Weights and errors are those of `temper`. With `keep` nobody leaves,
+    and the chance that the user would have stayed comes with every slate.
+    """
+    weights = leave_weights(config, reward, feedback)
+
+    def after(
+        model: LeaveModel | None, state: Array, values: Array, uniform: Array
+    ) -> tuple[Array, Array, Array | None]:
+        assert model is not None
+        chance = leave_chance(model, _satisfaction(values, weights), state)
+        if keep:
+            return state + 1, jnp.asarray(False), 1.0 - chance
+        return state + 1, uniform < chance, None
+
+    return Leave(start=lambda: jnp.asarray(0, jnp.int32), after=after, random=not keep)
+
+
+def leave_weights(
+    config: TemperConfig | HazardConfig, reward: Mapping[str, float], feedback: tuple[str, ...]
+) -> tuple[float, ...]:
+    """Weights [F] of satisfaction; raises InputError for unknown kinds of feedback, and if all weights are 0."""
     for name in config.weights:
         check_name("env.leave.weights", name, feedback)
     weights = feedback_weights(config.weights or reward, feedback)
     if not any(weights):
         raise InputError("env.leave.weights: all weights are 0; give at least one kind of feedback another weight.")
-
-    def after(state: Array, values: Array) -> tuple[Array, Array]:
-        chex.assert_shape(values, (None, len(weights)))
-        satisfaction = (values * jnp.asarray(weights, values.dtype)[None, :]).sum(-1).mean()
-        state = state + jnp.clip(satisfaction - config.target, -config.target, 0.0)
-        return state, state < 1.0 - ROUNDING
-
-    return Leave(start=lambda: jnp.asarray(config.start, jnp.float32), after=after)
+    return weights
 
 
-LEAVE_MODELS = {"temper": temper}
+def _satisfaction(values: Array, weights: tuple[float, ...]) -> Array:
+    chex.assert_shape(values, (None, len(weights)))
+    return (values * jnp.asarray(weights, values.dtype)[None, :]).sum(-1).mean()
 
 
-def make_leave(config: TemperConfig | None, reward: Mapping[str, float], feedback: tuple[str, ...]) -> Leave:
-    """Build the leave model of an environment whose `reward` weighs kinds of `feedback`; None: no user leaves."""
-    return nobody() if config is None else LEAVE_MODELS[config.name](config, reward, feedback)
+def make_leave(
+    config: TemperConfig | HazardConfig | None,
+    reward: Mapping[str, float],
+    feedback: tuple[str, ...],
+    *,
+    keep: bool = False,
+) -> Leave:
+    """Build the leave model of an environment whose `reward` weighs kinds of `feedback`; None: no user leaves.
+
+    `keep` is that of `hazard`; a temper has no chance that could stand for leaving.
+    """
+    if config is None:
+        return nobody()
+    return temper(config, reward, feedback) if config.name == "temper" else hazard(config, reward, feedback, keep=keep)
 
 
 # Rules about the items shown lately, for users who see one item per turn: (rows [I, ...] of what is compared, items

@@ -27,7 +27,9 @@ from jaxrec.checks import InputError, check_shape
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.answers import make_answers
 from jaxrec.envs.comeback import make_comeback
+from jaxrec.envs.known_answers import offered_to
 from jaxrec.envs.leave import make_leave
+from jaxrec.envs.logged_memory import make_memory
 from jaxrec.envs.logged_world import LoggedUsers, load_simulator
 from jaxrec.envs.rewards import feedback_weights, make_reward
 from jaxrec.ops.draws import scaled
@@ -49,8 +51,11 @@ class LoggedState(struct.PyTreeNode):
     session: Array | None = None  # [] int32, visits that ended so far; None if users do not come back
 
 
-def make(config: LoggedConfig, world: World | None = None) -> Env:
-    """Build the environment over `world`, or over the simulator saved in `config.path`."""
+def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False) -> Env:
+    """Build the environment over `world`, or over the simulator saved in `config.path`.
+
+    With `keep`, users whose chance to leave is fitted stay, and steps give the chance that they would have (`stay`).
+    """
     if world is None:
         if not config.path:
             raise InputError(
@@ -62,7 +67,9 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
     names, slate_size = users.feedback_names, config.slate_size
     length = observed_rows(config, world.num_recommendable)
     check_users(config, names, users.num_members)
-    leave = make_leave(config.leave, config.reward, names)
+    leave = make_leave(config.leave, config.reward, names, keep=keep)
+    if config.leave is not None and config.leave.name == "hazard" and users.leave is None:
+        raise InputError("env.leave: the simulator was fitted without visits; fit it again with env.leave: hazard.")
     answers = make_answers(config, users)
     come_back = make_comeback(config, users, answers, leave.start)
     reward_of = make_reward(config.reward, names, comebacks=come_back is not None)
@@ -72,26 +79,27 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
         draw, users = jax.random.uniform(key, (3,)), world.users
         user = scaled(draw[0], users.begin.shape[0])
         history = history_before(users, user, first_place(config, draw[1], users.length[user]), length)
-        person = answers.person(users, user, draw[2], history)
+        # The worlds of one evaluation hold users of different kinds, so each call asks those of its own world.
+        person = make_answers(config, users).person(users, user, draw[2], history)
         state = begin_visit(config, history, person, leave.start())
-        return state, _observation(history)
+        return state, _observation(users, state)
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = answers.probabilities(world.users, state.person, state.history, action)
+        p = make_answers(config, world.users).probabilities(world.users, state.person, state.history, action)
         chex.assert_shape(p, (slate_size, len(names)))
         if config.slate_interaction:
             alike = mean_cosine(world.users.text(world.item_table[action]))
             p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
-        draw, day_draw = draws(key, p.shape, come_back is not None)
+        draw, (day_draw, leave_draw) = draws(key, p.shape, come_back is not None, leave.random)
         feedback = (draw < p).astype(jnp.float32)
-        mood, left = leave.after(state.leave, feedback)
+        patience, left, stay = leave.after(world.users.leave, state.leave, feedback, leave_draw)
         history, request = add_to_history(state.history, action, feedback), state.request + 1
-        after = LoggedState(history, state.person, mood, request, state.session)
+        after = LoggedState(history, state.person, patience, request, state.session)
         day, terminated = jnp.asarray(0.0), left
-        if come_back is not None:
+        if come_back is not None and world.users.comeback is not None:  # the days of known people are unknown
             after, day, terminated = come_back(world.users, after, feedback, left, day_draw)
-        obs = _observation(history)
+        obs = _observation(world.users, after)
         return after, StepOutput(
             obs=obs,
             reward=reward_of(feedback, left, day),
@@ -99,12 +107,13 @@ def make(config: LoggedConfig, world: World | None = None) -> Env:
             truncated=(request >= config.requests) & ~left,
             feedback=feedback,
             final_obs=obs,
+            stay=stay,
         )
 
     def item_rewards(state: LoggedState, world: World) -> Array:
         return expected_rewards(state, world, config, world.recommendable)
 
-    return Env(reset, step, world, _spec(config, world, length), item_rewards)
+    return Env(reset, step, world, _spec(config, world, length), item_rewards, make_memory(config, world))
 
 
 def _spec(config: LoggedConfig, world: World, length: int) -> EnvSpec:
@@ -182,16 +191,21 @@ def begin_visit(config: LoggedConfig, history: UserHistory, person: Any, leave: 
     return LoggedState(history, person, leave, start, None if config.comeback_model is None else start)
 
 
-def draws(key: Array, shape: tuple[int, ...], day: bool) -> tuple[Array, Array]:
-    """Draw numbers in [0, 1) of `shape` and, with `day`, one more [], all at once."""
-    if not day:
-        return jax.random.uniform(key, shape), jnp.asarray(0.0)
-    numbers = jax.random.uniform(key, (math.prod(shape) + 1,))
-    return numbers[:-1].reshape(shape), numbers[-1]
+def draws(key: Array, shape: tuple[int, ...], *more: bool) -> tuple[Array, list[Array]]:
+    """Draw numbers in [0, 1) of `shape` and one more [] for each true one of `more`, all at once; 0 for the others."""
+    size = math.prod(shape)
+    if not any(more):
+        return jax.random.uniform(key, shape), [jnp.asarray(0.0) for _ in more]
+    numbers = jax.random.uniform(key, (size + sum(more),))
+    rest = iter(range(size, size + sum(more)))
+    return numbers[:size].reshape(shape), [numbers[next(rest)] if wanted else jnp.asarray(0.0) for wanted in more]
 
 
-def _observation(history: UserHistory) -> Observation:
-    return Observation(context=history.context, history_items=history.items, history_feedback=history.feedback)
+def _observation(users: LoggedUsers, state: LoggedState) -> Observation:
+    history, mask = state.history, offered_to(users.known, state.person)
+    return Observation(
+        context=history.context, history_items=history.items, history_feedback=history.feedback, mask=mask
+    )
 
 
 def answer_probabilities(state: LoggedState, world: World, config: LoggedConfig, items: Array | None = None) -> Array:

@@ -15,9 +15,12 @@ from flax import struct
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.data.log import Log
+from jaxrec.envs.known_answers import KnownAnswers
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.portable import load_portable, save_portable
 from jaxrec.supervised.comeback import ComebackModel
+from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import Array, World
@@ -25,7 +28,7 @@ from jaxrec.types import Array, World
 KIND = "simulator"
 LAYOUT = 3  # of the arrays and the description
 COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
-TASTE_PARTS = {"link": Link, "population": Belief}
+TASTE_PARTS = {"link": Link, "population": Belief, "effects": Effects}
 TASTES = ("item_vectors", "item_logits", "means", "draws")
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 
@@ -42,12 +45,14 @@ class LoggedUsers(struct.PyTreeNode):
     length: Array  # [U] int32, number of rows of each user
     context: Array | None = None  # [L, C]
     comeback: ComebackModel | None = None
+    leave: LeaveModel | None = None
+    known: KnownAnswers | None = None  # or their answers are known; such worlds only judge, and are not saved
     text_size: int = struct.field(pytree_node=False, default=0)  # leading columns of the item table: text vectors
 
     @property
     def feedback_names(self) -> tuple[str, ...]:
         """Names of the F kinds of feedback."""
-        fitted = self.members if self.tastes is None else self.tastes
+        fitted = self.known or self.tastes or self.members
         assert fitted is not None
         return fitted.feedback_names
 
@@ -67,17 +72,19 @@ class LoggedUsers(struct.PyTreeNode):
 
 
 def make_world(
-    fitted: Tastes | Sequence[Response],
+    fitted: Tastes | Sequence[Response] | KnownAnswers,
     log: Log,
     item_table: np.ndarray,
     text_size: int,
     recommendable: np.ndarray | None = None,
     comeback: ComebackModel | None = None,
+    leave: LeaveModel | None = None,
 ) -> World:
     """Build world parameters of users who start at positions of `log`; policies read `item_table` [I, E].
 
-    `fitted` are tastes of the log's users, or response models of one shape with different seeds. The first `text_size`
-    columns of the table are text vectors. `recommendable` is [I] bool.
+    `fitted` are tastes of the log's users, or response models of one shape with different seeds, or known answers, of
+    which each row belongs to a user with rows in `log`. Text vectors are the first `text_size` columns of the table.
+    `recommendable` is [I] bool.
     """
     if not len(log):
         raise InputError("simulator: expected a log with rows, in which users start, got none.")
@@ -88,7 +95,7 @@ def make_world(
     tastes = _of_users(fitted, length > 0) if isinstance(fitted, Tastes) else None
     users = LoggedUsers(
         tastes=tastes,
-        members=None if isinstance(fitted, Tastes) else _stack(fitted),
+        members=_stack(fitted) if isinstance(fitted, Sequence) else None,
         items=jnp.asarray(log.item, jnp.int32),
         feedback=jnp.asarray(log.feedback, jnp.float32),
         totals=jnp.asarray(before[np.arange(len(log))] - before[begin], jnp.float32),
@@ -96,6 +103,8 @@ def make_world(
         length=jnp.asarray(length[length > 0], jnp.int32),
         context=None if log.context is None else jnp.asarray(log.context, jnp.float32),
         comeback=comeback,
+        leave=leave,
+        known=fitted if isinstance(fitted, KnownAnswers) else None,
         text_size=text_size,
     )
     shown = None if recommendable is None else jnp.asarray(np.flatnonzero(recommendable), jnp.int32)
@@ -112,11 +121,14 @@ def save_simulator(folder: Path, world: World) -> None:
     description: dict[str, Any] = {"layout": LAYOUT, "members": members, "text_size": users.text_size}
     if users.tastes is not None:
         arrays["tastes"] = {name: getattr(users.tastes, name) for name in TASTES}
-        arrays["tastes"] |= {part: dict(vars(getattr(users.tastes, part))) for part in TASTE_PARTS}
+        parts = {part: getattr(users.tastes, part) for part in TASTE_PARTS}
+        arrays["tastes"] |= {part: _known(value) for part, value in parts.items() if value is not None}
         description["tastes"] = {"feedback": list(users.tastes.feedback_names)}
     if users.comeback is not None:
         arrays["comeback"] = {name: getattr(users.comeback, name) for name in COMEBACK}
         description["comeback"] = {"source": users.comeback.source}
+    if users.leave is not None:
+        arrays["leave"] = {"weights": users.leave.weights}
     with atomic_path(Path(folder).absolute()) as temporary:
         save_portable(temporary, KIND, arrays, description)
         for n in range(members):
@@ -135,7 +147,8 @@ def load_simulator(folder: str | Path) -> World:
         responses = [load_response(folder / f"response_{n}") for n in range(description["members"])]
         arrays, tastes = jax.tree.map(jnp.asarray, arrays), None
         if "tastes" in description:
-            fields = arrays["tastes"] | {part: of(**arrays["tastes"][part]) for part, of in TASTE_PARTS.items()}
+            parts = {part: of for part, of in TASTE_PARTS.items() if part in arrays["tastes"]}
+            fields = arrays["tastes"] | {part: of(**arrays["tastes"][part]) for part, of in parts.items()}
             tastes = Tastes(**fields, feedback_names=tuple(description["tastes"]["feedback"]))
         comeback = None
         if "comeback" in arrays:
@@ -146,6 +159,7 @@ def load_simulator(folder: str | Path) -> World:
             *(arrays[name] for name in POSITIONS),
             context=arrays.get("context"),
             comeback=comeback,
+            leave=LeaveModel(**arrays["leave"]) if "leave" in arrays else None,
             text_size=description["text_size"],
         )
         return _world(arrays["item_table"], arrays.get("recommendable"), users)
@@ -158,6 +172,11 @@ def load_simulator(folder: str | Path) -> World:
 def _world(item_table: Array | np.ndarray, recommendable: Array | None, users: LoggedUsers) -> World:
     usual = None if users.context is None else users.context.mean(0)
     return World(jnp.asarray(item_table), recommendable=recommendable, users=users, usual_context=usual)
+
+
+def _known(part: Any) -> dict[str, Array]:
+    """The fields that hold something."""
+    return {name: value for name, value in vars(part).items() if value is not None}
 
 
 def _of_users(tastes: Tastes, kept: np.ndarray) -> Tastes:

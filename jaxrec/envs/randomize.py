@@ -59,7 +59,7 @@ def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
         return known(state.env_state, _own(world, state.drawn))
 
     rewards = None if known is None else item_rewards
-    return env._replace(reset=reset, step=step, spec=spec, item_rewards=rewards)
+    return env._replace(reset=reset, step=step, spec=spec, item_rewards=rewards, memory=None)
 
 
 def _own(world: World, drawn: dict[str, Array]) -> World:

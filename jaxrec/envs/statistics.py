@@ -51,7 +51,9 @@ def episode_statistics(env: Env) -> Env:
             episodes=state.episodes + done.astype(jnp.int32),
         ), out
 
-    return env._replace(reset=reset, step=step, item_rewards=env.item_rewards_of(lambda state: state.env_state))
+    return env._replace(
+        reset=reset, step=step, memory=None, item_rewards=env.item_rewards_of(lambda state: state.env_state)
+    )
 
 
 def keep_last(fresh: Any, after: Any) -> Any:

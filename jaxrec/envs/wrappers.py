@@ -55,4 +55,6 @@ def time_limit(env: Env, steps: int) -> Env:
         cut = (taken >= steps) & ~out.terminated
         return LimitedState(after, taken), out.replace(truncated=out.truncated | cut)
 
-    return env._replace(reset=reset, step=step, item_rewards=env.item_rewards_of(lambda state: state.env_state))
+    return env._replace(
+        reset=reset, step=step, memory=None, item_rewards=env.item_rewards_of(lambda state: state.env_state)
+    )

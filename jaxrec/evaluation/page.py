@@ -1,8 +1,9 @@
 """The validity report as a self-contained HTML page: verdicts, pictures, and how each figure is computed."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from jaxrec.evaluation.templates import as_markup, rendered
 
 WANTED_ECE, WANTED_KS = 0.03, 0.1
 
@@ -83,32 +84,18 @@ def figure(value: float | None) -> str:
 
 def validity_page(report: dict[str, Any], title: str, facts: Sequence[str]) -> str:
     """HTML of a validity report; `facts` are the lines of the footer: the log, the models and the versions."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # needed only here, so imported late
-    from markupsafe import Markup
-
     from jaxrec.evaluation.pictures import distribution_picture, reliability_picture  # and with them matplotlib
 
-    def as_svg(draw: Callable[..., str]) -> Callable[..., Markup]:
-        return lambda *values, **options: Markup(draw(*values, **options))
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["number"] = format
-    return environment.get_template(TEMPLATE).render(
+    return rendered(
+        TEMPLATE,
         report=report,
         title=title,
         facts=facts,
         findings=findings(report),
         feedback_table=_feedback_table(report["feedback"]),
         rare_table=_rare_table(report["rare_items"], report["feedback"]),
-        reliability_picture=as_svg(reliability_picture),
-        distribution_picture=as_svg(distribution_picture),
+        reliability_picture=as_markup(reliability_picture),
+        distribution_picture=as_markup(distribution_picture),
     )
 
 

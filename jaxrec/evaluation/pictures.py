@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -17,6 +17,15 @@ from jaxrec.evaluation.simulate import Simulated
 LOGGED, SIMULATED, GRID = "#1f1f1f", "#c2410c", "#d4d4d4"  # their dashes differ too, for black and white
 RIVALS = ("#1f1f1f", "#1d4ed8", "#0f766e", "#7e22ce", "#a16207", "#737373", "#be185d")
 DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1)))
+POINTS = 300  # of a learning curve
+CURVES = {  # panels of the learning curve: metric -> label
+    "return": {"episode_return": "training episodes", "evaluation_return": "evaluated policies"},
+    "loss": {"loss": "loss"},
+}
+LEARNED: tuple[dict[str, Any], ...] = (
+    {"color": LOGGED, "linewidth": 1.4},
+    {"color": SIMULATED, "linewidth": 1.4, "linestyle": "dashed", "marker": "o"},
+)
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "jaxrec",  # the same report gives the same bytes
@@ -81,6 +90,34 @@ def behaviour_picture(simulators: dict[str, dict[str, Simulated]]) -> str:
                 _leaving(row[1], results, lines)
             _returns(row[-1], {name: results[name] for name in best_first}, lines)
         return _svg(figure, "Behaviour of simulated users under each recommender")
+
+
+def learning_picture(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Plot the returns and the loss of training over the updates; `rows` are those of metrics.jsonl.
+
+    Long runs are drawn as means of equal parts. Metrics without a number in any row are omitted.
+    """
+    panels = [names for names in CURVES.values() if any(_known(rows, name)[0].size for name in names)]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.2), layout="constrained")
+        for axes, names in zip(figure.subplots(1, max(len(panels), 1), squeeze=False)[0], panels, strict=False):
+            for (name, label), style in zip(names.items(), LEARNED, strict=False):
+                steps, values = _known(rows, name)
+                if steps.size:
+                    axes.plot(steps, values, label=label, **style)
+            axes.set(xlabel="update", ylabel="return per user" if len(names) > 1 else next(iter(names.values())))
+            if len(names) > 1:
+                axes.legend(frameon=False, loc="best")
+            _finish(axes)
+        return _svg(figure, "Learning curves: " + " and ".join(", ".join(names.values()) for names in panels))
+
+
+def _known(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Updates and values of a metric where it has a number, in at most POINTS parts."""
+    pairs = np.array([(row["step"], row[name]) for row in rows if row.get(name) is not None]).reshape(-1, 2)
+    if len(pairs) > POINTS:
+        pairs = np.array([part.mean(0) for part in np.array_split(pairs, POINTS)])
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _rewards(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:

@@ -58,7 +58,7 @@ def by_scorer(scorer: Scorer, counts: Array, slate_size: int) -> Recommender:
 
     def choose(arrays: tuple[Any, Array], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         inner, counts = arrays
-        scores = exclude_history(_on_offer(scorer.score(inner, obs), obs, world), obs, world)
+        scores = _allowed(_on_offer(scorer.score(inner, obs), obs, world), obs, world)
         # Popular items come first, and the highest of equal scores is the first one.
         order = jnp.broadcast_to(jnp.argsort(-_on_offer(counts, obs, world), axis=-1), scores.shape)
         best = top_slate(jnp.take_along_axis(scores, order, axis=-1), slate_size)
@@ -70,13 +70,14 @@ def by_scorer(scorer: Scorer, counts: Array, slate_size: int) -> Recommender:
 def greedy(config: LoggedConfig, fitted: World) -> Recommender:
     """Highest expected reward: an oracle that reads the person's hidden state and plans nothing beyond the slate.
 
-    People with tastes have their own in each simulator. Users who answer by their last rows can be asked through the
-    response model of `fitted`, an oracle in that simulator and an estimate in others.
+    People with tastes have their own in each simulator, and known answers are read where they are known. Users who
+    answer by their last rows are asked through the response model of `fitted`, an oracle in that simulator and an
+    estimate in others.
     """
     by_tastes = fitted.users.tastes is not None
 
     def choose(fitted: World | None, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        known = world if fitted is None else fitted
+        known = world if fitted is None or world.users.members is None else fitted
         scores = _on_offer(expected_rewards(env_state, known, config), obs, world)
         return _best(scores, obs, world, config.slate_size, config.repeats)
 
@@ -146,8 +147,15 @@ def by_feature(column: int, slate_size: int, *, lowest: bool = False) -> Recomme
 
 
 def _best(scores: Array, obs: Observation, world: World, slate_size: int, repeats: bool = False) -> Array:
-    """The K highest scores, without items of the history unless they may be shown again."""
-    return top_slate(scores if repeats else exclude_history(scores, obs, world), slate_size)
+    """The K highest scores of items that may be shown."""
+    return top_slate(_allowed(scores, obs, world, repeats), slate_size)
+
+
+def _allowed(scores: Array, obs: Observation, world: World, repeats: bool = False) -> Array:
+    """-inf for items that the observation masks, and for items of the history unless they may be shown again."""
+    if obs.mask is not None:
+        scores = jnp.where(obs.mask, scores, -jnp.inf)
+    return scores if repeats else exclude_history(scores, obs, world)
 
 
 def _on_offer(scores: Array, obs: Observation, world: World) -> Array:

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import AllItemsConfig
+from jaxrec.config.learners import AllItemsConfig, EveryItemConfig
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
 from jaxrec.nets.policy import Policy, PolicyOutput, make_policy, to_items
 from jaxrec.ops.slates import top_slate
 from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Params, Transition, World
@@ -35,19 +35,10 @@ class States(struct.PyTreeNode):
 
 def make(env: Env, config: AllItemsConfig) -> Learner:
     """Build the learner over an auto-resetting environment that knows `item_rewards`."""
-    if env.item_rewards is None or env.spec.num_candidates:
-        raise InputError(
-            f"learner.name: all_items learns from the expected answer to every item, which {env.spec.name} does not "
-            "give; use another learner, or env.name: logged."
-        )
+    check_env(env, config.name)
     policy = make_policy(env.spec, config.policy)
     optimizer = make_optimizer(config)
-    low, high = reward_range(env.spec)
-
-    def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
-        key_policy, key_users = jax.random.split(key)
-        start: Params = policy.init(key_policy, world) if params is None else params
-        return LearnerState(**first_fields(env, config, start, optimizer, key_users, world))
+    low, high = reward_range(env.spec, config.name)
 
     def objective(params: Params, states: States, world: World) -> tuple[Array, Metrics]:
         assert env.item_rewards is not None
@@ -69,11 +60,20 @@ def make(env: Env, config: AllItemsConfig) -> Learner:
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state, metrics
 
-    return Learner(init, update)
+    return Learner(make_init(env, config, policy.init, optimizer), update)
+
+
+def check_env(env: Env, learner: str) -> None:
+    """Raise InputError if the environment does not tell the expected answer to every item."""
+    if env.item_rewards is None or env.spec.num_candidates:
+        raise InputError(
+            f"learner.name: {learner} learns from the expected answer to every item, which {env.spec.name} does not "
+            "give; use another learner, or env.name: logged."
+        )
 
 
 def collect(
-    env: Env, policy: Policy, state: LearnerState, world: World, config: AllItemsConfig
+    env: Env, policy: Policy, state: LearnerState, world: World, config: EveryItemConfig
 ) -> tuple[Users, Transition]:
     """Roll out the best slates, of scores with noise if there is a temperature; transitions are [T, S, N, ...]."""
     items = policy.items(state.params, world)
@@ -88,22 +88,27 @@ def collect(
     return rollout(env, act, lambda extras, *_: extras, state.users, world, config.horizon, keep_states=True)
 
 
-def all_items_loss(output: PolicyOutput, rewards: Array) -> tuple[Array, Array]:
+def all_items_loss(output: PolicyOutput, rewards: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """Cross-entropy with rewards [..., R] in [0, 1], mean over the items that may be shown and then over states.
 
-    The mean absolute error of the predicted rewards comes second.
+    `weights` [...] of the states have mean 1. The mean absolute error of the predicted rewards comes second.
     """
     open_ = output.logits > -jnp.inf
     logits = jnp.where(open_, output.logits, 0.0) + output.value[..., None]
     each = jnp.where(open_, jax.nn.softplus(logits) - rewards * logits, 0.0)
     count = jnp.maximum(open_.sum(-1), 1).astype(logits.dtype)
     error = jnp.where(open_, jnp.abs(jax.nn.sigmoid(logits) - rewards), 0.0)
-    return (each.sum(-1) / count).mean(), (error.sum(-1) / count).mean()
+    return weighted_mean(each.sum(-1) / count, weights), weighted_mean(error.sum(-1) / count, weights)
 
 
-def reward_range(spec: EnvSpec) -> tuple[float, float]:
+def weighted_mean(values: Array, weights: Array | None) -> Array:
+    """Mean of values [...] with weights [...] of mean 1."""
+    return values.mean() if weights is None else (weights * values).mean()
+
+
+def reward_range(spec: EnvSpec, learner: str = "all_items") -> tuple[float, float]:
     """Lowest and highest reward of one item; raises InputError if no kind of feedback has a weight."""
     low, high = (sum(bound(w, 0.0) for w in spec.reward_weights) for bound in (min, max))
     if low == high:
-        raise InputError("learner.name: all_items needs a reward of feedback; give env.reward a kind with a weight.")
+        raise InputError(f"learner.name: {learner} needs a reward of feedback; give env.reward a kind with a weight.")
     return low, high

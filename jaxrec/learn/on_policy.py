@@ -15,7 +15,7 @@ from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.learn.actor import Actor, Judged, make_slate_actor
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
 from jaxrec.ops.returns import gae
 from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, World
 
@@ -48,11 +48,6 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss) -> Learner:
     actor = make_slate_actor(env.spec, config.policy)
     optimizer = make_optimizer(config)
 
-    def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
-        key_policy, key_users = jax.random.split(key)
-        start: Params = actor.init(key_policy, world) if params is None else params
-        return LearnerState(**first_fields(env, config, start, optimizer, key_users, world))
-
     def objective(params: Params, batch: Batch, world: World) -> tuple[Array, Metrics]:
         items = actor.prepare(params, world)
         judged = actor.judge(params, items, batch.obs, batch.action, batch.log_prob, world)
@@ -73,7 +68,7 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss) -> Learner:
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state, metrics
 
-    return Learner(init, update)
+    return Learner(make_init(env, config, actor.init, optimizer), update)
 
 
 def collect(env: Env, actor: Actor, state: LearnerState, world: World, horizon: int) -> tuple[Users, Transition, Array]:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.learners import AllItemsConfig, DqnConfig, LearnerConfig, PpoConfig
+from jaxrec.config.learners import AllItemsConfig, DqnConfig, FarSightedConfig, LearnerConfig, PpoConfig
 from jaxrec.config.load import build_section
-from jaxrec.learn import all_items, dqn, ppo
+from jaxrec.learn import all_items, dqn, far_sighted, ppo
 from jaxrec.types import Env, Learner
 
 
@@ -20,6 +20,7 @@ class Entry(NamedTuple):
 LEARNERS = {
     "all_items": Entry(AllItemsConfig, all_items.make),
     "dqn": Entry(DqnConfig, dqn.make),
+    "far_sighted": Entry(FarSightedConfig, far_sighted.make),
     "ppo": Entry(PpoConfig, ppo.make),
 }
 

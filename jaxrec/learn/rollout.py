@@ -89,6 +89,7 @@ def rollout(
             terminated=out.terminated,
             truncated=out.truncated,
             feedback=out.feedback,
+            stay=out.stay,
             extras=finish(decision.extras, out.final_obs, out.truncated),
             env_state=users.env_state if keep_states else None,
         )

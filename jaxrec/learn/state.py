@@ -1,5 +1,6 @@
 """The state that all learners share, and their optimiser."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -34,6 +35,22 @@ def first_fields(
         "users": start_users(env, key, config.shards, config.users_per_shard, world),
         "step": jnp.asarray(0, jnp.int32),
     }
+
+
+def make_init(
+    env: Env,
+    config: LearnerConfig,
+    fresh: Callable[[Array, World], Params],
+    optimizer: optax.GradientTransformation,
+) -> Callable[..., LearnerState]:
+    """Build `Learner.init` of learners whose state is a `LearnerState`; `fresh(key, world)` gives new parameters."""
+
+    def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
+        key_policy, key_users = jax.random.split(key)
+        start: Params = fresh(key_policy, world) if params is None else params
+        return LearnerState(**first_fields(env, config, start, optimizer, key_users, world))
+
+    return init
 
 
 def make_optimizer(config: LearnerConfig) -> optax.GradientTransformation:

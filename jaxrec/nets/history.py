@@ -11,6 +11,8 @@ the same scale.
 """
 
 import functools
+import math
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,8 @@ from jax.nn.initializers import Initializer
 
 from jaxrec.checks import InputError, check_name, check_shape
 from jaxrec.types import Array
+
+SMALL_TABLE = 16  # rows per position of the history, up to which a product with the whole table is faster
 
 
 def history_inputs(rows: Array, feedback: Array) -> Array:
@@ -77,9 +81,14 @@ class ProfileHistory(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
-    def __call__(self, rows: Array, feedback: Array, mask: Array, *, last: bool = False) -> Array:
-        """Rows [..., H, D], feedback [..., H, F], mask [..., H] -> states [..., H + 1, S], or with `last` [..., S]."""
-        *lead, length, _ = rows.shape
+    def __call__(
+        self, rows: Array, feedback: Array, mask: Array, *, last: bool = False, ids: Array | None = None
+    ) -> Array:
+        """Rows [..., H, D], feedback [..., H, F], mask [..., H] -> states [..., H + 1, S], or with `last` [..., S].
+
+        With `last`, `rows` may be a table [I, D] of which the history holds the rows `ids` [..., H].
+        """
+        *lead, length = rows.shape[:-1] if ids is None else ids.shape
         check_shape("feedback", feedback, (*lead, length, None))
         check_shape("mask", mask, (*lead, length))
         rows, answers = rows.astype(jnp.float32), feedback.astype(jnp.float32)
@@ -87,17 +96,45 @@ class ProfileHistory(nn.Module):
         # Feedback outside [0, 1], such as minutes, must not make counts negative.
         kinds = jnp.maximum(jnp.concatenate([answers, 1.0 - answers], axis=-1), 0.0) * seen  # [..., H, 2F]
         parts = []
-        for rate in self.rates:
-            if last:
-                age = jnp.cumsum(seen[..., ::-1, :], axis=-2)[..., ::-1, :] - seen
-                weights = kinds * (1.0 - rate) ** age
-                sums, counts = jnp.einsum("...hc,...hd->...cd", weights, rows), weights.sum(-2)
-            else:
-                outer = kinds[..., :, None] * rows[..., None, :]
-                sums, counts = (_forgetful_sums(x, seen[..., 0], rate, len(lead)) for x in (outer, kinds))
+        for sums, counts in self._at_the_end(kinds, rows, seen, ids) if last else self._everywhere(kinds, rows, seen):
             means = sums / (counts[..., None] + 1.0)
             parts += [means.reshape(*means.shape[:-2], -1), jnp.log1p(counts)]
         return nn.gelu(nn.Dense(self.width, kernel_init=self.kernel_init, name="read")(jnp.concatenate(parts, axis=-1)))
+
+    def _at_the_end(self, kinds: Array, rows: Array, seen: Array, ids: Array | None) -> Iterator[tuple[Array, Array]]:
+        """Sums [..., 2F, D] and counts [..., 2F] after the last position, for each rate."""
+        age = jnp.cumsum(seen[..., ::-1, :], axis=-2)[..., ::-1, :] - seen
+        # (1 - rate)^age: powers cost several times as much as exponentials, and one product serves all rates.
+        fades = [kinds * jnp.exp(math.log1p(-rate) * age) if rate else kinds for rate in self.rates]
+        weights = jnp.concatenate(fades, axis=-1)
+        sums = jnp.einsum("...hc,...hd->...cd", weights, rows) if ids is None else sums_of_rows(weights, rows, ids)
+        parts = len(fades)
+        return zip(jnp.split(sums, parts, axis=-2), jnp.split(weights.sum(-2), parts, axis=-1), strict=True)
+
+    def _everywhere(self, kinds: Array, rows: Array, seen: Array) -> Iterator[tuple[Array, Array]]:
+        """Sums [..., H + 1, 2F, D] and counts [..., H + 1, 2F] of every position, for each rate."""
+        outer, axis = kinds[..., :, None] * rows[..., None, :], seen.ndim - 2
+        for rate in self.rates:
+            yield _forgetful_sums(outer, seen[..., 0], rate, axis), _forgetful_sums(kinds, seen[..., 0], rate, axis)
+
+
+def sums_of_rows(weights: Array, table: Array, ids: Array) -> Array:
+    """Weighted sums of rows of a table: weights [..., H, C], table [I, D], ids [..., H] int32 -> [..., C, D].
+
+    The weights are first added up per item where the table is small. The product with the whole table is then faster
+    than a gather of the rows, and its gradient several times faster than a scatter into them.
+    """
+    size, length = table.shape[0], ids.shape[-1]
+    if size > SMALL_TABLE * length:
+        return jnp.einsum("...hc,...hd->...cd", weights, table[ids])
+
+    def by_item(ids: Array, weights: Array) -> Array:
+        return jnp.zeros(size, weights.dtype).at[ids].add(weights)
+
+    add_up = jax.vmap(by_item, in_axes=(None, 1))
+    for _ in ids.shape[:-1]:
+        add_up = jax.vmap(add_up)
+    return add_up(ids, weights) @ table
 
 
 def _forgetful_sums(values: Array, seen: Array, rate: float, axis: int) -> Array:

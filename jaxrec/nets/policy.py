@@ -8,7 +8,7 @@ Documents that are in no table (`obs.candidate_features`) go through the item to
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.nets.history import make_history_encoder
+from jaxrec.nets.history import ProfileHistory, make_history_encoder
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 
@@ -28,11 +28,19 @@ class Items(struct.PyTreeNode):
     bias: Array  # [I]
 
 
+class Future(struct.PyTreeNode):
+    """The two parts of the scores of a policy with `future`, in shares of the highest reward of an item."""
+
+    immediate: Array  # [..., M or R] logits of the expected immediate rewards of items, but for the level `value`
+    later: Array  # [..., M or R] what showing an item adds to later rewards
+
+
 class PolicyOutput(struct.PyTreeNode):
     """What a policy computes for one observation."""
 
     logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
     value: Array  # [...] expected discounted return, in scaled rewards
+    future: Future | None = None
 
 
 class Policy(NamedTuple):
@@ -74,6 +82,9 @@ class PolicyNetwork(nn.Module):
         self.query = nn.Dense(config.width, kernel_init=small)
         self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
+        if config.future:
+            self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+            self.future_query = nn.Dense(config.width, kernel_init=small)
 
     def tower(self, rows: Array) -> Items:
         """Project rows [..., E] -> vectors [..., W], bias [...]."""
@@ -94,8 +105,12 @@ class PolicyNetwork(nn.Module):
             assert obs.history_items is not None and obs.history_feedback is not None
             latest = slice(-self.config.history if last else 0, None)
             ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
-            rows = self.dropped(items.vectors[jnp.maximum(ids, 0)])  # [..., H, W]
-            parts.append(self.history(rows, feedback, ids >= 0, last=last))
+            known = jnp.maximum(ids, 0)
+            if last and isinstance(self.history, ProfileHistory) and not self.has_rng("dropout"):
+                parts.append(self.history(items.vectors, feedback, ids >= 0, last=True, ids=known))
+            else:
+                rows = self.dropped(items.vectors[known])  # [..., H, W]
+                parts.append(self.history(rows, feedback, ids >= 0, last=last))
         parts += [x for x in (obs.user, obs.context) if x is not None]
         return jnp.concatenate(parts, axis=-1)
 
@@ -113,14 +128,20 @@ class PolicyNetwork(nn.Module):
         """Compute the query of every position of the history: [..., H + 1, W]."""
         return self.query_of(self.state(items, obs, last=False))
 
-    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array]:
-        """Compute the query [..., W] and the value [...]."""
+    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array, Array | None]:
+        """Compute the query [..., W], the value [...] and, with `future`, its query [..., W]."""
         state = value = self.state(items, obs)
         for layer in self.value_hidden:
             value = nn.tanh(layer(value))
-        return self.query_of(state), self.value(value)[..., 0]
+        future = None
+        if self.config.future:
+            future = state
+            for layer in self.future_hidden:
+                future = nn.tanh(layer(future))
+            future = self.future_query(future)
+        return self.query_of(state), self.value(value)[..., 0], future
 
-    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array]:
+    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array, Array | None]:
         """Use every parameter once, for `init`."""
         return self.heads(self.items(table), obs)
 
@@ -136,6 +157,8 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
             f"learner.policy.item_residual: documents of {spec.name} are new each time, so nothing can be learned "
             "about a single one; set it to false."
         )
+    if config.future and spec.candidate_size:
+        raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
     network = PolicyNetwork(spec, config)
 
     def init(key: Array, world: World) -> Params:
@@ -150,16 +173,22 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         return cast(Array, query) / config.width**0.5
 
     def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
-        query, value = cast(tuple[Array, Array], network.apply({"params": params}, items, obs, method="heads"))
+        query, value, future = cast(Any, network.apply({"params": params}, items, obs, method="heads"))
         query = query / config.width**0.5
         if obs.candidate_features is not None:
             documents = network.apply({"params": params}, obs.candidate_features, method="tower")
             logits = _document_scores(query, cast(Items, documents))
         else:
             logits = _scores(query, items, obs, world)
+        ahead = None
+        if future is not None:
+            unbiased = Items(items.vectors, jnp.zeros_like(items.bias))
+            later = _scores(future / config.width**0.5, unbiased, obs, world)
+            ahead = Future(logits, later)
+            logits = jax.nn.sigmoid(logits + value[..., None]) + later
         if obs.mask is not None:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
-        return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value)
+        return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value, ahead)
 
     return Policy(init, items, apply, queries)
 
@@ -188,21 +217,21 @@ def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
     """Set scores of items in the history to -inf; scores over recommendable items [..., R] -> [..., R]."""
     if obs.history_items is None or obs.offers_candidates:
         return scores
-    ids = obs.history_items
-    if world.recommendable is None:
-        positions, inside = ids, ids >= 0
-    else:
-        positions = jnp.searchsorted(world.recommendable, ids).astype(jnp.int32)
-        found = world.recommendable[jnp.minimum(positions, world.recommendable.shape[0] - 1)]
-        inside = (found == ids) & (ids >= 0)
-    outside = jnp.where(inside, positions, scores.shape[-1])  # beyond the end: dropped by the scatter
+    ids, beyond = obs.history_items, scores.shape[-1]  # what is beyond the end is dropped by the scatter
+    positions = ids
+    if world.recommendable is not None:
+        # A look-up: a binary search for every row of every history takes ten times as long.
+        places = jnp.full(world.item_table.shape[0], beyond, jnp.int32)
+        positions = places.at[world.recommendable].set(jnp.arange(beyond, dtype=jnp.int32))[jnp.maximum(ids, 0)]
+    outside = jnp.where(ids >= 0, positions, beyond)
 
-    def one(row: Array, where: Array) -> Array:
-        return row.at[where].set(-jnp.inf, mode="drop")
+    def seen(where: Array) -> Array:
+        return jnp.zeros(beyond, bool).at[where].set(True, mode="drop")
 
+    # A mask, not a scatter into the scores, whose gradient would be four more passes over them.
     lead = scores.shape[:-1]
-    flat = jax.vmap(one)(scores.reshape(-1, scores.shape[-1]), outside.reshape(-1, ids.shape[-1]))
-    return flat.reshape(*lead, scores.shape[-1])
+    mask = jax.vmap(seen)(outside.reshape(-1, ids.shape[-1])).reshape(*lead, beyond)
+    return jnp.where(mask, -jnp.inf, scores)
 
 
 def catalogue_scores(policy: Policy, params: Params, items: Items, obs: Observation, world: World) -> Array:

@@ -22,10 +22,10 @@ def gae(
     next_value: Array,
     terminated: Array,
     truncated: Array,
-    gamma: float,
+    gamma: float | Array,
     lam: float,
 ) -> Array:
-    """Generalised advantage estimates; every argument and the result are [T, ...], time first.
+    """Generalised advantage estimates; every argument and the result are [T, ...], time first; `gamma` may be [].
 
     `next_value[t]` is the value of what followed step t *before* any reset: value[t + 1] inside an episode, the value
     of the final observation where the episode was truncated. Termination does not bootstrap; both end the sum.

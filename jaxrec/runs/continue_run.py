@@ -1,6 +1,7 @@
 """`jaxrec train --continue RUN`: continue training the policy of a finished run on a later log."""
 
 import shutil
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import carried_params
 from jaxrec.storage.files import atomic_path
-from jaxrec.storage.run import RunFolder
+from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.types import Env, Params
 
 
@@ -33,10 +34,21 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
         old = RunFolder.open(config.train.continue_from)
         spec = load_policy(old.path).spec
         # Checks that need no environment come before anything is fitted.
+        _check_encoder(config, old)
         _check_same(old, {"data.feedback": (spec.feedback, tuple(log_config(config).feedback))})
         with atomic_path(run.policy_before) as temporary:
             shutil.copytree(old.policy, temporary)
     return load_policy(run.policy_before)
+
+
+def _check_encoder(config: Config, old: RunFolder) -> None:
+    """Raise InputError if the old policy reads vectors of a tuned encoder, and the recipe names another one."""
+    tuned = PretrainFolder(old.pretrain).encoder
+    if tuned.is_dir() and Path(config.encoder.model).resolve() != tuned.resolve():
+        raise InputError(
+            f"{old.path}: its policy reads the vectors of {tuned}, but encoder.model is {config.encoder.model}; set "
+            f"encoder.model to {tuned}."
+        )
 
 
 def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[str, ...]) -> Params:
@@ -48,7 +60,7 @@ def starting_params(config: Config, before: SavedPolicy, env: Env, ids: tuple[st
         RunFolder(config.train.continue_from),
         {
             "the columns of data.context and data.own_texts": (before.spec.context_size, env.spec.context_size),
-            "the item table's width (encoder.model)": widths,
+            "the item table's width (encoder.model, data.item_features)": widths,
             "learner.policy": (_parameter_counts(params), _parameter_counts(fresh)),
         },
     )

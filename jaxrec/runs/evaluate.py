@@ -16,6 +16,7 @@ from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_s
 from jaxrec.evaluation.verdict import verdict, verdict_lines
 from jaxrec.progress import note, quiet
 from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.evaluation_page import people_section, write_page
 from jaxrec.runs.finished import Run
 from jaxrec.runs.held_out import held_out_account
 from jaxrec.runs.recipe import log_config
@@ -27,7 +28,8 @@ from jaxrec.storage.files import write_json, write_text
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, World
 
-FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble")  # settings of `evaluate` that training does not use
+# Settings of `evaluate` that training does not use.
+FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble", "truth")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class Report:
     cutoffs: tuple[int, ...]
     path: Path  # of evaluation.json
     picture: Path  # behaviour of the simulated users, step by step
+    page: Path  # the report for a browser
 
     def __getitem__(self, name: str) -> Any:
         """Return an entry of evaluation.json."""
@@ -64,10 +67,11 @@ class Report:
 
 
 def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool = False) -> Report:
-    """Evaluate the policy of a run, and write `evaluation.json` and a picture into it.
+    """Evaluate the policy of a run, and write `evaluation.json`, a picture and `report.html` into it.
 
     `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path` and, of the section
-    `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines` and `ensemble`; other changes need a run of their own.
+    `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines`, `ensemble` and `truth`; other changes need a run of
+    their own.
     """
     with quiet(silent):
         return _evaluate(RunFolder.open(run.path if isinstance(run, Run) else run), overrides)
@@ -93,7 +97,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
     labelled = list(zip(judging.worlds, results, strict=True))
     account["simulators"] = {world.name: report.simulated_section(result) for world, result in labelled}
-    write_text(run.evaluation_picture, behaviour_picture({world.label: result for world, result in labelled}))
+    behaviour = behaviour_picture({world.label: result for world, result in labelled})
+    write_text(run.evaluation_picture, behaviour)
     if len(results) > 1:
         account["lift_kept"] = report.lift_kept(results[0], results[1])
     split = ""
@@ -103,15 +108,19 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
         account |= held_out_account(config, policies, env.world, corpus, vectors, saved.spec.history_length)
     account["verdict"] = verdict(account)
     write_json(run.evaluation, account)
+    titles = {world.name: world.title for world in judging.worlds}
+    held_out_title = f"held-out log ({split}), whole catalogue; the simple recommenders use all users' training rows"
+    people = people_section(config, env, judging.worlds[-1], learned(policies, env)[report.POLICY], facts, saved)
+    parts = {"titles": titles, "held_out_title": held_out_title, "behaviour": behaviour, "spec": env.spec}
+    write_page(run, config, account, **parts, **people)
     return Report(
         account=account,
-        titles={world.name: world.title for world in judging.worlds},
-        held_out_title=(
-            f"held-out log ({split}), whole catalogue; the simple recommenders use all users' training rows"
-        ),
+        titles=titles,
+        held_out_title=held_out_title,
         cutoffs=config.evaluate.cutoffs,
         path=run.evaluation,
         picture=run.evaluation_picture,
+        page=run.page,
     )
 
 

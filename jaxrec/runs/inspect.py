@@ -8,6 +8,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.config.users import fitted_simulators
+from jaxrec.data.item_features import encodings_from_json
 from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
 from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
@@ -116,7 +117,7 @@ def _describe_saved(folder: Path) -> dict[str, Any]:
     }
     if description["kind"] == "policy":
         params = {name.removeprefix("params."): x for name, x in arrays.items() if name.startswith("params.")}
-        spec = saved_spec(description)
+        spec, features = saved_spec(description), description.get("item_features", {})
         account |= {name: spec[name] for name in ("action", "history_length", "user_size", "feedback")}
         account |= {
             "step": description["step"],
@@ -124,6 +125,7 @@ def _describe_saved(folder: Path) -> dict[str, Any]:
             "network": description["network"],
             "parameters": sum(x.size for x in params.values()),
             "arrays": {name: _array(x) for name, x in params.items()},
+            "item_features": {name: one.width for name, one in encodings_from_json(features, folder).items()},
         }
     else:
         account |= {"members": description["members"], "users": arrays["begin"].size if "begin" in arrays else None}

@@ -1,7 +1,8 @@
-"""Text vectors of items, and the item table that policies read."""
+"""Vectors of items, and the item table that policies read."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,18 @@ from jaxrec.encoder import Encoder, embed_texts, open_encoder
 from jaxrec.supervised.simple import most_popular
 
 
+class ItemVectors(NamedTuple):
+    """What is known of items without a log."""
+
+    text: np.ndarray  # [I, E] vectors of the texts
+    features: tuple[np.ndarray, ...] = ()  # blocks [I, width] of their other features, with rows about as long
+
+    @property
+    def joined(self) -> np.ndarray:
+        """Texts, then features, side by side."""
+        return np.concatenate([self.text, *self.features], axis=1) if self.features else self.text
+
+
 def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None) -> np.ndarray:
     """Encode texts with the recipe's encoder, or `enc` if it is open; cached vectors are reused. Returns [N, E]."""
     enc = enc or open_encoder(config.encoder)
@@ -18,11 +31,12 @@ def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None) -> n
     return embed_texts(enc, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
 
 
-def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
-    """Build the item table: text vectors at unit variance, then statistics of the training log.
+def item_table(vectors: ItemVectors, log: Log) -> np.ndarray:
+    """Build the item table: text vectors at unit variance, the blocks of features, statistics of the training log.
 
-    [I, E] -> [I, E + 1 + F]: the log of the number of interactions and, for each kind of feedback, the mean shrunk
-    towards the average by ten pseudo-interactions. All are standardised.
+    -> [I, E + widths + 1 + F]. The statistics are the log of the number of interactions and, for each kind of feedback,
+    the mean shrunk towards the average by ten pseudo-interactions. All are standardised. Features are scaled like unit
+    text vectors, so that a random projection of the table gives each block the same weight.
     """
     counts = most_popular(log).astype(np.float64)
     totals = np.zeros((len(counts), log.feedback.shape[1]))
@@ -30,4 +44,4 @@ def item_table(vectors: np.ndarray, log: Log) -> np.ndarray:
     means = (totals + 10 * log.feedback.mean(0)) / (counts[:, None] + 10)
     statistics = np.concatenate([np.log1p(counts)[:, None], means], axis=1)
     statistics = (statistics - statistics.mean(0)) / (statistics.std(0) + 1e-8)
-    return np.concatenate([vectors * vectors.shape[1] ** 0.5, statistics], axis=1).astype(np.float32)
+    return np.concatenate([vectors.joined * vectors.text.shape[1] ** 0.5, statistics], axis=1).astype(np.float32)

@@ -15,15 +15,16 @@ from jaxrec.config.schema import Config
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
+from jaxrec.runs import transfer
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.half_written import read_account
 from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.runs.pretrain_encoder import make_stage
 from jaxrec.runs.pretrain_inputs import check_recipe, make_data, policy_spec, policy_world, recommendable_items
 from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, PretrainJudge
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
-from jaxrec.runs.streams import stream
 from jaxrec.runs.users.fitted_folder import log_identity
 from jaxrec.serve import load_policy, save_policy
 from jaxrec.sharding.compile import compiled, repeated
@@ -32,7 +33,7 @@ from jaxrec.storage.checkpoint import Checkpoints, abstract_like
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_pretraining, steps_per_epoch
-from jaxrec.types import EnvSpec, World
+from jaxrec.types import EnvSpec, Params, World
 from jaxrec.version import __version__
 
 SCORE = "validation_ndcg@10"
@@ -84,11 +85,12 @@ def pretrain(
     with quiet(silent):
         config = read_recipe(recipe, overrides)
         check_recipe(config)
+        transfer.check(config)
         path = run or default_folder(recipe)
         check_key_outside(log_config(config), Path(path))
         folder = open_folder(config, path) if resume else PretrainFolder.create(path, to_yaml(config))
         note(f"run {folder.path} on {describe_devices()}")
-        return pretrain_in(config, folder, read_corpus(config))
+        return pretrain_in(config, folder, read_corpus(config, transfer.columns_before(config)))
 
 
 def open_folder(config: Config, path: str | Path) -> PretrainFolder:
@@ -116,9 +118,11 @@ def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrain
     ready = Prepared(config=config, run=run, corpus=corpus, spec=policy_spec(config, corpus), world=world)
     policy = make_policy(ready.spec, config.learner.policy)
     judge, test = PretrainJudge(config, corpus, policy, ready.spec, world), {}
-    outcome = _train(ready, judge, data, plan)
+    initial = transfer.starting_params(config, corpus, ready.spec, world)
+    outcome = _train(ready, judge, data, plan, initial)
     if not outcome.interrupted:
-        test = judge.test(load_policy(run.path).params)
+        saved = load_policy(run.path)
+        test = judge.reading(saved.world).test(saved.params, initial)
         write_json(run.evaluation, {"step": outcome.best_step, SCORE: outcome.best_score, **test})
     return Pretrained(
         run=run,
@@ -151,28 +155,45 @@ def _write_account(config: Config, run: PretrainFolder, corpus: Corpus, plan: Pl
         write_json(run.account, account)
 
 
-def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan) -> Outcome:
+def _train(
+    ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan, initial: Params | None = None
+) -> Outcome:
     config, fit = ready.config, ready.config.pretrain
     network = dataclasses.replace(config.learner.policy, dropout=fit.dropout)
     pretraining = make_pretraining(make_policy(ready.spec, network), fit, plan, len(ready.spec.feedback))
+    stage = make_stage(config, ready.run, ready.corpus, pretraining, data, plan)
     everywhere, epoch = replicated(make_mesh(config.train.devices)), steps_per_epoch(fit, plan)
-    world, data = jax.device_put((ready.world, data), everywhere)
-    key = stream(config, "pretrain")
-    abstract = jax.eval_shape(pretraining.init, key, world)
+    world, data = jax.device_put((ready.world, stage.data), everywhere)
+    abstract = jax.eval_shape(stage.init, world, data)
     abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
-    init = compiled(pretraining.init, out_shardings=everywhere)
+    init = compiled(stage.init, out_shardings=everywhere)
 
-    def restore(checkpoints: Checkpoints, step: int) -> PretrainState:
+    def start() -> Any:
+        state = init(world, data)
+        if initial is None:
+            return state
+        return state.replace(params=jax.device_put(initial, everywhere, may_alias=False))  # the state is donated
+
+    def restore(checkpoints: Checkpoints, step: int) -> Any:
         return checkpoints.restore(step, abstract)
 
-    note(_sizes(ready, plan) + f"; {size_of(abstract.params):,} parameters; {epoch} steps per epoch")
+    def evaluate(state: Any, step: int) -> tuple[Any, float]:
+        state = stage.settled(state, data)
+        return state, judge.reading(stage.world(state, ready.world)).validation(stage.policy(state).params)
+
+    def save(state: Any, step: int) -> None:
+        stage.save(state)
+        _save(ready, stage.policy(state), stage.world(state, ready.world), step)
+
+    sizes = f"{size_of(stage.policy(abstract).params):,} parameters{stage.note(abstract)}"
+    note(_sizes(ready, plan) + f"; {sizes}; {epoch} steps per epoch")
     training = Training(
-        start=lambda: init(key, world),
+        start=start,
         restore=restore,
-        update_many=compiled(repeated(pretraining.update, fit.steps_per_call), donate=0, out_shardings=everywhere),
+        update_many=compiled(repeated(stage.update, fit.steps_per_call), donate=0, out_shardings=everywhere),
         arguments=(world, data),
-        evaluate=lambda state, step: (state, judge.validation(state.params)),
-        new_best=lambda state, step: _save(ready, state, step),
+        evaluate=evaluate,
+        new_best=save,
         size=-(-len(ready.corpus.split.train) // epoch),
         wording=Wording(
             title="pretraining",
@@ -193,17 +214,18 @@ def _train(ready: Prepared, judge: PretrainJudge, data: PretrainData, plan: Plan
     return run_training(training, ready.run, schedule)[1]
 
 
-def _save(ready: Prepared, state: PretrainState, step: int) -> None:
+def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> None:
     catalogue = ready.corpus.dataset.catalogue
     save_policy(
         ready.run.policy,
         params=jax.tree.map(np.asarray, state.params),
-        world=ready.world,
+        world=world,
         spec=ready.spec,
         config=ready.config.learner.policy,
         feedback=log_config(ready.config).feedback,
         items=(catalogue.ids, catalogue.titles),
         step=step,
+        item_features=ready.corpus.features.encodings,
     )
 
 

@@ -8,10 +8,11 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.envs.logged import OBSERVED
 from jaxrec.envs.rewards import feedback_weights
-from jaxrec.runs.item_table import embed, item_table
+from jaxrec.runs.item_table import ItemVectors, embed, item_table
 from jaxrec.runs.pretrain_judge import liked
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
+from jaxrec.supervised.joint import FROZEN
 from jaxrec.supervised.pretrain import Plan, PretrainData, num_negatives
 from jaxrec.supervised.user_windows import make_windows
 from jaxrec.types import PADDING, EnvSpec, SlateAction, World
@@ -22,6 +23,11 @@ def check_recipe(config: Config) -> None:
     if not isinstance(config.env, LoggedConfig):
         raise InputError(f"env.name: {config.env.name} has no log to pretrain on; set it to logged.")
     log_config(config)
+    if config.encoder.train != FROZEN and not config.pretrain.texts:
+        raise InputError(
+            f"pretrain.texts: false, but encoder.train: {config.encoder.train} tunes on texts; set it to true, or "
+            f"encoder.train to {FROZEN}."
+        )
 
 
 def observed_history(config: Config) -> int:
@@ -61,7 +67,7 @@ def policy_world(config: Config, corpus: Corpus, recommendable: np.ndarray) -> W
         vectors = np.random.default_rng(config.seed).normal(0, vectors.shape[1] ** -0.5, vectors.shape)
     context = corpus.train.context
     return World(
-        jnp.asarray(item_table(vectors, corpus.train)),
+        jnp.asarray(item_table(ItemVectors(vectors, corpus.features.blocks), corpus.train)),
         recommendable=jnp.asarray(recommendable),
         usual_context=None if context is None else jnp.asarray(context, jnp.float32).mean(0),
     )

@@ -1,5 +1,6 @@
 """Ranking metrics of a policy on validation and test rows while it is pretrained."""
 
+import copy
 import dataclasses
 from functools import partial
 
@@ -16,7 +17,7 @@ from jaxrec.runs.read_log import Corpus
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
-POLICY = "policy"
+POLICY, ZERO_SHOT = "policy", "zero_shot"
 HELD_OUT, LIKED, RARE = "held_out", "held_out_liked", "held_out_rare"  # kinds of test rows
 FEW = 5  # an item with fewer training rows is rare
 
@@ -32,8 +33,15 @@ class PretrainJudge:
         self._validation = validation_of(corpus.split, config.pretrain.evaluate_users or 2**31, config.seed)
         self._length = spec.history_length
         table = np.asarray(world.item_table)
-        self._vectors = table[:, : table.shape[1] - 1 - len(spec.feedback)]  # without the statistics of the log
+        # Without the features of items and the statistics of the log.
+        self._vectors = table[:, : table.shape[1] - corpus.features.width - 1 - len(spec.feedback)]
         self._items, self._scores = compiled(policy.items), compiled(partial(catalogue_scores, policy))
+
+    def reading(self, world: World) -> "PretrainJudge":
+        """The same judge of policies that read `world`; the simple recommenders read what they read before."""
+        other = copy.copy(self)
+        other._world = world
+        return other
 
     def validation(self, params: Params) -> float:
         """NDCG@10 on validation rows, for all targets or only the liked ones, as in training."""
@@ -42,13 +50,17 @@ class PretrainJudge:
             split = narrowed(split, liked(split.test))
         return held_out_metrics(self._score(params), split, (10,), self._length)["ndcg@10"]
 
-    def test(self, params: Params) -> dict[str, Metrics]:
-        """Metrics of the test rows by kind of target, of the policy and of simple recommenders."""
+    def test(self, params: Params, before: Params | None = None) -> dict[str, Metrics]:
+        """Metrics of the test rows by kind of target, of the policy and of simple recommenders.
+
+        `before` are parameters from another catalogue, as they were before the first step on this log.
+        """
         split, cutoffs = self._corpus.split, self._config.evaluate.cutoffs
         splits = target_splits(split)
-        score = self._score(params)
+        scores = {POLICY: self._score(params)} | ({} if before is None else {ZERO_SHOT: self._score(before)})
         account: dict[str, Metrics] = {
-            name: {POLICY: held_out_metrics(score, part, cutoffs, self._length)} for name, part in splits.items()
+            kind: {name: held_out_metrics(score, part, cutoffs, self._length) for name, score in scores.items()}
+            for kind, part in splits.items()
         }
         for name, scorer in fit_baselines(
             self._config, held_out_rows(self._corpus), self._vectors, self._world

@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.data.context import in_columns
+from jaxrec.data.item_features import Encodings, FeatureBlocks, encode, fit_encoding
 from jaxrec.progress import note
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
@@ -21,10 +22,11 @@ from jaxrec.supervised.simple import most_popular
 
 
 class ContextColumns(NamedTuple):
-    """The context columns of an earlier reading, which its policy still expects."""
+    """The context columns and item features of an earlier reading, which its policy still expects."""
 
     names: tuple[str, ...]  # the columns of `data.context`
     own_texts: TextBasis | None
+    item_features: Encodings  # empty: none
 
 
 class Sides(NamedTuple):
@@ -54,6 +56,7 @@ class Corpus:
     train: Log  # rows of the users for the training simulator and the baselines
     judge: Log  # rows of the other users
     own_texts: TextBasis | None = None  # of the context columns from users' own texts
+    features: FeatureBlocks = dataclasses.field(default_factory=FeatureBlocks)  # of the items
 
     @property
     def counts(self) -> np.ndarray:
@@ -62,7 +65,7 @@ class Corpus:
 
 
 def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sides | None = None) -> Corpus:
-    """Read, clean and split the log of the recipe, with the context columns and sides of an earlier reading."""
+    """Read, clean and split the log of the recipe, with the columns and sides of an earlier reading."""
     data = log_config(config)
     dataset = load_dataset(data, config.seed)
     for line in dataset.account:
@@ -75,9 +78,11 @@ def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sid
         log, basis = add_own_texts(log, split.train, partial(embed, config), data.own_texts, basis)
         split = make_split(data, log)
     dataset = dataclasses.replace(dataset, log=log)
+    values = dataset.catalogue.features
+    features = encode(values, fit_encoding(values, data) if before is None else before.item_features)
     stood = None if sides is None else sides.of(dataset.users)
     judge, train = split_users(split.train, config.evaluate.judge_share, config.seed, stood)
-    return Corpus(dataset=dataset, split=split, train=train, judge=judge, own_texts=basis)
+    return Corpus(dataset=dataset, split=split, train=train, judge=judge, own_texts=basis, features=features)
 
 
 def check_same_catalogue(saved: SavedPolicy, corpus: Corpus) -> None:

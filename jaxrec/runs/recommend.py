@@ -64,7 +64,9 @@ def find_user(run: RunFolder, policy: SavedPolicy, user: str, folder: str | None
     """
     config = load_config(Config, run.config)
     data = log_config(config)
-    data = dataclasses.replace(data, path=folder or data.path, min_user_rows=1, min_item_rows=1, text="{title}")
+    data = dataclasses.replace(
+        data, path=folder or data.path, min_user_rows=1, min_item_rows=1, text="{title}", item_features={}
+    )
     dataset = load_dataset(data, config.seed)
     pseudonym = _pseudonym(user, data)
     if pseudonym not in dataset.users:

@@ -1,5 +1,6 @@
 """First parameters of a learner from a pretrained policy (`learner.start_from`)."""
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +11,16 @@ from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
-from jaxrec.runs import pretrain_inputs
+from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
-from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.read_log import ContextColumns, Corpus
 from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.storage.files import atomic_path
 from jaxrec.storage.run import PretrainFolder, RunFolder
-from jaxrec.types import Env, Params
+from jaxrec.supervised.joint import FROZEN
+from jaxrec.types import Array, Env, Params
 
 PRETRAIN = "pretrain"  # the value of learner.start_from that pretrains within the run
-NETWORK = ("encoder", "width", "hidden", "item_residual", "layers", "heads")  # fields of learner.policy
 
 
 class Start(NamedTuple):
@@ -26,20 +28,55 @@ class Start(NamedTuple):
 
     params: Params | None = None
     interrupted: bool = False
+    table: Array | None = None  # [I, E] item table of a tuned encoder, which the policy reads instead of the world's
 
 
 def check(config: Config) -> None:
     """Raise InputError if the recipe asks for a start that it cannot have."""
-    source = config.learner.start_from
+    source, tuned = config.learner.start_from, config.encoder.train != FROZEN
     if not source:
+        if tuned:
+            raise InputError(
+                f"encoder.train: {config.encoder.train}, but only pretraining tunes the encoder; set "
+                f"learner.start_from to {PRETRAIN}, or encoder.train to {FROZEN}."
+            )
         return
     if config.train.continue_from:
         raise InputError("learner.start_from: train.continue_from gives the first parameters too; remove one of them.")
     pretrain_inputs.check_recipe(config)
+    if source == PRETRAIN:
+        transfer.check(config)
     if source != PRETRAIN and not Path(source).is_dir():
         raise InputError(
             f"learner.start_from: no folder {source!r}; give a folder of `jaxrec pretrain`, or {PRETRAIN}."
         )
+    if source != PRETRAIN:
+        has_encoder = PretrainFolder(source).encoder.is_dir()
+        if tuned and not has_encoder:
+            raise InputError(
+                f"encoder.train: {config.encoder.train}, but {source} holds no tuned encoder; set encoder.train to "
+                f"{FROZEN}, or learner.start_from to {PRETRAIN}."
+            )
+        tuned = has_encoder
+    if tuned and config.env.slate_interaction:
+        raise InputError(
+            "env.slate_interaction: simulated users would compare items by the vectors of the tuned encoder; set it "
+            f"to 0, or pretrain with encoder.train={FROZEN}."
+        )
+
+
+def start_columns(config: Config) -> ContextColumns | None:
+    """The columns of the policy that learning starts from; None to choose them anew."""
+    source = config.learner.start_from
+    if source == PRETRAIN:
+        return transfer.columns_before(config)
+    if not source or config.data is None or not load_policy(source).item_features:
+        return None
+    found, own = (
+        transfer.columns_of(source),
+        config.data.own_texts,
+    )  # own texts come last, and are fitted to the same log again
+    return found._replace(names=found.names[:-own] if own else found.names)
 
 
 def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | None) -> Start:
@@ -47,7 +84,7 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
     source = config.learner.start_from
     saved_steps = run.checkpoints.is_dir() and any(path.name.isdigit() for path in run.checkpoints.iterdir())
     if not source or saved_steps:  # a run that goes on has parameters
-        return Start()
+        return Start(table=_tuned_table(run))
     assert corpus is not None, "only users fitted to a log have something to start from"
     if source == PRETRAIN:
         folder = PretrainFolder(run.pretrain)
@@ -59,7 +96,22 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
     saved = load_policy(source)
     _check_fits(source, saved, config, env, corpus.dataset.catalogue.ids)
     note(f"  starting from {source} (step {saved.step})")
-    return Start(saved.params)
+    _keep_encoder(Path(source), run)
+    return Start(saved.params, table=_tuned_table(run))
+
+
+def _keep_encoder(source: Path, run: RunFolder) -> None:
+    """Copy a start with a tuned encoder to RUN/pretrain, so that the run has its item table when it is resumed."""
+    if run.pretrain.exists() or not PretrainFolder(source).encoder.is_dir():
+        return
+    with atomic_path(run.pretrain.absolute()) as temporary:
+        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns("checkpoints", "events.*"))
+
+
+def _tuned_table(run: RunFolder) -> Array | None:
+    """The item table that the pretraining of this run ended with, if it tuned the encoder."""
+    tuned = PretrainFolder(run.pretrain).encoder.is_dir()
+    return load_policy(run.pretrain).world.item_table if tuned else None
 
 
 def _opened(config: Config, folder: PretrainFolder) -> PretrainFolder:
@@ -73,19 +125,6 @@ def _check_fits(source: str, saved: SavedPolicy, config: Config, env: Env, ids: 
             f"learner.start_from: {source} knows {len(saved.ids):,} items, expected the {len(ids):,} items of this "
             "log; pretrain on the same log and data section."
         )
-    for name in NETWORK:
-        was, now = getattr(saved.network, name), getattr(config.learner.policy, name)
-        if was != now:
-            raise InputError(
-                f"learner.start_from: {source} has learner.policy.{name}={was}, expected {now}; pretrain with this "
-                "recipe, or change the learner's network."
-            )
+    transfer.check_same_network("learner.start_from", source, saved, config)
     fresh = jax.eval_shape(make_policy(env.spec, config.learner.policy).init, jax.random.key(0), env.world)
-    was, now = ({path: x.shape for path, x in jax.tree_util.tree_leaves_with_path(p)} for p in (saved.params, fresh))
-    for path in now:
-        if was.get(path) != now[path]:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise InputError(
-                f"learner.start_from: {name} of {source} has shape {was.get(path)}, expected {now[path]}; pretrain "
-                "with the encoder, feedback and context of this recipe."
-            )
+    transfer.check_same_shapes("learner.start_from", source, saved.params, fresh)

@@ -12,6 +12,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data import Catalogue
+from jaxrec.data.item_features import Encodings
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
@@ -73,8 +74,11 @@ def _train(config: Config, run: RunFolder) -> Run:
     if start.interrupted:
         return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
     initial = initial if start.params is None else start.params
+    if start.table is not None:
+        env = env._replace(world=env.world.replace(item_table=start.table))
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    outcome = train_policy(config, env, prepared.catalogue, run, initial)
+    features = None if prepared.corpus is None else prepared.corpus.features.encodings
+    outcome = train_policy(config, env, prepared.catalogue, run, initial, features)
     write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
@@ -116,14 +120,22 @@ def _experiment_of(config: Config) -> Config:
 
 
 def train_policy(
-    config: Config, env: Env, catalogue: Catalogue | None, run: RunFolder, initial: Params | None = None
+    config: Config,
+    env: Env,
+    catalogue: Catalogue | None,
+    run: RunFolder,
+    initial: Params | None = None,
+    item_features: Encodings | None = None,
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
-    trained_in = randomize(env, config.train.randomize) if config.train.randomize else env
+    kind = user_kind(config.env.name)
+    trained_in = kind.training(config, env)
+    if config.train.randomize:
+        trained_in = randomize(trained_in, config.train.randomize)
     learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
-    facts = item_facts(user_kind(config.env.name).item_rows(env.world))
+    facts = item_facts(kind.item_rows(env.world))
     simulate = make_simulation(env, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
     numbers = tuple(str(n) for n in range(env.spec.num_items))
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
@@ -143,6 +155,7 @@ def train_policy(
             feedback=_feedback_kinds(config, env),
             items=items,
             step=step,
+            item_features=item_features,
         )
 
     return run_loop(

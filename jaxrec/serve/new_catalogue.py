@@ -1,6 +1,7 @@
 """Use a saved policy in another catalogue: learned parameters follow the item ids, new items have only their text."""
 
 import dataclasses
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -43,9 +44,16 @@ def deployed_in(saved: SavedPolicy, ids: tuple[str, ...], world: World) -> Deplo
     return Deployed(policy, params, items.replace(bias=jnp.where(jnp.asarray(shown), items.bias, -jnp.inf)))
 
 
-def carried_params(saved: SavedPolicy, ids: tuple[str, ...]) -> Params:
-    """Move the parameters to the catalogue `ids`: those of one item follow its id and are zero for new items."""
-    old, known = _rows(saved.ids, ids)
+def carried_params(saved: SavedPolicy, ids: tuple[str, ...], titles: tuple[str, ...] | None = None) -> Params:
+    """Move the parameters to the catalogue `ids`: those of one item follow its id and are zero for new items.
+
+    With `titles`, an item of the catalogue is a known one only if its title is the same too: small numbers are ids in
+    many catalogues.
+    """
+    if titles is None:
+        old, known = _rows(saved.ids, ids)
+    else:
+        old, known = _rows(*(list(zip(*pair, strict=True)) for pair in ((saved.ids, saved.titles), (ids, titles))))
     flat: dict[tuple, Any] = flatten_dict(saved.params)  # type: ignore[assignment]
     for path, value in flat.items():
         if path[-1] in RESIDUALS:
@@ -55,7 +63,7 @@ def carried_params(saved: SavedPolicy, ids: tuple[str, ...]) -> Params:
     return unflatten_dict(flat)
 
 
-def _rows(old_ids: tuple[str, ...], ids: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _rows(old_ids: Sequence[Hashable], ids: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     """Find the items in both catalogues; gives their rows in the old and in the new one."""
     row = {item: n for n, item in enumerate(old_ids)}
     pairs = [(row[item], n) for n, item in enumerate(ids) if item in row]

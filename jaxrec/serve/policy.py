@@ -1,7 +1,7 @@
 """The `policy/` folder: written by training, opened by `load_policy`, and readable by any JAX program.
 
 policy/arrays/           params (nested dict), item_table [I, E], recommendable [R], usual_context [C]
-policy/description.json  environment sizes, network, feedback kinds, step
+policy/description.json  environment sizes, network, feedback kinds, step, columns of item features if there are any
 policy/items.json        {"ids": [...], "titles": [...]}, in the order of the table's rows
 """
 
@@ -20,6 +20,7 @@ from jaxrec.checks import InputError, check_range, check_shape, suggest
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import build_section, to_dict
+from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
 from jaxrec.storage.files import atomic_path, read_json_object, write_json
@@ -51,6 +52,7 @@ class SavedPolicy:
     ids: tuple[str, ...]
     titles: tuple[str, ...]
     step: int
+    item_features: Encodings = dataclasses.field(default_factory=dict)  # blocks of the item table after the text
 
     @functools.cached_property
     def policy(self) -> Policy:
@@ -132,6 +134,7 @@ def save_policy(
     feedback: dict[str, FeedbackKind],
     items: tuple[Sequence[str], Sequence[str]],
     step: int,
+    item_features: Encodings | None = None,
 ) -> None:
     """Write the folder completely or not at all; `items` are ids and titles."""
     arrays: dict[str, Any] = {"params": params, "item_table": world.item_table}
@@ -142,6 +145,7 @@ def save_policy(
         "network": to_dict(config),
         "feedback": to_dict(feedback),
         "step": step,
+        **({"item_features": encodings_as_json(item_features)} if item_features else {}),
     }
     with atomic_path(Path(folder).absolute()) as temporary:
         save_portable(temporary, KIND, arrays, description)
@@ -167,6 +171,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
         names = {"item_table", "recommendable", "usual_context"} & arrays.keys()
         world = World(**{name: jnp.asarray(arrays[name]) for name in names})
         params = jax.tree.map(jnp.asarray, arrays["params"])
+        features = encodings_from_json(description.get("item_features", {}), where)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -176,7 +181,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
     _check_params(folder, make_policy(spec, config), params, world)
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
-    return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"])
+    return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"], features)
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:

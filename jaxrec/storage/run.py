@@ -10,6 +10,7 @@ pretrain/       the folder of `jaxrec pretrain`, if learning starts from it (lea
 policy_before/  the policy of the run that this one continues, if any
 simulators/     the fitted users: those for training and those of the judge
 evaluation.*    written by `jaxrec evaluate`: the figures, and a picture of what the users did
+report.html     the same for a browser, with examples
 matrix.npz      the matrix of rewards, if the users are full_matrix
 """
 
@@ -41,6 +42,7 @@ class RunFolder:
         self.pretrain = self.path / "pretrain"
         self.evaluation = self.path / "evaluation.json"
         self.evaluation_picture = self.path / "evaluation.svg"
+        self.page = self.path / "report.html"
 
     @classmethod
     def create(cls, path: str | Path, config_yaml: str) -> Self:
@@ -147,6 +149,8 @@ class PretrainFolder(RunFolder):
     metrics.jsonl    one row per step
     checkpoints/     the latest and the best state
     policy/          the best policy
+    encoder/         the encoder of its item table, if that was tuned (encoder.train)
+    adapters/        the same as adapters, in the format of PEFT (encoder.train: lora)
     evaluation.json  ranking of the test rows, of the policy and of simple recommenders
     """
 
@@ -156,6 +160,8 @@ class PretrainFolder(RunFolder):
         """Point at `path`; nothing is read or written yet."""
         super().__init__(path)
         self.account = self.path / "pretraining.json"
+        self.encoder = self.path / "encoder"
+        self.adapters = self.path / "adapters"
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

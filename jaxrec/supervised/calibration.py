@@ -62,12 +62,19 @@ def platt(labels: np.ndarray, logits: np.ndarray, ridge: float) -> tuple[float, 
 Curve = tuple[float, float, float, float, float]  # scale, shift, low, high, spread
 
 
-def fit_curve(labels: np.ndarray, mean: np.ndarray, variance: np.ndarray, bounds: bool = True) -> tuple[float, Curve]:
+def fit_curve(
+    labels: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    offset: np.ndarray | float = 0.0,
+    *,
+    bounds: bool = True,
+) -> tuple[float, Curve]:
     """Fit the curve from logits with normal errors to probabilities; [R], [R], [R] -> mean log loss and the curve.
 
     P = low + (high - low) E sigmoid(scale * logit + shift), with low below 1/2 and high above. The errors over which E
     averages have `spread` times the given variance. Weak normal priors keep few labels from moving the curve far
-    from the plain sigmoid. Without `bounds`, low is 0 and high is 1.
+    from the plain sigmoid. An `offset` [R] is added to scale * logit + shift. Without `bounds`, low is 0 and high is 1.
     """
     from scipy import optimize  # slow to import
 
@@ -80,7 +87,7 @@ def fit_curve(labels: np.ndarray, mean: np.ndarray, variance: np.ndarray, bounds
 
     def log_loss(x: np.ndarray) -> float:
         scale, shift, low, high, spread = curve(x)
-        z = (scale * mean + shift) / np.sqrt(1 + np.pi / 8 * spread * scale**2 * variance)
+        z = (scale * mean + shift + offset) / np.sqrt(1 + np.pi / 8 * spread * scale**2 * variance)
         p = low + (high - low) * sigmoid(z)
         return float(-np.log(np.where(labels > 0.5, p, 1 - p)).sum())
 

@@ -118,9 +118,9 @@ def asked_of(items: Array, drawing: Drawing) -> Array:
 
 
 def account_of(drawing: Drawing | None, names: tuple[str, ...], base_rate: float) -> dict[str, Any]:
-    """What is assumed about the kinds that are always 1, by name; plain data."""
+    """The part of a report about what is assumed of kinds that are always 1, by name; empty if there are none."""
     if drawing is None:
         return {}
     ones = np.asarray(drawing.kinds) > 0
     about = {"base_rate": base_rate, "negatives": drawing.count}
-    return {name: about for name, one in zip(names, ones, strict=True) if one}
+    return {"assumed": {name: about for name, one in zip(names, ones, strict=True) if one}}

@@ -62,9 +62,9 @@ def first_state(trained: Params, optimiser: optax.GradientTransformation, key: A
 
 def make_optimiser(config: EncoderFitConfig) -> optax.GradientTransformation:
     """Clip, then AdamW or Adafactor at a rate that rises, then falls."""
-    return optimisers.make_optimiser(config, config.steps, _decayed)
+    return optimisers.make_optimiser(config, config.steps, decayed)
 
 
-def _decayed(params: Params) -> Params:
+def decayed(params: Params) -> Params:
     """Select weights that decay by name, not by number of axes: biases and norms are stacked over layers too."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in ("bias", "scale"), params)

@@ -6,8 +6,7 @@ and a learned residual per item this is SASRec (arXiv 1808.09781) over texts, wi
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -47,13 +46,6 @@ class PretrainData(struct.PyTreeNode):
     log_share: Array  # [R] log of the share of each recommendable item among these rows
 
 
-class Pretraining(NamedTuple):
-    """Pure functions of one pretraining."""
-
-    init: Callable[[Array, World], PretrainState]
-    update: Callable[[PretrainState, World, PretrainData], tuple[PretrainState, Metrics]]
-
-
 class Keys(NamedTuple):
     """Random keys of one step."""
 
@@ -61,6 +53,23 @@ class Keys(NamedTuple):
     augment: Array
     dropout: Array
     negatives: Array
+
+
+class Batch(NamedTuple):
+    """Which windows a step reads, and how."""
+
+    slot: Array  # [] int32, number of the batch
+    keys: Keys
+
+
+class Pretraining(NamedTuple):
+    """Pure functions of one pretraining; `update` is the other three in a row."""
+
+    init: Callable[[Array, World], PretrainState]
+    update: Callable[[PretrainState, World, PretrainData], tuple[PretrainState, Metrics]]
+    batch: Callable[[PretrainState], Batch]
+    loss: Loss
+    descend: Callable[[PretrainState, Params], PretrainState]  # gradient of what `trained_of` gives -> next state
 
 
 class Plan(NamedTuple):
@@ -114,23 +123,32 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         opt_state = optimiser.init({"policy": params, "head": extra})
         return PretrainState(params, extra, opt_state, key_steps, jnp.int32(0))
 
-    def update(state: PretrainState, world: World, data: PretrainData) -> tuple[PretrainState, Metrics]:
+    def batch(state: PretrainState) -> Batch:
         epoch, place = state.step // epoch_steps, state.step % epoch_steps
         key_order, key_cut = jax.random.split(jax.random.fold_in(state.key, epoch))
         keys = Keys(key_cut, *jax.random.split(jax.random.fold_in(key_order, state.step), 3))
         slot = jax.random.permutation(key_order, epoch_steps)[place] % batches
-        trained = {"policy": state.params, "head": state.head}
-        (_, metrics), grad = jax.value_and_grad(loss, has_aux=True)(trained, slot, keys, world, data)
-        trained, opt_state = descend(optimiser, grad, trained, state.opt_state)
+        return Batch(slot, keys)
+
+    def step(state: PretrainState, grad: Params) -> PretrainState:
+        trained, opt_state = descend(optimiser, grad, trained_of(state), state.opt_state)
+        return PretrainState(trained["policy"], trained["head"], opt_state, state.key, state.step + 1)
+
+    def update(state: PretrainState, world: World, data: PretrainData) -> tuple[PretrainState, Metrics]:
+        slope = jax.value_and_grad(loss, has_aux=True)
+        (_, metrics), grad = slope(trained_of(state), *batch(state), world, data)
         metrics |= {"gradient_norm": optax.tree.norm(grad)}
-        return PretrainState(trained["policy"], trained["head"], opt_state, state.key, state.step + 1), metrics
+        return step(state, grad), metrics
 
-    return Pretraining(init, update)
+    return Pretraining(init, update, batch, loss, step)
 
 
-def _make_loss(
-    policy: Policy, config: PretrainConfig, plan: Plan, head: FeedbackHead
-) -> Callable[..., tuple[Array, Metrics]]:
+def trained_of(state: PretrainState) -> dict[str, Params]:
+    """Everything that is trained."""
+    return {"policy": state.params, "head": state.head}
+
+
+def _make_loss(policy: Policy, config: PretrainConfig, plan: Plan, head: FeedbackHead) -> Loss:
     """Build the loss of batch `slot` [] -> [], metrics."""
     how = Augmentation(config.crop, config.mask, config.reorder)
 
@@ -143,8 +161,7 @@ def _make_loss(
         some, target = world.recommendable, jnp.maximum(target, 0)
         vectors, bias = (items.vectors, items.bias) if some is None else (items.vectors[some], items.bias[some])
         if plan.negatives:
-            row = jax.random.randint(keys.negatives, (plan.negatives,), 0, data.places.shape[0])
-            drawn = data.places[row]  # a random row's item is drawn by popularity
+            drawn = drawn_negatives(plan, data, keys)
             expected = data.log_share[drawn] + jnp.log(jnp.float32(plan.negatives))
             total = sampled_softmax_loss(at.queries, vectors, bias, target, weights, drawn, expected)
         else:
@@ -159,6 +176,22 @@ def _make_loss(
         return value, metrics
 
     return loss
+
+
+def drawn_negatives(plan: Plan, data: PretrainData, keys: Keys) -> Array:
+    """Places of the sampled negatives among the recommendable items; the item of a random row: by popularity."""
+    row = jax.random.randint(keys.negatives, (plan.negatives,), 0, data.places.shape[0])
+    return data.places[row]
+
+
+def batch_rows(plan: Plan, data: PretrainData, batch: Batch) -> tuple[Array, Array]:
+    """Rows of the log in a batch, before any augmentation, and which of them are there: [N] int32, [N] bool."""
+
+    def branch(n: int, bucket: Bucket, number: Array) -> tuple[Array, Array]:
+        window = cut(data.rows, n, bucket, number, batch.keys.cut, plan.num_users)
+        return _padded(window.rows, plan.positions), _padded(window.valid, plan.positions)
+
+    return _of_bucket(plan, batch.slot, branch)
 
 
 class Positions(NamedTuple):
@@ -181,19 +214,25 @@ def _positions(
 ) -> Positions:
     """Cut and encode batch `slot` []; the batches are numbered through the buckets."""
 
-    def branch(n: int, bucket: Bucket, first: int, params: Params, items: Items) -> Positions:
-        window = cut(data, n, bucket, slot - first, keys.cut, plan.num_users)
+    def branch(n: int, bucket: Bucket, number: Array, params: Params, items: Items) -> Positions:
+        window = cut(data, n, bucket, number, keys.cut, plan.num_users)
         if any(how):
             window = augment(window, how, keys.augment)
         queries = window_queries(policy, data, window, params, items, keys.dropout)
         return Positions(*(_padded(x, plan.positions) for x in (queries, window.rows, window.valid)))
 
+    return _of_bucket(plan, slot, branch, params, items)
+
+
+def _of_bucket(plan: Plan, slot: Array, branch: Callable[..., Any], *operands: Any) -> Any:
+    """Run `branch(bucket's number, bucket, number of the batch in it, *operands)` for the bucket of batch `slot` []."""
     branches, firsts = [], [0]
     for n, bucket in enumerate(plan.buckets):
-        branches.append(partial(branch, n, bucket, firsts[-1]))
-        firsts.append(firsts[-1] + bucket.batches)
+        first = firsts[-1]
+        branches.append(lambda *given, n=n, bucket=bucket, first=first: branch(n, bucket, slot - first, *given))
+        firsts.append(first + bucket.batches)
     which = jnp.searchsorted(jnp.asarray(firsts[1:]), slot, side="right")
-    return jax.lax.switch(which, branches, params, items)
+    return jax.lax.switch(which, branches, *operands)
 
 
 def window_queries(policy: Policy, data: WindowRows, window: Window, params: Params, items: Items, key: Array) -> Array:

@@ -18,6 +18,7 @@ from jaxrec.supervised.baselines.neighbours import (
     score_user_knn,
     user_knn,
 )
+from jaxrec.supervised.baselines.ridge import predict_ridge, ridge, score_ridge
 from jaxrec.types import Array
 
 Setting = Mapping[str, float]
@@ -57,6 +58,7 @@ SIMPLE_RECOMMENDERS: dict[str, SimpleRecommender] = {
     "user_knn": SimpleRecommender(of_log(user_knn), lambda rows, items, _: score_user_knn(rows, items)),
     "content": SimpleRecommender(content, score_content),
     "als": SimpleRecommender(of_log(als), lambda model, items, _: score_als(model, items), grid=ALS_GRID),
+    "ridge": SimpleRecommender(ridge, score_ridge, predict=predict_ridge),
     "bias": SimpleRecommender(of_log(bias), score_bias, predict=predict_bias),
 }
 

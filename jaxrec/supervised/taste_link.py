@@ -41,16 +41,18 @@ class Labelled(NamedTuple):
     labels: np.ndarray  # [n]
     mean: np.ndarray  # [n]
     variance: np.ndarray  # [n]
+    offset: np.ndarray  # [n] of short-term effects
 
 
 def labelled(held: Held, kind: int, drawing: Drawing | None) -> Labelled:
     """The answers of the kind numbered `kind`; drawn items follow as zeros if the kind is always 1."""
-    values = held.rows.answer, held.logits.mean, held.logits.variance
+    values = held.rows.answer, held.logits.mean, held.logits.variance, held.logits.offset
     columns = [np.asarray(x, np.float64)[:, kind] for x in values]
     if drawing is not None and drawing.kinds[kind]:
         assert held.drawn is not None and held.items is not None
         real = held.items != PADDING
-        drawn = [np.asarray(x, np.float64)[..., kind][real] for x in (held.drawn.mean, held.drawn.variance)]
+        drawn = held.drawn.mean, held.drawn.variance, held.drawn.offset
+        drawn = [np.asarray(x, np.float64)[..., kind][real] for x in drawn]
         zeros = np.zeros(int(real.sum()))
         columns = [np.concatenate(pair) for pair in zip(columns, (zeros, *drawn), strict=True)]
     return Labelled(*columns)
@@ -78,7 +80,7 @@ def quality(tastes: Tastes, held: Held) -> dict[str, dict[str, Any]]:
     program, report = compiled(probabilities), {}
 
     def predicted(logits: Moments) -> np.ndarray:
-        return np.asarray(program(tastes, logits.mean, logits.variance), np.float64)
+        return np.asarray(program(tastes, logits.mean, logits.variance, logits.offset), np.float64)
 
     for b, name in enumerate(tastes.feedback_names):
         labels, p = labelled(held, b, tastes.drawing).labels, predicted(held.logits)[:, b]
@@ -97,7 +99,7 @@ def quality(tastes: Tastes, held: Held) -> dict[str, dict[str, Any]]:
 def logits_on(tastes: Tastes, mean: Array, covariance: Array, users: np.ndarray, items: np.ndarray) -> Moments:
     """Expected logits on items [R, N] of users [R], who have the beliefs mean [U, F, D], covariance [U, F, D, D].
 
-    [R, N, F]. Values at PADDING mean nothing.
+    [R, N, F], without short-term effects. Values at PADDING mean nothing.
     """
     program: Any = compiled(_logits_on)
     parts: list[list[Any]] = []
@@ -105,10 +107,10 @@ def logits_on(tastes: Tastes, mean: Array, covariance: Array, users: np.ndarray,
         found = program(tastes, mean, covariance, users[places], items[places])
         parts.append([np.asarray(x)[:own] for x in jax.device_get(found)])
     if not parts:
-        empty = np.zeros((*items.shape, mean.shape[1]), np.float32)
-        return Moments(jnp.asarray(empty), jnp.asarray(empty))
+        empty = jnp.zeros((*items.shape, mean.shape[1]))
+        return Moments(empty, empty, empty)
     logit, variance = (jnp.asarray(np.concatenate(x)) for x in zip(*parts, strict=True))
-    return Moments(logit, variance)
+    return Moments(logit, variance, jnp.zeros_like(logit))
 
 
 def _logits_on(tastes: Tastes, mean: Array, covariance: Array, users: Array, items: Array) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import asked_of, draw_items
+from jaxrec.supervised.effects import forgotten, offsets, remember
 from jaxrec.supervised.tastes import Belief, Moments, Tastes, design, learn_row, probabilities
 from jaxrec.types import Array
 
@@ -38,7 +39,8 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
     needed = last + 1 - starts[users]
     lengths = 2 ** np.ceil(np.log2(needed)).astype(int)
-    program = compiled(_follow_users, static=5)
+    showing = showings(log)
+    program = compiled(_follow_users, static=2)
     found: dict[str, np.ndarray] = {}
     for length in np.unique(lengths):
         same = users[lengths == length]
@@ -47,9 +49,12 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
             window = starts[group][:, None] + np.arange(length)
             inside = window < starts[group + 1][:, None]
             window = np.where(inside, window, 0)
-            drawn = None if others is None else others[window]
-            before = program(tastes, log.item[window], log.feedback[window], drawn, inside, beliefs)
-            before = jax.device_get(before)
+            context = None if log.context is None else jnp.asarray(log.context[window])
+            drawn = None if others is None else jnp.asarray(others[window])
+            arrays = log.item[window], log.feedback[window], inside, showing[window]
+            item, answer, real, shown = (jnp.asarray(x) for x in arrays)
+            path = Path(item, answer, real, shown, context, drawn)
+            before = jax.device_get(program(tastes, path, beliefs))
             for user, outputs in zip(group[:own], range(own), strict=True):
                 first, past = np.searchsorted(log.user[rows], [user, user + 1])
                 at = rows[first:past] - starts[user]
@@ -59,57 +64,86 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
                     found[name][first:past] = values[outputs][at]
     if not found:
         empty = jnp.zeros((0, len(tastes.feedback_names)))
-        return Followed(np.asarray(empty), Moments(empty, empty), None)
+        return Followed(np.asarray(empty), Moments(empty, empty, empty), None)
     arrays = {name: jnp.asarray(x) for name, x in found.items()}
     belief = Belief(arrays["mean"], arrays["covariance"]) if beliefs else None
-    followed = Followed(found["p"], Moments(arrays["logit"], arrays["variance"]), belief)
+    logits = Moments(*(arrays[name] for name in ("logit", "variance", "offset")))
+    followed = Followed(found["p"], logits, belief)
     if others is None:
         return followed
-    drawn = Moments(arrays["drawn_logit"], arrays["drawn_variance"])
-    return followed._replace(drawn=drawn, items=others[rows])
+    expected = Moments(*(arrays[f"drawn_{name}"] for name in ("logit", "variance", "offset")))
+    return followed._replace(drawn=expected, items=others[rows])
 
 
-def _follow_users(
-    tastes: Tastes, items: Array, answers: Array, others: Array | None, inside: Array, beliefs: bool
-) -> dict[str, Array]:
-    """What was known before each row of users, leaves [B, L, ...].
+def showings(log: Log) -> np.ndarray:
+    """Number the showings of a log: rows of a user with the same time were shown together; [R] int32, increasing."""
+    return np.cumsum((np.diff(log.time, prepend=-1) != 0) | (np.diff(log.user, prepend=-1) != 0)).astype(np.int32)
 
-    Items [B, L], answers [B, L, F], others [B, L, n] items drawn for the rows or None, inside [B, L] bool.
-    """
 
-    def learn_others(belief: Belief, drawn: Array) -> Belief:
-        assert tastes.drawing is not None
-        asked = asked_of(drawn, tastes.drawing)
+class Path(NamedTuple):
+    """Rows of users in order of time, leaves [B, L, ...]."""
 
-        def learn(belief: Belief, one: tuple[Array, Array]) -> tuple[Belief, None]:
-            return learn_row(tastes, belief, one[0], jnp.zeros_like(one[1]), one[1])[0], None
+    item: Array
+    answer: Array  # [B, L, F]
+    inside: Array  # bool, False after a user's last row
+    showing: Array  # int32, the same for rows that were shown together
+    context: Array | None  # [B, L, C]
+    drawn: Array | None = None  # [B, L, n] items drawn for the rows
 
-        return jax.lax.scan(learn, belief, (drawn, asked))[0]
 
-    def step(belief: Belief, row: tuple[Array, Array, Array | None, Array]) -> tuple[Belief, dict[str, Array]]:
-        item, answer, drawn, real = row
-        after, logits = learn_row(tastes, belief, item, answer)
-        known = {"logit": logits.mean, "variance": logits.variance}
-        known["p"] = probabilities(tastes, logits.mean, logits.variance)
-        if drawn is not None:
-            expected = moments(tastes, belief, drawn)
-            known |= {"drawn_logit": expected.mean, "drawn_variance": expected.variance}
-            after = learn_others(after, drawn)
+def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]:
+    """What was known before each row, leaves [B, L, ...]."""
+    effects = tastes.effects
+
+    def step(carry: tuple, row: Path) -> tuple[tuple, dict[str, Array]]:
+        belief, memory, visible, last = carry
+        offset = jnp.zeros(row.answer.shape)
+        vector = tastes.item_vectors[row.item]
+        if effects is not None:
+            visible = jax.tree.map(lambda new, old: jnp.where(row.showing != last, new, old), memory, visible)
+            offset = offsets(effects, visible, vector[None], row.context)[0]
+        after, logits = learn_row(tastes, belief, row.item, row.answer, offset)
+        known = {"logit": logits.mean, "variance": logits.variance, "offset": offset}
+        known["p"] = probabilities(tastes, logits.mean, logits.variance, offset)
+        if row.drawn is not None:
+            known |= {f"drawn_{name}": value for name, value in _moments(tastes, belief, row.drawn).items()}
+            after = _learn_drawn(tastes, after, row.drawn)
+        if effects is not None:
+            surprise = row.answer - probabilities(tastes, logits.mean, logits.variance)
+            memory = remember(effects, memory, vector, surprise)
         if beliefs:
             known |= {"mean": belief.mean, "covariance": belief.covariance}
-        return jax.tree.map(lambda new, old: jnp.where(real, new, old), after, belief), known
+        after = after, memory, visible, row.showing
+        return jax.tree.map(lambda new, old: jnp.where(row.inside, new, old), after, carry), known
 
-    def user(items: Array, answers: Array, others: Array | None, inside: Array) -> dict[str, Array]:
-        return jax.lax.scan(step, tastes.population, (items, answers, others, inside))[1]
+    def user(path: Path) -> dict[str, Array]:
+        nothing = None if effects is None else forgotten(tastes.item_vectors.shape[1], path.answer.shape[-1])
+        start = tastes.population, nothing, nothing, jnp.asarray(-1, path.showing.dtype)
+        return jax.lax.scan(step, start, path)[1]
 
-    return jax.vmap(user)(items, answers, others, inside)
+    return jax.vmap(user)(path)
 
 
-def moments(tastes: Tastes, belief: Belief, items: Array) -> Moments:
-    """Expected logits of a user on items [K], and their variances: [K, F]."""
+def _moments(tastes: Tastes, belief: Belief, items: Array) -> dict[str, Array]:
+    """Expected logits on items [n] drawn for a row, their variances and offsets: [n, F].
+
+    Drawn items matter to kinds that are always 1, and those have no short-term effects.
+    """
     x = design(tastes.item_vectors[items])
     logit = tastes.item_logits[items] + x @ belief.mean.T
-    return Moments(logit, jnp.einsum("kd,fde,ke->kf", x, belief.covariance, x))
+    variance = jnp.einsum("kd,fde,ke->kf", x, belief.covariance, x)
+    return {"logit": logit, "variance": variance, "offset": jnp.zeros_like(logit)}
+
+
+def _learn_drawn(tastes: Tastes, belief: Belief, items: Array) -> Belief:
+    """Learn that items [n] were drawn for a row, and not chosen."""
+    assert tastes.drawing is not None
+
+    def learn(belief: Belief, one: tuple[Array, Array]) -> tuple[Belief, None]:
+        item, asked = one
+        return learn_row(tastes, belief, item, jnp.zeros_like(asked), asked=asked)[0], None
+
+    return jax.lax.scan(learn, belief, (items, asked_of(items, tastes.drawing)))[0]
 
 
 def drawn(tastes: Tastes, beliefs: Belief, key: Array) -> Array:

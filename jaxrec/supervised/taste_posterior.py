@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrec.data.log import Log
 from jaxrec.sharding.compile import compiled
@@ -21,6 +22,7 @@ class Rows(NamedTuple):
     user: Array  # [R] int32
     item: Array  # [R] int32
     answer: Array  # [R, F]
+    offset: Array  # [R, F] added to the logits by short-term effects
 
 
 class Users(NamedTuple):
@@ -30,14 +32,17 @@ class Users(NamedTuple):
     precision: Array  # [U, F, D, D]
 
 
-def rows_of(log: Log) -> Rows:
-    """The rows of a log as arrays of the device."""
-    return Rows(jnp.asarray(log.user, jnp.int32), jnp.asarray(log.item, jnp.int32), jnp.asarray(log.feedback))
+def rows_of(log: Log, offset: np.ndarray | None = None) -> Rows:
+    """The rows of a log as arrays of the device, with offsets [R, F], None for 0."""
+    answer = jnp.asarray(log.feedback)
+    moved = jnp.zeros_like(answer) if offset is None else jnp.asarray(offset, answer.dtype)
+    return Rows(jnp.asarray(log.user, jnp.int32), jnp.asarray(log.item, jnp.int32), answer, moved)
 
 
 def padded(rows: Rows) -> Rows:
     """Rows in chunks, [chunks, n, ...]; padding belongs to user -1."""
-    return Rows(in_chunks(rows.user, -1), in_chunks(rows.item, 0), in_chunks(rows.answer, 0))
+    parts = in_chunks(rows.user, -1), in_chunks(rows.item, 0), in_chunks(rows.answer, 0), in_chunks(rows.offset, 0)
+    return Rows(*parts)
 
 
 def in_chunks(x: Array, fill: int) -> Array:
@@ -64,7 +69,7 @@ def user_posterior(
         def add(carry: tuple[Array, Array], part: tuple[Rows, Array | None]):
             (gradient, curvature), (rows, drawn) = carry, part
             x = design(vectors[rows.item])  # [n, D]
-            z = logits[rows.item] + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
+            z = logits[rows.item] + rows.offset + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
             p = jax.nn.sigmoid(z)
             own = (rows.user >= 0)[:, None].astype(z.dtype)
             slope = ((p - rows.answer) * own)[..., None] * x[:, None]
@@ -105,7 +110,7 @@ def _expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
     x = design(tastes.item_vectors[rows.item])
     mean = tastes.item_logits[rows.item] + jnp.einsum("rfd,rd->rf", users.mean[rows.user], x)
     covariance = jnp.linalg.inv(users.precision)
-    return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x))
+    return Moments(mean, jnp.einsum("rd,rfde,re->rf", x, covariance[rows.user], x), rows.offset)
 
 
 def with_draws(tastes: Tastes, users: Users, count: int, seed: int) -> Tastes:

@@ -2,7 +2,7 @@
 
     logit(u, i) = b + c_i + w . t_i + b_u + p_u . v_i        v_i = W t_i + e_i
 
-    P(answer) = low + (high - low) E sigmoid(scale logit + shift)
+    P(answer) = low + (high - low) E sigmoid(scale logit + shift + effects)
 
 t_i are features of item i, from its text and the number of its rows, so that items without ratings have vectors too.
 e_i and c_i are what the log adds for single items. Each kind of feedback has its own b, c, w, b_u and p_u. The vectors
@@ -10,7 +10,7 @@ v_i are shared. Knowledge of a user is a normal posterior of theta = (b_u, p_u) 
 value). Episodes draw theta from it, so that the tastes of users with few rows vary more. The last line is the
 four-parameter logistic curve of psychometrics. It calibrates predictions on held-out rows: `low` and `high` are for
 answers that no taste explains, and the errors of the logit, over which E averages, have the share `spread` of the
-posterior's variance.
+posterior's variance. `effects` are those of what was shown lately (effects.py), 0 for most logs.
 Fitting is in tastes_fit.py. Kinds of feedback that are 1 in every row are in contrast.py.
 """
 
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.supervised.contrast import Drawing
+from jaxrec.supervised.effects import Effects
 from jaxrec.types import Array
 
 
@@ -48,6 +49,7 @@ class Tastes(struct.PyTreeNode):
     population: Belief  # theta of a user about whom nothing is known
     means: Array | None = None  # [U, F, D] posterior means
     draws: Array | None = None  # [M, U, F, D] posterior draws: M versions of every user
+    effects: Effects | None = None  # of what was shown lately; None: the log confirms none
     drawing: Drawing | None = None  # of items next to rows, if a kind is always 1; only to learn from more rows
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
@@ -65,10 +67,13 @@ def all_logits(tastes: Tastes, theta: Array) -> Array:
     return match + items + theta[..., None, :, 0]
 
 
-def probabilities(tastes: Tastes, logits: Array, variance: Array | None = None) -> Array:
-    """P(answer) of logits [..., F]; averaged over their normal errors, if those have `variance` [..., F]."""
+def probabilities(tastes: Tastes, logits: Array, variance: Array | None = None, offset: Array | float = 0.0) -> Array:
+    """P(answer) of logits [..., F]; averaged over their normal errors, if those have `variance` [..., F].
+
+    `offset` [..., F] is what short-term effects add.
+    """
     link = jax.tree.map(lambda x: jnp.expand_dims(x, tuple(range(logits.ndim - 1))), tastes.link)
-    z = link.scale * logits + link.shift
+    z = link.scale * logits + link.shift + offset
     if variance is not None:
         z = averaged_logit(z, link.spread * link.scale**2 * variance)
     return link.low + (link.high - link.low) * jax.nn.sigmoid(z)
@@ -84,28 +89,35 @@ class Moments(struct.PyTreeNode):
 
     mean: Array  # [..., F]
     variance: Array  # [..., F]
+    offset: Array  # [..., F] what short-term effects add to the calibrated logits
 
 
 def learn_row(
-    tastes: Tastes, belief: Belief, item: Array, answer: Array, asked: Array | None = None
+    tastes: Tastes,
+    belief: Belief,
+    item: Array,
+    answer: Array,
+    offset: Array | float = 0.0,
+    asked: Array | None = None,
 ) -> tuple[Belief, Moments]:
     """Update the belief by the answer [F] on an item []; the logits that it had expected come second.
 
-    One step of the extended Kalman filter for the logistic model: the curvature is taken at the mean before the answer.
-    Nothing is learned about kinds for which `asked` [F] is 0.
+    `offset` [F] is what short-term effects add to the logits. One step of the extended Kalman filter for the logistic
+    model: the curvature is taken at the mean before the answer. Nothing is learned about kinds for which `asked` [F]
+    is 0.
     """
     x = design(tastes.item_vectors[item])
     z = tastes.item_logits[item] + belief.mean @ x
     spread = belief.covariance @ x  # [F, D]
     variance = spread @ x
-    p = jax.nn.sigmoid(z if tastes.drawing is None else z + tastes.drawing.offset[item])
+    p = jax.nn.sigmoid(z + offset if tastes.drawing is None else z + offset + tastes.drawing.offset[item])
     curvature, error = p * (1.0 - p), answer - p
     if asked is not None:
         curvature, error = curvature * asked, error * asked
     gain = spread / (1.0 + curvature * variance)[:, None]
     mean = belief.mean + gain * error[:, None]
     covariance = belief.covariance - curvature[:, None, None] * gain[:, :, None] * spread[:, None, :]
-    return Belief(mean, covariance), Moments(z, variance)
+    return Belief(mean, covariance), Moments(z, variance, jnp.broadcast_to(offset, z.shape))
 
 
 def averaged_logit(logit: Array, variance: Array) -> Array:

@@ -1,6 +1,6 @@
 """How well a fitted response model predicts what users did next, compared with simple predictors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,13 +38,22 @@ Fit = Callable[[Log, np.ndarray | None, str], tuple[Any, dict[str, Any], Callabl
 
 
 def validity_of_tastes(
-    log: Log, vectors: np.ndarray | None, config: TastesConfig, seed: int, **options: Any
+    log: Log,
+    vectors: np.ndarray | None,
+    config: TastesConfig,
+    seed: int,
+    *,
+    others: Sequence[np.ndarray] = (),
+    **options: Any,
 ) -> Validity:
-    """Report on tastes; `options` are those of `validity_report`. Kinds that are always 1 are judged by ranked.py."""
+    """Report on tastes fitted with `others` (see `fit_tastes`); `options` are those of `validity_report`.
+
+    Kinds of feedback that are always 1 are judged by ranked.py.
+    """
     ones, fits = always_one(log), []
 
     def fit(train: Log, vectors: np.ndarray | None, label: str) -> tuple[Any, dict[str, Any], Callable[[Log], Predict]]:
-        tastes, report = fit_tastes(train, vectors, config, seed, ones=ones, label=label)
+        tastes, report = fit_tastes(train, vectors, config, seed, others=others, ones=ones, label=label)
         fits.append(tastes)
         return tastes, report, lambda log: lambda rows: follow(tastes, log, rows).probabilities
 

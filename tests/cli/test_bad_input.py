@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxrec.cli import main
@@ -52,6 +53,10 @@ def pickled_model(folder: Path) -> None:
     (folder / "model").mkdir()
     shutil.copy(TINY_ENCODER / "config.json", folder / "model")
     (folder / "model" / "pytorch_model.bin").write_bytes(b"x")
+
+
+def truth_of_others(folder: Path) -> None:
+    np.savez(folder / "truth.npz", users=["x", "y"], items=["1", "2", "3"], liked=np.eye(2, 3))
 
 
 def utf16(folder: Path) -> None:
@@ -229,6 +234,24 @@ BAD_INPUT = (
     BadInput("a damaged simulator", "evaluate RUN", ("simulators",), cut("simulators/train")),
     BadInput("judging by another log", "evaluate RUN data.generated.items=50", ("evaluate takes data.path",)),
     BadInput("judging by other users", "evaluate RUN evaluate.judge_share=0.2", ("evaluate takes data.path",)),
+    BadInput(
+        "a truth that is nowhere", "evaluate RUN evaluate.truth=x.npz", ("evaluate.truth: x.npz: no such file", "users")
+    ),
+    BadInput(
+        "a truth of other people",
+        "evaluate RUN evaluate.truth=RUN/truth.npz",
+        ("evaluate.truth: truth.npz: none of its 2 users is in the training rows", "ids as in the log"),
+        truth_of_others,
+    ),
+    BadInput(
+        "training with a truth that is none", "train RECIPE evaluate.truth=RECIPE", ("evaluate.truth", "readable .npz")
+    ),
+    BadInput(
+        "a truth of users without a log",
+        "train BAD evaluate.truth=x.npz",
+        ("evaluate.truth", "users of interest_evolution are not fitted to a log", "remove it"),
+        write("recipe.yaml", "env: {name: interest_evolution}"),
+    ),
     BadInput("an item that is not in the log", "recommend RUN --history 0", ("'0'", "catalogue")),
     BadInput("a user who is not in the log", "recommend RUN --user 4000", ("--user: no such user", "--data")),
     BadInput("a user and a history", "recommend RUN --user 4 --history 1", ("--user and --history", "one of the two")),

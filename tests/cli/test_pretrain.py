@@ -19,17 +19,9 @@ from jaxrec.runs.pretrain import pretrain
 from jaxrec.runs.pretrain_judge import PretrainJudge, target_splits
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.serve import load_policy
-from tests.recipes import TINY
 
 SMALL = ["pretrain.epochs=4", "pretrain.batch_size=8", "pretrain.steps_per_call=2", "pretrain.learning_rate=1e-2"]
 RESIDUAL = "learner.policy.item_residual=true"
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(TINY)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,7 @@ def test_a_log_of_successes_is_trained_on_judged_and_recommended_from(
     assert "every row of the log is 'bought' = 1: fitted against 4 items per row that the user does not have" in printed
     assert "(tastes.negatives), assuming tastes.base_rate 0.2" in printed
     assert "tastes.base_rate 0.2; only ranks are confirmed by the log" in printed
+    assert "short-term effects on the logit of 'bought': not fitted" in printed
     report = json.loads((run / "simulators" / "validity.json").read_text())
     assert report["feedback"]["bought"]["assumed"] == {"base_rate": 0.2, "negatives": 4}
     assert report["feedback_rates"] == {}

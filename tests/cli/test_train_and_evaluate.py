@@ -25,7 +25,8 @@ def rows(run: Path) -> list[dict]:
 def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
     names = {path.name for path in tiny_run.iterdir()}
     files = {"config.yaml", "metrics.jsonl", "timings.jsonl", "events.out.tfevents.000000000000"}
-    assert names == files | {"checkpoints", "policy", "simulators"} | (names & {"evaluation.json", "evaluation.svg"})
+    evaluated = {"evaluation.json", "evaluation.svg", "report.html"}
+    assert names == files | {"checkpoints", "policy", "simulators"} | (names & evaluated)
     assert load_config(Config, tiny_run / "config.yaml") == load_config(Config, recipe)
     assert [row["step"] for row in rows(tiny_run)] == list(range(1, 9))
     assert {"train", "judge", "validity.json", "validity.html", "log.json", "users.json"} == {
@@ -121,6 +122,10 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     assert set(errors) == {"bias", "constant_mean"} and errors["bias"]["rmse"] < 1
     assert f"bias MAE {errors['bias']['mae']:.3f}" in printed
     assert all(len(line) <= 120 for line in printed.splitlines() if str(tiny_run) not in line)
+    assert printed.splitlines()[-1] == f"to read in a browser: {tiny_run / 'report.html'}"
+    page = (tiny_run / "report.html").read_text()
+    assert "Person 5: " in page and "Chance of &#39;liked&#39;" in page and 'href="simulators/validity.html"' in page
+    assert "truth: the people who wrote the log, 40 users" in page
 
 
 @pytest.mark.slow
@@ -171,6 +176,8 @@ def test_interest_evolution_needs_no_log(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["evaluate", str(run)]) == 0
     recommenders = json.loads((run / "evaluation.json").read_text())["simulators"]["train"]["recommenders"]
     assert recommenders["topic_quality"]["return"] > recommenders["random"]["return"]
+    page = (run / "report.html").read_text()
+    assert "Verdict: undecided" in page and "Person 1" not in page and "validity.html" not in page
     assert main(["recommend", str(run), "--history", "1"]) == 2
     assert "read interests, not a history" in capsys.readouterr().err
 

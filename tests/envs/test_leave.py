@@ -6,7 +6,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig, TemperConfig
 from jaxrec.envs import logged
-from jaxrec.envs.leave import make_leave
+from jaxrec.envs.leave import Leave, make_leave
 from tests.constant_users import constant_world
 
 SLATE = 6
@@ -62,15 +62,20 @@ def test_the_cap_cuts_a_visit_that_would_go_on(leave: TemperConfig | None) -> No
     assert not left.any()
 
 
+def after(leave: Leave, state, feedback):
+    """A model that nothing was fitted for and that draws nothing."""
+    return leave.after(None, state, feedback, jnp.asarray(0.0))
+
+
 def test_temper_is_worked_by_hand() -> None:
     config = TemperConfig(start=3.0, target=2.0, weights={"liked": 3.0, "disliked": -3.0})
     leave = make_leave(config, {"liked": 1.0}, ("liked", "disliked"))
-    state, left = leave.after(leave.start(), jnp.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]))
+    state, left, _ = after(leave, leave.start(), jnp.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]))
     np.testing.assert_allclose(state, 3 + (3 + 0 + 0) / 3 - 2)
     assert not left
-    state, left = leave.after(state, jnp.ones((3, 2)) * jnp.array([[1.0, 0.0]]))  # 3 is above the target: no change
+    state, left, _ = after(leave, state, jnp.ones((3, 2)) * jnp.array([[1.0, 0.0]]))  # 3 is above the target: no change
     np.testing.assert_allclose(state, 2.0)
-    state, left = leave.after(state, jnp.array([[0.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))  # never more than -target
+    state, left, _ = after(leave, state, jnp.array([[0.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))  # never more than -target
     np.testing.assert_allclose(state, 0.0)
     assert left
 
@@ -79,9 +84,9 @@ def test_a_temper_of_one_stays_whatever_the_rounding() -> None:
     leave = make_leave(TemperConfig(start=2.0, target=1 / 3), {"liked": 1.0}, ("liked",))
     state = leave.start()
     for _ in range(3):  # 2 - 3 / 3 = 1
-        state, left = leave.after(state, jnp.zeros((3, 1)))
+        state, left, _ = after(leave, state, jnp.zeros((3, 1)))
         assert not left
-    assert leave.after(state, jnp.zeros((3, 1)))[1]
+    assert after(leave, state, jnp.zeros((3, 1)))[1]
 
 
 def test_users_satisfied_by_nothing_are_refused() -> None:

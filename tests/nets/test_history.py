@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxrec.checks import InputError
-from jaxrec.nets.history import HISTORY_ENCODERS, ProfileHistory, make_history_encoder
+from jaxrec.nets.history import HISTORY_ENCODERS, ProfileHistory, make_history_encoder, sums_of_rows
 
 LENGTH, ROW, KINDS, WIDTH = 6, 5, 2, 8
 encoders = pytest.mark.parametrize("name", HISTORY_ENCODERS)
@@ -210,3 +210,30 @@ def test_bad_names_widths_and_shapes_are_named() -> None:
     module, params, rows, feedback, mask = make("mean")
     with pytest.raises(InputError, match=r"mask: expected shape \(3, 6\), got \(3, 5\)"):
         module.apply(params, rows, feedback, mask[:, 1:])
+
+
+@pytest.mark.parametrize("items", [5, 500])  # a product with the whole table, and a gather
+def test_a_profile_of_a_table_is_that_of_its_rows(items: int) -> None:
+    keys = jax.random.split(jax.random.key(3), 4)
+    table, ids = jax.random.normal(keys[0], (items, 3)), jax.random.randint(keys[1], (2, 3, 7), 0, items)
+    feedback = jax.random.uniform(keys[2], (2, 3, 7, 2))
+    mask = jnp.arange(7)[None, None] >= jnp.array([[0, 3, 7], [1, 2, 6]])[..., None]  # one history is empty
+    module = ProfileHistory(width=4)
+    params = module.init(keys[3], table[ids], feedback, mask, last=True)
+
+    def by_rows(table):
+        return module.apply(params, table[ids], feedback, mask, last=True)
+
+    def by_table(table):
+        return module.apply(params, table, feedback, mask, last=True, ids=ids)
+
+    np.testing.assert_allclose(by_table(table), by_rows(table), rtol=1e-5, atol=1e-6)
+    got, want = (jax.grad(lambda x, f=f: (f(x) ** 2).sum())(table) for f in (by_table, by_rows))
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
+def test_weighted_sums_of_rows_by_hand() -> None:
+    table, ids = jnp.array([[1.0, 0.0], [0.0, 2.0], [5.0, 5.0]]), jnp.array([1, 0, 1])
+    weights = jnp.array([[1.0, 0.0], [3.0, 1.0], [0.5, 2.0]])  # [H, C]
+    # Column 0: 1.5 of row 1 and 3 of row 0. Column 1: 2 of row 1 and 1 of row 0.
+    np.testing.assert_array_equal(sums_of_rows(weights, table, ids), [[3.0, 3.0], [1.0, 4.0]])

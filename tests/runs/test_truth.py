@@ -19,6 +19,9 @@ from jaxrec.runs.read_log import read_corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.users.truth import world_of_generator
 from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.calibration import sigmoid
+from jaxrec.supervised.comeback import comeback_chance
+from jaxrec.supervised.leaving import leave_chance
 from jaxrec.supervised.tastes import all_logits, probabilities
 from jaxrec.types import World
 
@@ -55,6 +58,29 @@ def test_the_true_answers_are_the_generators_probabilities(run: Path) -> None:
     assert len(set(users)) == len(np.unique(corpus.split.train.user)) == 40  # people of both halves
     want = np.stack([true.like_probability(user) for user in users])
     np.testing.assert_allclose(p, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["{liked: 1.0}", "{liked: 2.5}"])
+def test_with_visits_the_true_people_tire_leave_and_come_back_as_the_generator_says(run: Path, weights: str) -> None:
+    """Whatever a like counts in the recipe, the generator goes by the share of likes."""
+    options = [
+        "data.generated.visits={boredom: 0.7, keep: 0.8, leave: -1, content: 3, comeback: 0.1, return_content: 0.5}",
+        "env.leave={name: hazard}",
+        "env.comeback_model={sessions: 2}",
+        f"env.reward={weights}",
+    ]
+    config = load_config(Config, run / "config.yaml", options)
+    world = world_of_generator(config, read_corpus(config), load_simulator(RunFolder(run).simulators / "train"))
+    assert world is not None
+    users, weight = world.users, config.env.reward["liked"]
+    share = np.array([0.0, 1 / 3, 1.0])
+    leave = leave_chance(users.leave, jnp.asarray(weight * share), jnp.zeros(3))
+    np.testing.assert_allclose(leave, sigmoid(-1 - 3 * share), rtol=1e-5)
+    state = jnp.zeros((1, users.tastes.draws.shape[-1]))
+    back = [comeback_chance(users.comeback, state, jnp.asarray(weight * q)) for q in share]
+    np.testing.assert_allclose(back, 0.1 + 0.5 * share, rtol=1e-5)
+    assert float(users.tastes.effects.alike[0]) == pytest.approx(-0.7)
+    assert float(users.tastes.effects.keep[0]) == pytest.approx(0.8)
 
 
 def test_the_generators_people_like_what_the_log_says(run: Path) -> None:

@@ -33,6 +33,11 @@ def test_what_belongs_to_an_item_follows_its_id_and_is_zero_for_new_items(saved:
     np.testing.assert_array_equal(params["query"]["kernel"], saved.params["query"]["kernel"])
 
 
+def test_in_another_catalogue_the_title_must_be_the_same_too(saved: SavedPolicy) -> None:
+    params = carried_params(saved, NEW, ("x", "c", "another", "b", "y"))
+    np.testing.assert_array_equal(params["residual_bias"], [0, 3, 0, 2, 0])
+
+
 def observed(item: int) -> Observation:
     return Observation(history_items=jnp.array([[-1, -1, item]]), history_feedback=jnp.ones((1, 3, 1)))
 

@@ -175,6 +175,7 @@ def test_successes_alone_rank_what_people_like_above_what_they_refuse(fitted) ->
     assert auc(labels, np.asarray(logits)) > 0.7
     assert report["assumed"] == {"liked": {"base_rate": 0.1, "negatives": 8}}
     assert report["link"]["low"] == [0.0] and report["link"]["high"] == [1.0]
+    assert tastes.effects is None and report["effects"] == {"feedback": {}, "not_fitted": ["liked"]}
 
 
 def test_the_mean_probability_of_the_logs_items_is_the_base_rate(fitted) -> None:
@@ -218,6 +219,7 @@ def test_the_other_kinds_of_a_log_have_no_drawn_answers() -> None:
     logits = logits_of(tastes, tastes.means[log.user], jnp.asarray(log.item)[:, None])[:, 0]
     p = np.asarray(probabilities(tastes, logits))[:, 1]
     assert p.mean() == pytest.approx(log.feedback[:, 1].mean(), abs=0.03)  # drawn zeros would make it a ninth
+    assert set(report["effects"]["feedback"]) == {"disliked"} and report["effects"]["not_fitted"] == ["liked"]
 
 
 def test_the_report_judges_ranks_and_says_what_is_assumed() -> None:

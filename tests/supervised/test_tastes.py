@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, sigmoid
+from jaxrec.supervised.taste_features import item_features, text_features
 from jaxrec.supervised.taste_posterior import (
     Rows,
     Users,
@@ -27,7 +28,6 @@ from jaxrec.supervised.tastes_fit import (
     base_strengths,
     fit_tastes,
     search_strengths,
-    text_features,
 )
 from tests.tiny_tastes import known_people, newton, random_log, random_tastes
 
@@ -115,7 +115,7 @@ def test_chunks_and_padding_change_no_posterior() -> None:
     cut = Rows(
         *(
             jnp.concatenate([x, jnp.full((2, *x.shape[1:]), fill, x.dtype)]).reshape(4, 5, *x.shape[1:])
-            for x, fill in zip(rows, (-1, 0, 1), strict=True)
+            for x, fill in zip(rows, (-1, 0, 1, 0), strict=True)
         )
     )
     many = posterior(tastes, precision, mean, cut)
@@ -192,6 +192,28 @@ def test_without_texts_tastes_come_from_the_log_alone(fitted) -> None:
     tastes, _ = fit_tastes(log.take(~held), None, config, seed=0)
     rows = np.flatnonzero(held)
     assert auc(log.feedback[rows, 0], predicted(tastes, log, rows)[:, 0]) > 0.7
+
+
+def test_tastes_for_items_without_rows_follow_their_other_features(fitted) -> None:
+    log, vectors, p, *_ = fitted
+    unseen = log.item >= 30
+    got = {}
+    for name, others in {"none": (), "own": (vectors,)}.items():
+        tastes, _ = fit_tastes(log.take(~unseen), None, SMALL, seed=0, others=others)
+        got[name] = auc(log.feedback[unseen, 0], predicted(tastes, log, np.flatnonzero(unseen))[:, 0])
+    assert got["own"] > auc(log.feedback[unseen, 0], p[unseen, 0]) - 0.15 and got["own"] > got["none"] + 0.15
+
+
+def test_features_of_items_are_texts_others_and_the_number_of_rows() -> None:
+    log, vectors, _ = known_people()
+    blocks = np.arange(40.0)[:, None], np.eye(2)[np.arange(40) % 2]
+    got = item_features(vectors, log, 8, blocks)
+    np.testing.assert_array_equal(got[:, :2], text_features(vectors, 40, 8))
+    # The standardised ramp: (n - 19.5) / sqrt((40^2 - 1) / 12), up to its sign.
+    np.testing.assert_allclose(np.abs(got[:, 2]), np.abs(np.arange(40) - 19.5) / (1599 / 12) ** 0.5, rtol=1e-5)
+    np.testing.assert_allclose(np.abs(got[:, 3:5]), np.tile([1.0, 0.0], (40, 1)), atol=1e-5)  # one axis: either or
+    assert got.shape == (40, 2 + 1 + 2 + 1)
+    np.testing.assert_array_equal(got[:, [0, 1, -1]], item_features(vectors, log, 8))
 
 
 def test_the_same_seed_repeats_the_fit_and_another_draws_otherwise(fitted) -> None:

@@ -11,24 +11,38 @@ import numpy as np
 
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
+from jaxrec.data.item_features import encodings_as_json
 from jaxrec.envs import logged
+from jaxrec.envs.leave import leave_weights
 from jaxrec.envs.logged_world import make_world, save_simulator
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.comeback_days import comeback_days
 from jaxrec.evaluation.page import validity_page
 from jaxrec.evaluation.replayed import feedback_rates, session_lengths, simulated_beside_logged
 from jaxrec.progress import note
-from jaxrec.runs.item_table import embed, item_table
+from jaxrec.runs.item_table import ItemVectors, embed, item_table
 from jaxrec.runs.read_log import Corpus, user_marks
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
-from jaxrec.runs.users.fitted_folder import FITS, LOG, OWN_TEXTS, PAGE, PARTS, RESTORE, USERS, VALIDITY, log_identity
+from jaxrec.runs.users.fitted_folder import (
+    FEATURES,
+    FITS,
+    LOG,
+    OWN_TEXTS,
+    PAGE,
+    PARTS,
+    RESTORE,
+    USERS,
+    VALIDITY,
+    log_identity,
+)
 from jaxrec.runs.users.kind import JUDGE, TRAIN
 from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import read_json_object, remove_unfinished, write_json, write_text
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.comeback_fit import StatesAfter, fit_comebacks, states_after, taste_states
 from jaxrec.supervised.contrast import always_one
+from jaxrec.supervised.leaving import LeaveModel, fit_leaving
 from jaxrec.supervised.own_texts import save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
@@ -51,7 +65,7 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
         return
     for line in _successes_only(config, corpus.dataset.log):
         note(line)
-    vectors = embed(config, corpus.dataset.catalogue.texts)
+    vectors = ItemVectors(embed(config, corpus.dataset.catalogue.texts), corpus.features.blocks)
     table = item_table(vectors, corpus.train)
     if not (folder / VALIDITY).is_file():
         validity = _validity_of_tastes if config.env.response == "tastes" else _validity_of_response
@@ -64,19 +78,28 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
         if not (folder / name).is_dir():
             ones = always_one(corpus.dataset.log)
             fitted, members = _fitted(config, log, vectors, seed, folder, name, ones)
-            comeback = _comeback(config, members, log, seed, name)
-            save_simulator(folder / name, make_world(fitted, log, table, vectors.shape[1], recommendable, comeback))
+            comeback, leave = _comeback(config, members, log, seed, name), _leave(config, log)
+            world = make_world(fitted, log, table, vectors.text.shape[1], recommendable, comeback, leave)
+            save_simulator(folder / name, world)
     shutil.rmtree(folder / FITS, ignore_errors=True)
 
 
 def _fitted(
-    config: Config, log: Log, vectors: np.ndarray, seed: int, folder: Path, name: str, ones: np.ndarray
+    config: Config, log: Log, vectors: ItemVectors, seed: int, folder: Path, name: str, ones: np.ndarray
 ) -> tuple[Tastes | list[Response], Sequence[StatesAfter]]:
     """Fit the users of one side; gives them, and the states that the comeback model reads, for each member."""
     if config.env.response == "tastes":
         strengths = Strengths(**read_json_object(folder / VALIDITY, RESTORE)["fit"]["strengths"])
-        options = {"strengths": strengths, "ones": ones, "label": f"fit {name} users"}
-        tastes, _ = fit_tastes(log, vectors, config.tastes, seed, **options)
+        tastes, _ = fit_tastes(
+            log,
+            vectors.text,
+            config.tastes,
+            seed,
+            others=vectors.features,
+            strengths=strengths,
+            ones=ones,
+            label=f"fit {name} users",
+        )
         return tastes, [taste_states(tastes)]
     members = _ensemble(config, log, vectors, seed, folder / FITS / name)
     return members, [partial(states_after, member) for member in members]
@@ -96,6 +119,8 @@ def _successes_only(config: Config, log: Log) -> Iterator[str]:
 
 def _note_sources(corpus: Corpus, folder: Path) -> None:
     """Write descriptions of the log and the split of its users, before anything is fitted."""
+    if corpus.features.blocks and not (folder / FEATURES).is_file():  # before the log, after which it is looked for
+        write_json(folder / FEATURES, encodings_as_json(corpus.features.encodings))
     if not (folder / LOG).is_file():
         write_json(folder / LOG, log_identity(corpus))
     if not (folder / USERS).is_file():
@@ -108,10 +133,12 @@ def _note_sources(corpus: Corpus, folder: Path) -> None:
 
 
 def _validity_of_tastes(
-    config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, compare_text: bool
+    config: Config, log: Log, vectors: ItemVectors, table: np.ndarray, compare_text: bool
 ) -> dict[str, Any]:
-    tastes, test, report = validity_of_tastes(log, vectors, config.tastes, config.seed, compare_text=compare_text)
-    world = make_world(tastes, log, table, vectors.shape[1])
+    tastes, test, report = validity_of_tastes(
+        log, vectors.text, config.tastes, config.seed, others=vectors.features, compare_text=compare_text
+    )
+    world = make_world(tastes, log, table, vectors.text.shape[1], leave=_leave(config, log.take(~test)))
 
     def persons(rows: np.ndarray, key: Array) -> Array:
         beliefs = follow(tastes, log, rows, beliefs=True).beliefs
@@ -125,11 +152,11 @@ def _validity_of_tastes(
         if always_one(log).all()
         else session_lengths(config.env, world, log, test, stream(config, "replay"), persons),
     }
-    return report | _comeback_days(config, taste_states(tastes), log, test)
+    return report | _fitted_leaving(config, log)[1] | _comeback_days(config, taste_states(tastes), log, test)
 
 
 def _rates_of_own_rows(
-    config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, strengths: Strengths
+    config: Config, log: Log, vectors: ItemVectors, table: np.ndarray, strengths: Strengths
 ) -> dict[str, Any]:
     """Compare feedback rates over the latest fifth of every user's rows, with tastes fitted to the user's other rows.
 
@@ -139,9 +166,17 @@ def _rates_of_own_rows(
     own, ones = place >= np.ceil(0.8 * np.diff(offsets))[log.user], always_one(log)
     if not own.any() or ones.all():
         return {}
-    options = {"strengths": strengths, "ones": ones, "label": "fit rates"}
-    tastes, _ = fit_tastes(log.take(~own), vectors, config.tastes, config.seed, **options)
-    world = make_world(tastes, log, table, vectors.shape[1])
+    tastes, _ = fit_tastes(
+        log.take(~own),
+        vectors.text,
+        config.tastes,
+        config.seed,
+        others=vectors.features,
+        strengths=strengths,
+        ones=ones,
+        label="fit rates",
+    )
+    world = make_world(tastes, log, table, vectors.text.shape[1], leave=_leave(config, log.take(~own)))
 
     def persons(rows: np.ndarray, key: Array) -> Array:
         assert tastes.draws is not None
@@ -153,12 +188,28 @@ def _rates_of_own_rows(
 
 
 def _validity_of_response(
-    config: Config, log: Log, vectors: np.ndarray, table: np.ndarray, compare_text: bool
+    config: Config, log: Log, vectors: ItemVectors, table: np.ndarray, compare_text: bool
 ) -> dict[str, Any]:
-    response, test, report = validity_of_response(log, vectors, config.response, config.seed, compare_text=compare_text)
-    world = make_world([response], log, table, vectors.shape[1])
+    response, test, report = validity_of_response(
+        log, vectors.joined, config.response, config.seed, compare_text=compare_text
+    )
+    world = make_world([response], log, table, vectors.text.shape[1], leave=_leave(config, log.take(~test)))
     report |= simulated_beside_logged(config.env, world, log, test, stream(config, "replay"))
-    return report | _comeback_days(config, partial(states_after, response), log, test)
+    return report | _fitted_leaving(config, log)[1] | _comeback_days(config, partial(states_after, response), log, test)
+
+
+def _fitted_leaving(config: Config, log: Log) -> tuple[LeaveModel | None, dict[str, Any]]:
+    """When users leave, as fitted to a log, and a report; nothing if the recipe's leave model is not fitted."""
+    leave = config.env.leave
+    if leave is None or leave.name != "hazard":
+        return None, {}
+    weights = leave_weights(leave, config.env.reward, log.feedback_names)
+    model, report = fit_leaving(log, leave.gap_hours, weights, config.env.slate_size)
+    return model, {"leaving": report}
+
+
+def _leave(config: Config, log: Log) -> LeaveModel | None:
+    return _fitted_leaving(config, log)[0]
 
 
 def _comeback_days(config: Config, states: StatesAfter, log: Log, test: np.ndarray) -> dict[str, Any]:
@@ -170,7 +221,7 @@ def _comeback_days(config: Config, states: StatesAfter, log: Log, test: np.ndarr
     return {"comeback_days": comeback_days(env.comeback_model, states, log, test, weights, env.slate_size)}
 
 
-def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: Path) -> list[Response]:
+def _ensemble(config: Config, log: Log, vectors: ItemVectors, seed: int, place: Path) -> list[Response]:
     """Fit the members of one simulator; each is saved next to `place` as soon as it is fitted."""
     members = []
     for n in range(config.response.members):
@@ -178,7 +229,7 @@ def _ensemble(config: Config, log: Log, vectors: np.ndarray, seed: int, place: P
         if not path.is_dir():
             label = f"fit {place.name} users, {n + 1} of {config.response.members}"
             # Steps of two, so that the training and the judging simulator share no seed.
-            save_response(path, fit_response(log, vectors, config.response, seed + 2 * n, label=label)[0])
+            save_response(path, fit_response(log, vectors.joined, config.response, seed + 2 * n, label=label)[0])
         members.append(load_response(path))
     return members
 

@@ -4,6 +4,7 @@ FOLDER/train/, judge/   the users for training and, fitted to other people, the 
        log.json         the log they were fitted to
        users.json       who trains and who judges, by marks of pseudonyms, so that a later log moves no user
        own_texts/       the basis of context columns from the users' own texts, if the recipe has them
+       item_features.json   the columns of item features, if the recipe has them
        validity.json    how far to trust the users; validity.html is for reading
        fits/            finished members of an ensemble, until all members are fitted
 
@@ -22,6 +23,7 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
+from jaxrec.data.item_features import encodings_as_json, encodings_from_json
 from jaxrec.data.log import ROW_COLUMNS
 from jaxrec.data.pseudonyms import VARIABLE
 from jaxrec.evaluation.page import findings
@@ -33,7 +35,7 @@ from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinishe
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import load_basis
 
-OWN_TEXTS, LOG, USERS = "own_texts", "log.json", "users.json"
+OWN_TEXTS, LOG, USERS, FEATURES = "own_texts", "log.json", "users.json", "item_features.json"
 VALIDITY, PAGE, FITS = "validity.json", "validity.html", "fits"
 PARTS = (LOG, USERS, VALIDITY, PAGE, TRAIN, JUDGE)
 RESTORE = "the file is damaged: restore it, or delete its folder and fit again"
@@ -58,20 +60,22 @@ def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
     remove_unfinished(folder.parent)
     with atomic_path(folder.absolute()) as temporary:
         temporary.mkdir()
-        for part in [*PARTS, *([OWN_TEXTS] if (source / OWN_TEXTS).is_dir() else [])]:
+        for part in [*PARTS, *(part for part in (OWN_TEXTS, FEATURES) if (source / part).exists())]:
             copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
             copy(source / part, temporary / part)
 
 
 def context_before(*folders: Path) -> ContextColumns | None:
-    """Context columns of the first of `folders` with simulators, or None."""
+    """Context columns and item features of the first of `folders` with simulators, or None."""
     for folder in folders:
         if (folder / LOG).is_file():
             names = tuple(read_json_object(folder / LOG, RESTORE).get("context", ()))
+            path = folder / FEATURES
+            features = encodings_from_json(read_json_object(path, RESTORE), path) if path.is_file() else {}
             if not (folder / OWN_TEXTS).is_dir():
-                return ContextColumns(names, None)
+                return ContextColumns(names, None, features)
             basis = load_basis(folder / OWN_TEXTS)
-            return ContextColumns(names[: -len(basis.components)], basis)  # own texts come last
+            return ContextColumns(names[: -len(basis.components)], basis, features)  # own texts come last
     return None
 
 
@@ -104,12 +108,17 @@ def check_same_log(folder: Path, corpus: Corpus, message: str) -> None:
     path = folder / LOG
     if path.is_file():
         now, saved = log_identity(corpus), read_json_object(path, RESTORE)
-        if any(saved.get(key, value) != value for key, value in now.items()):  # older versions wrote fewer keys
+        # Only logs with features have their key. Of the others, older versions wrote fewer.
+        features = [one.get("item_features") for one in (saved, now)]
+        if features[0] != features[1] or any(saved.get(key, value) != value for key, value in now.items()):
             raise InputError(message)
 
 
 def log_identity(corpus: Corpus) -> dict[str, Any]:
-    """Identify a log by sizes, names, and digests of its items, of all rows and of the split of its users."""
+    """Identify a log by sizes, names, and digests of its items, of all rows and of the split of its users.
+
+    And by the features of its items, if it has any.
+    """
     log = corpus.dataset.log
     return {
         "rows": len(log),
@@ -119,6 +128,7 @@ def log_identity(corpus: Corpus) -> dict[str, Any]:
         "context": list(log.context_names),
         "values": _rows_digest(log),
         "halves": digest([_rows_digest(corpus.train), _rows_digest(corpus.judge)]),
+        **({"item_features": _features_digest(corpus)} if corpus.features.blocks else {}),
     }
 
 
@@ -132,6 +142,11 @@ def _rows_digest(log: Log) -> str:
     columns = [getattr(log, name) for name in ROW_COLUMNS if name != "review"]
     sums = [None if x is None else hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in columns]
     return digest([sums, log.feedback_names, log.context_names])
+
+
+def _features_digest(corpus: Corpus) -> str:
+    sums = [hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in corpus.features.blocks]
+    return digest([encodings_as_json(corpus.features.encodings), sums])
 
 
 def read_validity(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.schema import Config
 from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
@@ -33,6 +34,8 @@ from jaxrec.types import Env, World
 def check(config: Config) -> None:
     """Raise InputError unless the recipe names one source of the matrix."""
     check_not_continued(config)
+    if config.data is not None and config.data.item_features:
+        raise InputError(f"data.item_features: env.name {config.env.name} reads only texts; remove it.")
     full_matrix.check_source(config.env, None if config.data is None else tuple(config.data.feedback))
 
 

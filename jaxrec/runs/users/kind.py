@@ -58,6 +58,8 @@ class UserKind:
     # Recommenders to compare a policy with, besides random slates; recipe and log may be None in tests and notebooks.
     baselines: Callable[[Env, Any, Config | None, Corpus | None], Rules]
     item_rows: Callable[[World], Array]  # [I, E] vectors for the similarity of items
+    # The environment in which the recipe's learner trains, given that of evaluation.
+    training: Callable[[Config, Env], Env] = lambda recipe, env: env
 
 
 def plain(

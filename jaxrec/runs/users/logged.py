@@ -6,14 +6,17 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
+from jaxrec.data.true_answers import check_true_answers
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import load_simulator
 from jaxrec.evaluation import recommenders, report
 from jaxrec.runs.baselines import fit_baselines, simulated_rows
 from jaxrec.runs.read_log import Corpus, check_same_catalogue, read_corpus
 from jaxrec.runs.recipe import log_config
+from jaxrec.runs.start_from import start_columns
 from jaxrec.runs.streams import stream
 from jaxrec.runs.users.fit import fit_simulators
 from jaxrec.runs.users.fitted_folder import (
@@ -27,7 +30,7 @@ from jaxrec.runs.users.fitted_folder import (
     sides_before,
 )
 from jaxrec.runs.users.kind import JUDGE, TRAIN, TRUTH, Judging, JudgingWorld, Prepared, Rules, UserKind
-from jaxrec.runs.users.truth import world_of_generator
+from jaxrec.runs.users.truth import true_world
 from jaxrec.runs.users.validity_lines import assumptions
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.files import read_json_object
@@ -38,8 +41,21 @@ TITLES = {TRAIN: "simulator used in training", JUDGE: "other users, not used in 
 
 
 def check(config: Config) -> None:
-    """Raise InputError for rewards, leave models and pessimism that the log or the ensemble does not support."""
+    """Raise InputError for a truth that cannot be read, and for settings that the log or ensemble does not support."""
+    if config.evaluate.truth:
+        check_true_answers(config.evaluate.truth, log_config(config))
     logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
+    env, learner = config.env, config.learner
+    if learner.name == "far_sighted" and learner.horizon % env.requests:
+        raise InputError(
+            f"learner.horizon: far_sighted goes back through whole visits of env.requests={env.requests} slates; set "
+            f"it to a multiple, such as {env.requests}."
+        )
+
+
+def training(config: Config, env: Env) -> Env:
+    """Learners that look ahead keep users who would leave: what follows is then less noisy."""
+    return logged.make(config.env, env.world, keep=True) if config.learner.name == "far_sighted" else env
 
 
 def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepared:
@@ -47,7 +63,7 @@ def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepa
     named = [Path(config.env.path)] if config.env.path else []
     old = [RunFolder(config.train.continue_from).simulators] if config.train.continue_from else []
     context, sides = context_before(run.simulators, *named, *old), sides_before(run.simulators, *old)
-    corpus = read_corpus(config, context, sides)
+    corpus = read_corpus(config, context or start_columns(config), sides)
     if before is not None and not run.simulators.exists():
         check_users_known(config, sides, corpus.dataset.users)
     return Prepared(prepare_simulators(config, corpus, run.simulators), corpus.dataset.catalogue, corpus)
@@ -71,9 +87,9 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     for name, what in TITLES.items():
         title = f"{name}: {what}, {config.evaluate.users} users{assumed}"
         worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
-    if (true := world_of_generator(config, corpus, worlds[0].world)) is not None:
-        title = f"truth: the people who wrote the log, {config.evaluate.users} users"
-        worlds.append(JudgingWorld(TRUTH, title, TRUTH, true))
+    if (true := true_world(config, corpus, worlds[0].world)) is not None:
+        who, world = true
+        worlds.append(JudgingWorld(TRUTH, f"truth: {who}, {config.evaluate.users} users", TRUTH, world))
     section = dataclasses.replace(config.env, pessimism=0.0, new_users=0.0)  # both are only for training
     return Judging(section, tuple(worlds), corpus)
 
@@ -105,4 +121,5 @@ LOGGED = UserKind(
     judge=judge,
     baselines=baselines,
     item_rows=lambda world: world.users.text(world.item_table),
+    training=training,
 )

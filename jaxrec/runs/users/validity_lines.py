@@ -38,6 +38,13 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
     lengths = report["session_lengths"]
     if "ks" in lengths:
         yield (f"  items of {lengths['sessions']:,} visits, at most {lengths['most_items']}: {_compared(lengths, 1)}")
+    yield from _effect_lines(report["fit"].get("effects"))
+    if (leaving := report.get("leaving")) is not None:
+        weight, error = (leaving[part]["satisfaction"] for part in ("weights", "standard_errors"))
+        yield (
+            f"  leaving, fitted to {leaving['visits']:,} visits of {leaving['mean_slates']:.1f} slates: satisfaction "
+            f"changes its logit by {weight:+.2f} ±{1.96 * error:.2f}"
+        )
     days = report.get("comeback_days", {})
     if "ks" in days:
         yield (
@@ -54,6 +61,21 @@ def assumptions(report: dict[str, Any]) -> str:
         if "assumed" in kind
     ]
     return "".join(rates)
+
+
+def _effect_lines(effects: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what recent rows change, and what they do not."""
+    if effects is None:
+        return
+    for kind, found in effects["feedback"].items():
+        kept = {name: one for name, one in found.items() if one["coefficient"]}
+        seen = [
+            f"{name} {one['coefficient']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]" for name, one in kept.items()
+        ]
+        what = ", ".join(seen) if seen else f"none confirmed of {len(found)} tried"
+        yield f"  short-term effects on the logit of '{kind}': {what}"
+    for kind in effects.get("not_fitted", ()):
+        yield f"  short-term effects on the logit of '{kind}': not fitted, since the log does not say what was refused"
 
 
 def _compared(compared: dict[str, Any], decimals: int) -> str:
