@@ -18,12 +18,14 @@ class TastesConfig:
     text_strength: float = 10.0  # of the weights of the text
     holdout: float = 0.1  # share of the rows, drawn at random, on which strengths and calibration are chosen
     draws: int = 8  # M, versions of every user, drawn from the posterior; an episode meets one of them
+    negatives: int = 8  # for feedback that is 1 in every row: items the user does not have, drawn for each row
+    base_rate: float = 0.1  # and P(answer) of items as the log's users met them, which no such log can tell
     effects: bool = True  # fit short-term effects of what was shown lately; 0 where the log does not confirm them
     steps: int = 300  # of Adam, each over all rows
     learning_rate: float = 0.03
 
     def __post_init__(self):
-        for name in ("width", "text_components", "draws", "steps"):
+        for name in ("width", "text_components", "draws", "negatives", "steps"):
             check_range(f"tastes.{name}", getattr(self, name), 1)
         for name in (
             "user_strength",
@@ -35,3 +37,4 @@ class TastesConfig:
         ):
             check_range(f"tastes.{name}", getattr(self, name), 0, open_low=True)
         check_range("tastes.holdout", self.holdout, 0.01, 0.5)
+        check_range("tastes.base_rate", self.base_rate, 0.001, 0.999)

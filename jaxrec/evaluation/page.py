@@ -30,6 +30,9 @@ def findings(report: dict[str, Any]) -> list[Finding]:
     """List the verdicts in the order of the page."""
     lines = []
     for name, kind in report["feedback"].items():
+        if "assumed" in kind:
+            lines += _ranks(name, kind)
+            continue
         model, means, error = kind["auc"], kind["auc_running_means"], kind["ece"]
         better = "only one class" if model is None or means is None else _yes(model > means)
         question = f"Is '{name}' predicted better than by running means?"
@@ -50,6 +53,17 @@ def findings(report: dict[str, Any]) -> list[Finding]:
         known = _yes(days["nll"] < days["nll_one_chance"])
         lines.append(Finding("Does the model predict who comes back sooner?", seen, wanted, known))
     return lines
+
+
+def _ranks(name: str, kind: dict[str, Any]) -> list[Finding]:
+    """Verdicts on a kind that is 1 in every row."""
+    model, popular = kind["auc"], kind["auc_item_count"]
+    better = "nothing to compare" if model is None or popular is None else _yes(model > popular)
+    rate = f"mean {kind['assumed']['base_rate']:g}, as stated"
+    question = f"Are the probabilities of '{name}' calibrated?"
+    calibrated = Finding(question, rate, "rows without it", "assumed")
+    question = f"Is '{name}' ranked better than by popularity?"
+    return [Finding(question, f"AUC {figure(model)}", f"above {figure(popular)}", better), calibrated]
 
 
 def _alike(question: str, compared: dict[str, Any]) -> Finding:

@@ -63,13 +63,18 @@ Curve = tuple[float, float, float, float, float]  # scale, shift, low, high, spr
 
 
 def fit_curve(
-    labels: np.ndarray, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray | float = 0.0
+    labels: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    offset: np.ndarray | float = 0.0,
+    *,
+    bounds: bool = True,
 ) -> tuple[float, Curve]:
     """Fit the curve from logits with normal errors to probabilities; [R], [R], [R] -> mean log loss and the curve.
 
     P = low + (high - low) E sigmoid(scale * logit + shift), with low below 1/2 and high above. The errors over which E
     averages have `spread` times the given variance. Weak normal priors keep few labels from moving the curve far
-    from the plain sigmoid. An `offset` [R] is added to scale * logit + shift.
+    from the plain sigmoid. An `offset` [R] is added to scale * logit + shift. Without `bounds`, low is 0 and high is 1.
     """
     from scipy import optimize  # slow to import
 
@@ -77,7 +82,7 @@ def fit_curve(
     precision = np.array([1.0, 1.0, 0.1, 0.1, 1.0])
 
     def curve(x: np.ndarray) -> Curve:
-        low, high = 0.5 * sigmoid(x[2]), 1 - 0.5 * sigmoid(x[3])
+        low, high = (0.5 * sigmoid(x[2]), 1 - 0.5 * sigmoid(x[3])) if bounds else (0.0, 1.0)
         return float(np.exp(x[0])), float(x[1]), float(low), float(high), float(np.exp(x[4]))
 
     def log_loss(x: np.ndarray) -> float:

@@ -43,19 +43,28 @@ class Found(NamedTuple):
     report: dict[str, Any]
 
 
-def fit_effects(log: Log, link: Link, calibrated: Calibrated, fit_to: FitTo, seed: int) -> Found:
-    """Fit the effects that the log confirms; `link` is the curve without effects."""
+def fit_effects(
+    log: Log, link: Link, calibrated: Calibrated, fit_to: FitTo, seed: int, tried: np.ndarray | None = None
+) -> Found:
+    """Fit the effects that the log confirms; `link` is the curve without effects.
+
+    Only kinds `tried` [F] bool can have effects (default: all); the report names the others under "not_fitted".
+    """
+    tried = np.ones(log.feedback.shape[1], bool) if tried is None else tried
+    offsets = np.zeros(log.feedback.shape, np.float32)
+    if not tried.any():
+        return Found(None, offsets, {"feedback": {}, "not_fitted": list(log.feedback_names)})
     fold = np.random.default_rng([seed, 3]).permutation(len(log)) % FOLDS
     context = np.zeros((len(log), 0)) if log.context is None else np.asarray(log.context, np.float64)
     names = ("similarity", "mood", *log.context_names)
     width = _normal_quantile(1 - (1 - CONFIDENCE) / 2 / (2 * len(RATES) + context.shape[1]))
-    offsets = np.zeros(log.feedback.shape, np.float32)
     features = _features(log, link, fold, fit_to, offsets, context)
-    rates = _best_rates(log, features)
-    found = _estimate(log, features, rates)
+    possible = np.broadcast_to(tried[:, None], (len(tried), len(names)))
+    rates = _best_rates(log, features, possible)
+    found = _estimate(log, features, rates, possible)
     kept = np.abs(found.weights) > width * found.errors
     if not kept.any():
-        return Found(None, offsets, _report(log, names, found, kept, width, rates))
+        return Found(None, offsets, _report(log, tried, found, kept, width, rates))
     mood = np.arange(len(names)) == 1
     for n in range(ROUNDS):
         # Mood is not taken from the answers that tastes are fitted to: it is made of answers, and would replace them.
@@ -66,7 +75,7 @@ def fit_effects(log: Log, link: Link, calibrated: Calibrated, fit_to: FitTo, see
         change = _estimate(log, features, rates, kept)
         found = _Estimate(np.where(mood, 0.0, found.weights * kept) + change.weights, change.errors)
     kept &= np.abs(found.weights) > width * found.errors
-    report = _report(log, names, found, kept, width, rates)
+    report = _report(log, tried, found, kept, width, rates)
     if not kept.any():
         return Found(None, np.zeros_like(offsets), report)
     weights = found.weights * kept
@@ -154,24 +163,26 @@ def _curve(link: dict[str, np.ndarray], logits: np.ndarray) -> np.ndarray:
     return link["low"] + (link["high"] - link["low"]) / (1 + np.exp(-logits))
 
 
-def _best_rates(log: Log, features: _Features) -> tuple[int, int]:
+def _best_rates(log: Log, features: _Features, possible: np.ndarray) -> tuple[int, int]:
     """The rates at which similarity and mood are seen most clearly, as places in RATES."""
     clear = np.zeros((len(RATES), 2))
     for place in range(len(RATES)):
-        found = _estimate(log, features, (place, place))
+        found = _estimate(log, features, (place, place), possible)
         clear[place] = np.square(found.weights / found.errors)[:, :2].sum(0)
     best = clear.argmax(0)
     return int(best[0]), int(best[1])
 
 
-def _estimate(log: Log, features: _Features, rates: tuple[int, int], kept: np.ndarray | None = None) -> _Estimate:
+def _estimate(log: Log, features: _Features, rates: tuple[int, int], kept: np.ndarray) -> _Estimate:
     """Regress every kind of feedback; effects that are not `kept` [F, P] stay 0."""
     kinds, size = log.feedback.shape[1], 2 + features.context.shape[1]
     weights, errors = np.zeros((kinds, size)), np.full((kinds, size), np.inf)
     for kind in range(kinds):
         recent = features.alike_extra[:, rates[0]], features.mood_extra[:, rates[1], kind]
         x = np.column_stack([*recent, features.context])
-        use = (x.std(0) > 1e-6) & (True if kept is None else kept[kind])
+        use = (x.std(0) > 1e-6) & kept[kind]
+        if not use.any():
+            continue
         inputs = np.column_stack([np.ones(len(log)), x[:, use]]) * features.slope[:, kind, None]
         fitted = logistic_regression(inputs, log.feedback[:, kind], log.user, features.curves[kind], ridge=1e-3)
         weights[kind, use], errors[kind, use] = fitted.weights[1:], fitted.errors[1:]
@@ -194,13 +205,13 @@ def _offsets(features: _Features, rates: tuple[int, int], weights: np.ndarray) -
 
 
 def _report(
-    log: Log, names: tuple[str, ...], found: _Estimate, kept: np.ndarray, width: float, rates: tuple[int, int]
+    log: Log, tried: np.ndarray, found: _Estimate, kept: np.ndarray, width: float, rates: tuple[int, int]
 ) -> dict[str, Any]:
     """Plain data: each tried effect with its interval, by kind of feedback; None where the log has nothing to say."""
-    kinds = {}
-    for kind, feedback in enumerate(log.feedback_names):
+    names, kinds = ("similarity", "mood", *log.context_names), {}
+    for kind in np.flatnonzero(tried):
         rows = zip(names, found.weights[kind], found.errors[kind], kept[kind], strict=True)
-        kinds[feedback] = {
+        kinds[log.feedback_names[kind]] = {
             name: {
                 "coefficient": float(w) if used else 0.0,
                 "low": float(w - width * e) if np.isfinite(e) else None,
@@ -208,7 +219,9 @@ def _report(
             }
             for name, w, e, used in rows
         }
-    return {"keep": {"similarity": RATES[rates[0]], "mood": RATES[rates[1]]}, "feedback": kinds}
+    report = {"keep": {"similarity": RATES[rates[0]], "mood": RATES[rates[1]]}, "feedback": kinds}
+    left_out = [name for name, one in zip(log.feedback_names, tried, strict=True) if not one]
+    return report | ({"not_fitted": left_out} if left_out else {})
 
 
 def _normal_quantile(p: float) -> float:

@@ -9,8 +9,9 @@ import numpy as np
 from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.contrast import asked_of, draw_items
 from jaxrec.supervised.effects import forgotten, offsets, remember
-from jaxrec.supervised.tastes import Belief, Moments, Tastes, learn_row, probabilities
+from jaxrec.supervised.tastes import Belief, Moments, Tastes, design, learn_row, probabilities
 from jaxrec.types import Array
 
 ROWS_PER_CALL = 2**14  # users times rows; a belief takes F (D + D^2) numbers
@@ -22,13 +23,18 @@ class Followed(NamedTuple):
     probabilities: np.ndarray  # [N, F] predicted
     logits: Moments  # [N, F] expected, before calibration
     beliefs: Belief | None  # [N, ...]; None unless asked for
+    drawn: Moments | None = None  # [N, n, F] of the n items drawn for each row, expected before the row too
+    items: np.ndarray | None = None  # [N, n] drawn
 
 
 def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False) -> Followed:
     """Predict rows [N] of the log, increasing, from the items of `tastes` and the earlier rows of each user.
 
-    Nothing is known about a user before their first row, whoever the tastes were fitted to.
+    Nothing is known about a user before their first row, whoever the tastes were fitted to. If a kind of feedback is
+    always 1, the items drawn for a row (contrast.py) are learned after it, as zeros. They are items that the user
+    had not chosen by then, so that nothing tells of later rows.
     """
+    others = None if tastes.drawing is None else draw_items(tastes.drawing, log, 0, before=True)
     starts, users = log.offsets, np.unique(log.user[rows])
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
     needed = last + 1 - starts[users]
@@ -44,9 +50,10 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
             inside = window < starts[group + 1][:, None]
             window = np.where(inside, window, 0)
             context = None if log.context is None else jnp.asarray(log.context[window])
+            drawn = None if others is None else jnp.asarray(others[window])
             arrays = log.item[window], log.feedback[window], inside, showing[window]
             item, answer, real, shown = (jnp.asarray(x) for x in arrays)
-            path = Path(item, answer, real, shown, context)
+            path = Path(item, answer, real, shown, context, drawn)
             before = jax.device_get(program(tastes, path, beliefs))
             for user, outputs in zip(group[:own], range(own), strict=True):
                 first, past = np.searchsorted(log.user[rows], [user, user + 1])
@@ -60,7 +67,12 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
         return Followed(np.asarray(empty), Moments(empty, empty, empty), None)
     arrays = {name: jnp.asarray(x) for name, x in found.items()}
     belief = Belief(arrays["mean"], arrays["covariance"]) if beliefs else None
-    return Followed(found["p"], Moments(*(arrays[name] for name in ("logit", "variance", "offset"))), belief)
+    logits = Moments(*(arrays[name] for name in ("logit", "variance", "offset")))
+    followed = Followed(found["p"], logits, belief)
+    if others is None:
+        return followed
+    expected = Moments(*(arrays[f"drawn_{name}"] for name in ("logit", "variance", "offset")))
+    return followed._replace(drawn=expected, items=others[rows])
 
 
 def showings(log: Log) -> np.ndarray:
@@ -76,6 +88,7 @@ class Path(NamedTuple):
     inside: Array  # bool, False after a user's last row
     showing: Array  # int32, the same for rows that were shown together
     context: Array | None  # [B, L, C]
+    drawn: Array | None = None  # [B, L, n] items drawn for the rows
 
 
 def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]:
@@ -92,6 +105,9 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
         after, logits = learn_row(tastes, belief, row.item, row.answer, offset)
         known = {"logit": logits.mean, "variance": logits.variance, "offset": offset}
         known["p"] = probabilities(tastes, logits.mean, logits.variance, offset)
+        if row.drawn is not None:
+            known |= {f"drawn_{name}": value for name, value in _moments(tastes, belief, row.drawn).items()}
+            after = _learn_drawn(tastes, after, row.drawn)
         if effects is not None:
             surprise = row.answer - probabilities(tastes, logits.mean, logits.variance)
             memory = remember(effects, memory, vector, surprise)
@@ -106,6 +122,28 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
         return jax.lax.scan(step, start, path)[1]
 
     return jax.vmap(user)(path)
+
+
+def _moments(tastes: Tastes, belief: Belief, items: Array) -> dict[str, Array]:
+    """Expected logits on items [n] drawn for a row, their variances and offsets: [n, F].
+
+    Drawn items matter to kinds that are always 1, and those have no short-term effects.
+    """
+    x = design(tastes.item_vectors[items])
+    logit = tastes.item_logits[items] + x @ belief.mean.T
+    variance = jnp.einsum("kd,fde,ke->kf", x, belief.covariance, x)
+    return {"logit": logit, "variance": variance, "offset": jnp.zeros_like(logit)}
+
+
+def _learn_drawn(tastes: Tastes, belief: Belief, items: Array) -> Belief:
+    """Learn that items [n] were drawn for a row, and not chosen."""
+    assert tastes.drawing is not None
+
+    def learn(belief: Belief, one: tuple[Array, Array]) -> tuple[Belief, None]:
+        item, asked = one
+        return learn_row(tastes, belief, item, jnp.zeros_like(asked), asked=asked)[0], None
+
+    return jax.lax.scan(learn, belief, (items, asked_of(items, tastes.drawing)))[0]
 
 
 def drawn(tastes: Tastes, beliefs: Belief, key: Array) -> Array:

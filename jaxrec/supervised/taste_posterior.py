@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxrec.data.log import Log
 from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.contrast import DrawnItems, asked_of
 from jaxrec.supervised.tastes import Belief, Moments, Tastes, design
 from jaxrec.types import Array
 
@@ -40,21 +41,24 @@ def rows_of(log: Log, offset: np.ndarray | None = None) -> Rows:
 
 def padded(rows: Rows) -> Rows:
     """Rows in chunks, [chunks, n, ...]; padding belongs to user -1."""
-    count = len(rows.user)
-    size = min(ROWS_PER_CHUNK, max(count, 1))
-    extra = -count % size
-
-    def chunks(x: Array, fill: int) -> Array:
-        wide = jnp.pad(x, ((0, extra),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
-        return wide.reshape(-1, size, *x.shape[1:])
-
-    return Rows(chunks(rows.user, -1), chunks(rows.item, 0), chunks(rows.answer, 0), chunks(rows.offset, 0))
+    parts = in_chunks(rows.user, -1), in_chunks(rows.item, 0), in_chunks(rows.answer, 0), in_chunks(rows.offset, 0)
+    return Rows(*parts)
 
 
-def user_posterior(vectors: Array, logits: Array, precision: Array, start: Array, chunks: Rows) -> Users:
+def in_chunks(x: Array, fill: int) -> Array:
+    """Cut [R, ...] into [chunks, n, ...], with a last chunk that is filled up."""
+    size = min(ROWS_PER_CHUNK, max(len(x), 1))
+    wide = jnp.pad(x, ((0, -len(x) % size),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
+    return wide.reshape(-1, size, *x.shape[1:])
+
+
+def user_posterior(
+    vectors: Array, logits: Array, precision: Array, start: Array, chunks: Rows, others: DrawnItems | None = None
+) -> Users:
     """Laplace's approximation for every user: Newton's method from `start` [U, F, D], then the curvature there.
 
-    Item vectors [I, d] and logits [I, F] are given. `precision` [D] is that of the prior.
+    Item vectors [I, d] and logits [I, F] are given. `precision` [D] is that of the prior. `others` are drawn next to
+    the rows, in the same chunks.
     """
     size = start.shape[-1]
     prior = jnp.diag(precision)[None, None]
@@ -62,18 +66,24 @@ def user_posterior(vectors: Array, logits: Array, precision: Array, start: Array
     def sums(theta: Array) -> tuple[Array, Array]:
         """Gradient [U, F, D] and curvature [U, F, D, D] of the negative log posterior."""
 
-        def add(carry: tuple[Array, Array], rows: Rows):
-            gradient, curvature = carry
+        def add(carry: tuple[Array, Array], part: tuple[Rows, Array | None]):
+            (gradient, curvature), (rows, drawn) = carry, part
             x = design(vectors[rows.item])  # [n, D]
             z = logits[rows.item] + rows.offset + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
             p = jax.nn.sigmoid(z)
             own = (rows.user >= 0)[:, None].astype(z.dtype)
             slope = ((p - rows.answer) * own)[..., None] * x[:, None]
             bend = (p * (1 - p) * own)[..., None, None] * (x[:, :, None] * x[:, None, :])[:, None]
+            if others is not None and drawn is not None:
+                x = design(vectors[drawn])  # [n, N, D]
+                p = jax.nn.sigmoid(logits[drawn] + jnp.einsum("nfd,nkd->nkf", theta[rows.user], x))
+                asked = asked_of(drawn, others.drawing)
+                slope = slope + jnp.einsum("nkf,nkd->nfd", p * asked, x)
+                bend = bend + jnp.einsum("nkf,nkd,nke->nfde", p * (1 - p) * asked, x, x)
             return (gradient.at[rows.user].add(slope), curvature.at[rows.user].add(bend)), None
 
         zero = (precision[None, None] * theta, jnp.broadcast_to(prior, (*theta.shape, size)))
-        return jax.lax.scan(add, zero, chunks)[0]
+        return jax.lax.scan(add, zero, (chunks, None if others is None else others.items))[0]
 
     def newton(theta: Array, _: None):
         gradient, curvature = sums(theta)

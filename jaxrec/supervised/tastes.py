@@ -11,13 +11,14 @@ value). Episodes draw theta from it, so that the tastes of users with few rows v
 four-parameter logistic curve of psychometrics. It calibrates predictions on held-out rows: `low` and `high` are for
 answers that no taste explains, and the errors of the logit, over which E averages, have the share `spread` of the
 posterior's variance. `effects` are those of what was shown lately (effects.py), 0 for most logs.
-Fitting is in tastes_fit.py.
+Fitting is in tastes_fit.py. Kinds of feedback that are 1 in every row are in contrast.py.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrec.supervised.contrast import Drawing
 from jaxrec.supervised.effects import Effects
 from jaxrec.types import Array
 
@@ -49,6 +50,7 @@ class Tastes(struct.PyTreeNode):
     means: Array | None = None  # [U, F, D] posterior means
     draws: Array | None = None  # [M, U, F, D] posterior draws: M versions of every user
     effects: Effects | None = None  # of what was shown lately; None: the log confirms none
+    drawing: Drawing | None = None  # of items next to rows, if a kind is always 1; only to learn from more rows
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
 
@@ -91,21 +93,29 @@ class Moments(struct.PyTreeNode):
 
 
 def learn_row(
-    tastes: Tastes, belief: Belief, item: Array, answer: Array, offset: Array | float = 0.0
+    tastes: Tastes,
+    belief: Belief,
+    item: Array,
+    answer: Array,
+    offset: Array | float = 0.0,
+    asked: Array | None = None,
 ) -> tuple[Belief, Moments]:
     """Update the belief by the answer [F] on an item []; the logits that it had expected come second.
 
     `offset` [F] is what short-term effects add to the logits. One step of the extended Kalman filter for the logistic
-    model: the curvature is taken at the mean before the answer.
+    model: the curvature is taken at the mean before the answer. Nothing is learned about kinds for which `asked` [F]
+    is 0.
     """
     x = design(tastes.item_vectors[item])
     z = tastes.item_logits[item] + belief.mean @ x
     spread = belief.covariance @ x  # [F, D]
     variance = spread @ x
-    p = jax.nn.sigmoid(z + offset)
-    curvature = p * (1.0 - p)
+    p = jax.nn.sigmoid(z + offset if tastes.drawing is None else z + offset + tastes.drawing.offset[item])
+    curvature, error = p * (1.0 - p), answer - p
+    if asked is not None:
+        curvature, error = curvature * asked, error * asked
     gain = spread / (1.0 + curvature * variance)[:, None]
-    mean = belief.mean + gain * (answer - p)[:, None]
+    mean = belief.mean + gain * error[:, None]
     covariance = belief.covariance - curvature[:, None, None] * gain[:, :, None] * spread[:, None, :]
     return Belief(mean, covariance), Moments(z, variance, jnp.broadcast_to(offset, z.shape))
 

@@ -11,7 +11,9 @@ from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.calibration import auc, expected_calibration_error, reliability, sigmoid
+from jaxrec.supervised.contrast import always_one
 from jaxrec.supervised.histories import running_totals
+from jaxrec.supervised.ranked import judge_ranks
 from jaxrec.supervised.response import Response
 from jaxrec.supervised.response_fit import fit_response, logits_of_rows
 from jaxrec.supervised.taste_path import follow
@@ -44,13 +46,21 @@ def validity_of_tastes(
     others: Sequence[np.ndarray] = (),
     **options: Any,
 ) -> Validity:
-    """Report on tastes fitted with `others` (see `fit_tastes`); `options` are those of `validity_report`."""
+    """Report on tastes fitted with `others` (see `fit_tastes`); `options` are those of `validity_report`.
+
+    Kinds of feedback that are always 1 are judged by ranked.py.
+    """
+    ones, fits = always_one(log), []
 
     def fit(train: Log, vectors: np.ndarray | None, label: str) -> tuple[Any, dict[str, Any], Callable[[Log], Predict]]:
-        tastes, report = fit_tastes(train, vectors, config, seed, others=others, label=label)
+        tastes, report = fit_tastes(train, vectors, config, seed, others=others, ones=ones, label=label)
+        fits.append(tastes)
         return tastes, report, lambda log: lambda rows: follow(tastes, log, rows).probabilities
 
-    return validity_report(fit, log, vectors, **options)
+    validity = validity_report(fit, log, vectors, **options)
+    if ones.any():
+        judge_ranks(validity.report, fits, log, validity.test, ones, rare_rows(log, validity.test))
+    return validity
 
 
 def validity_of_response(

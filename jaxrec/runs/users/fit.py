@@ -1,7 +1,7 @@
 """Fit simulated users to a log: the validity report, then the training and the judging ensemble."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import read_json_object, remove_unfinished, write_json, write_text
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.comeback_fit import StatesAfter, fit_comebacks, states_after, taste_states
+from jaxrec.supervised.contrast import always_one
 from jaxrec.supervised.leaving import LeaveModel, fit_leaving
 from jaxrec.supervised.own_texts import save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
@@ -62,6 +63,8 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     _note_sources(corpus, folder)
     if all((folder / part).exists() for part in PARTS):
         return
+    for line in _successes_only(config, corpus.dataset.log):
+        note(line)
     vectors = ItemVectors(embed(config, corpus.dataset.catalogue.texts), corpus.features.blocks)
     table = item_table(vectors, corpus.train)
     if not (folder / VALIDITY).is_file():
@@ -73,7 +76,8 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
             note(line)
     for name, log, seed in ((TRAIN, corpus.train, config.seed), (JUDGE, corpus.judge, config.seed + 1)):
         if not (folder / name).is_dir():
-            fitted, members = _fitted(config, log, vectors, seed, folder, name)
+            ones = always_one(corpus.dataset.log)
+            fitted, members = _fitted(config, log, vectors, seed, folder, name, ones)
             comeback, leave = _comeback(config, members, log, seed, name), _leave(config, log)
             world = make_world(fitted, log, table, vectors.text.shape[1], recommendable, comeback, leave)
             save_simulator(folder / name, world)
@@ -81,7 +85,7 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
 
 
 def _fitted(
-    config: Config, log: Log, vectors: ItemVectors, seed: int, folder: Path, name: str
+    config: Config, log: Log, vectors: ItemVectors, seed: int, folder: Path, name: str, ones: np.ndarray
 ) -> tuple[Tastes | list[Response], Sequence[StatesAfter]]:
     """Fit the users of one side; gives them, and the states that the comeback model reads, for each member."""
     if config.env.response == "tastes":
@@ -93,11 +97,24 @@ def _fitted(
             seed,
             others=vectors.features,
             strengths=strengths,
+            ones=ones,
             label=f"fit {name} users",
         )
         return tastes, [taste_states(tastes)]
     members = _ensemble(config, log, vectors, seed, folder / FITS / name)
     return members, [partial(states_after, member) for member in members]
+
+
+def _successes_only(config: Config, log: Log) -> Iterator[str]:
+    """Say what is assumed about kinds of feedback that are 1 in every row."""
+    if config.env.response != "tastes":
+        return
+    for name, one in zip(log.feedback_names, always_one(log), strict=True):
+        if one:
+            yield (
+                f"  every row of the log is '{name}' = 1: fitted against {config.tastes.negatives} items per row that "
+                f"the user does not have (tastes.negatives), assuming tastes.base_rate {config.tastes.base_rate:g}"
+            )
 
 
 def _note_sources(corpus: Corpus, folder: Path) -> None:
@@ -131,7 +148,9 @@ def _validity_of_tastes(
     strengths = Strengths(**report["fit"]["strengths"])
     report |= {
         "feedback_rates": _rates_of_own_rows(config, log, vectors, table, strengths),
-        "session_lengths": session_lengths(config.env, world, log, test, stream(config, "replay"), persons),
+        "session_lengths": {"left_out": "the log holds successes only, and not what was shown"}
+        if always_one(log).all()
+        else session_lengths(config.env, world, log, test, stream(config, "replay"), persons),
     }
     return report | _fitted_leaving(config, log)[1] | _comeback_days(config, taste_states(tastes), log, test)
 
@@ -144,8 +163,8 @@ def _rates_of_own_rows(
     Simulated users are people with known logs, so they are compared with the same people, not with new ones.
     """
     offsets, place = log.offsets, np.arange(len(log)) - log.offsets[log.user]
-    own = place >= np.ceil(0.8 * np.diff(offsets))[log.user]
-    if not own.any():
+    own, ones = place >= np.ceil(0.8 * np.diff(offsets))[log.user], always_one(log)
+    if not own.any() or ones.all():
         return {}
     tastes, _ = fit_tastes(
         log.take(~own),
@@ -154,6 +173,7 @@ def _rates_of_own_rows(
         config.seed,
         others=vectors.features,
         strengths=strengths,
+        ones=ones,
         label="fit rates",
     )
     world = make_world(tastes, log, table, vectors.text.shape[1], leave=_leave(config, log.take(~own)))
@@ -163,7 +183,8 @@ def _rates_of_own_rows(
         version = jax.random.randint(key, (len(rows),), 0, len(tastes.draws))
         return tastes.draws[version, log.user[rows]]
 
-    return feedback_rates(config.env, world, log, own, stream(config, "rates"), persons)
+    rates = feedback_rates(config.env, world, log, own, stream(config, "rates"), persons)
+    return {name: rates[name] for name, one in zip(log.feedback_names, ones, strict=True) if not one}
 
 
 def _validity_of_response(

@@ -21,6 +21,8 @@ from jaxrec.runs.streams import stream
 from jaxrec.runs.users.fit import fit_simulators
 from jaxrec.runs.users.fitted_folder import (
     LOG,
+    RESTORE,
+    VALIDITY,
     check_same_log,
     check_users_known,
     context_before,
@@ -29,7 +31,9 @@ from jaxrec.runs.users.fitted_folder import (
 )
 from jaxrec.runs.users.kind import JUDGE, TRAIN, TRUTH, Judging, JudgingWorld, Prepared, Rules, UserKind
 from jaxrec.runs.users.truth import true_world
+from jaxrec.runs.users.validity_lines import assumptions
 from jaxrec.serve import SavedPolicy
+from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, World
 
@@ -79,9 +83,9 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     """Judge in the training simulator, in one fitted to other users, and on the held-out rows of the log."""
     corpus = read_corpus(config, context_before(run.simulators), sides_before(run.simulators))
     check_same_catalogue(saved, corpus)
-    worlds = []
+    worlds, assumed = [], assumptions(read_json_object(run.simulators / VALIDITY, RESTORE))
     for name, what in TITLES.items():
-        title = f"{name}: {what}, {config.evaluate.users} users"
+        title = f"{name}: {what}, {config.evaluate.users} users{assumed}"
         worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
     if (true := true_world(config, corpus, worlds[0].world)) is not None:
         who, world = true

@@ -9,6 +9,16 @@ from jaxrec.evaluation.page import figure
 def validity_lines(report: dict[str, Any]) -> Iterator[str]:
     """Yield the validity report line by line."""
     for name, kind in report["feedback"].items():
+        if "assumed" in kind:
+            yield (
+                f"  '{name}' on the last {report['test_share']:.0%} of the log: AUC {figure(kind['auc'])} against "
+                f"items that the users do not have (AUC of the item's count {figure(kind['auc_item_count'])})"
+            )
+            yield (
+                f"  the level of '{name}' is assumed, since the log holds successes only: tastes.base_rate "
+                f"{kind['assumed']['base_rate']:g}; only ranks are confirmed by the log"
+            )
+            continue
         yield (
             f"  '{name}' on the last {report['test_share']:.0%} of the log: "
             f"AUC {figure(kind['auc'])}, calibration error {figure(kind['ece'])} "
@@ -43,6 +53,16 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def assumptions(report: dict[str, Any]) -> str:
+    """End a title with the levels that are assumed, since the log holds successes only; mostly there are none."""
+    rates = [
+        f"; mean P of '{name}' assumed to be {kind['assumed']['base_rate']:g}"
+        for name, kind in report["feedback"].items()
+        if "assumed" in kind
+    ]
+    return "".join(rates)
+
+
 def _effect_lines(effects: dict[str, Any] | None) -> Iterator[str]:
     """Yield what recent rows change, and what they do not."""
     if effects is None:
@@ -54,6 +74,8 @@ def _effect_lines(effects: dict[str, Any] | None) -> Iterator[str]:
         ]
         what = ", ".join(seen) if seen else f"none confirmed of {len(found)} tried"
         yield f"  short-term effects on the logit of '{kind}': {what}"
+    for kind in effects.get("not_fitted", ()):
+        yield f"  short-term effects on the logit of '{kind}': not fitted, since the log does not say what was refused"
 
 
 def _compared(compared: dict[str, Any], decimals: int) -> str:

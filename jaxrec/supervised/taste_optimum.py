@@ -1,0 +1,137 @@
+"""The most likely tastes of a log for given strengths, and the posterior of its users given the items."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrec.config.tastes import TastesConfig
+from jaxrec.data.log import Log
+from jaxrec.ops.descend import descend
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.contrast import Drawing, DrawnItems, asked_of
+from jaxrec.supervised.taste_link import logistic
+from jaxrec.supervised.taste_posterior import Rows, Users, in_chunks, padded, population_of, user_posterior
+from jaxrec.supervised.tastes import Tastes
+from jaxrec.types import PADDING, Array, Params
+
+Fitted = tuple[Tastes, Users]  # items, before calibration, and the posterior of all users
+
+
+class Strengths(NamedTuple):
+    """Precisions of the normal priors on the parameters."""
+
+    user: float  # of p_u
+    bias: float  # of b_u
+    item: float  # of e_i
+    item_bias: float  # of c_i
+    text: float  # of W and w
+
+
+def first_params(log: Log, components: int, config: TastesConfig, seed: int, drawing: Drawing | None) -> Params:
+    """Parameters before the fit: the base rates, and small random tastes and text weights."""
+    users, items, kinds, width = log.num_users, log.num_items, log.feedback.shape[1], config.width
+    rng = np.random.default_rng([seed, 1])
+    base = np.clip(log.feedback.mean(0), 0.001, 0.999)
+    if drawing is not None:
+        base = np.where(drawing.kinds, 0.5, base)  # the offset already has the share of drawn items
+    arrays = {
+        "base": np.log(base / (1 - base)),
+        "user_bias": np.zeros((users, kinds)),
+        "item_bias": np.zeros((items, kinds)),
+        "text_bias": np.zeros((components, kinds)),
+        "taste": 0.1 * rng.normal(size=(users, kinds, width)),
+        "text": 0.3 * rng.normal(size=(components, width)),
+        "item": (0.1 if components == 1 else 0.0) * rng.normal(size=(items, width)),  # without texts, start apart
+    }
+    return {name: jnp.asarray(x, jnp.float32) for name, x in arrays.items()}
+
+
+def item_side(params: Params, features: Array, drawn: DrawnItems | None) -> tuple[Array, Array]:
+    """Vectors [I, d] and logits [I, F] of items; with `drawn`, those that compare rows with drawn items."""
+    vectors = features @ params["text"] + params["item"]
+    logits = features @ params["text_bias"] + params["item_bias"]
+    logits = logits + jnp.broadcast_to(params["base"], logits.shape)
+    return vectors, logits if drawn is None else logits + drawn.drawing.offset
+
+
+def catalogue_side(tastes: Tastes, drawing: Drawing | None) -> Tastes:
+    """Logits of rows against drawn items become logits of a choice among all items.
+
+    The link scales logits, but not the offset of the drawn items, which is known.
+    """
+    if drawing is None:
+        return tastes
+    offset = drawing.offset / tastes.link.scale[None]
+    return tastes.replace(item_logits=tastes.item_logits - offset, drawing=drawing.replace(offset=offset))
+
+
+def log_loss(logits: Array, answers: Array) -> Array:
+    """Negative log-likelihood of answers 0 or 1: [...], [...] -> [...]."""
+    return jax.nn.softplus(logits) - answers * logits
+
+
+def most_likely(
+    params: Params,
+    rows: Rows,
+    features: Array,
+    strengths: Strengths,
+    drawn: DrawnItems | None,
+    config: TastesConfig,
+) -> Params:
+    """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule.
+
+    Items `drawn` for the rows have the answer 0.
+    """
+    optimiser = optax.scale_by_adam()
+    steps = jnp.arange(config.steps, dtype=jnp.float32)
+    rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(steps))
+
+    def loss(params: Params) -> Array:
+        vectors, logits = item_side(params, features, drawn)
+        match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
+        z = logits[rows.item] + params["user_bias"][rows.user] + match + rows.offset
+        total = log_loss(z, rows.answer).sum()
+        if drawn is not None:
+            total = total + _drawn_loss(params, rows, vectors, logits, drawn)
+        penalty = 0.5 * (
+            strengths.user * jnp.square(params["taste"]).sum()
+            + strengths.bias * jnp.square(params["user_bias"]).sum()
+            + strengths.item * jnp.square(params["item"]).sum()
+            + strengths.item_bias * jnp.square(params["item_bias"]).sum()
+            + strengths.text * (jnp.square(params["text"]).sum() + jnp.square(params["text_bias"]).sum())
+        )
+        return (total + penalty) / rows.answer.size
+
+    def step(carry: tuple[Params, Any], rate: Array):
+        params, state = carry
+        return descend(optimiser, jax.grad(loss)(params), params, state, rate), None
+
+    return jax.lax.scan(step, (params, optimiser.init(params)), rates)[0][0]
+
+
+def _drawn_loss(params: Params, rows: Rows, vectors: Array, logits: Array, drawn: DrawnItems) -> Array:
+    """Log loss of the items drawn for the rows, summed over the kinds that are always 1."""
+    taste, bias = params["taste"][rows.user], params["user_bias"][rows.user]
+    z = logits[drawn.items] + bias[:, None] + jnp.einsum("rfd,rnd->rnf", taste, vectors[drawn.items])
+    return (jax.nn.softplus(z) * asked_of(drawn.items, drawn.drawing)).sum()
+
+
+def with_users(
+    params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log, drawn: DrawnItems | None
+) -> Fitted:
+    """Items of the fitted parameters, and the posterior of all users given these items.
+
+    Logits are those that compare rows with `drawn`, so there is no offset to add.
+    """
+    vectors, logits = item_side(params, features, drawn)
+    precision = jnp.asarray([strengths.bias] + [strengths.user] * vectors.shape[1])
+    start = jnp.concatenate([params["user_bias"][..., None], params["taste"]], axis=-1)
+    drawing = None if drawn is None else drawn.drawing.replace(offset=jnp.zeros_like(drawn.drawing.offset))
+    chunks = None if drawn is None else drawn._replace(items=in_chunks(drawn.items, PADDING))
+    users = compiled(user_posterior)(vectors, logits, precision, start, padded(rows), chunks)
+    population = compiled(population_of)(users, np.unique(log.user))
+    link = logistic(logits.shape[1])
+    return Tastes(vectors, logits, link, population, drawing=drawing, feedback_names=log.feedback_names), users
