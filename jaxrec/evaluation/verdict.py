@@ -52,8 +52,8 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     """The questions of an evaluation and what follows: `use` is True, False, or None if nothing independent judges.
 
     True needs the policy to beat every rival where the answer counts most: in truth if it is known, else in the second
-    simulator, which also has to confirm most of the lift. No rival may order people's real answers better there. None
-    also follows where the second simulator sees no gain and these answers do.
+    simulator. That also has to confirm most of the lift, unless the policy orders people's real answers better than every
+    rival, and none may order them better. None also follows where these answers show a gain that it does not see.
     """
     simulators = account["simulators"]
     asked = {
@@ -99,20 +99,23 @@ def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[s
     if deciding.equal:
         text = f"Do not use this policy: it does not earn more than {_names(deciding.equal)} {where}."
         return {"use": False, "text": text}
-    if "truth" not in questions and kept is not None and kept < KEPT:
-        text = (
-            f"Do not use this policy yet: the second simulator confirms only {kept:.0%} of its lift over most popular, "
-            f"so part of it is an artefact of the first."
-        )
-        return {"use": False, "text": text}
     if real is not None and real.worse:
         text = (
             f"Do not use this policy: {_names(real.worse)} orders the real answers of people it was not trained on "
             "better."
         )
         return {"use": False, "text": text}
+    small = "truth" not in questions and kept is not None and kept < KEPT
+    share = "" if kept is None else f"The second simulator confirms only {kept:.0%} of its lift over most popular"
+    if small and (real is None or real.equal):
+        return {
+            "use": False,
+            "text": f"Do not use this policy yet. {share}, so part of it is an artefact of the first.",
+        }
     text = f"This policy earns more than every rival {where} ({deciding.lead:+.2f} ±{deciding.half_width:.2f} over "
     text += f"{deciding.closest}, the closest)."
+    if small:
+        text += f" It also orders real answers better than every rival. {share}: expect less than the first one says."
     if (ranked := questions.get("held_out")) is not None and (ranked.worse or ranked.equal):
         text += (
             f" It does not predict the next liked row of the log better than {_names(ranked.worse + ranked.equal)}: "

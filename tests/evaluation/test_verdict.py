@@ -30,6 +30,11 @@ def test_truth_decides_where_it_is_known() -> None:
 def test_a_lift_that_the_second_simulator_does_not_confirm_is_said() -> None:
     found = verdict(account({"item_knn": (2.0, 0.1)}, kept=0.84))
     assert found["use"] is False and "confirms only 84%" in found["text"]
+    given = account({"item_knn": (2.0, 0.1)}, kept=0.84) | {"answers": {"policy_minus": {"item_knn": (0.02, 0.01)}}}
+    found = verdict(given)  # real answers agree with the gain
+    assert found["use"] is True and "only 84%" in found["text"] and "expect less" in found["text"]
+    given["answers"] = {"policy_minus": {"item_knn": (0.02, 0.03)}}
+    assert verdict(given)["use"] is False
 
 
 def test_a_rival_that_orders_real_answers_better_forbids_the_policy_unless_truth_decides() -> None:
