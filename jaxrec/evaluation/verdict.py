@@ -52,8 +52,8 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     """The questions of an evaluation and what follows: `use` is True, False, or None if nothing independent judges.
 
     True needs the policy to beat every rival where the answer counts most: in truth if it is known, else in the second
-    simulator. That also has to confirm most of the lift, unless the policy orders people's real answers better than every
-    rival, and none may order them better. None also follows where these answers show a gain that it does not see.
+    simulator. That also has to confirm most of the lift, unless the policy orders people's real answers better than
+    every rival. No rival may order them better. None also follows where they show a gain that the simulator does not.
     """
     simulators = account["simulators"]
     asked = {
@@ -108,10 +108,8 @@ def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[s
     small = "truth" not in questions and kept is not None and kept < KEPT
     share = "" if kept is None else f"The second simulator confirms only {kept:.0%} of its lift over most popular"
     if small and (real is None or real.equal):
-        return {
-            "use": False,
-            "text": f"Do not use this policy yet. {share}, so part of it is an artefact of the first.",
-        }
+        text = f"Do not use this policy yet. {share}, so part of it is an artefact of the first."
+        return {"use": False, "text": text}
     text = f"This policy earns more than every rival {where} ({deciding.lead:+.2f} ±{deciding.half_width:.2f} over "
     text += f"{deciding.closest}, the closest)."
     if small:
