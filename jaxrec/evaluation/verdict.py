@@ -54,6 +54,8 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     True needs the policy to beat every rival where the answer counts most: in truth if it is known, else in the second
     simulator. That also has to confirm most of the lift, unless the policy orders people's real answers better than
     every rival. No rival may order them better. None also follows where they show a gain that the simulator does not.
+    If the level of a rewarded feedback is assumed (`account["assumed"]`), the policy also has to rank the held-out rows
+    best, unless the truth is known.
     """
     simulators = account["simulators"]
     asked = {
@@ -69,7 +71,7 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     kept = account.get("lift_kept")
     return {
         "questions": {name: question._asdict() for name, question in questions.items()},
-        **_conclusion(questions, kept),
+        **_conclusion(questions, kept, tuple(account.get("assumed", ()))),
     }
 
 
@@ -77,7 +79,7 @@ def _leads(simulators: Mapping[str, Any], name: str) -> Leads:
     return simulators[name]["policy_minus"] if name in simulators else {}
 
 
-def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[str, Any]:
+def _conclusion(questions: Mapping[str, Question], kept: float | None, assumed: tuple[str, ...]) -> dict[str, Any]:
     deciding = questions.get("truth") or questions.get("judge")
     if deciding is None:
         text = (
@@ -99,6 +101,13 @@ def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[s
     if deciding.equal:
         text = f"Do not use this policy: it does not earn more than {_names(deciding.equal)} {where}."
         return {"use": False, "text": text}
+    ranked = questions.get("held_out")
+    if "truth" not in questions and assumed and ranked is not None and (rivals := ranked.worse or ranked.equal):
+        text = (
+            f"Do not use this policy yet: it does not predict the next row of the log better than {_names(rivals)}, "
+            f"and a log in which '{_names(assumed)}' never differs confirms such ranks alone."
+        )
+        return {"use": False, "text": text}
     if real is not None and real.worse:
         text = (
             f"Do not use this policy: {_names(real.worse)} orders the real answers of people it was not trained on "
@@ -114,7 +123,7 @@ def _conclusion(questions: Mapping[str, Question], kept: float | None) -> dict[s
     text += f"{deciding.closest}, the closest)."
     if small:
         text += f" It also orders real answers better than every rival. {share}: expect less than the first one says."
-    if (ranked := questions.get("held_out")) is not None and (ranked.worse or ranked.equal):
+    if ranked is not None and (ranked.worse or ranked.equal):
         text += (
             f" It does not predict the next liked row of the log better than {_names(ranked.worse + ranked.equal)}: "
             "use it to recommend, not to predict."

@@ -108,6 +108,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
         del rivals  # the tables of the baselines are large, and those for the held-out log come next
         vectors = np.asarray(kind.item_rows(env.world))
         account |= held_out_account(config, policies, env.world, corpus, vectors, saved.spec.history_length)
+    if judging.assumed:
+        account["assumed"] = dict(judging.assumed)
     account["verdict"] = verdict(account)
     write_json(run.evaluation, account)
     titles = {world.name: world.title for world in judging.worlds}

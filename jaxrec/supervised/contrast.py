@@ -7,8 +7,8 @@ row, with chances q. A logistic model that distinguishes the row from the drawn 
 
 learns s, the logarithm of how often user u chooses item i, compared with a choice among all I items at random
 (noise-contrastive estimation, Gutmann and Hyvärinen, 2010). Any q gives the same s in the limit. Here q follows the
-number of rows of the items, since popular items are hard to distinguish from a row. On Amazon Beauty, with 8 drawn
-items per row, NDCG@10 of the next row is .0215. With the square root of this q it is .0197, with constant q .0170.
+number of rows of the items, since popular items are hard to distinguish from a row. On the validation rows of Amazon
+Beauty, with 8 drawn items per row, NDCG@10 is .0215. With the square root of this q it is .0197, with constant q .0170.
 
 The level of P(answer) is not in such a log. `tastes.base_rate` states it, see taste_link.py.
 """

@@ -76,6 +76,11 @@ def fit_leaving(
 ) -> tuple[LeaveModel, dict[str, Any]]:
     """Fit the hazard to the visits of a log; gives it and a report with standard errors, clustered by user."""
     slates = slates_of(log, gap_hours, weights, slate_size)
+    if np.ptp(slates.satisfaction) < 1e-9:
+        raise InputError(
+            "env.leave: hazard is fitted to how satisfied users were, and all slates of the log satisfy alike; "
+            "use temper, or feedback that differs."
+        )
     features = np.stack([np.ones(len(slates.user)), slates.satisfaction, np.log1p(slates.before)], axis=1)
     fitted: Fitted = logistic_regression(
         features, slates.last.astype(np.float64), slates.user, ridge=np.array([1e-3, RIDGE, RIDGE])

@@ -71,8 +71,9 @@ def test_a_log_of_successes_is_trained_on_judged_and_recommended_from(
 
     assert main(["evaluate", str(run)]) == 0
     printed = capsys.readouterr().out
-    assert "mean P of 'bought' assumed to be 0.2" in printed and "Verdict" in printed
+    assert "\nmean P of 'bought' assumed to be 0.2" in printed and "Verdict" in printed
     account = json.loads((run / "evaluation.json").read_text())
+    assert account["assumed"] == {"bought": 0.2}
     assert set(account["held_out"]) == {"policy", "most_popular", "item_knn"}
     random = account["simulators"]["judge"]["recommenders"]["random"]["return"]
     assert 0.3 < random < 3  # of 6 items, at about the base rate

@@ -85,3 +85,10 @@ def test_logs_without_clock_times_or_visits_are_refused() -> None:
         slates_of(make_log([1, 2], [0, 0], [1, 0]), 12.0, (1.0,), 2)
     with pytest.raises(InputError, match=r"env\.leave: .* the log has 1, expected 50; use temper"):
         slates_of(make_log([START, START], [0, 0], [1, 0]), 12.0, (1.0,), 2)
+
+
+def test_a_log_in_which_all_slates_satisfy_alike_is_refused() -> None:
+    time = [START + d * DAY + m for d in range(60) for m in (0, 60, 120)]
+    log = make_log(time, [0] * 90 + [1] * 90, [1] * 180)
+    with pytest.raises(InputError, match=r"env\.leave: hazard .* satisfy alike; use temper"):
+        fit_leaving(log, 12.0, (1.0,), 2)

@@ -1,7 +1,7 @@
 """The functions that a kind of users provides to the stages of a run, in one bundle."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError
@@ -42,6 +42,7 @@ class Judging(NamedTuple):
     section: Any  # the section of the users, as used for judging
     worlds: tuple[JudgingWorld, ...]  # the first is the one the policy was trained in
     corpus: Corpus | None = None  # its held-out rows are ranked too
+    assumed: Mapping[str, float] | None = None  # mean P of rewarded kinds of feedback that are 1 in every row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from jaxrec.runs.users.fitted_folder import (
 )
 from jaxrec.runs.users.kind import JUDGE, TRAIN, TRUTH, Judging, JudgingWorld, Prepared, Rules, UserKind
 from jaxrec.runs.users.truth import true_world
-from jaxrec.runs.users.validity_lines import assumptions
+from jaxrec.runs.users.validity_lines import assumed_levels
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
@@ -83,14 +83,18 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     """Judge in the training simulator, in one fitted to other users, and on the held-out rows of the log."""
     corpus = read_corpus(config, context_before(run.simulators), sides_before(run.simulators))
     check_same_catalogue(saved, corpus)
-    worlds, assumed = [], assumptions(read_json_object(run.simulators / VALIDITY, RESTORE))
+    assumed = assumed_levels(read_json_object(run.simulators / VALIDITY, RESTORE))
+    # On a line of its own: as long as it is, the title would break anywhere.
+    levels = "".join(f";\nmean P of '{name}' assumed to be {rate:g}" for name, rate in assumed.items())
+    worlds = []
     for name, what in TITLES.items():
-        title = f"{name}: {what}, {config.evaluate.users} users{assumed}"
+        title = f"{name}: {what}, {config.evaluate.users} users{levels}"
         worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
     if (true := true_world(config, corpus, worlds[0].world)) is not None:
         who, world = true
         worlds.append(JudgingWorld(TRUTH, f"truth: {who}, {config.evaluate.users} users", TRUTH, world))
-    return Judging(_as_judged(config.env), tuple(worlds), corpus)
+    rewarded = {name: rate for name, rate in assumed.items() if config.env.reward.get(name)}
+    return Judging(_as_judged(config.env), tuple(worlds), corpus, rewarded)
 
 
 def others(config: Config, run: RunFolder) -> Env:

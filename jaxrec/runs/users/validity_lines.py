@@ -53,14 +53,9 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def assumptions(report: dict[str, Any]) -> str:
-    """End a title with the levels that are assumed, since the log holds successes only; mostly there are none."""
-    rates = [
-        f"; mean P of '{name}' assumed to be {kind['assumed']['base_rate']:g}"
-        for name, kind in report["feedback"].items()
-        if "assumed" in kind
-    ]
-    return "".join(rates)
+def assumed_levels(report: dict[str, Any]) -> dict[str, float]:
+    """The mean probabilities that are assumed, since the log holds successes only, by kind of feedback."""
+    return {name: kind["assumed"]["base_rate"] for name, kind in report["feedback"].items() if "assumed" in kind}
 
 
 def _effect_lines(effects: dict[str, Any] | None) -> Iterator[str]:
