@@ -82,7 +82,7 @@ def test_the_verdict_comes_first_and_every_table_has_a_caption() -> None:
     assert seen.text.index("Verdict: use it") < seen.text.index("Better than") < seen.text.index("policy's lead")
     assert seen.tags.index("section") < seen.tags.index("table") < seen.tags.index("svg")
     assert seen.tags.count("table") == seen.tags.count("caption") == 10
-    assert seen.tags.count("svg") == 2 == [name for name, _ in seen.attributes].count("aria-label") - 9 - 2
+    assert seen.tags.count("svg") == 2 == [name for name, _ in seen.attributes].count("aria-label") - 10 - 2
     assert seen.tags.count("h1") == 1 and "Evaluation of run <i>" in seen.text
 
 
