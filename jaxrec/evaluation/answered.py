@@ -17,16 +17,20 @@ from jaxrec.types import PADDING
 
 
 class Ordered(NamedTuple):
-    """AUC within each user who has answers of both kinds, in the order of the users' numbers."""
+    """AUC within each user with answers of both kinds, by the number of the user."""
 
     auc: np.ndarray  # [users] P(a liked item is ranked above one that was not liked), ties counted half
     rows: int  # answers of these users
 
 
 def halves(log: Log) -> Split:
-    """The first half of every user's rows as history, the others as test rows."""
-    place = np.arange(len(log)) - log.offsets[log.user]
-    early = place < np.diff(log.offsets)[log.user] // 2
+    """The first half of every user's rows as history, the others as test rows.
+
+    Rows of the same time as the middle row are test rows, because answers that were given together must not tell of
+    each other.
+    """
+    middle = log.offsets[:-1] + np.diff(log.offsets) // 2
+    early = log.time < log.time[middle[log.user]]
     return Split(train=log.take(early), validation=log.take(np.zeros(len(log), bool)), test=log.take(~early))
 
 

@@ -104,7 +104,7 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     split = ""
     if corpus is not None:
         split = log_config(config).split
-        account |= answers_account(rivals, env.world, corpus, saved.spec.history_length)
+        account |= answers_account(config, rivals, env.world, corpus, saved.spec.history_length)
         del rivals  # the tables of the baselines are large, and those for the held-out log come next
         vectors = np.asarray(kind.item_rows(env.world))
         account |= held_out_account(config, policies, env.world, corpus, vectors, saved.spec.history_length)

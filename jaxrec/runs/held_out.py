@@ -10,7 +10,7 @@ from jaxrec.evaluation.answered import Ordered, answers_section, halves, order_a
 from jaxrec.evaluation.feedback_errors import constant_mean, feedback_errors
 from jaxrec.evaluation.held_out import HeldOut, held_out_tables
 from jaxrec.evaluation.measures import mean_and_half_width
-from jaxrec.evaluation.report import POLICY, START
+from jaxrec.evaluation.report import POLICY
 from jaxrec.evaluation.scorers import Scorer, compiled_score
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, catalogue_scores
@@ -46,14 +46,14 @@ def held_out_account(
 
 
 def answers_account(
-    rivals: dict[str, Recommender], world: World, corpus: Corpus, history_length: int
+    config: Config, rivals: dict[str, Recommender], world: World, corpus: Corpus, history_length: int
 ) -> dict[str, Any]:
     """The entry `answers` of evaluation.json: the order of what people really answered whom nothing was trained on.
 
     These are the people whom the second simulator is fitted to. Left out where the log has no two answers to compare,
-    and where a supervised start has read the rows of everybody.
+    and for policies with a start, which may have read the rows of everybody.
     """
-    if START in rivals or not len(corpus.judge):
+    if config.learner.start_from or not len(corpus.judge):
         return {}
     split, recommendable = halves(corpus.judge), np.zeros(corpus.judge.num_items, bool)
     recommendable[slice(None) if world.recommendable is None else np.asarray(world.recommendable)] = True

@@ -97,7 +97,7 @@ def quality(tastes: Tastes, held: Held) -> dict[str, dict[str, Any]]:
 
 
 def logits_on(tastes: Tastes, mean: Array, covariance: Array, users: np.ndarray, items: np.ndarray) -> Moments:
-    """Expected logits on items [R, N] of users [R], who have the beliefs mean [U, F, D], covariance [U, F, D, D].
+    """Expected logits on items [R, N] of users [R], given beliefs about all users: [U, F, D] and [U, F, D, D].
 
     [R, N, F], without short-term effects. Values at PADDING mean nothing.
     """

@@ -11,7 +11,6 @@ import pytest
 from jaxrec.cli import main
 from jaxrec.nets.policy import make_policy
 from jaxrec.serve import load_policy, save_policy
-from tests.recipes import TINY
 
 NEW = [
     "learner.policy.value=separate",
@@ -22,13 +21,6 @@ NEW = [
     "train.select=judge",
     "train.held_out_share=1.0",
 ]
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(TINY)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +50,8 @@ def test_a_stopped_run_with_all_the_new_settings_continues_to_the_same_bytes(
     assert rows[1]["start_kl"] < rows[8]["start_kl"] < 1 and rows[8]["target_deviation"] > 0
     before, after = load_policy(first), load_policy(whole)
     assert after.params.keys() - before.params.keys() == {"value_history"}
+    assert main(["evaluate", str(whole), "evaluate.users=8"]) == 0
+    assert "answers" not in json.loads((whole / "evaluation.json").read_text())  # the start may know these people
     scores = {row["step"]: row["evaluation_return"] for row in rows if "evaluation_return" in row}
     ranked = {row["step"]: row["validation_ndcg@10"] for row in rows if "validation_ndcg@10" in row}
     assert set(scores) == set(ranked) == {0, 4, 8}

@@ -15,11 +15,11 @@ LIKED = [1, 0, 1, 0, 1, 1, 0, 1, 1, 1]
 EVERYTHING = np.ones(5, bool)
 
 
-def log(user: list[int] = USER, item: list[int] = ITEM, liked: list[int] = LIKED) -> Log:
+def log(user: list[int] = USER, item: list[int] = ITEM, liked: list[int] = LIKED, time: list[int] | None = None) -> Log:
     return Log(
         user=np.array(user, np.int32),
         item=np.array(item, np.int32),
-        time=np.arange(len(user), dtype=np.int64),
+        time=np.arange(len(user)) if time is None else np.array(time),
         feedback=np.array(liked, np.float32)[:, None],
         feedback_names=("liked",),
         num_users=max(user) + 1,
@@ -36,6 +36,11 @@ def test_the_first_half_of_every_user_s_rows_is_the_history() -> None:
     split = halves(log())
     assert split.train.item.tolist() == [0, 1, 4, 0] and split.test.item.tolist() == [2, 3, 4, 0, 1, 1]
     assert not len(split.validation)
+
+
+def test_rows_of_the_same_time_as_the_middle_row_are_no_history() -> None:
+    split = halves(log([0, 0, 0, 0, 1], [0, 1, 2, 3, 4], [1, 1, 0, 1, 1], [5, 7, 7, 9, 3]))
+    assert split.train.item.tolist() == [0] and split.test.item.tolist() == [1, 2, 3, 4]
 
 
 def test_the_auc_of_each_user_by_hand() -> None:

@@ -67,12 +67,12 @@ def test_a_worse_prediction_of_the_log_is_said_but_does_not_forbid_the_policy() 
 
 
 def test_where_the_log_holds_successes_only_the_next_row_has_to_be_predicted_too() -> None:
-    judged, behind = {"item_knn": (2.0, 0.1)}, {"als": (0.01, 0.001), "item_knn": (-0.02, 0.01)}
-    found = verdict(account(judged, held_out=behind) | {"assumed": {"bought": 0.1}})
+    judged, ranked = {"item_knn": (2.0, 0.1)}, {"als": (0.01, 0.001), "item_knn": (-0.02, 0.01)}
+    found = verdict(account(judged, held_out=ranked) | {"assumed": {"bought": 0.1}})
     assert found["use"] is False and "the next row of the log better than item_knn, and a log in" in found["text"]
     ahead = verdict(account(judged, held_out={"item_knn": (0.02, 0.01)}) | {"assumed": {"bought": 0.1}})
     assert ahead["use"] is True
-    known = verdict(account(judged, truth=judged, held_out=behind) | {"assumed": {"bought": 0.1}})
+    known = verdict(account(judged, truth=judged, held_out=ranked) | {"assumed": {"bought": 0.1}})
     assert known["use"] is True
 
 

@@ -126,7 +126,7 @@ def test_a_followed_user_learns_the_row_and_then_the_drawn_items_with_their_offs
     tastes = random_tastes(items=9, width=2).replace(drawing=drawing)
     got = follow(tastes, log, np.arange(11), beliefs=True)
     np.testing.assert_array_equal(got.items, draw_items(drawing, log, 0, before=True))
-    told = tastes.replace(item_logits=tastes.item_logits + drawing.offset, drawing=None)
+    compared = tastes.replace(item_logits=tastes.item_logits + drawing.offset, drawing=None)
     for user in range(3):
         belief = tastes.population
         for row in range(log.offsets[user], log.offsets[user + 1]):
@@ -134,9 +134,9 @@ def test_a_followed_user_learns_the_row_and_then_the_drawn_items_with_their_offs
             for n, item in enumerate(got.items[row]):
                 logits = logits_of(tastes, belief.mean, jnp.asarray([item]))[0]
                 np.testing.assert_allclose(got.drawn.mean[row, n], logits, atol=1e-5)
-            belief, _ = learn_row(told, belief, jnp.asarray(log.item[row]), jnp.asarray(log.feedback[row]))
+            belief, _ = learn_row(compared, belief, jnp.asarray(log.item[row]), jnp.asarray(log.feedback[row]))
             for item in got.items[row]:
-                after, logits = learn_row(told, belief, jnp.asarray(item), jnp.zeros(2))
+                after, logits = learn_row(compared, belief, jnp.asarray(item), jnp.zeros(2))
                 kept = jnp.array([1, 0])  # disliked is not asked about
                 belief = jax.tree.map(
                     lambda new, old, k=kept: jnp.where(k.reshape(2, *[1] * (new.ndim - 1)) > 0, new, old), after, belief
