@@ -1,7 +1,9 @@
 """Strict arithmetic and eight virtual devices for every test."""
 
+import gc
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -23,6 +25,22 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+MANY_MAPPINGS = 15_000  # of 65,530; one module can add ten thousand
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Drop the compiled programs after a module that leaves many behind.
+
+    Each of them holds several memory mappings, and Linux grants a process 65,530 (`vm.max_map_count`). The whole suite
+    needs more, and XLA aborts the worker when they run out. The folder of compiled programs makes a new start cheap.
+    """
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_text().count("\n") > MANY_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

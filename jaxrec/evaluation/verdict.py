@@ -5,19 +5,13 @@ an earlier policy. Oracles and random slates are none.
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxrec.evaluation.report import GREEDY, POLICY
 
-NO_RIVALS = (
-    POLICY,
-    GREEDY,
-    "random",
-    "greedy_matrix",
-    "greedy_staying",
-    "bias",
-)  # bias predicts, and ranks as one list
+# Oracles, random slates, and `bias`, which predicts answers and ranks as one list.
+NO_RIVALS = (POLICY, GREEDY, "random", "greedy_matrix", "greedy_staying", "bias")
 WIDTH = 120  # of printed lines, as of the tables
 KEPT = 0.85  # share of the lift over most popular that the second simulator has to confirm
 
@@ -79,56 +73,119 @@ def _leads(simulators: Mapping[str, Any], name: str) -> Leads:
     return simulators[name]["policy_minus"] if name in simulators else {}
 
 
+class Evidence(NamedTuple):
+    """What the rules of the verdict look at."""
+
+    deciding: Question  # truth if it is known, else the second simulator
+    known: bool  # whether the truth decides
+    answers: Question | None  # order of real answers; None if the truth decides
+    ranked: Question | None  # next liked rows of the log
+    kept: float | None  # share of the lift over most popular that the second simulator confirms
+    assumed: tuple[str, ...]  # rewarded feedback whose level is assumed; empty if the truth decides
+
+    @property
+    def where(self) -> str:
+        """Where the deciding question compares, as part of a sentence."""
+        return "in truth" if self.known else "with users it was not trained on"
+
+    @property
+    def understated(self) -> bool:
+        """Whether the second simulator confirms too little of the lift."""
+        return not self.known and self.kept is not None and self.kept < KEPT
+
+    @property
+    def share(self) -> str:
+        """The clause about a lift that is `understated`."""
+        return f"The second simulator confirms only {self.kept:.0%} of its lift over most popular"
+
+
+def _real_gain_alone(seen: Evidence) -> str | None:
+    doubted = seen.deciding.worse + seen.deciding.equal
+    if seen.answers is None or not doubted or not set(doubted) <= set(seen.answers.better):
+        return None
+    return (
+        f"Undecided: the second simulator sees no gain over {_names(doubted)}, but the policy orders the real "
+        "answers of people it was not trained on better. Tastes of simulated users are estimates and hide part of "
+        "what a policy wins by knowing a person. Try it on a small share of real traffic."
+    )
+
+
+def _earns_less(seen: Evidence) -> str | None:
+    worse = seen.deciding.worse
+    return f"Do not use this policy: {_names(worse)} earns more {seen.where}." if worse else None
+
+
+def _earns_no_more(seen: Evidence) -> str | None:
+    equal = seen.deciding.equal
+    return f"Do not use this policy: it does not earn more than {_names(equal)} {seen.where}." if equal else None
+
+
+def _ranks_no_better(seen: Evidence) -> str | None:
+    rivals = () if seen.ranked is None else seen.ranked.worse or seen.ranked.equal
+    if not seen.assumed or not rivals:
+        return None
+    return (
+        f"Do not use this policy yet: it does not predict the next row of the log better than {_names(rivals)}, "
+        f"and a log in which '{_names(seen.assumed)}' never differs confirms such ranks alone."
+    )
+
+
+def _orders_worse(seen: Evidence) -> str | None:
+    worse = () if seen.answers is None else seen.answers.worse
+    if not worse:
+        return None
+    return f"Do not use this policy: {_names(worse)} orders the real answers of people it was not trained on better."
+
+
+def _artefact(seen: Evidence) -> str | None:
+    if not seen.understated or (seen.answers is not None and not seen.answers.equal):
+        return None
+    return f"Do not use this policy yet. {seen.share}, so part of it is an artefact of the first."
+
+
+def _earns_more(seen: Evidence) -> str | None:
+    deciding, ranked = seen.deciding, seen.ranked
+    text = f"This policy earns more than every rival {seen.where} ({deciding.lead:+.2f} ±{deciding.half_width:.2f} "
+    text += f"over {deciding.closest}, the closest)."
+    if seen.understated:
+        text += f" It also orders real answers better than every rival. {seen.share}: expect less than the first says."
+    if ranked is not None and (rivals := ranked.worse + ranked.equal):
+        text += (
+            f" It does not predict the next liked row of the log better than {_names(rivals)}: use it to recommend, "
+            "not to predict."
+        )
+    return text
+
+
+# The first rule that says something decides; the last one always does.
+RULES: tuple[tuple[bool | None, Callable[[Evidence], str | None]], ...] = (
+    (None, _real_gain_alone),
+    (False, _earns_less),
+    (False, _earns_no_more),
+    (False, _ranks_no_better),
+    (False, _orders_worse),
+    (False, _artefact),
+    (True, _earns_more),
+)
+
+
 def _conclusion(questions: Mapping[str, Question], kept: float | None, assumed: tuple[str, ...]) -> dict[str, Any]:
+    known = "truth" in questions
     deciding = questions.get("truth") or questions.get("judge")
     if deciding is None:
         text = (
             "No second simulator and no truth judge this policy: its figures are those of the users it was trained on."
         )
         return {"use": None, "text": text}
-    where = "in truth" if "truth" in questions else "with users it was not trained on"
-    real = None if "truth" in questions else questions.get("answers")
-    doubted = deciding.worse + deciding.equal
-    if real is not None and doubted and set(doubted) <= set(real.better):
-        text = (
-            f"Undecided: the second simulator sees no gain over {_names(doubted)}, but the policy orders the real "
-            "answers of people it was not trained on better. Tastes of simulated users are estimates and hide part of "
-            "what a policy wins by knowing a person. Try it on a small share of real traffic."
-        )
-        return {"use": None, "text": text}
-    if deciding.worse:
-        return {"use": False, "text": f"Do not use this policy: {_names(deciding.worse)} earns more {where}."}
-    if deciding.equal:
-        text = f"Do not use this policy: it does not earn more than {_names(deciding.equal)} {where}."
-        return {"use": False, "text": text}
-    ranked = questions.get("held_out")
-    if "truth" not in questions and assumed and ranked is not None and (rivals := ranked.worse or ranked.equal):
-        text = (
-            f"Do not use this policy yet: it does not predict the next row of the log better than {_names(rivals)}, "
-            f"and a log in which '{_names(assumed)}' never differs confirms such ranks alone."
-        )
-        return {"use": False, "text": text}
-    if real is not None and real.worse:
-        text = (
-            f"Do not use this policy: {_names(real.worse)} orders the real answers of people it was not trained on "
-            "better."
-        )
-        return {"use": False, "text": text}
-    small = "truth" not in questions and kept is not None and kept < KEPT
-    share = "" if kept is None else f"The second simulator confirms only {kept:.0%} of its lift over most popular"
-    if small and (real is None or real.equal):
-        text = f"Do not use this policy yet. {share}, so part of it is an artefact of the first."
-        return {"use": False, "text": text}
-    text = f"This policy earns more than every rival {where} ({deciding.lead:+.2f} ±{deciding.half_width:.2f} over "
-    text += f"{deciding.closest}, the closest)."
-    if small:
-        text += f" It also orders real answers better than every rival. {share}: expect less than the first one says."
-    if ranked is not None and (ranked.worse or ranked.equal):
-        text += (
-            f" It does not predict the next liked row of the log better than {_names(ranked.worse + ranked.equal)}: "
-            "use it to recommend, not to predict."
-        )
-    return {"use": True, "text": text}
+    seen = Evidence(
+        deciding=deciding,
+        known=known,
+        answers=None if known else questions.get("answers"),
+        ranked=questions.get("held_out"),
+        kept=kept,
+        assumed=() if known else assumed,
+    )
+    return next({"use": use, "text": text} for use, rule in RULES if (text := rule(seen)) is not None)
 
 
 def verdict_lines(account: Mapping[str, Any]) -> list[str]:
