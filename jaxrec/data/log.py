@@ -37,6 +37,16 @@ class Log:
         """[num_users + 1] int64: rows of user u are offsets[u] to offsets[u + 1]; derived, never stored."""
         return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
 
+    @property
+    def moments(self) -> np.ndarray:
+        """[R] int64: the first row of each row's moment. Rows of a user with the same time were shown together.
+
+        What is known before a row are the rows of its user before this one: answers of one moment tell nothing of each
+        other.
+        """
+        new = (np.diff(self.time, prepend=self.time[:1] - 1) != 0) | (np.diff(self.user, prepend=-1) != 0)
+        return np.maximum.accumulate(np.where(new, np.arange(len(self)), 0))
+
     def take(self, rows: np.ndarray) -> "Log":
         """Keep rows by boolean mask or indices; user and item numbers do not change."""
         columns = {name: getattr(self, name) for name in ROW_COLUMNS}

@@ -71,7 +71,7 @@ def drawing_for(log: Log, ones: np.ndarray, count: int) -> Drawing | None:
 def draw_items(drawing: Drawing, log: Log, seed: int, known: Log | None = None, *, before: bool = False) -> np.ndarray:
     """Draw items for the rows of `log` that their users do not have in `known` (default: `log`): [R, N] int32.
 
-    With `before`, items that the user chooses after the row may be drawn. Otherwise draws would reveal later rows.
+    With `before`, items that the user chooses later than the row may be drawn. Otherwise draws would reveal later rows.
     """
     known = log if known is None else known
     assert not before or known is log
@@ -80,18 +80,20 @@ def draw_items(drawing: Drawing, log: Log, seed: int, known: Log | None = None, 
     keys = np.append(keys[order], -1)  # a last one that no pair equals
     row = np.broadcast_to(np.arange(len(log))[:, None], (len(log), drawing.count))
     places = np.append(order, 0)
-    ends = np.cumsum(np.asarray(drawing.chances, np.float64))
+    shares = np.cumsum(np.asarray(drawing.chances, np.float64))
+    moments = log.moments
+    ends = np.searchsorted(moments, moments, side="right")  # the first row that is later than each row
     rng = np.random.default_rng([seed, 3])
     items = np.full(row.shape, PADDING, np.int32)
     todo = np.ones(row.shape, bool)
     for _ in range(TRIES):
-        numbers = rng.random(int(todo.sum())) * ends[-1]
-        tried = np.minimum(np.searchsorted(ends, numbers, side="right"), log.num_items - 1)
+        numbers = rng.random(int(todo.sum())) * shares[-1]
+        tried = np.minimum(np.searchsorted(shares, numbers, side="right"), log.num_items - 1)
         pairs = log.user[row[todo]].astype(np.int64) * log.num_items + tried
         at = np.searchsorted(keys[:-1], pairs)
         owned = keys[at] == pairs
         if before:
-            owned &= places[at] <= row[todo]
+            owned &= places[at] < ends[row[todo]]
         items[todo] = np.where(owned, PADDING, tried)
         todo[todo] = owned
         if not todo.any():

@@ -20,7 +20,6 @@ import numpy as np
 from jaxrec.data.log import Log
 from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.regression import Curves, logistic_regression
-from jaxrec.supervised.taste_path import showings
 from jaxrec.supervised.tastes import Link, Moments
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are tried
@@ -137,22 +136,22 @@ def _features(
 
 
 def recent_sums(log: Log, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the values [R, K] of a user's rows before each showing, at every rate: [R, Q, K]; and over the user: [R, K].
+    """Sum the values [R, K] of a user's rows before each moment, at every rate: [R, Q, K]; and over the user: [R, K].
 
     Rows that were shown together do not see each other.
     """
     lengths = np.diff(log.offsets)
     users = np.argsort(-lengths, kind="stable")  # those with rows at a place are the first ones
-    showing, keep = showings(log), np.array(RATES)[:, None]
+    moment, keep = log.moments, np.array(RATES)[:, None]
     sums = np.zeros((len(users), len(RATES), values.shape[1]))
     visible, last = np.zeros_like(sums), np.full(len(users), -1)
     found = np.zeros((len(log), *sums.shape[1:]), np.float32)
     for place in range(int(lengths.max(initial=0))):
         here = int(np.searchsorted(-lengths[users], -place, side="left"))
         rows = log.offsets[users[:here]] + place
-        new = showing[rows] != last[:here]
+        new = moment[rows] != last[:here]
         visible[:here][new] = sums[:here][new]
-        last[:here] = showing[rows]
+        last[:here] = moment[rows]
         found[rows] = visible[:here]
         sums[:here] = keep * sums[:here] + values[rows][:, None]
     totals = np.stack([np.bincount(log.user, column, log.num_users) for column in values.T], axis=1)

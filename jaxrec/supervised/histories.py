@@ -29,21 +29,28 @@ def user_histories(
 
 
 def row_histories(log: Log, rows: np.ndarray, length: int) -> UserHistory:
-    """Histories before rows [B] of the log, with the context of these rows: what each row is predicted from."""
-    return user_histories(log, log.user[rows], rows, length, None if log.context is None else log.context[rows])
+    """Histories before rows [B] of the log, with the context of these rows: what each row is predicted from.
+
+    Histories end at strictly earlier times.
+    """
+    context = None if log.context is None else log.context[rows]
+    return user_histories(log, log.user[rows], log.moments[rows], length, context)
 
 
 def running_totals(log: Log, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and feedback of the same group [R] before each row in time: counts [R], totals [R, F]; float32.
 
-    Time runs over the whole log. Rows with equal times are in the order of the log.
+    Time runs over the whole log. Rows with equal times do not count each other.
     """
-    order = np.lexsort((log.time, group))  # stable
+    order = np.lexsort((log.time, group))
+    group, time = group[order], log.time[order]
     values = np.concatenate([np.ones((len(log), 1)), log.feedback], axis=1, dtype=np.float64)[order]
     before = np.cumsum(values, axis=0) - values
-    first = np.searchsorted(group[order], group[order])  # where each row's group begins
+    first = np.searchsorted(group, group)  # where each row's group begins
+    new = (np.diff(time, prepend=time[:1] - 1) != 0) | (first == np.arange(len(log)))
+    moment = np.maximum.accumulate(np.where(new, np.arange(len(log)), 0))
     out = np.empty_like(before)
-    out[order] = before - before[first]
+    out[order] = before[moment] - before[first]
     return out[:, 0].astype(np.float32), out[:, 1:].astype(np.float32)
 
 

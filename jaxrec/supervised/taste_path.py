@@ -1,6 +1,6 @@
-"""Follow what is known about users row by row: each row of a log predicted from the earlier rows of its user."""
+"""Follow what is known about users: each row of a log is predicted from its user's rows at strictly earlier times."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
     needed = last + 1 - starts[users]
     lengths = 2 ** np.ceil(np.log2(needed)).astype(int)
-    showing = showings(log)
+    moments = log.moments.astype(np.int32)
     program = compiled(_follow_users, static=2)
     found: dict[str, np.ndarray] = {}
     for length in np.unique(lengths):
@@ -51,9 +51,9 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
             window = np.where(inside, window, 0)
             context = None if log.context is None else jnp.asarray(log.context[window])
             drawn = None if others is None else jnp.asarray(others[window])
-            arrays = log.item[window], log.feedback[window], inside, showing[window]
-            item, answer, real, shown = (jnp.asarray(x) for x in arrays)
-            path = Path(item, answer, real, shown, context, drawn)
+            arrays = log.item[window], log.feedback[window], inside, moments[window]
+            item, answer, real, moment = (jnp.asarray(x) for x in arrays)
+            path = Path(item, answer, real, moment, context, drawn)
             before = jax.device_get(program(tastes, path, beliefs))
             for user, outputs in zip(group[:own], range(own), strict=True):
                 first, past = np.searchsorted(log.user[rows], [user, user + 1])
@@ -75,64 +75,64 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     return followed._replace(drawn=expected, items=others[rows])
 
 
-def showings(log: Log) -> np.ndarray:
-    """Number the showings of a log: rows of a user with the same time were shown together; [R] int32, increasing."""
-    return np.cumsum((np.diff(log.time, prepend=-1) != 0) | (np.diff(log.user, prepend=-1) != 0)).astype(np.int32)
-
-
 class Path(NamedTuple):
     """Rows of users in order of time, leaves [B, L, ...]."""
 
     item: Array
     answer: Array  # [B, L, F]
     inside: Array  # bool, False after a user's last row
-    showing: Array  # int32, the same for rows that were shown together
+    moment: Array  # int32, the same for rows that were shown together
     context: Array | None  # [B, L, C]
     drawn: Array | None = None  # [B, L, n] items drawn for the rows
+
+
+class _Known(NamedTuple):
+    """What is known about a user."""
+
+    belief: Belief
+    memory: Any  # of short-term effects; None without them
 
 
 def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]:
     """What was known before each row, leaves [B, L, ...]."""
     effects = tastes.effects
 
-    def step(carry: tuple, row: Path) -> tuple[tuple, dict[str, Array]]:
-        belief, memory, visible, last = carry
+    def step(carry: tuple[_Known, _Known, Array], row: Path) -> tuple[tuple, dict[str, Array]]:
+        learned, before, last = carry
+        before = jax.tree.map(lambda new, old: jnp.where(row.moment != last, new, old), learned, before)
         offset = jnp.zeros(row.answer.shape)
         vector = tastes.item_vectors[row.item]
         if effects is not None:
-            visible = jax.tree.map(lambda new, old: jnp.where(row.showing != last, new, old), memory, visible)
-            offset = offsets(effects, visible, vector[None], row.context)[0]
-        after, logits = learn_row(tastes, belief, row.item, row.answer, offset)
-        known = {"logit": logits.mean, "variance": logits.variance, "offset": offset}
-        known["p"] = probabilities(tastes, logits.mean, logits.variance, offset)
+            offset = offsets(effects, before.memory, vector[None], row.context)[0]
+        logit, variance = (x[0] for x in _expected(tastes, before.belief, row.item[None]))
+        known = {"logit": logit, "variance": variance, "offset": offset}
+        known["p"] = probabilities(tastes, logit, variance, offset)
+        belief, memory = learn_row(tastes, learned.belief, row.item, row.answer, offset)[0], learned.memory
         if row.drawn is not None:
-            known |= {f"drawn_{name}": value for name, value in _moments(tastes, belief, row.drawn).items()}
-            after = _learn_drawn(tastes, after, row.drawn)
+            mean, spread = _expected(tastes, before.belief, row.drawn)
+            # Drawn items matter to kinds that are always 1, and those have no short-term effects.
+            known |= {"drawn_logit": mean, "drawn_variance": spread, "drawn_offset": jnp.zeros_like(mean)}
+            belief = _learn_drawn(tastes, belief, row.drawn)
         if effects is not None:
-            surprise = row.answer - probabilities(tastes, logits.mean, logits.variance)
+            surprise = row.answer - probabilities(tastes, logit, variance)
             memory = remember(effects, memory, vector, surprise)
         if beliefs:
-            known |= {"mean": belief.mean, "covariance": belief.covariance}
-        after = after, memory, visible, row.showing
+            known |= {"mean": before.belief.mean, "covariance": before.belief.covariance}
+        after = _Known(belief, memory), before, row.moment
         return jax.tree.map(lambda new, old: jnp.where(row.inside, new, old), after, carry), known
 
     def user(path: Path) -> dict[str, Array]:
         nothing = None if effects is None else forgotten(tastes.item_vectors.shape[1], path.answer.shape[-1])
-        start = tastes.population, nothing, nothing, jnp.asarray(-1, path.showing.dtype)
-        return jax.lax.scan(step, start, path)[1]
+        start = _Known(tastes.population, nothing)
+        return jax.lax.scan(step, (start, start, jnp.asarray(-1, path.moment.dtype)), path)[1]
 
     return jax.vmap(user)(path)
 
 
-def _moments(tastes: Tastes, belief: Belief, items: Array) -> dict[str, Array]:
-    """Expected logits on items [n] drawn for a row, their variances and offsets: [n, F].
-
-    Drawn items matter to kinds that are always 1, and those have no short-term effects.
-    """
+def _expected(tastes: Tastes, belief: Belief, items: Array) -> tuple[Array, Array]:
+    """Expected logits on items [n] and their variances, each [n, F]."""
     x = design(tastes.item_vectors[items])
-    logit = tastes.item_logits[items] + x @ belief.mean.T
-    variance = jnp.einsum("kd,fde,ke->kf", x, belief.covariance, x)
-    return {"logit": logit, "variance": variance, "offset": jnp.zeros_like(logit)}
+    return tastes.item_logits[items] + x @ belief.mean.T, jnp.einsum("kd,fde,ke->kf", x, belief.covariance, x)
 
 
 def _learn_drawn(tastes: Tastes, belief: Belief, items: Array) -> Belief:
