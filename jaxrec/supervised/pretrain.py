@@ -19,7 +19,16 @@ from jaxrec.nets.policy import Items, Policy, is_value_part
 from jaxrec.ops.descend import descend
 from jaxrec.ops.softmax import sampled_softmax_loss, softmax_loss
 from jaxrec.supervised.optimisers import make_optimiser
-from jaxrec.supervised.user_windows import Augmentation, Bucket, Window, WindowRows, augment, cut, histories
+from jaxrec.supervised.user_windows import (
+    Augmentation,
+    Bucket,
+    Window,
+    WindowRows,
+    augment,
+    cut,
+    histories,
+    moment_begins,
+)
 from jaxrec.types import Array, Metrics, Observation, Params, World
 
 FULL_SOFTMAX_ITEMS, SAMPLED = 100_000, 4096  # recommendable items up to which the softmax is exact, and else negatives
@@ -236,12 +245,15 @@ def _of_bucket(plan: Plan, slot: Array, branch: Callable[..., Any], *operands: A
 
 
 def window_queries(policy: Policy, data: WindowRows, window: Window, params: Params, items: Items, key: Array) -> Array:
-    """Query of the state before each row of the windows [B, L]: [B, L, W]."""
+    """Query of the state before the moment of each row of the windows [B, L]: [B, L, W].
+
+    Rows of one moment share the query of the first, so that no answer is read from others that were given with it.
+    """
     ids, feedback = histories(data, window)
     context = None if data.context is None else data.context[window.rows]
-    return policy.queries(
-        params, items, Observation(context=context, history_items=ids, history_feedback=feedback), key
-    )
+    obs = Observation(context=context, history_items=ids, history_feedback=feedback)
+    queries = policy.queries(params, items, obs, key)
+    return jnp.take_along_axis(queries, moment_begins(data, window)[..., None], axis=1)
 
 
 def feedback_loss(logits: Array, feedback: Array, valid: Array) -> Array:

@@ -24,6 +24,7 @@ class WindowRows(struct.PyTreeNode):
     items: Array  # [N] int32
     feedback: Array  # [N, F]
     context: Array | None  # [N, C]
+    moment: Array  # [N] int32, the same for rows whose answers tell nothing of each other
     target: Array  # [N] int32, place of the item among the recommendable ones; PADDING: the row is no target
     user: tuple[Array, ...]  # of each bucket, [n] int32
     begin: tuple[Array, ...]  # of each bucket, [n] int32: first row of the user
@@ -81,7 +82,10 @@ def make_windows(log: Log, target: np.ndarray, window: int, positions: int) -> t
     parts = [tuple(jnp.asarray(x, jnp.int32) for x in column) for column in zip(*columns, strict=True)]
     context = None if log.context is None else jnp.asarray(log.context, jnp.float32)
     feedback = jnp.asarray(log.feedback, jnp.float32)
-    rows = WindowRows(jnp.asarray(log.item, jnp.int32), feedback, context, jnp.asarray(target, jnp.int32), *parts)
+    # A log of successes has no answers, so its rows are read in order, as public figures of such logs are.
+    moment = np.arange(len(log)) if log.feedback.all() else log.moments
+    item, moment_of, predicted = (jnp.asarray(x, jnp.int32) for x in (log.item, moment, target))
+    rows = WindowRows(item, feedback, context, moment_of, predicted, *parts)
     return rows, tuple(buckets)
 
 
@@ -128,6 +132,13 @@ def _part(valid: Array, share: float, place: Array) -> Array:
     start = jnp.floor(place * (count - length + 1).astype(jnp.float32)).astype(jnp.int32)
     number = jnp.cumsum(valid, axis=1) - 1  # of each valid row
     return valid & (number >= start[:, None]) & (number < (start + length)[:, None])
+
+
+def moment_begins(data: WindowRows, window: Window) -> Array:
+    """Place in its window of the first row of each row's moment: [B, L] int32."""
+    moment = data.moment[window.rows]
+    new = jnp.concatenate([jnp.ones_like(moment[:, :1], bool), moment[:, 1:] != moment[:, :-1]], axis=1)
+    return jax.lax.cummax(jnp.where(new, jnp.arange(moment.shape[1], dtype=jnp.int32), 0), axis=1)
 
 
 def histories(data: WindowRows, window: Window) -> tuple[Array, Array]:

@@ -105,6 +105,20 @@ def test_a_state_sees_neither_its_row_nor_later_ones(encoder: str) -> None:
         assert t == 3 or not np.allclose(others[0, t + 1], queries[0, t + 1])
 
 
+def test_a_state_does_not_see_rows_of_its_moment() -> None:
+    policy, pretraining, data, *_ = setup("gru")
+    params = random_params(jax.jit(pretraining.init)(jax.random.key(0), WORLD)).params
+    items = policy.items(params, WORLD)
+    together = data.rows.replace(moment=jnp.asarray([0, 1, 1, 3, 4, 5, 6]))  # rows 1 and 2
+    window = Window(jnp.arange(4, dtype=jnp.int32)[None], jnp.ones((1, 4), bool), jnp.zeros((1, 4), bool))
+    queries = window_queries(policy, together, window, params, items, None)
+    changed = together.replace(feedback=together.feedback.at[1].set(0.3))
+    others = window_queries(policy, changed, window, params, items, None)
+    np.testing.assert_array_equal(others[0, 2], queries[0, 2])
+    np.testing.assert_array_equal(queries[0, 1], queries[0, 2])
+    assert not np.allclose(others[0, 3], queries[0, 3])
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxrec.data import Log
-from jaxrec.supervised.user_windows import Augmentation, Window, augment, cut, histories, make_windows
+from jaxrec.supervised.user_windows import Augmentation, Window, augment, cut, histories, make_windows, moment_begins
 from jaxrec.types import PADDING
 
 COUNTS = (3, 0, 9, 25, 4, 1)  # rows of each user
@@ -61,6 +63,18 @@ def test_states_read_the_rows_before_theirs_and_not_the_hidden_ones(log: Log) ->
     items, feedback = histories(data, Window(rows, jnp.ones((1, 8), bool), hidden))
     assert np.asarray(items).tolist() == [[3, 4, PADDING, 6, 0, 1, 2]]
     assert np.asarray(feedback)[0, :, 0].tolist() == [1, 0, 0, 0, 1, 0, 1]
+
+
+def test_rows_of_one_moment_share_its_first_row_unless_the_log_has_only_successes(log: Log) -> None:
+    together = dataclasses.replace(
+        log, time=np.arange(len(log)) // 3
+    )  # rows 3 to 5, 6 to 8, 9 to 11
+    window = Window(jnp.asarray([[3, 4, 5, 6, 7, 8, 9, 10], [5, 3, 4, 8, 9, 6, 7, 10]], jnp.int32), None, None)
+    data, _ = make_windows(together, log.item, 8, 16)
+    want = [[0, 0, 0, 3, 3, 3, 6, 6], [0, 0, 0, 3, 4, 5, 5, 7]]  # the second one is shuffled
+    assert moment_begins(data, window).tolist() == want
+    data, _ = make_windows(dataclasses.replace(together, feedback=np.ones_like(log.feedback)), log.item, 8, 16)
+    assert moment_begins(data, window).tolist() == [list(range(8))] * 2
 
 
 def test_a_cropped_window_is_a_run_of_six_tenths_of_its_rows() -> None:
