@@ -4,8 +4,9 @@ from jaxrec.checks import InputError, check_name
 
 BASELINES = [
     "most_popular",  # rows of the item
+    "most_liked",  # positive rows of the item: those with `data.target`
     "item_knn",  # items that the same users have, summed over the history
-    "item_knn_liked",  # the same of rows whose first kind of feedback is 1
+    "item_knn_liked",  # the same of positive rows
     "item_knn_last",  # of the last item of the history only
     "user_knn",  # items of the users with the most similar rows
     "content",  # texts like those of the liked items
@@ -15,7 +16,7 @@ BASELINES = [
 ]
 # Each of these costs about as much as counting. `als` is fitted once for each setting of its grid, `user_knn` compares
 # every history with all rows of the log, and `ridge` solves a linear system per history. A recipe has to ask for them.
-CHEAP = ("most_popular", "item_knn", "item_knn_liked", "item_knn_last", "content", "bias")
+CHEAP = ("most_popular", "most_liked", "item_knn", "item_knn_liked", "item_knn_last", "content", "bias")
 
 
 def check_baselines(where: str, names: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from jaxrec.checks import InputError, check_range
+from jaxrec.checks import InputError, check_name, check_range
 from jaxrec.config.item_features import PARQUET, ItemFeature, check_item_features
 from jaxrec.config.section import section
 
@@ -107,6 +107,7 @@ class DataConfig:
     columns: Columns = Columns()
     generated: GeneratedLog = GeneratedLog()
     feedback: dict[str, FeedbackKind] = dataclasses.field(default_factory=lambda: {"liked": FeedbackKind()})
+    target: str = ""  # kind of feedback that held-out rows are judged by; empty: the first of env.reward, or the first
     context: tuple[str, ...] = ()  # what is known about a visit: hour, weekday, columns of the log or user table
     context_values: int = 16  # most frequent values of a context column that get a column of their own
     text: str = "{title}"  # item text: any column of the item table; {genres}, {tags} of movielens; {reviews}
@@ -116,16 +117,21 @@ class DataConfig:
     max_reviews: int = 5  # earliest training reviews of an item in {reviews}
     own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, added to the context; 0: none
     user_key_file: str = "~/.config/jaxrec/user.key"  # key that hashes user ids; JAXREC_USER_KEY overrides it
+    # Several rows of a user and an item become one with every kind of feedback that a row has (maximum), or the last
+    # row; keep makes each of them an event: music, groceries.
+    repeats: Literal["maximum", "last", "keep"] = "maximum"
     min_user_rows: int = 1  # k-core: repeated until both hold
     min_item_rows: int = 1
     min_item_ratings: int = 1  # training rows that an item needs to be recommendable
     allow_bad_rows: float = 0.0  # share of unreadable rows that may be dropped; above it the run stops
-    split: Literal["leave_one_out", "global_time"] = "leave_one_out"
+    split: Literal["leave_one_out", "leave_positive_out", "global_time"] = "leave_one_out"
     test_share: float = 0.2  # of the rows, global_time only
 
     def __post_init__(self):
         if not self.feedback:
             raise InputError("data.feedback: expected at least one kind of feedback, got none.")
+        if self.target:
+            check_name("data.target", self.target, list(self.feedback))
         for name, kind in self.feedback.items():
             for option in ("at_least", "at_most", "over"):
                 if getattr(kind, option) is not None and kind.column is None and self.source != "generated":

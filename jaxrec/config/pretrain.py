@@ -11,7 +11,7 @@ class PretrainConfig:
     """How `jaxrec pretrain` fits the network of `learner.policy` to what users did next."""
 
     start_from: str = ""  # a run of `jaxrec pretrain` or `train` over another catalogue (`--from RUN`); empty: none
-    target: Literal["next", "liked"] = "next"  # every next item, or only rows with the first kind of feedback
+    target: Literal["next", "liked"] = "next"  # every next item, or only positive rows, see data.target
     texts: bool = True  # false: random rows replace the text vectors, to measure what texts add
     window: int = 0  # rows of a user that are read at once; 0: what the policy reads, and one more
     epochs: int = 50

@@ -6,6 +6,7 @@ each kind of users. Nothing here imports JAX.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from jaxrec.checks import InputError, check_range
@@ -145,5 +146,16 @@ class Config:
                 f"learner.anneal_updates: the learning rate would be 0 from update {self.learner.anneal_updates} on, "
                 f"but train.updates={self.train.updates}; raise it to {self.train.updates}, or set it to 0."
             )
+        if self.data is not None:
+            object.__setattr__(self, "data", _target_first(self.data, getattr(self.env, "reward", {})))
         if self.evaluate.truth and not fitted_simulators(self.env):
             raise InputError(f"evaluate.truth: users of {self.env.name} are not fitted to a log; remove it.")
+
+
+def _target_first(data: DataConfig, reward: Mapping[str, float]) -> DataConfig:
+    """Put the kind of feedback that makes a row a success first (`data.target`); everything reads that place."""
+    wanted = (data.target, *(name for name, weight in reward.items() if weight > 0))
+    target = next((name for name in wanted if name in data.feedback), "")
+    if not target or target == next(iter(data.feedback)):
+        return data
+    return dataclasses.replace(data, feedback={target: data.feedback[target], **data.feedback})

@@ -4,7 +4,7 @@ from jaxrec.config.data import DataConfig
 from jaxrec.data.generated import read_generated
 from jaxrec.data.log import Catalogue, Dataset, Log, Split
 from jaxrec.data.readers import read_files, read_movielens
-from jaxrec.data.split import global_time, leave_one_out, make_split, split_users
+from jaxrec.data.split import global_time, leave_one_out, leave_positive_out, make_split, split_users
 from jaxrec.data.tfds import read_tfds
 
 READERS = {"movielens": read_movielens, "files": read_files, "tfds": read_tfds, "generated": read_generated}
@@ -26,6 +26,7 @@ __all__ = [
     "Split",
     "global_time",
     "leave_one_out",
+    "leave_positive_out",
     "load_dataset",
     "make_split",
     "split_users",

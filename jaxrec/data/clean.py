@@ -21,24 +21,53 @@ class RawLog:
 
 
 def clean(raw: RawLog, config: DataConfig) -> RawLog:
-    """Keep each (user, item) pair once, sort rows by (user, time, order of the file), and take the k-core.
+    """Sort rows by (user, time, order of the file), combine those of a (user, item) pair, and take the k-core.
 
-    Raises InputError if the k-core is empty.
+    `data.repeats` says how pairs combine. Raises InputError if the k-core is empty.
     """
     log, account = raw.log, list(raw.account)
     kept = log.take(_last_of_each((*log.feedback.T, log.time, log.item, log.user)))
     if len(kept) < len(log):
         account.append(f"dropped {counted(len(log) - len(kept), 'exact duplicate')} of a row")
     ordered = kept.take(np.lexsort((kept.time, kept.user)))
-    single = ordered.take(_last_of_each((ordered.item, ordered.user)))
-    if len(single) < len(ordered):
-        dropped = counted(len(ordered) - len(single), "earlier row")
-        account.append(f"dropped {dropped} of repeated (user, item) pairs; the last row is kept")
+    single, combined = _combined(ordered, config.repeats)
     core, lines = _k_core(single, config.min_user_rows, config.min_item_rows)
-    account += lines
+    account += combined + lines
     users, items = len(np.unique(core.user)), len(np.unique(core.item))
     account.append(f"kept {counted(len(core), 'row')} of {counted(users, 'user')} and {counted(items, 'item')}")
     return dataclasses.replace(raw, log=core, account=tuple(account))
+
+
+def _combined(log: Log, how: str) -> tuple[Log, list[str]]:
+    """Combine the rows of each (user, item) pair, and say in lines for the account what changed.
+
+    With `maximum`, a pair has every kind of feedback that one of its rows has. Of its rows, the last one with any
+    feedback gives the time, the context and the review, or the last one of all.
+    """
+    pair = np.unique(log.user.astype(np.int64) * log.num_items + log.item, return_inverse=True)[1].reshape(-1)
+    pairs = int(pair.max(initial=-1)) + 1
+    if pairs == len(log):
+        return log, []
+    repeated = counted(len(log) - pairs, "row")
+    if how == "keep":
+        line = f"kept {repeated} of (user, item) pairs that have an earlier one (data.repeats=keep)"
+        return dataclasses.replace(log, repeats=True), [line]
+    last = _last_of_each((pair,))
+    line = f"dropped {repeated} of repeated (user, item) pairs"
+    if how == "last":
+        return log.take(last), [f"{line}; the last row is kept"]
+    most, latest = np.zeros((2, pairs, log.feedback.shape[1]), np.float32)
+    latest[pair[last]] = log.feedback[last]
+    np.maximum.at(most, pair, log.feedback)
+    best = np.zeros(pairs, np.int64)
+    np.maximum.at(best, pair, np.arange(len(log)) + len(log) * log.feedback.any(axis=1))
+    place = np.sort(best % len(log))
+    line += "; a pair has every kind of feedback of its rows"
+    given = (most > latest).sum(axis=0)
+    gains = [f"'{name}' to {count:,}" for name, count in zip(log.feedback_names, given, strict=True) if count]
+    if gains:
+        line += f", which gives {' and '.join(gains)} whose last row lacks it"
+    return dataclasses.replace(log.take(place), feedback=most[pair[place]]), [line]
 
 
 def _last_of_each(keys: Sequence[np.ndarray]) -> np.ndarray:

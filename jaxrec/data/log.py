@@ -21,13 +21,14 @@ class Log:
     user: np.ndarray  # [R] int32, non-decreasing
     item: np.ndarray  # [R] int32, rows of the catalogue
     time: np.ndarray  # [R] int64, in the units of the file
-    feedback: np.ndarray  # [R, F] float32
+    feedback: np.ndarray  # [R, F] float32, the kind that makes a row a success first
     feedback_names: tuple[str, ...]
     num_users: int
     num_items: int
     context: np.ndarray | None = None  # [R, C] float32, what was known about the visit and the user
     context_names: tuple[str, ...] = ()  # of the C columns
     review: np.ndarray | None = None  # [R] str objects, what the user wrote about the item; may be empty
+    repeats: bool = False  # whether a user may have several rows of an item
 
     def __len__(self) -> int:
         return len(self.user)
@@ -36,6 +37,11 @@ class Log:
     def offsets(self) -> np.ndarray:
         """[num_users + 1] int64: rows of user u are offsets[u] to offsets[u + 1]; derived, never stored."""
         return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
+
+    @property
+    def positive(self) -> np.ndarray:
+        """[R] bool: the rows that recommenders should find, those with the first kind of feedback."""
+        return self.feedback[:, 0] > 0
 
     @property
     def moments(self) -> np.ndarray:

@@ -6,6 +6,8 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
 from jaxrec.data.log import Log, Split
 
+FEW_POSITIVE = 0.3  # share of positive test rows below which another split is advised
+
 
 def make_split(config: DataConfig, log: Log) -> Split:
     """Split as `data.split` says; raises InputError if there are no training or no test rows."""
@@ -18,6 +20,17 @@ def make_split(config: DataConfig, log: Log) -> Split:
     return split
 
 
+def few_targets(config: DataConfig, split: Split) -> str:
+    """A line that advises another split if few test rows are positive; empty otherwise."""
+    share = split.test.positive.mean()
+    if config.split != "leave_one_out" or share >= FEW_POSITIVE:
+        return ""
+    return (
+        f"only {share:.0%} of the test rows have '{split.test.feedback_names[0]}'; data.split=leave_positive_out tests "
+        "each user's last row that has it"
+    )
+
+
 def leave_one_out(log: Log) -> Split:
     """Test is each user's last row, validation the one before; users with fewer than 3 rows are in training only."""
     offsets = log.offsets
@@ -25,6 +38,31 @@ def leave_one_out(log: Log) -> Split:
     judged = np.diff(offsets)[log.user] >= 3
     test, validation = judged & (from_end == 0), judged & (from_end == 1)
     return Split(train=log.take(~(test | validation)), validation=log.take(validation), test=log.take(test))
+
+
+def leave_positive_out(log: Log) -> Split:
+    """Test is each user's last positive row and all later ones, validation the same of the rows before.
+
+    Rows without success that were shown together with that positive row are test rows too, as its answer and theirs
+    were given at once. For logs that say what was shown: the last row of such a log is rarely a success. Users with
+    fewer than 3 positive rows are in training only. A log of successes is split as by `leave_one_out`.
+    """
+    test = _from_last_positive(log, np.ones(len(log), bool))
+    validation = _from_last_positive(log, ~test)
+    judged = (np.bincount(log.user[log.positive], minlength=log.num_users) >= 3)[log.user]
+    test, validation = test & judged, validation & judged
+    return Split(train=log.take(~(test | validation)), validation=log.take(validation), test=log.take(test))
+
+
+def _from_last_positive(log: Log, among: np.ndarray) -> np.ndarray:
+    """Rows `among` [R] from each user's last positive one on, and those without success of its moment: [R] bool."""
+    last = np.full(log.num_users, -1)
+    rows = np.flatnonzero(among & log.positive)
+    last[log.user[rows]] = rows  # the last assignment stays
+    last = last[log.user]
+    here = np.arange(len(log))
+    together = (log.moments == log.moments[last]) & ~log.positive
+    return among & (last >= 0) & ((here >= last) | together)
 
 
 def global_time(log: Log, test_share: float) -> Split:
@@ -63,5 +101,6 @@ def split_users(log: Log, share: float, seed: int, before: np.ndarray | None = N
 
 SPLITS = {
     "leave_one_out": lambda config, log: leave_one_out(log),
+    "leave_positive_out": lambda config, log: leave_positive_out(log),
     "global_time": lambda config, log: global_time(log, config.test_share),
 }

@@ -35,12 +35,12 @@ def halves(log: Log) -> Split:
 
 
 def order_answers(score: Score, split: Split, history_length: int, recommendable: np.ndarray) -> Ordered:
-    """Compare scores of the test rows with their first feedback, user by user.
+    """Compare scores of the test rows with whether they are positive, user by user.
 
     `score(obs) -> [B, I]` sees the latest `history_length` rows of each history. Rows count whose items may be
     recommended (`recommendable` [I] bool) and are not in the history.
     """
-    liked, found, rows = split.test.feedback[:, 0] == 1, [], 0
+    liked, found, rows = split.test.positive, [], 0
     for batch in batches(split, history_length):
         items = np.maximum(batch.targets, 0)
         own = np.take_along_axis(np.asarray(score(batch.obs)), items, axis=-1)

@@ -1,5 +1,6 @@
 """Rank what users chose next among the whole catalogue, without sampled negatives."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class HeldOut(NamedTuple):
     """Ranking metrics by name, over two kinds of targets."""
 
     all: dict[str, float]  # all test rows
-    liked: dict[str, float] | None  # only test rows whose first feedback is 1; None if there are none
+    liked: dict[str, float] | None  # only positive test rows; None if there are none
     all_ndcg: np.ndarray  # [users] NDCG@10 of each user, in the order of their numbers
     liked_ndcg: np.ndarray  # [users with a liked row]
 
@@ -49,8 +50,9 @@ def held_out_metrics(
     `score(obs) -> [B, I]` is any recommender of observations with history_items [B, L] int32, history_feedback
     [B, L, F] and, where the log has one, context [B, C]. It is called with few different shapes, so the caller should
     compile it. The history is a user's training and validation rows. `score` sees its latest `history_length` rows, but
-    all its items are masked. The context is that of the user's first test row. Ranks are over the whole catalogue, ties
-    by mid-rank. A target that is in the history counts as a miss. Users without history are included.
+    all its items are masked, unless the log keeps repeated rows (`data.repeats`). The context is that of the user's
+    first test row. Ranks are over the whole catalogue, ties by mid-rank. A target that is masked counts as a miss.
+    Users without history are included.
     """
     return held_out_tables(score, split, ks, history_length).all
 
@@ -58,22 +60,59 @@ def held_out_metrics(
 def held_out_tables(
     score: Score, split: Split, ks: Sequence[int] = (5, 10, 20), history_length: int | None = None
 ) -> HeldOut:
-    """The metrics of `held_out_metrics`, of all test rows and of the liked ones alone; every user is scored once."""
+    """The metrics of `held_out_metrics`, of all test rows and of the positive ones alone (`positive_targets`)."""
     for k in ks:
         check_range("ks", k, 1)
     if history_length is not None:
         check_range("history_length", history_length, 1)
     if not len(split.test):
         raise InputError("split: no test rows to evaluate on; choose another data.split or a longer log.")
-    rank, liked = compiled(_ranks), split.test.feedback[:, 0] == 1
+    positive, (narrow, affected) = split.test.positive, positive_targets(split)
     whole, part = _Best(2 * max(ks)), _Best(2 * max(ks))
+    for who, ranks, real, rows in _ranked(score, split, history_length):
+        whole.add(who, ranks, real)
+        part.add(who, ranks, real & positive[rows] & ~affected[who][:, None])
+    if affected.any():
+        own = dataclasses.replace(narrow, test=narrow.test.take(affected[narrow.test.user]))
+        for who, ranks, real, _ in _ranked(score, own, history_length):
+            part.add(who, ranks, real)
+    return HeldOut(whole.metrics(ks), part.metrics(ks) if positive.any() else None, whole.ndcg(), part.ndcg())
+
+
+def positive_targets(split: Split) -> tuple[Split, np.ndarray]:
+    """The split with only the positive test rows, and users whose history is another one for that: [U] bool.
+
+    Rows without success that were shown together with a positive test row leave the history. They would tell that the
+    success is another item of the slate, and they could not be recommended. Without positive test rows nothing changes.
+    """
+    positive = split.test.positive
+    affected = np.zeros(split.test.num_users, bool)
+    if not positive.any():
+        return split, affected
+    test = split.test.take(positive)
+    moments = np.unique(np.stack([test.user, test.time], axis=1), axis=0)
+
+    def apart(log: Log) -> Log:
+        pairs = np.concatenate([moments, np.stack([log.user, log.time], axis=1)])
+        same = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+        shown = np.isin(same[len(moments) :], same[: len(moments)]) & ~log.positive
+        affected[log.user[shown]] = True
+        return log.take(~shown)
+
+    return Split(train=apart(split.train), validation=apart(split.validation), test=test), affected
+
+
+def _ranked(
+    score: Score, split: Split, history_length: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Users [B], ranks of their targets, which of these are there, and their rows of the test log, each [B, n]."""
+    rank = compiled(_ranks)
     for batch in batches(split, history_length):
         scores = score(batch.obs)
         check_shape("score(obs)", scores, batch.masked.shape)
         ranks, real = np.asarray(rank(scores, batch.targets, batch.masked)), batch.targets != PADDING
-        whole.add(batch.who[: batch.users], ranks[: batch.users], real[: batch.users])
-        part.add(batch.who[: batch.users], ranks[: batch.users], (real & liked[batch.rows])[: batch.users])
-    return HeldOut(whole.metrics(ks), part.metrics(ks) if liked.any() else None, whole.ndcg(), part.ndcg())
+        own = slice(batch.users)
+        yield batch.who[own], ranks[own], real[own], batch.rows[own]
 
 
 class _Best:
@@ -149,7 +188,8 @@ def _batch(history: Log, test: Log, users: np.ndarray, own: int, sizes: tuple[in
     rows = np.zeros(targets.shape, np.int64)
     starts, test_starts = history.offsets, test.offsets
     for row, user in enumerate(users[:own]):
-        masked[row, history.item[starts[user] : starts[user + 1]]] = True
+        if not history.repeats:
+            masked[row, history.item[starts[user] : starts[user + 1]]] = True
         chosen = test.item[test_starts[user] : test_starts[user + 1]]
         targets[row, : len(chosen)] = chosen
         rows[row, : len(chosen)] = test_starts[user] + np.arange(len(chosen))

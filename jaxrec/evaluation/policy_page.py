@@ -8,7 +8,7 @@ from jaxrec.evaluation.measures import MEASURES, Measures
 from jaxrec.evaluation.page import Table
 from jaxrec.evaluation.people import Person
 from jaxrec.evaluation.pictures import learning_picture
-from jaxrec.evaluation.report import POLICY, answers_title
+from jaxrec.evaluation.report import POLICY, answers_title, held_out_tables_of
 from jaxrec.evaluation.templates import as_markup, rendered
 from jaxrec.evaluation.verdict import NO_RIVALS
 from jaxrec.types import EnvSpec
@@ -56,8 +56,11 @@ def policy_page(given: PageInputs) -> str:
             for name, section in reversed(account["simulators"].items())  # the one that decides comes first
         },
         held_out=[
-            (title, held_out_table(account[key], given.cutoffs, account["held_out_minus"] if leads else {}))
-            for key, title, leads in _held_out_kinds(account)
+            (
+                f"{table.targets}, {table.users:,} users",
+                held_out_table(account[table.key], given.cutoffs, account["held_out_minus"] if table.decides else {}),
+            )
+            for table in held_out_tables_of(account)
         ],
         errors={kind: errors_table(errors) for kind, errors in account.get("held_out_feedback", {}).items()},
         answers=answers_table(account["answers"]) if "answers" in account else None,
@@ -115,16 +118,6 @@ def known_table(section: Mapping[str, Any]) -> Table | None:
     head = [f"{name} rows ({group['users']:,} users)" for name, group in groups[POLICY].items()]
     rows = [[name, *(f"{g['return']:.2f} ±{g['half_width']:.2f}" for g in groups[name].values())] for name in order]
     return Table(["recommender", *head], rows)
-
-
-def _held_out_kinds(account: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Keys of the ranking tables, what their targets are, and whether the paired leads belong to the table."""
-    if "held_out" not in account:
-        return []
-    liked = account.get("held_out_liked")
-    if liked is None or liked == account["held_out"]:
-        return [("held_out", "every test row", True)]
-    return [("held_out_liked", "liked test rows", True), ("held_out", "every test row", False)]
 
 
 def held_out_table(

@@ -1,6 +1,7 @@
 """The evaluation report of a policy: a dictionary for `evaluation.json` and tables for the terminal."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -68,13 +69,35 @@ def print_answers(section: dict[str, Any]) -> None:
     _console().print(table)
 
 
-def print_held_out_account(title: str, account: dict[str, Any], cutoffs: tuple[int, ...]) -> None:
-    """Print the tables of all and of liked test rows, unless these are the same, and the errors of predictions."""
-    print_held_out(title, account["held_out"], cutoffs)
+class HeldOutTable(NamedTuple):
+    """A ranking table of evaluation.json."""
+
+    key: str  # of the entry
+    targets: str  # which test rows recommenders should find
+    users: int  # who have such rows
+    decides: bool  # whether the paired leads belong to it
+
+
+def held_out_tables_of(account: Mapping[str, Any]) -> list[HeldOutTable]:
+    """The ranking tables, that of the positive rows first; none without a log."""
+
+    def table(key: str, targets: str, decides: bool) -> HeldOutTable:
+        return HeldOutTable(key, targets, int(next(iter(account[key].values()))["users"]), decides)
+
+    if "held_out" not in account:
+        return []
     liked = account.get("held_out_liked")
-    if liked is not None and liked != account["held_out"]:
-        users = int(next(iter(liked.values()))["users"])
-        print_held_out(f"the same with liked rows as the only targets, {users:,} users", liked, cutoffs)
+    if liked is None or liked == account["held_out"]:
+        return [table("held_out", "every test row", True)]
+    kind = f"'{account['target']}'"
+    with_it = table("held_out_liked", f"test rows with {kind}", True)
+    return [with_it, table("held_out", f"every test row, also those without {kind}", False)]
+
+
+def print_held_out_account(title: str, account: dict[str, Any], cutoffs: tuple[int, ...]) -> None:
+    """Print the tables of positive and of all test rows, unless these are the same, and the errors of predictions."""
+    for table in held_out_tables_of(account):
+        print_held_out(f"{title}; targets: {table.targets}, {table.users:,} users", account[table.key], cutoffs)
     for kind, errors in account.get("held_out_feedback", {}).items():
         rows = (f"{name} MAE {row['mae']:.3f}, RMSE {row['rmse']:.3f}" for name, row in errors.items())
         _console().print(f"predicted '{kind}' of the held-out rows: {'; '.join(rows)}", highlight=False)

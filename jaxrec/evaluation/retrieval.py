@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxrec.data import Split
 from jaxrec.encoder.pool import unit_length
-from jaxrec.evaluation.held_out import Score, held_out_metrics
+from jaxrec.evaluation.held_out import Score, held_out_metrics, positive_targets
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING, Array, Observation
 
@@ -26,14 +26,16 @@ def history_mean(vectors: np.ndarray) -> Score:
     return partial(compiled(_scores), table)
 
 
-def validation_of(split: Split, users: int, seed: int) -> Split:
-    """Make a split whose test rows are the validation rows of at most `users` users, drawn with `seed`."""
-    present = np.unique(split.validation.user)
-    chosen = np.random.default_rng(seed).permutation(present)[:users]
+def validation_of(split: Split, users: int, seed: int, *, every_row: bool = False) -> Split:
+    """Make a split whose test rows are the validation rows of at most `users` users, drawn with `seed`.
+
+    They are the positive ones, if there are any, unless `every_row` is asked for.
+    """
     nothing = split.validation.take(np.zeros(len(split.validation), bool))
-    return dataclasses.replace(
-        split, validation=nothing, test=split.validation.take(np.isin(split.validation.user, chosen))
-    )
+    whole = dataclasses.replace(split, validation=nothing, test=split.validation)
+    found = whole if every_row else positive_targets(whole)[0]
+    chosen = np.random.default_rng(seed).permutation(np.unique(found.test.user))[:users]
+    return dataclasses.replace(found, test=found.test.take(np.isin(found.test.user, chosen)))
 
 
 def _scores(table: Array, obs: Observation) -> Array:

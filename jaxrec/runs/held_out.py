@@ -32,7 +32,8 @@ def held_out_account(
 ) -> dict[str, Any]:
     """The entries of evaluation.json about the held-out log.
 
-    `held_out` and `held_out_liked` are ranking metrics by recommender. `held_out_feedback` has, for each kind of
+    `held_out` and `held_out_liked` are ranking metrics by recommender, of all test rows and of those with the feedback
+    `target`. `held_out_feedback` has, for each kind of
     feedback, the errors of recommenders that predict it and of the constant mean.
     """
     tables = rank_policies(config, policies, world, corpus, history_length)
@@ -40,6 +41,7 @@ def held_out_account(
     scorers = fit_baselines(config, held_out_rows(corpus), vectors, world)
     tables |= {name: held_out_tables(compiled_score(one), split, cutoffs) for name, one in scorers.items()}
     account: dict[str, Any] = {"held_out": {name: table.all for name, table in tables.items()}}
+    account |= {"target": corpus.split.test.feedback_names[0]}
     liked = {name: table.liked for name, table in tables.items() if table.liked is not None}
     account |= {"held_out_minus": paired_leads(tables)}
     return account | ({"held_out_liked": liked} if liked else {}) | _predicted(scorers, corpus)

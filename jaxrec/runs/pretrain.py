@@ -39,7 +39,7 @@ from jaxrec.version import __version__
 SCORE = "validation_ndcg@10"
 KINDS = {  # of test rows, in evaluation.json -> title
     HELD_OUT: "held-out log, whole catalogue",
-    LIKED: "only held-out rows with the first kind of feedback",
+    LIKED: "only positive held-out rows (data.target)",
     RARE: f"only held-out rows of items with fewer than {FEW} training rows",
 }
 

@@ -9,7 +9,6 @@ from jaxrec.config.schema import Config
 from jaxrec.envs.logged import OBSERVED
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.runs.item_table import ItemVectors, embed, item_table
-from jaxrec.runs.pretrain_judge import liked
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.supervised.joint import FROZEN
@@ -80,7 +79,7 @@ def make_data(config: Config, corpus: Corpus, recommendable: np.ndarray) -> tupl
     place[recommendable] = np.arange(len(recommendable))
     target = place[train.item]
     if fit.target == "liked":
-        target = np.where(liked(train), target, PADDING)
+        target = np.where(train.positive, target, PADDING)
     if not (target != PADDING).any():
         raise InputError(
             f"pretrain.target: none of the {len(train):,} training rows is a target; set it to next, or lower "

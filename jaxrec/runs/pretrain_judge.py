@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from jaxrec.config.schema import Config
-from jaxrec.data import Log, Split
-from jaxrec.evaluation.held_out import Score, held_out_metrics
+from jaxrec.data import Split
+from jaxrec.evaluation.held_out import Score, held_out_metrics, positive_targets
 from jaxrec.evaluation.retrieval import validation_of
 from jaxrec.evaluation.scorers import compiled_score
 from jaxrec.nets.policy import Policy, catalogue_scores
@@ -30,7 +30,9 @@ class PretrainJudge:
     def __init__(self, config: Config, corpus: Corpus, policy: Policy, spec: EnvSpec, world: World):
         """Compile the policy's scores for `world`."""
         self._corpus, self._config, self._world, self._policy = corpus, config, world, policy
-        self._validation = validation_of(corpus.split, config.pretrain.evaluate_users or 2**31, config.seed)
+        # The same targets as in training.
+        every, users = config.pretrain.target == "next", config.pretrain.evaluate_users or 2**31
+        self._validation = validation_of(corpus.split, users, config.seed, every_row=every)
         self._length = spec.history_length
         table = np.asarray(world.item_table)
         # Without the features of items and the statistics of the log.
@@ -44,11 +46,8 @@ class PretrainJudge:
         return other
 
     def validation(self, params: Params) -> float:
-        """NDCG@10 on validation rows, for all targets or only the liked ones, as in training."""
-        split = self._validation
-        if self._config.pretrain.target == "liked":
-            split = narrowed(split, liked(split.test))
-        return held_out_metrics(self._score(params), split, (10,), self._length)["ndcg@10"]
+        """NDCG@10 on validation rows, for all targets or only the positive ones, as in training."""
+        return held_out_metrics(self._score(params), self._validation, (10,), self._length)["ndcg@10"]
 
     def test(self, params: Params, before: Params | None = None) -> dict[str, Metrics]:
         """Metrics of the test rows by kind of target, of the policy and of simple recommenders.
@@ -79,18 +78,12 @@ class PretrainJudge:
 
 
 def target_splits(split: Split) -> dict[str, Split]:
-    """The split with all test rows, with the liked ones and with those of rare items, where these are some of them."""
+    """The split with all test rows, with the positive ones and with those of rare items, where these differ."""
     counts = np.bincount(split.train.item, minlength=split.train.num_items)
-    parts = {LIKED: liked(split.test), RARE: counts[split.test.item] < FEW}
-    some = {name: rows for name, rows in parts.items() if 0 < rows.sum() < len(rows)}
-    return {HELD_OUT: split} | {name: narrowed(split, rows) for name, rows in some.items()}
-
-
-def liked(log: Log) -> np.ndarray:
-    """Rows whose first kind of feedback is positive: [R] bool."""
-    return log.feedback[:, 0] > 0
-
-
-def narrowed(split: Split, rows: np.ndarray) -> Split:
-    """The split with only some of its test rows, [R] bool."""
-    return dataclasses.replace(split, test=split.test.take(rows))
+    rare = counts[split.test.item] < FEW
+    splits = {HELD_OUT: split}
+    if 0 < split.test.positive.sum() < len(split.test):
+        splits[LIKED] = positive_targets(split)[0]
+    if 0 < rare.sum() < len(rare):
+        splits[RARE] = dataclasses.replace(split, test=split.test.take(rare))
+    return splits

@@ -13,6 +13,7 @@ from jaxrec.config.schema import Config
 from jaxrec.data import Dataset, Log, Split, load_dataset, make_split, split_users
 from jaxrec.data.context import in_columns
 from jaxrec.data.item_features import Encodings, FeatureBlocks, encode, fit_encoding
+from jaxrec.data.split import few_targets
 from jaxrec.progress import note
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
@@ -77,6 +78,8 @@ def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sid
     if data.own_texts:
         log, basis = add_own_texts(log, split.train, partial(embed, config), data.own_texts, basis)
         split = make_split(data, log)
+    if advice := few_targets(data, split):
+        note(f"  {advice}")
     dataset = dataclasses.replace(dataset, log=log)
     values = dataset.catalogue.features
     features = encode(values, fit_encoding(values, data) if before is None else before.item_features)

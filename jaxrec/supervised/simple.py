@@ -49,6 +49,9 @@ ALS_GRID = tuple({"alpha": a, "regularisation": r} for a in (10.0, 3.0, 30.0) fo
 
 SIMPLE_RECOMMENDERS: dict[str, SimpleRecommender] = {
     "most_popular": SimpleRecommender(of_log(most_popular), lambda counts, items, _: score_popular(counts, items)),
+    "most_liked": SimpleRecommender(
+        of_log(lambda log: most_popular(liked_rows(log))), lambda counts, items, _: score_popular(counts, items)
+    ),
     "item_knn": SimpleRecommender(_item_knn, lambda table, items, _: score_item_knn(table, items)),
     "item_knn_liked": SimpleRecommender(
         of_log(lambda log: item_knn(liked_rows(log))),

@@ -29,16 +29,50 @@ def test_rows_are_ordered_by_user_then_time_then_file() -> None:
     assert rows_of(got) == [(0, 2, 3, 1), (0, 0, 3, 0), (0, 1, 9, 0), (1, 0, 5, 1)]
 
 
-def test_exact_repetitions_and_repeated_pairs_are_counted_apart_and_the_last_in_time_stays() -> None:
+def test_exact_repetitions_and_repeated_pairs_are_counted_apart() -> None:
     rows = [(0, 0, 9, 1), (0, 1, 2, 1), (0, 1, 2, 1), (0, 0, 4, 0)]
     got = clean(raw(rows), DataConfig())
     assert rows_of(got) == [(0, 1, 2, 1), (0, 0, 9, 1)]
     assert got.account == (
         "read",
         "dropped 1 exact duplicate of a row",
-        "dropped 1 earlier row of repeated (user, item) pairs; the last row is kept",
+        "dropped 1 row of repeated (user, item) pairs; a pair has every kind of feedback of its rows",
         "kept 2 rows of 1 user and 2 items",
     )
+
+
+REPEATED = [(0, 0, 1, 1), (0, 0, 4, 0), (0, 1, 2, 0), (0, 1, 3, 0), (1, 0, 5, 0), (1, 0, 7, 1)]
+
+
+def test_a_later_showing_does_not_erase_a_click() -> None:
+    got = clean(raw(REPEATED), DataConfig())
+    assert rows_of(got) == [(0, 0, 1, 1), (0, 1, 3, 0), (1, 0, 7, 1)]  # the click's own time; else the last row
+    line = "dropped 3 rows of repeated (user, item) pairs; a pair has every kind of feedback of its rows, "
+    assert got.account[1] == line + "which gives 'liked' to 1 whose last row lacks it"
+
+
+def test_the_last_row_counts_on_request() -> None:
+    got = clean(raw(REPEATED), DataConfig(repeats="last"))
+    assert rows_of(got) == [(0, 1, 3, 0), (0, 0, 4, 0), (1, 0, 7, 1)]
+    assert got.account[1] == "dropped 3 rows of repeated (user, item) pairs; the last row is kept"
+
+
+def test_every_row_is_an_event_on_request() -> None:
+    got = clean(raw([*REPEATED, REPEATED[0]]), DataConfig(repeats="keep"))
+    assert rows_of(got) == [(0, 0, 1, 1), (0, 1, 2, 0), (0, 1, 3, 0), (0, 0, 4, 0), (1, 0, 5, 0), (1, 0, 7, 1)]
+    assert got.log.repeats
+    assert got.account[1:3] == (
+        "dropped 1 exact duplicate of a row",
+        "kept 3 rows of (user, item) pairs that have an earlier one (data.repeats=keep)",
+    )
+
+
+def test_kinds_of_feedback_from_several_rows_join_at_the_last_row_that_has_one() -> None:
+    log = raw([(0, 0, 1, 1), (0, 0, 2, 0), (0, 0, 3, 0)]).log
+    log = dataclasses.replace(log, feedback=np.array([[1, 0], [0, 1], [0, 0]], np.float32), feedback_names=("a", "b"))
+    got = clean(RawLog(log, ("u",), ("i",), ()), DataConfig())
+    assert (got.log.time.tolist(), got.log.feedback.tolist()) == ([2], [[1, 1]])
+    assert got.account[0].endswith("which gives 'a' to 1 and 'b' to 1 whose last row lacks it")
 
 
 def test_context_and_reviews_stay_with_their_rows() -> None:
@@ -52,7 +86,7 @@ def test_context_and_reviews_stay_with_their_rows() -> None:
 
 
 def test_of_a_pair_at_one_time_the_last_in_the_file_stays() -> None:
-    got = clean(raw([(0, 0, 4, 1), (0, 0, 4, 0)]), DataConfig())
+    got = clean(raw([(0, 0, 4, 1), (0, 0, 4, 0)]), DataConfig(repeats="last"))
     assert rows_of(got) == [(0, 0, 4, 0)]
 
 

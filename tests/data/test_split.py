@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
-from jaxrec.data import Log, Split, global_time, leave_one_out, make_split, split_users
+from jaxrec.data import Log, Split, global_time, leave_one_out, leave_positive_out, make_split, split_users
+from jaxrec.data.split import few_targets
 
 
 def log_of(rows: list[tuple[int, int]], num_users: int) -> Log:
@@ -117,3 +118,36 @@ def test_make_split_follows_the_recipe_and_refuses_logs_without_anything_to_judg
     short = log_of([(0, 1), (0, 2), (1, 1)], 2)
     with pytest.raises(InputError, match=r"data.split=leave_one_out: 3 training and 0 test rows.*at least 3 rows"):
         make_split(dataclasses.replace(DataConfig(), split="leave_one_out"), short)
+
+
+def impressions() -> Log:
+    """User 0: four slates of two with clicks on rows 1, 2 and 4; user 1 has two clicks, and user 2 none."""
+    user = np.repeat([0, 1, 2], [8, 4, 2]).astype(np.int32)
+    time = np.array([1, 1, 2, 2, 3, 3, 4, 4, 1, 1, 2, 2, 1, 1])
+    clicked = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0], np.float32)
+    return Log(user, np.arange(14, dtype=np.int32), time, clicked[:, None], ("clicked",), 3, 14)
+
+
+def test_the_last_success_is_left_out_with_what_was_shown_next_to_it_and_later() -> None:
+    split = leave_positive_out(impressions())
+    np.testing.assert_array_equal(split.test.item, [4, 5, 6, 7])
+    np.testing.assert_array_equal(split.validation.item, [2, 3])
+    np.testing.assert_array_equal(split.train.item, [0, 1, *range(8, 14)])
+
+
+@given(logs)
+@settings(deadline=None)
+def test_a_log_of_successes_is_split_row_by_row(log: Log) -> None:
+    want, got = leave_one_out(log), leave_positive_out(log)
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(got, part).item, getattr(want, part).item)
+
+
+def test_another_split_is_advised_where_few_test_rows_are_successes() -> None:
+    log = dataclasses.replace(impressions(), feedback_names=("clicked",))
+    config = DataConfig()
+    assert "leave_positive_out" in few_targets(config, make_split(config, log))
+    liked = dataclasses.replace(log, feedback=np.ones_like(log.feedback))
+    assert few_targets(config, make_split(config, liked)) == ""
+    other = dataclasses.replace(config, split="leave_positive_out")
+    assert few_targets(other, make_split(other, log)) == ""

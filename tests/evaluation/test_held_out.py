@@ -8,7 +8,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, GeneratedLog
 from jaxrec.data import Log, Split, global_time, leave_one_out, load_dataset
 from jaxrec.evaluation import held_out
-from jaxrec.evaluation.held_out import held_out_metrics, held_out_tables
+from jaxrec.evaluation.held_out import held_out_metrics, held_out_tables, positive_targets
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.baselines.neighbours import score_popular
 from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, most_popular
@@ -167,3 +167,43 @@ def test_simple_recommenders_reproduce_the_reference_on_movielens(real_data) -> 
         assert got["users"] == 610
         assert got["recall@10"] == got["hit_rate@10"] == pytest.approx(recall, rel=0.02)
         assert got["ndcg@10"] == pytest.approx(ndcg, rel=0.02)
+
+
+def slates() -> Split:
+    """User 0 was shown items 1 to 3 at time 5 and clicked item 2, the test row; user 1 clicked item 3 alone."""
+    user = np.array([0, 0, 0, 0, 1, 1], np.int32)
+    item = np.array([0, 1, 3, 2, 0, 3], np.int32)
+    clicked = np.array([[1], [0], [0], [1], [0], [1]], np.float32)
+    log = Log(user, item, np.array([1, 5, 5, 5, 1, 2]), clicked, ("clicked",), 2, 5)
+    return Split(train=log.take(np.array([0, 1, 4])), validation=log.take([2]), test=log.take([3, 5]))
+
+
+def test_rows_shown_together_with_a_success_leave_its_history() -> None:
+    seen = {}
+
+    def score(obs):
+        for row in np.asarray(obs.history_items):
+            seen.setdefault(tuple(row[row >= 0]), 0)
+        return jnp.broadcast_to(jnp.array([5.0, 4.0, 3.0, 2.0, 1.0]), (len(obs.history_items), 5))
+
+    got = held_out_tables(score, slates(), ks=(1, 2))
+    assert set(seen) >= {(0, 1, 3), (0,)}  # with every row as target, and with the clicked ones
+    # Every row: items 0, 1 and 3 are masked for user 0, so item 2 is first. Item 3 is after 1 and 2 for user 1.
+    assert (got.all["hit_rate@1"], got.all["hit_rate@2"]) == (0.5, 0.5)
+    # Clicked rows: item 1 could be recommended again to user 0 and is above item 2.
+    assert got.liked is not None and (got.liked["hit_rate@1"], got.liked["hit_rate@2"]) == (0.0, 0.5)
+    assert got.liked["users"] == len(got.liked_ndcg) == 2
+
+
+def test_only_users_with_such_rows_are_scored_twice() -> None:
+    narrow, affected = positive_targets(slates())
+    np.testing.assert_array_equal(affected, [True, False])
+    np.testing.assert_array_equal(narrow.train.item, [0, 0])
+    assert len(narrow.validation) == 0
+    np.testing.assert_array_equal(narrow.test.item, [2, 3])
+
+
+def test_a_repeated_item_can_be_a_hit_where_rows_are_kept() -> None:
+    train = dataclasses.replace(log_of([(0, 0), (0, 1)], 1, 3), repeats=True)
+    split = Split(train=train, validation=train.take([]), test=log_of([(0, 1)], 1, 3))
+    assert held_out_metrics(fixed([1.0, 2.0, 0.0]), split, ks=(1,))["hit_rate@1"] == 1

@@ -66,9 +66,7 @@ def test_states_read_the_rows_before_theirs_and_not_the_hidden_ones(log: Log) ->
 
 
 def test_rows_of_one_moment_share_its_first_row_unless_the_log_has_only_successes(log: Log) -> None:
-    together = dataclasses.replace(
-        log, time=np.arange(len(log)) // 3
-    )  # rows 3 to 5, 6 to 8, 9 to 11
+    together = dataclasses.replace(log, time=np.arange(len(log)) // 3)  # rows 3 to 5, 6 to 8, 9 to 11
     window = Window(jnp.asarray([[3, 4, 5, 6, 7, 8, 9, 10], [5, 3, 4, 8, 9, 6, 7, 10]], jnp.int32), None, None)
     data, _ = make_windows(together, log.item, 8, 16)
     want = [[0, 0, 0, 3, 3, 3, 6, 6], [0, 0, 0, 3, 4, 5, 5, 7]]  # the second one is shuffled

@@ -23,8 +23,8 @@ def most_popular(log: Log) -> np.ndarray:
 
 
 def liked_rows(log: Log) -> Log:
-    """The rows whose first kind of feedback is 1."""
-    return log.take(log.feedback[:, 0] == 1)
+    """The positive rows."""
+    return log.take(log.positive)
 
 
 def liked_items(history_items: Array, history_feedback: Array) -> Array:
