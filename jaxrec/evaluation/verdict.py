@@ -51,10 +51,10 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     If the level of a rewarded feedback is assumed (`account["assumed"]`), the policy also has to rank the held-out rows
     best, unless the truth is known.
     """
-    simulators = account["simulators"]
+    simulators, liked = account["simulators"], f"'{account.get('target', 'liked')}'"
     asked = {
-        "held_out": compare("next liked items of the log (NDCG@10)", account.get("held_out_minus", {})),
-        "judge": compare("likes from users it was not trained on (second simulator)", _leads(simulators, "judge")),
+        "held_out": compare(f"next rows with {liked} in the log (NDCG@10)", account.get("held_out_minus", {})),
+        "judge": compare("reward from users it was not trained on (second simulator)", _leads(simulators, "judge")),
         "answers": compare(
             "order of real answers of people it was not trained on (AUC within users)",
             account.get("answers", {}).get("policy_minus", {}),
@@ -79,7 +79,7 @@ class Evidence(NamedTuple):
     deciding: Question  # truth if it is known, else the second simulator
     known: bool  # whether the truth decides
     answers: Question | None  # order of real answers; None if the truth decides
-    ranked: Question | None  # next liked rows of the log
+    ranked: Question | None  # next successes in the log
     kept: float | None  # share of the lift over most popular that the second simulator confirms
     assumed: tuple[str, ...]  # rewarded feedback whose level is assumed; empty if the truth decides
 
@@ -151,7 +151,7 @@ def _earns_more(seen: Evidence) -> str | None:
         text += f" It also orders real answers better than every rival. {seen.share}: expect less than the first says."
     if ranked is not None and (rivals := ranked.worse + ranked.equal):
         text += (
-            f" It does not predict the next liked row of the log better than {_names(rivals)}: use it to recommend, "
+            f" It does not predict the next success in the log better than {_names(rivals)}: use it to recommend, "
             "not to predict."
         )
     return text
