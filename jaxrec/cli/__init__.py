@@ -29,7 +29,7 @@ example:
 RECOMMEND_EXAMPLE = """\
 example:
   jaxrec recommend runs/demo --history 318,296 -k 10
-  jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as liked)
+  jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
   jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
 """
 EMBED_EXAMPLE = """\
@@ -184,7 +184,10 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
         "--history",
         metavar="ID,ID",
         default="",
-        help="item ids as in the log, oldest first; ID:VALUE gives a rating",
+        help="item ids as in the log, oldest first; ID:4.5 or ID:rating=4.5:clicked=1 say what the user thought of it",
+    )
+    parser.add_argument(
+        "--history-json", metavar="JSON", help='the same as a JSON list: [318, {"item": "296", "rating": 2}]'
     )
     parser.add_argument("--user", metavar="ID", help="user id as in the log, instead of a history")
     parser.add_argument("--data", metavar="FOLDER", help="log folder for --user (default: data.path of the recipe)")

@@ -5,7 +5,9 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from jaxrec.checks import InputError
 from jaxrec.cli.runtime import prepare
 from jaxrec.data.log import counted
 from jaxrec.runs.evaluate import evaluate
@@ -25,7 +27,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 def run_recommend(options: argparse.Namespace) -> int:
     """Print ids, titles and scores of the k best items."""
-    history = [entry for entry in options.history.split(",") if entry.strip()]
+    history = options.history if options.history_json is None else _from_json(options.history_json)
     found = recommend(options.run, options.k, history=history, user=options.user, data=options.data)
     if found.skipped:
         items = counted(found.skipped, "item")
@@ -35,6 +37,19 @@ def run_recommend(options: argparse.Namespace) -> int:
     else:
         _print_table(found.slate, f"{len(found.slate)} recommendations from {options.run} (step {found.step})")
     return 0
+
+
+def _from_json(text: str) -> list[Any]:
+    """Read a list of ids and of objects like {"item": "318", "rating": 4.5}."""
+    try:
+        history = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f'--history-json: no JSON ({error}); expected a list such as ["318"].') from None
+    if not isinstance(history, list) or not all(isinstance(entry, str | int | dict) for entry in history):
+        raise InputError(
+            '--history-json: expected a list of ids and of objects, as in [318, {"item": "7", "rating": 4}].'
+        )
+    return history
 
 
 def _print_table(slate: Sequence[Recommendation], title: str) -> None:

@@ -18,6 +18,7 @@ from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE
 from jaxrec.serve import Recommendation, SavedPolicy, load_policy
+from jaxrec.serve.history import Entry
 from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import NAME, load_basis
@@ -41,16 +42,25 @@ class Visitor(NamedTuple):
 
 
 def recommend(
-    path: str | Path, k: int = 10, *, history: Sequence[str] = (), user: str | None = None, data: str | None = None
+    path: str | Path,
+    k: int = 10,
+    *,
+    history: str | Sequence[Entry] = (),
+    user: str | None = None,
+    data: str | None = None,
 ) -> Recommended:
-    """The k best items of the policy in `path` for a history, or for a user of the log in `data`."""
+    """The k best items of the policy in `path` for a history, or for a user of the log in `data`.
+
+    A history is a text 'ID,ID:NUMBER' or a sequence of entries (`jaxrec.serve.history`).
+    """
     if user is None and data is not None:
         raise InputError("--data: only used with --user; add --user ID.")
     if user is not None and history:
         raise InputError("--user and --history: a user's history is taken from the log; give one of the two.")
     policy = load_policy(path)
     if user is None:
-        return Recommended(policy.recommend(history, k), policy.step)
+        entries = policy.histories.split(history) if isinstance(history, str) and history else history
+        return Recommended(policy.recommend(entries, k), policy.step)
     visitor = find_user(RunFolder.open(path), policy, user, data)
     slate = policy.recommend_rows(visitor.items, visitor.feedback, k, visitor.context)
     return Recommended(slate, policy.step, visitor.skipped)

@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.checks import InputError, check_range, check_shape, suggest
+from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
+from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.storage.files import atomic_path, read_json_object, write_json
 from jaxrec.storage.portable import load_portable, read_description, save_portable
 from jaxrec.storage.saved_spec import saved_spec
@@ -65,15 +66,15 @@ class SavedPolicy:
         return self.policy.items(self.params, self.world)
 
     def recommend(
-        self, history: Sequence[str] = (), k: int = 10, context: np.ndarray | None = None
+        self, history: Sequence[Entry] = (), k: int = 10, context: np.ndarray | None = None
     ) -> list[Recommendation]:
         """Recommend the k best items for a history of item ids as in the log, oldest first.
 
-        An item counts as liked; "318:2.5" gives a feedback value instead. Items of the history are not shown
-        again. `context` [C] is that of the visit; by default it is the mean context of the training log. Raises
-        InputError for ids that are not in the catalogue.
+        An item alone counts as a success. "318:2.5" and {"item": "318", "rating": 2.5} say what the user thought of it
+        (`jaxrec.serve.history`). Items of the history are not shown again. `context` [C] is that of the visit, by
+        default the mean context of the training log. Raises InputError for ids that are not in the catalogue.
         """
-        return self.recommend_rows(*self.parse_history(history), k, context)
+        return self.recommend_rows(*self.histories.read(history), k, context)
 
     def recommend_rows(
         self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
@@ -95,24 +96,13 @@ class SavedPolicy:
         pairs = [(int(i), float(s)) for i, s in zip(chosen, scores, strict=True) if np.isfinite(s)]
         return [Recommendation(self.ids[i], self.titles[i], s) for i, s in pairs]
 
-    def parse_history(self, history: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Parse entries ID or ID:VALUE into item rows [N] int32 and feedback [N, F]; ids may contain colons."""
+    @functools.cached_property
+    def histories(self) -> HistoryReader:
+        """Reads histories of items of the catalogue; raises InputError where there are none."""
         if not self.ids:
             raise InputError(f"recommend: policies of {self.spec.name} rank fresh documents, not items of a catalogue.")
-        row = {item_id: n for n, item_id in enumerate(self.ids)}
-        items, feedback = [], []
-        for entry in history:
-            item_id, value = str(entry).strip(), None
-            if item_id not in row and ":" in item_id:
-                item_id, _, value = item_id.rpartition(":")
-            if item_id not in row:
-                raise InputError(
-                    f"history: no item {item_id!r} in the catalogue of {len(self.ids)}{suggest(item_id, self.ids)}."
-                )
-            items.append(row[item_id])
-            feedback.append([_feedback_value(kind, name, value) for name, kind in self.feedback.items()])
-        shape = (len(items), len(self.feedback))
-        return np.asarray(items, np.int32), np.asarray(feedback, np.float32).reshape(shape)
+        rewarded = [weight > 0 for weight in self.spec.reward_weights] or [True]
+        return HistoryReader(self.ids, self.feedback, rewarded)
 
     def _observation(self, items: np.ndarray, feedback: np.ndarray, context: np.ndarray | None) -> Observation:
         ends = np.array([len(items)])
@@ -205,17 +195,3 @@ def _without_infinities(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_infinities(inner) for inner in value]
     return str(value) if isinstance(value, float) and math.isinf(value) else value
-
-
-def _feedback_value(kind: FeedbackKind, name: str, value: str | None) -> float:
-    if value is None:
-        return 1.0
-    try:
-        number = float(value)
-    except ValueError:
-        raise InputError(f"history: expected ID or ID:NUMBER, got the value {value!r}.") from None
-    if kind.band is not None:
-        return float(kind.band[0] <= number <= kind.band[1])
-    if number not in (0.0, 1.0):
-        raise InputError(f"history: expected 0 or 1 for {name}, got {value!r}.")
-    return number

@@ -59,7 +59,7 @@ def test_only_the_newest_items_of_a_long_history_are_read_and_none_is_shown_agai
     ("history", "k", "message"),
     [
         (["0"], 3, "no item '0' in the catalogue"),
-        (["1:x"], 3, "ID or ID:NUMBER, got the value 'x'"),
+        (["1:x"], 3, "expected a number for liked, got 'x'"),
         (["1:0.5"], 3, "expected 0 or 1 for liked"),
         (["1"], 0, "k: expected a value at least 1"),
         (["1"], 1000, "k: expected a value at least 1 and at most"),

@@ -105,14 +105,14 @@ def test_the_order_of_a_set_does_not_matter_but_what_was_thought_of_it_does(poli
 
 
 def test_feedback_is_read_as_the_log_is_and_ids_may_hold_colons(policy: SavedPolicy) -> None:
-    items, feedback = policy.parse_history(["a:4", " b:3.9 ", "c:1", "c:1:5"])
+    items, feedback = policy.histories.read(["a:4", " b:3.9 ", "c:1", "c:1:5"])
     np.testing.assert_array_equal(items, [0, 1, 2, 2])
     assert items.dtype == np.int32 and feedback.dtype == np.float32
     np.testing.assert_array_equal(feedback[:, 0], [1.0, 0.0, 1.0, 1.0])  # at least 4; without a value: liked
 
 
 def test_an_empty_history_is_one_of_no_rows(policy: SavedPolicy) -> None:
-    items, feedback = policy.parse_history([])
+    items, feedback = policy.histories.read([])
     assert items.shape == (0,) and feedback.shape == (0, 1)
     assert len(policy.recommend(k=6)) == 6
 
@@ -130,7 +130,10 @@ def test_a_history_longer_than_the_window_still_hides_its_oldest_items(policy: S
     assert set(ids(policy.recommend(["a", "b", "d", "e"], k=6))) == {"c:1", "f"}
 
 
-@pytest.mark.parametrize(("history", "message"), [("A", "no item 'A' in the catalogue of 6"), ("a:x", "value 'x'")])
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [("A", "no item 'A' in the catalogue of 6"), ("a:x", "expected a number for rating, got 'x'")],
+)
 def test_entries_that_name_nothing_are_refused(policy: SavedPolicy, history: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         policy.recommend([history])
