@@ -37,6 +37,7 @@ from jaxrec.runs.users.fitted_folder import (
     log_identity,
 )
 from jaxrec.runs.users.kind import JUDGE, TRAIN
+from jaxrec.runs.users.log_checks import check_kinds
 from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import read_json_object, remove_unfinished, write_json, write_text
 from jaxrec.supervised.comeback import ComebackModel
@@ -63,6 +64,7 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     _note_sources(corpus, folder)
     if all((folder / part).exists() for part in PARTS):
         return
+    check_kinds(config, corpus)
     for line in _successes_only(config, corpus.dataset.log):
         note(line)
     vectors = ItemVectors(embed(config, corpus.dataset.catalogue.texts), corpus.features.blocks)
