@@ -150,7 +150,9 @@ BAD_INPUT = (
     BadInput("a log without its column", "train CSV data.columns.user=uid", ("log.csv", "'uid'", "user")),
     BadInput("a log with a header only", "train CSV", ("log.csv",), write("log.csv", "user,item,time,liked\n")),
     BadInput(
-        "feedback that never differs", "train CSV data.feedback.liked.at_least=2", ("data.feedback.liked", "one value")
+        "feedback that never differs",
+        "train CSV data.feedback.liked.at_least=2",
+        ("data.feedback.liked", "0 in every row of the log", "another threshold"),
     ),
     BadInput("a context that is no column", "train CSV data.context=[itm]", ("log.csv", "'itm'", "data.context[0]")),
     BadInput("a context that is predicted", "train CSV data.context=[hour,liked]", ("data.context[1]", "'liked'")),

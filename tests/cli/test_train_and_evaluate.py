@@ -120,7 +120,7 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     assert set(answers["auc"]) == {"policy", "best_fixed", *CHEAP} and 0 < answers["users"] <= 20  # half judge
     assert f"{answers['rows']:,} real answers of {answers['users']} people" in " ".join(printed.split())
     liked = account["held_out_liked"]["policy"]["users"]
-    assert 0 < liked < 40 and f"liked rows as the only targets, {liked:.0f} users" in printed
+    assert 0 < liked < 40 and f"targets: test rows with 'liked', {liked:.0f} users" in " ".join(printed.split())
     errors = account["held_out_feedback"]["liked"]
     assert set(errors) == {"bias", "constant_mean"} and errors["bias"]["rmse"] < 1
     assert f"bias MAE {errors['bias']['mae']:.3f}" in printed
