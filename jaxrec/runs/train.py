@@ -140,7 +140,7 @@ def train_policy(
     catalogue, corpus = prepared.catalogue, prepared.corpus
     items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
 
-    def evaluate(params: Params) -> float:
+    def evaluate(params: Params, step: int) -> float:
         arrays = (params, policy.items(params, env.world))
         # The same visits every time: differences between checkpoints are then smaller than those between users.
         return simulate(selecting.world, facts, key_evaluate, config.train.evaluate_users, arrays).mean

@@ -26,14 +26,14 @@ def train(
     key: Array,
     num_shards: int,
     steps_per_update: int,
-    evaluate: Callable[[Params], float],
+    evaluate: Callable[[Params, int], float],
     save_policy: Callable[[Params, int], None],
     initial: Params | None = None,
     further: Further = NOTHING_FURTHER,
 ) -> Outcome:
     """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
-    `evaluate(params)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
+    `evaluate(params, step)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
     `save_policy(params, step)` is called for every new best. On SIGINT or SIGTERM the current call ends, a checkpoint
     is written, and `interrupted` is set.
     """
@@ -44,7 +44,7 @@ def train(
         saved=lambda state: _saved(state, config),
         update_many=program.update_many,
         arguments=(program.world,),
-        evaluate=lambda state, step: (state, evaluate(state.params)),
+        evaluate=lambda state, step: (state, evaluate(state.params, step)),
         further=further.of(lambda state: state.params),
         new_best=lambda state, step: save_policy(state.params, step),
         size=steps_per_update,
