@@ -14,7 +14,6 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from jaxrec.checks import InputError
-from jaxrec.encoder.folder import read_json
 
 _FILES = ("vocab.txt", "merges.txt", "*.model")  # of WordPiece, byte-level BPE and SentencePiece
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")

@@ -1,4 +1,4 @@
-"""The files that sentence-transformers puts next to a transformer's folder: pooling, dense heads, dimensions, prompts."""
+"""The files of sentence-transformers around a transformer: modules, pooling, dense heads, dimensions, prompts."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,9 @@ def read_dimensions(root: Path) -> int:
     path = root / "config_sentence_transformers.json"
     settings = read_json(path) if path.is_file() else {}
     if settings.get("model_type") not in (None, "SentenceTransformer"):
-        raise InputError(f"{path}: model_type: only 'SentenceTransformer' is supported, got {settings['model_type']!r}.")
+        raise InputError(
+            f"{path}: model_type: only 'SentenceTransformer' is supported, got {settings['model_type']!r}."
+        )
     stored = settings.get("truncate_dim")
     if stored is not None and (type(stored) is not int or stored < 1):
         raise InputError(f"{path}: truncate_dim: expected a whole number of channels, got {stored!r}.")

@@ -87,7 +87,9 @@ def _check_arguments(where: str, value: Any, known: tuple[str, ...]) -> None:
         raise InputError(f"{where}: expected an object, got {value!r:.60}.")
     for name, one in (value or {}).items():
         if name in ("torch_dtype", "dtype") and one not in _DTYPES:
-            raise InputError(f"{where}: {name}: {one!r} is not followed; delete it, and set encoder.dtype if you want it.")
+            raise InputError(
+                f"{where}: {name}: {one!r} is not followed; delete it, and set encoder.dtype if you want it."
+            )
         if name not in (*known, *_HARMLESS) and one not in (None, {}, []):
             raise InputError(f"{where}: {name}: {one!r:.60} is not supported; delete it if vectors do not need it.")
 

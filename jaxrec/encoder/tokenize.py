@@ -12,6 +12,13 @@ from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.settings import read_settings, tokenizer_arguments, tokenizer_settings
 from jaxrec.encoder.tokenizer_json import ADDED, other_settings
 
+
+class Tokens(list[list[int]]):
+    """Token ids of some texts, a list for each; `cut` of the texts were longer than the tokenizer's limit."""
+
+    cut: int = 0
+
+
 Tokenize = Callable[[Sequence[str]], list[list[int]]]
 
 
@@ -98,17 +105,31 @@ def _add_ends(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def make_tokenize(tokenizer: Tokenizer | None, folder: Path, vocab_size: int) -> Tokenize:
-    """Make the function texts -> one list of ids per text; tokens without a row in the model are left out."""
+    """Make the function texts -> `Tokens`; tokens without a row in the model are left out."""
     foreign = tokenizer is not None and tokenizer.get_vocab_size() > vocab_size
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         check_texts(texts)
         if tokenizer is None:
             raise InputError(f"{folder}: no tokenizer.json or vocab.txt, so texts cannot be read; add one of them.")
-        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-        return [[token for token in row if token < vocab_size] for row in rows] if foreign else rows
+        rows, limit = tokenizer.encode_batch_fast(list(texts)), (tokenizer.truncation or {}).get("max_length", 0)
+        tokens = Tokens([token for token in row.ids if not foreign or token < vocab_size] for row in rows)
+        tokens.cut = sum(len(row) == limit and bool(row.overflowing) for row in rows)
+        return tokens
 
     return tokenize
+
+
+def cuts_of(tokens: Sequence[Any]) -> int:
+    """How many of the texts of `tokens` were cut; 0 where a tokenizer of another kind does not say."""
+    return tokens.cut if isinstance(tokens, Tokens) else 0
+
+
+def cut_line(cut: int, total: int, length: int, setting: str, what: str = "text") -> str:
+    """One line on how many of `total` texts were cut at `length` tokens."""
+    if not cut:
+        return f"  no {what} is longer than {length:,} tokens"
+    return f"  {cut:,} of {total:,} {what}s are cut at {length:,} tokens ({setting})"
 
 
 def check_texts(texts: Sequence[str]) -> None:

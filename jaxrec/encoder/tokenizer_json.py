@@ -19,9 +19,7 @@ _CLASSES = {"bert": "Bert", "mpnet": "MPNet", "roberta": "Roberta", "gpt2": "GPT
 _FLAGS = (("lowercase", "do_lower_case", True), ("handle_chinese_chars", "tokenize_chinese_chars", True))
 
 
-def other_settings(
-    contents: Mapping[str, Any], tokenizer: Tokenizer, stored: Mapping[str, Any], folder: Path
-) -> bool:
+def other_settings(contents: Mapping[str, Any], tokenizer: Tokenizer, stored: Mapping[str, Any], folder: Path) -> bool:
     """Whether `stored`, settings of the tokenizer in `folder`, differ from `contents` of its tokenizer.json."""
     known = {one.get("content") for one in contents.get("added_tokens") or [] if isinstance(one, dict)}
     if not known.issuperset(_added(stored, folder)):

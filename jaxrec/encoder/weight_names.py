@@ -8,10 +8,9 @@ from typing import NamedTuple
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
 
-
 # What training programs put around names: torch.compile and FSDP at any depth, data-parallel training and the models of
 # sentence-transformers in front.
-_INSIDE = re.compile(r"(?:(?<=^)|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_INSIDE = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _IN_FRONT = re.compile(r"^(?:module\.)*(?:0\.(?:auto_model|model)\.|auto_model\.)?(?:module\.)*")
 
 
