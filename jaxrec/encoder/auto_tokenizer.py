@@ -14,14 +14,12 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from jaxrec.checks import InputError
-from jaxrec.encoder.folder import read_json
 
 _FILES = ("vocab.txt", "merges.txt", "*.model")  # of WordPiece, byte-level BPE and SentencePiece
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-_FLAGS = ("do_lower_case", "tokenize_chinese_chars", "strip_accents")
 
 
-def read_tokenizer(folder: Path) -> Tokenizer | None:
+def read_tokenizer(folder: Path, arguments: Mapping[str, Any] | None = None) -> Tokenizer | None:
     """The tokenizer of a model folder without tokenizer.json, as transformers builds it; None where there is none."""
     found = next((path for name in _FILES for path in sorted(folder.glob(name))), None)
     if found is None:
@@ -31,7 +29,12 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     if found.suffix == ".model":
         for library, package in (("sentencepiece", "sentencepiece"), ("google.protobuf", "protobuf")):
             _imported(library, package, str(found))
-    tokenizer = _open(folder)
+    return built(folder, arguments or {})
+
+
+def built(folder: Path, arguments: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that transformers builds from all files of a model folder; `arguments` come before its settings."""
+    tokenizer = _open(folder, arguments)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise InputError(
@@ -56,11 +59,12 @@ def chat_text(folder: str | Path, messages: Sequence[Mapping[str, Any]], generat
         raise InputError(f"{folder}: the chat template refuses these messages ({_line(error)}).") from None
 
 
-def _open(folder: Path) -> Any:
+def _open(folder: Path, arguments: Mapping[str, Any] | None = None) -> Any:
+    options: Any = {**(arguments or {}), "local_files_only": True, "trust_remote_code": False}
     with _quiet():
         library = _imported("transformers", "transformers", str(folder))
         try:
-            return library.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            return library.AutoTokenizer.from_pretrained(folder, **options)
         except Exception as error:  # the library raises many types
             raise InputError(f"{folder}: transformers cannot read this tokenizer ({_line(error)}).") from None
 
@@ -92,7 +96,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_wordpiece(vocabulary: Path) -> None:
-    """Reject what transformers would accept silently: a vocabulary without special tokens, flags of another type."""
+    """Reject what transformers would accept silently: a vocabulary without special tokens."""
     try:
         known = set(vocabulary.read_text(encoding="utf-8").split("\n"))
     except UnicodeDecodeError as error:
@@ -100,7 +104,3 @@ def _check_wordpiece(vocabulary: Path) -> None:
     # Families other than BERT write their special tokens in <>.
     if not known & {"<s>", "</s>", "<pad>"} and (lost := [token for token in _SPECIAL if token not in known]):
         raise InputError(f"{vocabulary}: no {' '.join(lost)}; expected one token per line, as in BERT.")
-    settings = vocabulary.with_name("tokenizer_config.json")
-    for name, value in (read_json(settings) if settings.is_file() else {}).items():
-        if name in _FLAGS and not isinstance(value, bool | None):
-            raise InputError(f"{settings}: {name}: expected true, false or null, got {value!r}.")

@@ -11,7 +11,7 @@ then depend on the texts alone, and a resumed run gives the same bytes as an uni
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,19 @@ from jaxrec.checks import InputError
 from jaxrec.encoder.batches import bucket_lengths
 from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.load import Encoder
+from jaxrec.encoder.tokenize import cuts_of
 from jaxrec.progress import track
 from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished, write_json
 
 PART = 16_384  # texts; the last batch of a length in each part is padded, and a stop loses at most one part
 IDENTITY = "identity.json"
+
+
+class Parts(NamedTuple):
+    """Files of vectors, and how many texts were longer than the encoder reads."""
+
+    files: list[Path]
+    cut: int
 
 
 def embed_in_parts(
@@ -36,8 +44,8 @@ def embed_in_parts(
     batch_tokens: int,
     mesh: Mesh | None = None,
     size: int = PART,
-) -> list[Path]:
-    """Encode all texts; gives files of vectors [n, width] float32, in the order of the texts, n at most `size`.
+) -> Parts:
+    """Encode all texts into files of vectors [n, width] float32, in the order of the texts, n at most `size`.
 
     `identity` (plain data) is what the parts depend on. Raises InputError if `folder` has parts of another job.
     """
@@ -52,12 +60,15 @@ def embed_in_parts(
         return {
             "ids": np.concatenate([np.asarray(r, np.int32) for r in rows]),
             "lengths": np.array([len(r) for r in rows]),
+            "cut": np.array(cuts_of(rows)),
         }
 
-    lengths = []
+    lengths, cut = [], 0
     with track("tokenising", len(texts)) as advance:
         for start in starts:
-            lengths.append(_kept(part("ids", start), lambda start=start: tokenise(start))["lengths"])
+            tokens = _kept(part("ids", start), lambda start=start: tokenise(start))
+            lengths.append(tokens["lengths"])
+            cut += int(tokens["cut"])
             advance(len(lengths[-1]))
     buckets = bucket_lengths(np.concatenate(lengths))
     with track("encoding", len(texts)) as advance:
@@ -69,7 +80,7 @@ def embed_in_parts(
             vectors = encode_ids(enc, _rows(part("ids", start)), batch_tokens, advance, buckets=buckets, mesh=mesh)
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.save(file, vectors)
-    return [part("vectors", start) for start in starts]
+    return Parts([part("vectors", start) for start in starts], cut)
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
@@ -81,8 +92,19 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
     fix = "delete the folder, or name another -o"
     found = read_json_object(path, fix)
     if found != identity:
-        changed = [name for name in identity if found.get(name) != identity[name]]
-        raise InputError(f"{folder}: holds parts of another job ({', '.join(changed)} differ); {fix}.")
+        raise InputError(f"{folder}: holds parts of another job ({', '.join(changes(found, identity))} differ); {fix}.")
+
+
+def changes(found: dict[str, Any], wanted: dict[str, Any], inside: str = "") -> list[str]:
+    """Names of the values in which two objects differ, such as settings.prompt."""
+    names: list[str] = []
+    for name, value in wanted.items():
+        other = found.get(name)
+        if isinstance(value, dict) and isinstance(other, dict):
+            names += changes(other, value, f"{inside}{name}.")
+        elif value != other:
+            names.append(f"{inside}{name}")
+    return names
 
 
 def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:

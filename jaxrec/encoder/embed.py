@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from jaxrec.config.schema import EncoderConfig
 from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.layout import lay_out
 from jaxrec.encoder.load import Encoder, load_encoder
-from jaxrec.encoder.tokenize import check_texts
+from jaxrec.encoder.tokenize import check_texts, cuts_of
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import track
 from jaxrec.sharding.mesh import make_mesh
@@ -93,6 +93,20 @@ def embed_texts(
     text is a batch by itself. `label` names the progress bar; without a label there is none. With `cache_dir` the
     vectors are kept in a file named by a hash of weights, tokenizer, settings and texts; a damaged file is rewritten.
     """
+    return embed_counted(enc, texts, batch_tokens, cache_dir, label).vectors
+
+
+class Embedded(NamedTuple):
+    """Vectors of texts, and how many of the texts were longer than the encoder reads."""
+
+    vectors: np.ndarray  # [B, E] float32
+    cut: int
+
+
+def embed_counted(
+    enc: Encoder, texts: Sequence[str], batch_tokens: int, cache_dir: str = "", label: str = "encoding"
+) -> Embedded:
+    """`embed_texts`, and how many texts were cut at `enc.max_length` tokens."""
     check_texts(texts)
     # A few models take 32k tokens: their batches need not hold the longest possible text.
     check_range("batch_tokens", batch_tokens, min(enc.max_length, EncoderConfig.batch_tokens))
@@ -101,11 +115,13 @@ def embed_texts(
         return _embed(enc, texts, batch_tokens, label)
     shape = (len(texts), enc.width)
     path = _writable(cache_dir) / f"vectors-{_key(enc, texts)}.npz"
-    vectors = _read(path, shape)
-    if vectors is None:
-        vectors = _embed(enc, texts, batch_tokens, label)
-        _write(path, vectors)
-    return vectors
+    found = _read(path, shape)
+    if found is None:
+        found = _embed(enc, texts, batch_tokens, label)
+        _write(path, found)
+    if found.cut < 0:  # a file of an earlier version
+        found = found._replace(cut=cuts_of(enc.tokenize(texts)))
+    return found
 
 
 def accelerators() -> Mesh | None:
@@ -125,12 +141,13 @@ def unit_vectors(enc: Encoder, ids: Sequence[Sequence[int]], batch_tokens: int) 
     return unit_rows(encode_ids(enc, ids, batch_tokens, lambda *_: None, mesh=mesh))
 
 
-def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> np.ndarray:
+def _embed(enc: Encoder, texts: list[str], batch_tokens: int, label: str) -> Embedded:
     if not texts:
-        return np.zeros((0, enc.width), np.float32)
+        return Embedded(np.zeros((0, enc.width), np.float32), 0)
     enc, mesh = spread(enc)
     with track(label, len(texts)) if label else contextlib.nullcontext(lambda *_: None) as advance:
-        return encode_ids(enc, enc.tokenize(texts), batch_tokens, advance, mesh=mesh)
+        tokens = enc.tokenize(texts)
+        return Embedded(encode_ids(enc, tokens, batch_tokens, advance, mesh=mesh), cuts_of(tokens))
 
 
 def weights_digest(params: Params) -> str:
@@ -170,19 +187,19 @@ def _writable(cache_dir: str) -> Path:
     return folder
 
 
-def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Load the stored vectors; None if the file is missing or damaged (zip members carry a CRC)."""
+def _read(path: Path, shape: tuple[int, int]) -> Embedded | None:
+    """Load stored vectors; None if the file is missing or damaged (zip members carry a CRC)."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            vectors = stored["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            found = Embedded(stored["vectors"], int(stored["cut"]) if "cut" in stored else -1)
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         return None
-    return vectors if vectors.shape == shape and vectors.dtype == np.float32 else None
+    return found if found.vectors.shape == shape and found.vectors.dtype == np.float32 else None
 
 
-def _write(path: Path, vectors: np.ndarray) -> None:
+def _write(path: Path, found: Embedded) -> None:
     try:
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, vectors=vectors)
+            np.savez(file, vectors=found.vectors, cut=found.cut)
     except OSError as error:  # the vectors are good: a full disk must not lose them
         warnings.warn(f"{path}: vectors were not cached ({error.strerror}).", stacklevel=3)

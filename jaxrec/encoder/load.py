@@ -23,7 +23,8 @@ from jaxrec.encoder.folder import find_model
 from jaxrec.encoder.int8 import quantised
 from jaxrec.encoder.layout import lay_out, sharding_of
 from jaxrec.encoder.pool import Pooling
-from jaxrec.encoder.sentence_transformers import Modules, own_length, read_dimensions, read_modules, read_prompts
+from jaxrec.encoder.sentence_transformers import Modules, read_dimensions, read_modules, read_prompts
+from jaxrec.encoder.settings import check_padding, own_length
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
 from jaxrec.encoder.transformer import REMAT, Transformer
 from jaxrec.encoder.weights import read_params, weight_files
@@ -95,6 +96,7 @@ def load_encoder(
     max_length = _length(modules, config, max_length)
     tokenizer = load_tokenizer(modules.folder, max_length) or load_tokenizer(root, max_length)
     _check_vocabulary(modules.folder, tokenizer, config)
+    check_padding(modules.folder, config)
     prompts, chosen = _choose_prompt(root, prompt, prompt_name)
     module: Any = Transformer(config, DTYPES[dtype], remat)
     shapes = jax.eval_shape(module.init, jax.random.key(0), *(jnp.zeros((1, 1), jnp.int32),) * 2)["params"]
@@ -172,10 +174,11 @@ def make_apply(module: nn.Module) -> Apply:
 
 def _make_pool(root: Path, modules: Modules, config: Architecture, mode: str, dimensions: int) -> Pooling:
     """The model's pooling with the caller's changes; checks that the heads fit."""
-    pool = dataclasses.replace(modules.pooling, dimensions=dimensions or read_dimensions(root))
+    own, width = read_dimensions(root), config.hidden_size
+    full = modules.pooling.width(width)  # a model may be said to keep more channels than it has
+    pool = dataclasses.replace(modules.pooling, dimensions=dimensions or (own if own < full else 0))
     if mode:
         pool = dataclasses.replace(pool, mode=mode)
-    width = config.hidden_size
     for number, head in enumerate(pool.heads):
         takes = modules.heads[str(number)]["kernel"].shape[0]
         if takes != width:

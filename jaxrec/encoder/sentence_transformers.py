@@ -1,6 +1,5 @@
-"""The files that sentence-transformers puts next to a transformer: lengths, pooling, dense heads, prompts."""
+"""The files of sentence-transformers around a transformer: modules, pooling, dense heads, dimensions, prompts."""
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +20,6 @@ _FLAGS = {  # older files have one flag per mode
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_SETTINGS = tuple(  # older files are named after the family
-    f"sentence_{family}_config.json"
-    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-)
-_NO_LIMIT = 1 << 20  # tokens, where positions are only relative and no file names a length
 
 
 class Modules(NamedTuple):
@@ -42,12 +36,14 @@ def read_modules(root: Path) -> Modules:
     path = root / "modules.json"
     if not path.is_file():
         return Modules(root, Pooling(), {})
-    folder, mode, normalise, heads, weights, places = root, "mean", False, [], {}, []
+    folder, mode, normalise, heads, weights, places = root, "", False, [], {}, []
     for module in read_json(path, list):
         if not isinstance(module, dict) or not all(isinstance(module.get(k), str) for k in ("type", "path")):
             raise InputError(f"{path}: expected objects with strings 'type' and 'path', got {module!r:.60}.")
         kind, place = module["type"].rpartition(".")[2], root / module["path"]
-        check_name(f"{path}: type", kind, ("Transformer", "Pooling", "Dense", "Normalize"))
+        check_name(f"{path}: type", kind, ("Transformer", "Pooling", "Dense", "Normalize", "Dropout"))
+        if kind == "Dropout":  # of training only
+            continue
         if normalise:
             raise InputError(f"{path}: {kind} after Normalize is not supported.")
         if kind == "Transformer":
@@ -55,44 +51,35 @@ def read_modules(root: Path) -> Modules:
         elif kind == "Pooling":
             mode = _pooling_mode(place / "config.json")
         elif kind == "Dense":
+            if not mode:
+                raise InputError(f"{path}: Dense before Pooling is not supported.")
             weights[str(len(heads))], head = _read_head(place)
             heads.append(head)
             places.append(place)
         else:
+            _check_normalise(place / "config.json")
             normalise = True
+    if not mode:
+        raise InputError(f"{path}: no Pooling, so the model has a vector per token but none per text; add the module.")
     return Modules(folder, Pooling(mode, normalise, tuple(heads)), weights, tuple(places))
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Settings of the transformer in `folder` (sentence_bert_config.json); empty where it has none."""
-    path = next((folder / name for name in _SETTINGS if (folder / name).is_file()), None)
-    return {} if path is None else read_json(path)
-
-
-def own_length(folder: Path, positions: float) -> int:
-    """Number of tokens at which sentence-transformers cuts texts for the model in `folder`, at most `positions`.
-
-    That is `max_seq_length` of its settings, else `model_max_length` of its tokenizer.
-    """
-    settings, tokenizer = read_settings(folder), folder / "tokenizer_config.json"
-    for arguments in (settings.get("processor_kwargs"), settings.get("tokenizer_args"), settings):
-        for name in ("model_max_length", "max_seq_length"):
-            if isinstance(arguments, dict) and arguments.get(name) is not None:
-                return _length(f"{folder / _SETTINGS[0]}: {name}", arguments[name], positions)
-    stored = read_json(tokenizer).get("model_max_length") if tokenizer.is_file() else None
-    return _length(f"{tokenizer}: model_max_length", math.inf if stored is None else stored, positions)
-
-
-def _length(name: str, value: Any, positions: float) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 3:
-        raise InputError(f"{name}: expected a number of tokens, at least 3, got {value!r}.")
-    return int(min(value, positions, _NO_LIMIT))
+def _check_normalise(path: Path) -> None:
+    """Raise unless what is normalised is the text's vector; older folders have no file."""
+    for name, value in (read_json(path) if path.is_file() else {}).items():
+        if name in ("module_input_name", "module_output_name") and value not in (None, "sentence_embedding"):
+            raise InputError(f"{path}: {name}: only 'sentence_embedding' is supported, got {value!r:.60}.")
 
 
 def read_dimensions(root: Path) -> int:
     """Number of leading channels that a model keeps by default; 0 for all."""
     path = root / "config_sentence_transformers.json"
-    stored = read_json(path).get("truncate_dim") if path.is_file() else None
+    settings = read_json(path) if path.is_file() else {}
+    if settings.get("model_type") not in (None, "SentenceTransformer"):
+        raise InputError(
+            f"{path}: model_type: only 'SentenceTransformer' is supported, got {settings['model_type']!r}."
+        )
+    stored = settings.get("truncate_dim")
     if stored is not None and (type(stored) is not int or stored < 1):
         raise InputError(f"{path}: truncate_dim: expected a whole number of channels, got {stored!r}.")
     return stored or 0

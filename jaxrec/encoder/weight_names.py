@@ -8,6 +8,11 @@ from typing import NamedTuple
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
 
+# What training programs put around names: torch.compile and FSDP at any depth, data-parallel training and the models of
+# sentence-transformers in front.
+_INSIDE = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_IN_FRONT = re.compile(r"^(?:module\.)*(?:0\.(?:auto_model|model)\.|auto_model\.)?(?:module\.)*")
+
 
 class Rule(NamedTuple):
     """One tensor, or one per layer where `name` contains {layer}; `path` is its place in the nested params."""
@@ -48,9 +53,13 @@ class KeyTable:
                 if kind.attention_norm or not rule.path.startswith("layers/attention_norm/"):
                     yield rule.name.format(layer=layer), Place(rule, layer)
 
+    def bare(self, name: str) -> str:
+        """Remove what programs and tasks put around `name`: wrappers and the optional prefix."""
+        return _IN_FRONT.sub("", _INSIDE.sub("", name)).removeprefix(self.prefix)
+
     def plain(self, name: str) -> str:
-        """Remove the optional prefix from `name` and replace older spellings."""
-        name = name.removeprefix(self.prefix)
+        """Remove what stands around `name` and replace older spellings."""
+        name = self.bare(name)
         for pattern, replacement in self.respell:
             name = re.sub(pattern, replacement, name)
         return name
@@ -60,6 +69,8 @@ def match_keys(
     table: KeyTable, config: Architecture, paths: Iterable[str], names: Iterable[str], where: str
 ) -> dict[str, list[Place]]:
     """Find the places of each name that is needed; raises InputError that lists missing or unused names."""
+    names = list(names)
+    _check_once(table, names, where)
     stored = {table.plain(name): name for name in names}
     wanted: dict[str, list[Place]] = {}
     for name, place in table.places(config, paths):
@@ -70,6 +81,15 @@ def match_keys(
     if unused:
         raise InputError(f"{where}: {_listed(unused)} not part of this architecture; another model's weights?")
     return {stored[name]: places for name, places in wanted.items()}
+
+
+def _check_once(table: KeyTable, names: list[str], where: str) -> None:
+    """Raise if two names differ only in what stands around them: one of two models would be read, silently."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(table.bare(name), name)
+        if other != name:
+            raise InputError(f"{where}: {other} and {name} are the same tensor of two models; keep one of them.")
 
 
 def _listed(names: list[str], limit: int = 8) -> str:

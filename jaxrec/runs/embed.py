@@ -1,7 +1,6 @@
 """Encode the texts of a file into a file of vectors."""
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import time
@@ -14,9 +13,10 @@ import pyarrow as pa
 from jaxrec.checks import InputError
 from jaxrec.config.schema import EncoderConfig
 from jaxrec.data.texts import read_texts
-from jaxrec.encoder.bulk import embed_in_parts
+from jaxrec.encoder.bulk import changes, embed_in_parts
 from jaxrec.encoder.embed import accelerators, texts_digest, weights_digest
 from jaxrec.encoder.load import Encoder, open_encoder
+from jaxrec.encoder.tokenize import cut_line
 from jaxrec.encoder.vectors_file import check_output, write_vectors
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
@@ -35,16 +35,23 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     enc = open_encoder(config, mesh)
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     identity = _identity(enc, config, read.texts, read.ids)
-    if _finished(path, description, identity):
+    differ = _differences(description, identity)
+    if path.exists() and not differ:
         note(f"{path}: already there, from the same texts with the same model and settings")
         shutil.rmtree(parts, ignore_errors=True)
         return path
     if path.exists() and not parts.exists():
-        raise InputError(f"-o: {path} already exists and is of other texts or settings; delete it or name another.")
+        raise InputError(
+            f"-o: {path} already exists and is of other texts or settings ({', '.join(differ)}); delete it or name "
+            "another."
+        )
     note(f"{path}: encoding {len(read.texts):,} texts with {config.model} on {describe_devices()}")
-    write_vectors(path, embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh), read.ids)
+    done = embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh)
+    note(cut_line(done.cut, len(read.texts), enc.max_length, "max_length"))
+    write_vectors(path, done.files, read.ids)
     shape = [len(read.texts), enc.width]
-    write_json(description, {**identity, "shape": shape, "dtype": "float32", "jaxrec": __version__})
+    result = {"shape": shape, "dtype": "float32", "texts_cut": done.cut, "jaxrec": __version__}
+    write_json(description, {**identity, **result})
     shutil.rmtree(parts, ignore_errors=True)
     seconds = time.perf_counter() - started
     rate = f"{shape[0] / seconds:,.0f} texts/s"
@@ -53,12 +60,24 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
 
 
 def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Array | None) -> dict[str, Any]:
-    """Everything that the result depends on, under readable names."""
-    settings = f"{enc.identity} {enc.pool} {enc.prompt} {config.batch_tokens}"
+    """Everything that the result depends on, under readable names; data and weights are named by their digests."""
+    settings = {
+        "max_length": enc.max_length,
+        "dtype": enc.dtype,
+        "weights": config.weights,
+        "pooling": enc.pool.mode,
+        "heads": [dataclasses.asdict(head) for head in enc.pool.heads],
+        "dimensions": enc.width,
+        "normalise": enc.pool.normalise,
+        "prompt": enc.prompt,
+        "bidirectional": config.bidirectional,
+        "batch_tokens": config.batch_tokens,
+    }
     return {
         "model": config.model,
         "weights": weights_digest(enc.params),
-        "settings": hashlib.sha256(settings.encode()).hexdigest(),
+        "tokenizer_and_sizes": enc.identity,
+        "settings": settings,
         "texts": texts_digest(texts.to_pylist()),
         "ids": None if ids is None else texts_digest(ids.to_pylist()),
         "devices": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
@@ -66,10 +85,12 @@ def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Arra
     }
 
 
-def _finished(path: Path, description: Path, identity: dict[str, Any]) -> bool:
+def _differences(description: Path, identity: dict[str, Any]) -> list[str]:
+    """Names of what differs between a file of vectors, by its description, and this job."""
     try:
         found = json.loads(description.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    same = isinstance(found, dict) and all(found.get(name) == value for name, value in identity.items())
-    return same and path.exists()
+        found = None
+    if not isinstance(found, dict):
+        return [f"no {description.name} says which"]
+    return [f"{name} differs" for name in changes(found, identity)]

@@ -13,6 +13,7 @@ from jaxrec.data.item_text import texts_without
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.load import length_of, tokenize_to
+from jaxrec.encoder.tokenize import cut_line, cuts_of
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.half_written import read_account
@@ -106,7 +107,11 @@ def token_variants(config: Config, section: str, corpus: Corpus, enc: Encoder) -
         texts += [texts_without(catalogue, template, field) for field in catalogue.fields]
     check_range(f"{section}.max_length", fit.max_length, 0, enc.max_length)  # a student may allow fewer tokens
     tokenize = tokenize_to(enc, fit.max_length) if fit.max_length else enc.tokenize
-    return [tokenize([enc.prompt + text for text in some]) for some in texts]
+    variants = [tokenize([enc.prompt + text for text in some]) for some in texts]
+    if fit.max_length:
+        cut = cuts_of(variants[0])
+        note(cut_line(cut, len(catalogue.texts), fit.max_length, f"{section}.max_length, in training", "item text"))
+    return variants
 
 
 def size_of(params: Params) -> int:

@@ -8,7 +8,10 @@ import numpy as np
 
 from jaxrec.config.schema import Config
 from jaxrec.data import Log
-from jaxrec.encoder import Encoder, embed_texts, open_encoder
+from jaxrec.encoder import Encoder, open_encoder
+from jaxrec.encoder.embed import embed_counted
+from jaxrec.encoder.tokenize import cut_line
+from jaxrec.progress import note
 from jaxrec.supervised.simple import most_popular
 
 
@@ -24,11 +27,17 @@ class ItemVectors(NamedTuple):
         return np.concatenate([self.text, *self.features], axis=1) if self.features else self.text
 
 
-def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None) -> np.ndarray:
-    """Encode texts with the recipe's encoder, or `enc` if it is open; cached vectors are reused. Returns [N, E]."""
+def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None, what: str = "item text") -> np.ndarray:
+    """Encode texts with the recipe's encoder, or `enc` if it is open; cached vectors are reused. Returns [N, E].
+
+    Prints how many texts were cut, if `what` names them.
+    """
     enc = enc or open_encoder(config.encoder)
     cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
-    return embed_texts(enc, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
+    vectors, cut = embed_counted(enc, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
+    if what:
+        note(cut_line(cut, len(texts), enc.max_length, "encoder.max_length", what))
+    return vectors
 
 
 def item_table(vectors: ItemVectors, log: Log) -> np.ndarray:

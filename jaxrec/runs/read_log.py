@@ -76,7 +76,7 @@ def read_corpus(config: Config, before: ContextColumns | None = None, sides: Sid
         log, basis = in_columns(log, before.names), before.own_texts
     split = make_split(data, log)
     if data.own_texts:
-        log, basis = add_own_texts(log, split.train, partial(embed, config), data.own_texts, basis)
+        log, basis = add_own_texts(log, split.train, partial(embed, config, what="own text"), data.own_texts, basis)
         split = make_split(data, log)
     if advice := few_targets(data, split):
         note(f"  {advice}")

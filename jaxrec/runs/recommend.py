@@ -106,7 +106,7 @@ def _context(config: Config, run: RunFolder, rows: Log) -> np.ndarray:
         written = [text for text in rows.review if text]
         if written:
             basis = load_basis(run.simulators / OWN_TEXTS)
-            means = basis.reduce(embed(config, written)).mean(0)
+            means = basis.reduce(embed(config, written, what="")).mean(0)
             known |= {NAME.format(n): value for n, value in enumerate(means)}
     names = read_json_object(run.simulators / LOG, RESTORE)["context"]
     return np.array([known.get(name, 0.0) for name in names], np.float32)

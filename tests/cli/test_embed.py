@@ -55,6 +55,33 @@ def test_all_kinds_of_files_hold_the_vectors_of_encode(source: Path, tmp_path: P
     assert "already there" in capsys.readouterr().out
 
 
+def test_the_description_names_settings_and_says_how_many_texts_were_cut(source: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "v.npy"
+    words = ["embed", MODEL, str(source), "-o", str(out), "max_length=16", "batch_tokens=256", "pooling=cls"]
+    assert main([*words, "--prompt", "about: "]) == 0
+    lengths = [len(ids) for ids in jaxrec.load_encoder(MODEL).tokenize([f"about: {text}" for text in texts(50)])]
+    cut = sum(length > 16 for length in lengths)
+    assert 10 < cut < 50 and f"  {cut} of 50 texts are cut at 16 tokens (max_length)\n" in capsys.readouterr().out
+    description = json.loads(out.with_suffix(".npy.json").read_text())
+    assert description["texts_cut"] == cut
+    assert description["settings"] == {
+        "max_length": 16,
+        "dtype": "float32",
+        "weights": "float32",
+        "pooling": "cls",
+        "heads": [],
+        "dimensions": 32,
+        "normalise": True,
+        "prompt": "about: ",
+        "bidirectional": False,
+        "batch_tokens": 256,
+    }
+    assert main([*words, "--prompt", "on: "]) == 2
+    assert "is of other texts or settings (settings.prompt differs)" in capsys.readouterr().err
+    assert main(["embed", MODEL, str(source), "-o", str(tmp_path / "whole.npy"), *SMALL]) == 0
+    assert "  no text is longer than 64 tokens\n" in capsys.readouterr().out
+
+
 def test_parts_that_are_done_are_not_done_again(source: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(bulk.embed_in_parts, "__defaults__", (None, 8))
     out, words = tmp_path / "v.npy", ["embed", MODEL, str(source), "-o", str(tmp_path / "v.npy"), *SMALL]

