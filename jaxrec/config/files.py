@@ -1,6 +1,8 @@
 """Sections about files as they are: separators, encodings, rows to keep, and how ids are compared."""
 
 import codecs
+import datetime
+import re
 from typing import Literal
 
 from jaxrec.checks import InputError, check_name
@@ -39,7 +41,7 @@ class TableFormat:
     columns: tuple[str, ...] = ()  # names of the columns of a file without a header line, in order
     quoting: bool | None = None  # double quotes enclose cells; None: in CSV, or where the header line is quoted
     encoding: str = ""  # latin-1, cp1252, utf-16; empty: UTF-8, or what a byte order mark says
-    decimal: Literal[".", ","] = "."
+    decimal: Literal[".", ",", "point", "comma"] = "."
     plain_text: bool = False  # item texts: strip HTML, and join lists that are written as text
 
     def check(self, name: str) -> None:
@@ -61,6 +63,11 @@ class TableFormat:
             raise InputError(
                 f"{name}.encoding: no encoding {self.encoding!r}; expected one such as latin-1, cp1252, utf-16, gbk."
             )
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether 4,5 is a number."""
+        return self.decimal in (",", "comma")
 
     @property
     def delimiter(self) -> str:
@@ -110,5 +117,12 @@ class IdRules:
 
 def check_time_format(value: str) -> None:
     """Raise InputError unless `data.time_format` is empty, a unit or a pattern."""
+    try:
+        datetime.datetime.strptime("", value)
+    except ValueError as error:
+        if "bad directive" in str(error) or "stray" in str(error):
+            raise InputError(f"data.time_format: {error}; see the table of strptime in Python's docs.") from None
+    except re.error:
+        raise InputError(f"data.time_format: {value!r} has a part twice; remove one of them.") from None
     if value and "%" not in value:
         check_name("data.time_format (or a pattern such as %d/%m/%Y)", value, TIME_UNITS)

@@ -133,7 +133,8 @@ def apply_overrides(values: dict[str, Any], overrides: Overrides) -> None:
         if not sign or not name.strip():
             raise InputError(f"override {override!r}: expected section.key=value, such as train.updates=100.")
         try:
-            value = yaml.load(text, _Loader)
+            # These cannot begin a plain value of YAML, but patterns of dates and separators begin with them.
+            value = text if text.startswith(("%", ",", "|")) else yaml.load(text, _Loader)
         except (yaml.YAMLError, InputError):
             raise InputError(f"override {override!r}: the value is not valid YAML.") from None
         _put(values, name, value, override)
@@ -227,6 +228,8 @@ def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
             raise _wrong(source, where, "a number", value) from None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is str and value is None:
+        return ""  # `key=` on the command line, `key:` in a file
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -16,9 +16,9 @@ DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
 SHOWN = 8  # values of a column in a message
 
 
-def with_points(cells: pa.Array, decimal: str) -> pa.Array:
+def with_points(cells: pa.Array) -> pa.Array:
     """Write numbers with a decimal comma with a point."""
-    return cells if decimal == "." else compute.replace_substring_regex(cells, DECIMAL_COMMA, r"\1.\2")
+    return compute.replace_substring_regex(cells, DECIMAL_COMMA, r"\1.\2")
 
 
 def holds(cells: pa.Array, words: Sequence[str]) -> np.ndarray:
@@ -39,8 +39,8 @@ def chosen_rows(filters: Sequence[RowFilter], cells: Mapping[str, pa.Array], nam
         account.append(f"{name}: left out {counted(dropped, 'row')} by data.where on {one.column}")
         if not chosen.any():
             raise InputError(
-                f"{name}: no row passes data.where[{number}] on {one.column} ({_values(cells[one.column])}); correct "
-                "it."
+                f"{name}: no row passes data.where[{number}] on {one.column} (its values: "
+                f"{_values(cells[one.column])}); correct it."
             )
     return chosen, account
 
@@ -61,9 +61,10 @@ def word_feedback(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Arra
             lower = {value.lower(): value for value in present}
             near = suggest(word.lower(), lower)
             if near:
+                option, near = "in" if kind.in_ else "equals", suggest(word, present) or near
                 raise InputError(
-                    f"data.feedback.{name}.{'in' if kind.in_ else 'equals'}: no row has {kind.column} {word!r}"
-                    f"{suggest(word, present) or near}; correct it ({_values(column)})."
+                    f"data.feedback.{name}.{option}: no row has {kind.column} {word!r}{near} Correct it (values: "
+                    f"{_values(column)})."
                 )
     return found
 
@@ -71,11 +72,11 @@ def word_feedback(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Arra
 def word_advice(cells: pa.Array, name: str, decimal_setting: str) -> str:
     """Say how to read a column of feedback that holds no numbers: '; set ...'."""
     if decimal_setting and compute.any(compute.match_substring_regex(cells, DECIMAL_COMMA)).as_py():
-        return f'; set {decimal_setting}.decimal="," if commas are decimal'
+        return f"; set {decimal_setting}.decimal=comma if commas are decimal"
     share = np.isnan(numbers(cells)).mean()
     if share < 0.5:
         return ""
-    return f"; set data.feedback.{name}.equals or in to the words that count as 1 ({_values(cells)})"
+    return f"; set data.feedback.{name}.equals or in to the words that count as 1 (its values: {_values(cells)})"
 
 
 def _passes(one: RowFilter, cells: pa.Array) -> np.ndarray:
@@ -97,4 +98,4 @@ def _passes(one: RowFilter, cells: pa.Array) -> np.ndarray:
 def _values(cells: pa.Array) -> str:
     counts = compute.value_counts(cells.slice(0, 100_000)).to_pylist()
     often = sorted(counts, key=lambda pair: -pair["counts"])[:SHOWN]
-    return "its values: " + ", ".join(repr((pair["values"] or "")[:30]) for pair in often)
+    return ", ".join(repr((pair["values"] or "")[:30]) for pair in often)

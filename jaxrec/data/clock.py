@@ -94,7 +94,7 @@ def time_advice(cells: pa.Array, decimal_setting: str) -> str:
     """Find the setting with which cells that were not read as times would be: '; set ...'."""
     texts = [text for text in compute.unique(cells.slice(0, 10 * SAMPLE)).to_pylist() if text][:SAMPLE]
     if decimal_setting and texts and all(_decimal_comma(text) for text in texts):
-        return f'; set {decimal_setting}.decimal=","'
+        return f"; set {decimal_setting}.decimal=comma"
     patterns = fitting_patterns(texts)
     if patterns:
         named = " or ".join(f'"{pattern}"' for pattern in patterns[:2])

@@ -42,7 +42,7 @@ class UserTable:
             where = f"{self.name}: data.columns.user_id"
             check_joined(ids, self.ids, where, "data.columns.user_id", config.ids)
         mend = repair([ids[n] for n in missing], set(self.ids) - set(ids), config.ids)
-        advice = f"; data.ids={{{mend}}} finds some of them" if mend else ""
+        advice = f"; {mend} finds some of them" if mend else ""
         absent = f"{len(missing):,} of {counted(len(pseudonyms), 'user')}"
         return [f"{self.name}: {absent} of the log missing; their columns are empty{advice}"]
 

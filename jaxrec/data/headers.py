@@ -7,7 +7,7 @@ from jaxrec.checks import InputError
 from jaxrec.data.layout import Layout
 from jaxrec.data.quotes import DATUM
 
-OTHERS = {";": '";"', "\t": "tab", "|": '"|"', "::": '"::"', ",": '","'}  # separators as a recipe writes them
+OTHERS = {";": "semicolon", "\t": "tab", "|": "pipe", "::": "::", ",": "comma"}  # separators as a recipe writes them
 
 
 def check_header(file: Path, names: Sequence[str], wanted: Sequence[str], layout: Layout) -> None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from jaxrec.checks import InputError
@@ -14,14 +16,11 @@ INTEGRAL = r"^([+-]?\d+)\.0+$"
 PADDED = r"^0+(\d+)$"
 EXAMPLES = 3
 SAMPLE = 10_000  # ids that are tried
-REPAIRS = (  # what most often keeps ids apart
-    ("strip_zeros: true", {"strip_zeros": True}),
-    ("casefold: true", {"casefold": True}),
-    ("normalize: NFC", {"normalize": "NFC"}),
-    (
-        "strip_zeros: true, casefold: true, normalize: NFC",
-        {"strip_zeros": True, "casefold": True, "normalize": "NFC"},
-    ),
+REPAIRS: tuple[dict[str, Any], ...] = (  # what most often keeps ids apart
+    {"strip_zeros": True},
+    {"casefold": True},
+    {"normalize": "NFC"},
+    {"strip_zeros": True, "casefold": True, "normalize": "NFC"},
 )
 
 
@@ -63,7 +62,7 @@ def check_joined(ids: Collection[str], known: Collection[str], where: str, setti
         return
     log, table = (", ".join(repr(one) for one in list(side)[:EXAMPLES]) for side in (ids, known))
     mend = repair(ids, known, rules)
-    remedy = f"set data.ids={{{mend}}}" if mend else f"correct {setting}, the column of the log or the table"
+    remedy = f"set {mend}" if mend else f"correct {setting}, the column of the log or the table"
     raise InputError(
         f"{where}: none of the {len(ids):,} ids of the log is in it: the log has {log}, the table has "
         f"{table}; {remedy}."
@@ -71,11 +70,13 @@ def check_joined(ids: Collection[str], known: Collection[str], where: str, setti
 
 
 def repair(ids: Collection[str], known: Collection[str], rules: IdRules) -> str:
-    """Find the rules with which most ids are known, as they are written under `data.ids`; empty if none helps."""
-    counts, ids = {}, list(ids)[:SAMPLE]
-    for words, changes in REPAIRS:
+    """Find the settings with which most ids are known, as a command line has them; empty if none helps."""
+    counts, ids = [], list(ids)[:SAMPLE]
+    for changes in REPAIRS:
         changed = dataclasses.replace(rules, **changes)
         sides = (set(normalised(pa.array(list(side), pa.string()), changed).to_pylist()) for side in (ids, known))
-        counts[words] = len(set.intersection(*sides))
-    best = max(counts, key=lambda words: counts[words])  # the first of several
-    return best if counts[best] else ""
+        counts.append(len(set.intersection(*sides)))
+    best = REPAIRS[int(np.argmax(counts))]  # the first of several
+    return " ".join(
+        f"data.ids.{name}={str(value).replace('True', 'true')}" for name, value in best.items() if max(counts)
+    )

@@ -95,7 +95,7 @@ def build_catalogue(
         absent = counted(len(missing), "item")
         few = ", ".join(missing[:EXAMPLES]) + (", ..." if len(missing) > EXAMPLES else "")
         mend = repair(missing, row_of.keys() - set(ids_in_log), rules)
-        advice = f"; data.ids={{{mend}}} finds some of them" if mend else ""
+        advice = f"; {mend} finds some of them" if mend else ""
         account.append(f"{items.name}: {absent} of the log missing ({few}); the id is used as title and text{advice}")
     if len(row_of) > len(known):
         unused = counted(len(row_of) - len(known), "item")

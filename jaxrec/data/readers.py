@@ -144,8 +144,8 @@ def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemT
     texts = {name: blank(cells.filter(rows), config.missing).to_pylist() for name, cells in table.cells.items()}
     if config.files.items.plain_text:
         texts = {name: [plain_text(text) for text in cells] for name, cells in texts.items()}
-    for name in feature_columns(config).values():
-        texts[name] = with_points(pa.array(texts[name], pa.string()), config.files.items.decimal).to_pylist()
+    for name in feature_columns(config).values() if config.files.items.decimal_comma else ():
+        texts[name] = with_points(pa.array(texts[name], pa.string())).to_pylist()
     texts[column] = ids
     titles = texts[columns.title] if columns.title else [""] * len(ids)
     return ItemTable(table.path.name, tuple(ids), {**texts, "title": titles}), [table.read("item"), *dropped]

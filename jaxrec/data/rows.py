@@ -110,11 +110,11 @@ def no_id(cells: pa.Array) -> np.ndarray:
 
 def _with_points(table: Table, columns: Columns, config: DataConfig, layout: Layout) -> Table:
     """Write the numbers of a table with points, if it has decimal commas."""
-    if layout.format.decimal == ".":
+    if not layout.format.decimal_comma:
         return table
     named = {columns.time, *(one.column for one in config.where)}
     named |= {name for kind in config.feedback.values() for name in (kind.column, kind.over)}
-    cells = {c: with_points(cells, ",") if c in named else cells for c, cells in table.cells.items()}
+    cells = {c: with_points(cells) if c in named else cells for c, cells in table.cells.items()}
     return dataclasses.replace(table, cells=cells)
 
 

@@ -125,7 +125,7 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
         if column not in names:
             mend = separator_advice(names, layout)
             if not mend and key == "data.columns.time":
-                mend = '; if the rows are in the order of time, data.columns.time="" takes that order'
+                mend = "; if the rows are in the order of time, an empty data.columns.time= takes that order"
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
                 f"the table (columns: {', '.join(names)}){mend}."
@@ -277,7 +277,7 @@ def _format(file: Path, layout: Layout = PLAIN, setting: str = "") -> Format:
     raise InputError(
         f"{file}: no table format ends in {inner + suffix if packed else suffix or 'nothing'!r}; expected "
         f"{', '.join(FORMATS)}, and {', '.join(COMPRESSED)} after all but .parquet; rename the file or correct "
-        f"{setting}{layout.advice('separator (tab, ; or |) if it has one')}."
+        f"{setting}{layout.advice('separator (tab, comma, semicolon, pipe, ::) if it has one')}."
     )
 
 
