@@ -24,7 +24,7 @@ from jaxrec.data.layout import (
     refuse_zeros,
 )
 from jaxrec.data.log import counted
-from jaxrec.data.quotes import lines_in_words
+from jaxrec.data.quotes import lines_in_words, open_quote
 
 IN_WORDS = {  # what pyarrow says, and what it means to the owner of the file
     "straddling": "a row of more than 1 MB, most likely after a quote that is never closed",
@@ -71,10 +71,10 @@ def read(path: Path, wanted: list[str], layout: Layout, delimiter: str) -> Part:
 
     table, whole = _parsed(path, dialect, parse)
     rows = table.num_rows + len(malformed)
-    header = 0 if layout.format.columns else 1
+    header = int(not layout.format.columns)
     notes = mark_in_words(path, layout)
     if dialect.quoting:
-        _check_quotes(path, rows, whole.lines + (1 - header), whole.quotes)
+        _check_quotes(path, dialect, rows, whole)
         if whole.lines > rows + header:
             notes += lines_in_words(path, dialect, len(written), rows, header)
     cells = {name: table.column(column).combine_chunks() for name, column in place.items()}
@@ -94,7 +94,7 @@ def _written(path: Path, dialect: Dialect) -> list[str]:
         found = _parsed(path, dialect, lambda file: pa_csv.open_csv(file, parse_options=options).schema.names)
         refuse_zeros(path, found, dialect.layout)
         return [name[1:-1] if dialect.unquote and re.match(WHOLE, name) else name for name in found]
-    first = next(iter(first_rows(path, dialect)), [])
+    first = next(first_rows(path, dialect), [])
     setting = f"{dialect.layout.setting}.columns"
     if [cell.strip() for cell in first] == named:
         raise InputError(f"{path} line 1: column names, but {setting} is for files without them; remove it.")
@@ -158,12 +158,14 @@ class _Counted(io.RawIOBase):
         return chunk
 
 
-def _check_quotes(path: Path, rows: int, lines: int, quotes: int) -> None:
+def _check_quotes(path: Path, dialect: Dialect, rows: int, whole: _Counted) -> None:
     """Raise InputError if an unclosed quote has swallowed rows; cells of several lines are fine."""
-    if quotes % 2 and lines > rows + 1:
+    header = not dialect.layout.format.columns
+    if whole.quotes % 2 and whole.lines > rows + header:
         raise InputError(
-            f"{path}: {counted(lines, 'line')} hold only {counted(rows, 'row')} and an odd number of quotes; "
-            "close the open quote, or double a quote inside a cell."
+            f"{path}: {counted(whole.lines, 'line')} hold only {counted(rows, 'row')} and an odd number of quotes; "
+            f"close the open quote{open_quote(path, dialect)}, or double a quote inside a cell"
+            f"{dialect.layout.advice('quoting=false if quotes are a part of the text')}."
         )
 
 

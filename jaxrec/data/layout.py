@@ -1,6 +1,7 @@
 """How one file of text is written: its encoding, its separator and whether quotes enclose cells."""
 
 import codecs
+import contextlib
 import csv
 import io
 from collections.abc import Iterator
@@ -74,19 +75,21 @@ def dialect_of(path: Path, layout: Layout, delimiter: str) -> Dialect:
     dialect = Dialect(layout, encoding, read_as, separator, False, layout.format.quoting is None)
     quoting = layout.format.quoting
     if quoting is None and read_as != STAND_IN:
-        names = next(iter(first_rows(path, dialect)), [])
-        quoting = separator != "\t" or (bool(names) and all(_quoted(name) for name in names))
+        quoting = separator != "\t" or all(map(_quoted, next(first_rows(path, dialect), [""])))
     return dialect._replace(quoting=bool(quoting), unquote=dialect.unquote and not quoting)
 
 
 def first_rows(path: Path, dialect: Dialect) -> Iterator[list[str]]:
     """Read rows from the start of a file, as far as they can be decoded."""
-    with open_text(path, dialect) as file:
-        head = io.TextIOWrapper(io.BytesIO(file.read(2**16)), "utf-8-sig", errors="replace", newline="")
-        try:
-            yield from (row for row in dialect.rows(head) if row)
-        except csv.Error:
-            return
+    try:
+        with open_text(path, dialect) as file:
+            start = file.read(2**16)
+    except UnicodeError:
+        check_encoding(path, dialect.layout)
+        raise
+    head = io.TextIOWrapper(io.BytesIO(start), "utf-8-sig", errors="replace", newline="")
+    with contextlib.suppress(csv.Error):  # a cell that is too long
+        yield from (row for row in dialect.rows(head) if row)
 
 
 def open_text(path: Path, dialect: Dialect) -> Any:

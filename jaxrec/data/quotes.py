@@ -43,7 +43,7 @@ def lines_in_words(path: Path, dialect: Dialect, width: int, rows: int, header: 
                     f"quote{dialect.layout.advice('quoting=false if quotes are a part of the text')}."
                 )
             inside += more
-            long += [f"{more + 1} lines from line {record.line}"] * (more >= LONG)
+            long += [f"{more + 1} lines from line {record.line}"] * (more + 1 >= LONG)
             if record.cells is None:
                 return [f"{path.name}: a cell of more than 128 kB in line {record.line}; lines are not counted"]
         elif record.line > header and record.cells is not None and len(record.cells) == width:
@@ -57,6 +57,12 @@ def lines_in_words(path: Path, dialect: Dialect, width: int, rows: int, header: 
     ]
     longest = f"; the longest cells: {', '.join(long[:EXAMPLES])}" if long else ""
     return [f"{path.name}: {counted(total, 'line')}: {', '.join(parts)}{longest}"]
+
+
+def open_quote(path: Path, dialect: Dialect) -> str:
+    """Say in which line the cell begins that no quote closes: ' of line 5'; empty if it is too long to follow."""
+    many = [record for record in _records(path, dialect) if len(record.lines) > 1]
+    return f" of line {many[-1].line}" if many and many[-1].cells is not None else ""
 
 
 def _records(path: Path, dialect: Dialect) -> Iterator[Record]:
