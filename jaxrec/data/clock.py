@@ -36,7 +36,17 @@ DATES = (
     "%Y-%m-%d",
 )
 TWITTER = "%a %b %d %H:%M:%S %z %Y"
-CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", ", %H:%M:%S", " %H:%M:%S %z")
+CLOCKS = (
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    " %H:%M:%S.%f",
+    " %I:%M %p",
+    " %I:%M:%S %p",
+    ", %H:%M:%S",
+    " %H:%M:%S %z",
+    " %H:%M:%S UTC",
+)
 SAMPLE = 300  # cells that show the pattern
 
 
@@ -90,8 +100,11 @@ def check_clock(time: np.ndarray, keep: np.ndarray, cells: pa.Array, where: Call
         )
 
 
-def time_advice(cells: pa.Array, decimal_setting: str) -> str:
-    """Find the setting with which cells that were not read as times would be: '; set ...'."""
+def time_advice(cells: pa.Array, decimal_setting: str, most: bool) -> str:
+    """Find the setting with which cells that were not read as times would be: '; set ...'.
+
+    `most` says that these are most cells of the column; a format that fits a few would not fit the others.
+    """
     texts = [text for text in compute.unique(cells.slice(0, 10 * SAMPLE)).to_pylist() if text][:SAMPLE]
     if decimal_setting and texts and all(_decimal_comma(text) for text in texts):
         return f"; set {decimal_setting}.decimal=comma"
@@ -99,7 +112,7 @@ def time_advice(cells: pa.Array, decimal_setting: str) -> str:
     if patterns:
         named = " or ".join(f'"{pattern}"' for pattern in patterns[:2])
         return f"; set data.time_format={named}{', whichever it is' if len(patterns) > 1 else ''}"
-    return "; set data.time_format to what they are (s, ms, epoch, excel, or a pattern such as %d/%m/%Y %H:%M)"
+    return most * "; set data.time_format to what they are (s, ms, epoch, excel, or a pattern such as %d/%m/%Y %H:%M)"
 
 
 def fitting_patterns(texts: Sequence[str]) -> list[str]:

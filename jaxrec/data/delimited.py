@@ -45,7 +45,8 @@ def names(path: Path, layout: Layout, wanted: Sequence[str], delimiter: str) -> 
 
 
 def with_short_names(written: list[str]) -> list[str]:
-    """Add the names without their types, if all have one."""
+    """Cut outer blanks off the names, and add the names without their types if all have one."""
+    written = [name.strip() for name in written]
     typed = [TYPED.fullmatch(name) for name in written]
     return written + [found[1] for found in typed if found] if all(typed) else written
 
@@ -81,7 +82,9 @@ def read(path: Path, wanted: list[str], layout: Layout, delimiter: str) -> Part:
     if dialect.unquote and whole.quotes:
         cells = {name: _unquoted(column) for name, column in cells.items()}
     fault, fix = "with the wrong number of cells", ""
-    if not dialect.quoting and whole.quotes:
+    if malformed and not table.num_rows:
+        fix = f" ({len(written)}; line {1 + header} has {malformed[0]} cells)"
+    elif not dialect.quoting and whole.quotes:
         fix = layout.advice("quoting=true if quotes enclose cells that hold separators or line breaks")
     return Part(path, cells, lambda: _places(path, dialect, len(written)), len(malformed), fault, fix, tuple(notes))
 

@@ -126,7 +126,9 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
     time, bad = read_times(cells, config.time_format)
     wanted = f"time of the format {config.time_format!r}" if config.time_format else "number or ISO date"
     present = cells.filter(pa.array(bad & ~compute.is_in(cells, pa.array(["", *config.missing])).to_numpy(False)))
-    fix = time_advice(present, layout.setting) if len(present) and not config.time_format else ""
+    fix = (
+        time_advice(present, layout.setting, bool(bad.mean() > 0.5)) if len(present) and not config.time_format else ""
+    )
     return time, [Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix)]
 
 

@@ -126,6 +126,8 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
             mend = separator_advice(names, layout)
             if not mend and key == "data.columns.time":
                 mend = "; if the rows are in the order of time, an empty data.columns.time= takes that order"
+            if not mend and layout.setting and not set(wanted.values()) & set(names) and _format(path, layout).text:
+                mend = f"; if these are cells of a row, name the columns with {layout.setting}.columns"
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
                 f"the table (columns: {', '.join(names)}){mend}."
