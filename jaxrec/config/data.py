@@ -5,6 +5,7 @@ import math
 from typing import Literal
 
 from jaxrec.checks import InputError, check_name, check_range
+from jaxrec.config.files import MISSING, FileFormats, IdRules, RowFilter, check_time_format
 from jaxrec.config.item_features import PARQUET, ItemFeature, check_item_features
 from jaxrec.config.section import section
 
@@ -17,6 +18,13 @@ class FeedbackKind:
     over: str | None = None  # divide by this column first: watched time over duration is a watch ratio
     at_least: float | None = None  # 1 from this value on; without a threshold the column must hold 0 or 1
     at_most: float | None = None  # 1 up to this value: a rating of at most 2 is a dislike
+    equals: str | None = None  # 1 where the column holds this word: event, transaction
+    in_: tuple[str, ...] = ()  # written `in`: 1 where the column holds one of these words
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words that count as 1; empty if the column holds numbers."""
+        return self.in_ if self.equals is None else (self.equals,)
 
     @property
     def band(self) -> tuple[float, float] | None:
@@ -33,7 +41,7 @@ class Columns:
 
     user: str = "user"
     item: str = "item"
-    time: str = "time"  # a number, or an ISO date
+    time: str = "time"  # a number, or a date; empty: rows are in the order of time
     review: str = ""  # what the user wrote about the item; empty: none
     item_id: str = "item"  # in the item table
     title: str = "title"  # in the item table
@@ -126,6 +134,12 @@ class DataConfig:
     allow_bad_rows: float = 0.0  # share of unreadable rows that may be dropped; above it the run stops
     split: Literal["leave_one_out", "leave_positive_out", "global_time"] = "leave_one_out"
     test_share: float = 0.2  # of the rows, global_time only
+    # Files as they are; jaxrec/config/files.py.
+    files: FileFormats = FileFormats()
+    where: tuple[RowFilter, ...] = ()  # rows of the log that are kept: all conditions hold
+    ids: IdRules = IdRules()
+    missing: tuple[str, ...] = tuple(MISSING)  # words that mean an empty cell
+    time_format: str = ""  # s, ms, us, ns, epoch, excel or a pattern (%d/%m/%Y); empty: numbers or ISO dates
 
     def __post_init__(self):
         if not self.feedback:
@@ -143,6 +157,10 @@ class DataConfig:
                     f"data.feedback.{name}.at_most: {kind.at_most:g} is below at_least={kind.at_least:g}, so the "
                     "feedback would always be 0; expected at_most to be at least at_least."
                 )
+            _check_words(f"data.feedback.{name}", kind)
+        check_time_format(self.time_format)
+        if not self.columns.time:
+            _check_without_times(self)
         named = {"files": self.item_file, "tfds": self.tfds.item_name}  # the other sources always have an item table
         typed = self.source == "files" and self.item_file.endswith(PARQUET)
         check_item_features(self.item_features, bool(named.get(self.source, True)), typed)
@@ -154,3 +172,26 @@ class DataConfig:
             check_range(f"data.{name}", getattr(self, name), 1)
         check_range("data.allow_bad_rows", self.allow_bad_rows, 0, 1)
         check_range("data.test_share", self.test_share, 0.01, 0.9)
+
+
+def _check_words(setting: str, kind: FeedbackKind) -> None:
+    """Raise InputError if words and numbers are asked of one column."""
+    if not kind.words:
+        return
+    if kind.column is None:
+        raise InputError(f"{setting}.{'in' if kind.in_ else 'equals'}: set without a column; set {setting}.column.")
+    if kind.in_ and kind.equals is not None:
+        raise InputError(f"{setting}: has equals and in; write all words under in.")
+    if kind.band or kind.over:
+        raise InputError(f"{setting}: compares words (equals, in) and numbers (at_least, at_most, over); use one.")
+
+
+def _check_without_times(config: DataConfig) -> None:
+    """Raise InputError for settings that need times if the log has none."""
+    if config.source != "files":
+        raise InputError("data.columns.time: empty, but only logs in files (source: files) can be in order of time.")
+    if config.time_format:
+        raise InputError("data.time_format: set without a column of times; set data.columns.time or remove it.")
+    for name in ("hour", "weekday"):
+        if name in config.context:
+            raise InputError(f"data.context: {name} needs times; set data.columns.time or remove {name}.")

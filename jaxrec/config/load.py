@@ -4,6 +4,7 @@ Unknown keys, wrong types and values out of range fail here, with an error of on
 """
 
 import dataclasses
+import keyword
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -78,8 +79,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: str) -> T:
     """Build the dataclass `cls` from a mapping; `where` is the dotted name of the section, `source` the file."""
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {written(field.name): field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = {written(name): hint for name, hint in typing.get_type_hints(cls, include_extras=True).items()}
     for key in values:
         check_renamed(f"{source}: {where or 'the recipe'}", key, RENAMED.get(where, {}))
         if key not in fields:
@@ -94,15 +95,21 @@ def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: s
     if missing:
         raise InputError(f"{source}: {_dotted(where, missing[0])} is missing; give it a value.")
     try:
-        return cls(**given)
+        return cls(**{fields[key].name: value for key, value in given.items()})
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def written(name: str) -> str:
+    """Give the key of a field in a recipe: `in_` is written `in`, which cannot name a field in Python."""
+    word = name.removesuffix("_")
+    return word if keyword.iskeyword(word) else name
 
 
 def to_dict(config: Any) -> Any:
     """Turn a config into plain data: nested dicts, lists and scalars, ready for YAML or JSON."""
     if dataclasses.is_dataclass(config):
-        return {field.name: to_dict(getattr(config, field.name)) for field in dataclasses.fields(config)}
+        return {written(field.name): to_dict(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, Mapping):
         return {key: to_dict(value) for key, value in config.items()}
     if isinstance(config, tuple | list):
@@ -126,7 +133,8 @@ def apply_overrides(values: dict[str, Any], overrides: Overrides) -> None:
         if not sign or not name.strip():
             raise InputError(f"override {override!r}: expected section.key=value, such as train.updates=100.")
         try:
-            value = yaml.load(text, _Loader)
+            # These cannot begin a plain value of YAML, but patterns of dates and separators begin with them.
+            value = text if text.startswith(("%", ",", "|")) else yaml.load(text, _Loader)
         except (yaml.YAMLError, InputError):
             raise InputError(f"override {override!r}: the value is not valid YAML.") from None
         _put(values, name, value, override)
@@ -220,6 +228,8 @@ def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
             raise _wrong(source, where, "a number", value) from None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is str and value is None:
+        return ""  # `key=` on the command line, `key:` in a file
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

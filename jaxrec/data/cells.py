@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -37,6 +38,8 @@ class Part:
     places: Callable[[], Places]  # may read the file once more, so it is for messages only
     malformed: int = 0  # further rows, not among the R
     fault: str = ""  # what is wrong with the malformed rows: 'with the wrong number of cells'
+    fix: str = ""  # a setting that may mend them: '; set ...'
+    notes: tuple[str, ...] = ()  # lines for the account about how the file was read
 
     def __len__(self) -> int:
         return len(next(iter(self.cells.values())))
@@ -53,26 +56,33 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
 
 
-def check_utf8(path: Path) -> None:
-    """Raise InputError that names the first line that is not UTF-8 text."""
+def check_utf8(path: Path, setting: str = "") -> None:
+    """Raise InputError that names the first line that is not UTF-8 text; `setting` is the section with `encoding`."""
+    mend = f", or set {setting}.encoding to what it is (latin-1, cp1252, utf-16, ...)" if setting else ""
     with open_bytes(path) as raw, io.BufferedReader(raw) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError:
-                raise InputError(f"{path} line {number}: not UTF-8 text; save the file as UTF-8.") from None
+                raise InputError(f"{path} line {number}: not UTF-8 text; save the file as UTF-8{mend}.") from None
 
 
-def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str) -> pa.Array:
+def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: bool = False) -> pa.Array:
     """Turn cells [R] of any plain type into text [R]; null and NaN become empty text.
 
-    Whole numbers lose their '.0', so that an id is the same text as integer and as float. Times become ISO dates in
-    UTC. Raises InputError for nested values; `where` names the file.
+    With `joined`, lists of plain values become 'one, two'. Whole numbers lose their '.0', so that an id is the same
+    text as integer and as float. Times become ISO dates in UTC. Raises InputError for nested values; `where` names the
+    file.
     """
     cells: Any = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
     kind = cells.type
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if joined and lists and not pa.types.is_nested(kind.value_type):
+        texts = as_text(compute.list_flatten(cells), name, where)
+        offsets = np.r_[0, np.cumsum(compute.fill_null(compute.list_value_length(cells), 0).to_numpy())]
+        return compute.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts), ", ")
     if pa.types.is_nested(kind):
         raise InputError(f"{where}: column {name!r} holds {kind}; expected one value per row; flatten it.")
     if pa.types.is_floating(kind):

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
+from jaxrec.data.ids import blank, check_joined, clean_ids, repair
+from jaxrec.data.layout import Layout
 from jaxrec.data.log import Log, counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.table import check_columns, compute, drop_faulty, header, read_table
@@ -25,6 +27,24 @@ class UserTable:
 
     row: Mapping[str, int]  # by pseudonym
     cells: Mapping[str, pa.Array]  # text, one cell per user
+    ids: Sequence[str] = ()  # as in the file, for messages that are never saved
+    name: str = ""  # of the file
+
+    def check(self, pseudonyms: Sequence[str], ids: Sequence[str], config: DataConfig) -> list[str]:
+        """Count the users of the log that the table lacks, for the account; InputError if it lacks all of them.
+
+        `ids` are the users of the log as the log has them.
+        """
+        missing = [n for n, pseudonym in enumerate(pseudonyms) if pseudonym not in self.row]
+        if not self.row or not missing:
+            return []
+        if len(missing) == len(pseudonyms):
+            where = f"{self.name}: data.columns.user_id"
+            check_joined(ids, self.ids, where, "data.columns.user_id", config.ids)
+        mend = repair([ids[n] for n in missing], set(self.ids) - set(ids), config.ids)
+        advice = f"; {mend} finds some of them" if mend else ""
+        absent = f"{len(missing):,} of {counted(len(pseudonyms), 'user')}"
+        return [f"{self.name}: {absent} of the log missing; their columns are empty{advice}"]
 
     def of_rows(self, pseudonyms: Sequence[str], user: np.ndarray) -> dict[str, pa.Array]:
         """Columns for R rows of a log, null where the table lacks the user; `user` [R] indexes `pseudonyms`."""
@@ -52,19 +72,26 @@ def context_columns(config: DataConfig, columns: Columns) -> dict[str, str]:
 
 def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
     """Read from the table of users the columns that `data.context` names; also gives lines for the account."""
-    names, columns = header(path, "data.user_file"), config.columns
-    check_columns(path, names, {"data.columns.user_id": columns.user_id})
+    columns, layout = config.columns, Layout(config.files.users, "data.files.users")
+    names = header(path, "data.user_file", layout, [columns.user_id])
+    check_columns(path, names, {"data.columns.user_id": columns.user_id}, layout)
     wanted = [column for column in context_columns(config, columns).values() if column in names]
-    table = read_table(path, [columns.user_id, *wanted])
-    pseudonyms = pseudonymise(table.cells[columns.user_id].to_pylist(), user_key(config).secret)
+    table = read_table(path, [columns.user_id, *wanted], layout)
+    ids = clean_ids(table.cells[columns.user_id], config).to_pylist()
     row: dict[str, int] = {}
-    for number, pseudonym in enumerate(pseudonyms):
-        row.setdefault(pseudonym, number)
+    for number, pseudonym in enumerate(pseudonymise(ids, user_key(config).secret)):
+        if ids[number]:
+            row.setdefault(pseudonym, number)
     _, dropped = drop_faulty(table, [], config.allow_bad_rows)
-    lines = [f"{path.name}: read {counted(len(table) + table.malformed, 'user')}", *dropped]
-    if len(row) < len(table):
-        lines.append(f"{path.name}: {counted(len(table) - len(row), 'repeated id')}, the first row of each is kept")
-    return UserTable(row, {column: table.cells[column] for column in wanted}), lines
+    lines = [f"{path.name}: read {counted(len(table) + table.malformed, 'user')}", *dropped, *table.notes]
+    empty = ids.count("")
+    if empty:
+        lines.append(f"{path.name}: left out {counted(empty, 'row')} without an id")
+    if len(row) < len(table) - empty:
+        repeated = counted(len(table) - empty - len(row), "repeated id")
+        lines.append(f"{path.name}: {repeated}, the first row of each is kept")
+    cells = {column: blank(table.cells[column], config.missing) for column in wanted}
+    return UserTable(row, cells, [user for user in ids if user], path.name), lines
 
 
 def visit_context(

@@ -1,8 +1,10 @@
-"""Read CSV and TSV: cells stay as written, and the line of every row can be found."""
+"""Read CSV, TSV and other files with separators: cells stay as written, and the line of every row can be found."""
 
 import contextlib
 import csv
 import io
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,61 +12,131 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from jaxrec.checks import InputError
-from jaxrec.data.cells import Part, Places, check_utf8, first_line, open_bytes
+from jaxrec.data.cells import Part, Places, compute, first_line
+from jaxrec.data.layout import (
+    Dialect,
+    Layout,
+    check_encoding,
+    dialect_of,
+    first_rows,
+    mark_in_words,
+    open_text,
+    refuse_zeros,
+)
 from jaxrec.data.log import counted
+from jaxrec.data.quotes import lines_in_words, open_quote
 
 IN_WORDS = {  # what pyarrow says, and what it means to the owner of the file
     "straddling": "a row of more than 1 MB, most likely after a quote that is never closed",
     "Empty CSV": "nothing below the header",
 }
+NAMED = {"\t": "tabs", ",": "commas"}
+TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")  # RecBole's names of columns
+WHOLE = r'^"([^"]|"")*"$'  # a cell in quotes
 
 
-def names(path: Path, delimiter: str) -> list[str]:
-    """Read the column names: the cells of the first line."""
+def names(path: Path, layout: Layout, wanted: Sequence[str], delimiter: str) -> list[str]:
+    """Read the column names: the cells of the first line, or those of the recipe for a file without a header.
 
-    def read(file: Any) -> list[str]:
-        return pa_csv.open_csv(file, parse_options=_options(delimiter, lambda row: "skip")).schema.names
+    A file whose names are all written name:type, as RecBole does, has each column by both names.
+    """
+    del wanted
+    return with_short_names(_written(path, dialect_of(path, layout, delimiter)))
 
-    return _parsed(path, delimiter, read)
+
+def with_short_names(written: list[str]) -> list[str]:
+    """Cut outer blanks off the names, and add the names without their types if all have one."""
+    written = [name.strip() for name in written]
+    typed = [TYPED.fullmatch(name) for name in written]
+    return written + [found[1] for found in typed if found] if all(typed) else written
 
 
-def read(path: Path, wanted: list[str], delimiter: str) -> Part:
-    """Read the wanted columns of a UTF-8 file; rows as wide as the header are well-formed."""
+def read(path: Path, wanted: list[str], layout: Layout, delimiter: str) -> Part:
+    """Read the wanted columns; rows as wide as the header are well-formed."""
     malformed = []
+    dialect = dialect_of(path, layout, delimiter)
+    written = _written(path, dialect)
+    known = with_short_names(written)
+    place = {name: written[known.index(name) % len(written)] for name in wanted}
 
     def skip(row: Any) -> str:
         malformed.append(row.actual_columns)  # pyarrow calls this from several threads
         return "skip"
 
     def parse(file: Any) -> tuple[pa.Table, _Counted]:
-        convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.string()), include_columns=wanted)
+        columns = list(dict.fromkeys(place.values()))
+        convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), include_columns=columns)
         whole = _Counted(file)
-        return pa_csv.read_csv(whole, parse_options=_options(delimiter, skip), convert_options=convert), whole
+        options = {"parse_options": _options(dialect, skip), "read_options": _header_options(layout)}
+        return pa_csv.read_csv(whole, convert_options=convert, **options), whole
 
-    table, whole = _parsed(path, delimiter, parse)
-    _check_quotes(path, table.num_rows + len(malformed), whole.lines, whole.quotes)
-    cells = {name: table.column(name).combine_chunks() for name in wanted}
-    fault = "with the wrong number of cells"
-    return Part(path, cells, lambda: _places(path, delimiter), len(malformed), fault)
+    table, whole = _parsed(path, dialect, parse)
+    rows = table.num_rows + len(malformed)
+    header = int(not layout.format.columns)
+    notes = mark_in_words(path, layout)
+    if dialect.quoting:
+        _check_quotes(path, dialect, rows, whole)
+        if whole.lines > rows + header:
+            notes += lines_in_words(path, dialect, len(written), rows, header)
+    cells = {name: table.column(column).combine_chunks() for name, column in place.items()}
+    if dialect.unquote and whole.quotes:
+        cells = {name: _unquoted(column) for name, column in cells.items()}
+    fault, fix = "with the wrong number of cells", ""
+    if malformed and not table.num_rows:
+        fix = f" ({len(written)}; line {1 + header} has {malformed[0]} cells)"
+    elif not dialect.quoting and whole.quotes:
+        fix = layout.advice("quoting=true if quotes enclose cells that hold separators or line breaks")
+    return Part(path, cells, lambda: _places(path, dialect, len(written)), len(malformed), fault, fix, tuple(notes))
 
 
-def _options(delimiter: str, handler: Any) -> pa_csv.ParseOptions:
-    return pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=handler)
+def _written(path: Path, dialect: Dialect) -> list[str]:
+    """Read the names as the file or the recipe has them."""
+    named = list(dialect.layout.format.columns)
+    if not named:
+        options = _options(dialect, lambda row: "skip")
+        found = _parsed(path, dialect, lambda file: pa_csv.open_csv(file, parse_options=options).schema.names)
+        refuse_zeros(path, found, dialect.layout)
+        return [name[1:-1] if dialect.unquote and re.match(WHOLE, name) else name for name in found]
+    first = next(first_rows(path, dialect), [])
+    setting = f"{dialect.layout.setting}.columns"
+    if [cell.strip() for cell in first] == named:
+        raise InputError(f"{path} line 1: column names, but {setting} is for files without them; remove it.")
+    if first and len(first) != len(named):
+        raise InputError(
+            f"{path} line 1: {counted(len(first), 'cell')}, but {setting} has {counted(len(named), 'name')}; expected "
+            f"one name per cell; correct {setting}, or the separator."
+        )
+    return named
 
 
-def _parsed(path: Path, delimiter: str, read: Any) -> Any:
+def _options(dialect: Dialect, handler: Any) -> pa_csv.ParseOptions:
+    return pa_csv.ParseOptions(
+        delimiter=dialect.delimiter,
+        quote_char='"' if dialect.quoting else False,
+        newlines_in_values=dialect.quoting,
+        invalid_row_handler=handler,
+    )
+
+
+def _header_options(layout: Layout) -> pa_csv.ReadOptions:
+    return pa_csv.ReadOptions(column_names=list(layout.format.columns) or None)
+
+
+def _parsed(path: Path, dialect: Dialect, read: Any) -> Any:
     """Run a pyarrow reader; its errors become one line with the file and, if known, the line."""
     try:
-        with open_bytes(path) as file:
+        with open_text(path, dialect) as file:
             return read(file)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, UnicodeError) as error:
         said = first_line(error)
-    check_utf8(path)
+    check_encoding(path, dialect.layout)
     message = next((words for part, words in IN_WORDS.items() if part in said), said)
-    kind, separator = ("TSV", "tabs") if delimiter == "\t" else ("CSV", "commas")
+    kind = {"\t": "TSV", ",": "CSV"}.get(dialect.separator, "text")
+    separator = NAMED.get(dialect.separator, repr(dialect.separator))
+    quotes = dialect.layout.advice("quoting=false if quotes are a part of the text") if dialect.quoting else ""
     raise InputError(
         f"{path}: not a readable {kind} file: {message}; expected a header line, rows below it, {separator} between "
-        "cells and closed quotes."
+        f"cells and closed quotes{quotes}."
     )
 
 
@@ -72,37 +144,55 @@ class _Counted(io.RawIOBase):
     """A file that counts lines and quotes while pyarrow reads it, since unpacking it twice would take twice as long."""
 
     def __init__(self, file: Any):
-        self.file, self.lines, self.quotes = file, 0, 0
+        self.file, self.breaks, self.quotes, self.end = file, 0, 0, b"\n"
+
+    @property
+    def lines(self) -> int:
+        """Lines so far; the last one may lack its line break."""
+        return self.breaks + (self.end != b"\n")
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         chunk = self.file.read(size)
-        self.lines, self.quotes = self.lines + chunk.count(b"\n"), self.quotes + chunk.count(b'"')
+        self.breaks, self.quotes = self.breaks + chunk.count(b"\n"), self.quotes + chunk.count(b'"')
+        self.end = chunk[-1:] or self.end
         return chunk
 
 
-def _check_quotes(path: Path, rows: int, lines: int, quotes: int) -> None:
+def _check_quotes(path: Path, dialect: Dialect, rows: int, whole: _Counted) -> None:
     """Raise InputError if an unclosed quote has swallowed rows; cells of several lines are fine."""
-    if quotes % 2 and lines > rows + 1:
+    header = not dialect.layout.format.columns
+    if whole.quotes % 2 and whole.lines > rows + header:
         raise InputError(
-            f"{path}: {counted(lines, 'line')} hold only {counted(rows, 'row')} and an odd number of quotes; "
-            "close the open quote, or double a quote inside a cell."
+            f"{path}: {counted(whole.lines, 'line')} hold only {counted(rows, 'row')} and an odd number of quotes; "
+            f"close the open quote{open_quote(path, dialect)}, or double a quote inside a cell"
+            f"{dialect.layout.advice('quoting=false if quotes are a part of the text')}."
         )
 
 
-def _places(path: Path, delimiter: str) -> Places:
+def _unquoted(cells: pa.Array) -> pa.Array:
+    """Take off the quotes around whole cells."""
+    whole = compute.match_substring_regex(cells, WHOLE)
+    if not compute.any(whole).as_py():
+        return cells
+    inner = compute.replace_substring(compute.utf8_slice_codeunits(cells, 1, -1), '""', '"')
+    return compute.if_else(whole, inner, cells)
+
+
+def _places(path: Path, dialect: Dialect, width: int) -> Places:
     """Find the line of every row; a second, slow pass over the file."""
-    good, malformed, width, last = [], [], None, 0
+    good, malformed, last = [], [], 0
+    header = not dialect.layout.format.columns
     # Where csv cannot follow pyarrow (a cell of more than 128 kB), later rows stay without a number.
-    with open_bytes(path) as raw, contextlib.suppress(csv.Error):
+    with open_text(path, dialect) as raw, contextlib.suppress(csv.Error):
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
-        reader = csv.reader(text, delimiter=delimiter)
+        reader = dialect.rows(text)
         for row in reader:
             line, last = last + 1, reader.line_num
-            if row and width is None:
-                width = len(row)
+            if row and header:
+                header = False
             elif row:
                 (good if len(row) == width else malformed).append(line)
     return Places(good, malformed)

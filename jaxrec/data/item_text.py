@@ -1,12 +1,16 @@
 """The item table, the text of each item for the encoder, and the catalogue in its final order."""
 
 import dataclasses
-import string
+import re
 from collections.abc import Mapping, Sequence
 
 from jaxrec.checks import InputError, suggest
+from jaxrec.config.files import IdRules
+from jaxrec.data.ids import EXAMPLES, repair
 from jaxrec.data.log import Catalogue, counted
 
+PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+AS_READ = IdRules()
 REVIEWS = "reviews"  # name in a template of the reviews of an item, if the log has them
 
 
@@ -21,14 +25,23 @@ class ItemTable:
 
 
 def placeholders(template: str) -> list[tuple[str, str | None]]:
-    """Split a template such as '{title}. {genres}' into (literal text, column or None) pairs."""
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise InputError(f"data.text: {template!r} is not a template ({error}); write columns as {{title}}.") from None
-    if any(spec or conversion for _, _, spec, conversion in parts):
-        raise InputError(f"data.text: {template!r} has a format after a column name; write only {{column}}.")
-    return [(literal, field) for literal, field, _, _ in parts]
+    """Split a template such as '{title}. {genres}' into (literal text, column or None) pairs.
+
+    A column may have any name without braces, {class:token_seq} too. Doubled braces are braces of the text.
+    """
+    parts, literal, end = [], "", 0
+    for found in PLACE.finditer(template):
+        literal += template[end : found.start()]
+        end = found.end()
+        if found[0] in ("{{", "}}"):
+            literal += found[0][0]
+        elif not found[1]:
+            raise InputError(f"data.text: {template!r} is not a template; write columns as {{title}}, braces doubled.")
+        else:
+            parts.append((literal, found[1]))
+            literal = ""
+    literal += template[end:]
+    return [*parts, (literal, None)] if literal else parts
 
 
 def columns_of(template: str) -> list[str]:
@@ -50,7 +63,11 @@ def check_template(template: str, known: Sequence[str], where: str) -> None:
 
 
 def build_catalogue(
-    ids_in_log: Sequence[str], items: ItemTable, template: str, reviews: Mapping[str, str]
+    ids_in_log: Sequence[str],
+    items: ItemTable,
+    template: str,
+    reviews: Mapping[str, str],
+    rules: IdRules = AS_READ,
 ) -> tuple[Catalogue, list[int], list[str]]:
     """Build the catalogue of the items in the log, the catalogue row of each id, and lines for the account.
 
@@ -76,7 +93,10 @@ def build_catalogue(
         account.append(f"{items.name}: {repeated}, the first row of each is kept")
     if missing and row_of:
         absent = counted(len(missing), "item")
-        account.append(f"{items.name}: {absent} of the log missing; the id is used as title and text")
+        few = ", ".join(missing[:EXAMPLES]) + (", ..." if len(missing) > EXAMPLES else "")
+        mend = repair(missing, row_of.keys() - set(ids_in_log), rules)
+        advice = f"; {mend} finds some of them" if mend else ""
+        account.append(f"{items.name}: {absent} of the log missing ({few}); the id is used as title and text{advice}")
     if len(row_of) > len(known):
         unused = counted(len(row_of) - len(known), "item")
         account.append(f"{items.name}: left out {unused} without a row in the log")

@@ -13,6 +13,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 from jaxrec.config.item_features import NPY, ItemFeature
 from jaxrec.data.cells import as_text, compute, first_line
+from jaxrec.data.ids import normalised
 from jaxrec.data.log import counted
 from jaxrec.data.table import check_columns, files_of, header
 
@@ -40,6 +41,7 @@ def read_item_vectors(name: str, feature: ItemFeature, config: DataConfig) -> Fi
         wanted |= {f"{setting}.ids": feature.ids} if feature.file else {"data.columns.item_id": config.columns.item_id}
         check_columns(table, header(table, f"{setting}.file" if feature.file else "data.item_file"), wanted)
         found = _read_parquet(table, *wanted.values())
+    found = found._replace(ids=normalised(pa.array(found.ids, pa.string()), config.ids).to_pylist())
     if feature.file:
         item, count = collections.Counter(found.ids).most_common(1)[0]
         if count > 1:

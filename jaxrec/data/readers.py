@@ -10,25 +10,18 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
+from jaxrec.data.choose import with_points
 from jaxrec.data.clean import RawLog, clean
-from jaxrec.data.context import NO_USERS, UserTable, context_columns, read_users, visit_context
+from jaxrec.data.context import NO_USERS, read_users
+from jaxrec.data.ids import blank, check_joined, clean_ids
 from jaxrec.data.item_features import feature_columns, read_features
 from jaxrec.data.item_text import REVIEWS, ItemTable, build_catalogue, check_template, columns_of
-from jaxrec.data.log import Dataset, Log
-from jaxrec.data.pseudonyms import pseudonymise, user_key
+from jaxrec.data.layout import PLAIN, Layout
+from jaxrec.data.log import Dataset
+from jaxrec.data.plain_text import plain_text
 from jaxrec.data.reviews import item_reviews
-from jaxrec.data.table import (
-    Fault,
-    Table,
-    check_columns,
-    compute,
-    data_folder,
-    drop_faulty,
-    header,
-    read_table,
-    where_in,
-)
-from jaxrec.data.values import binary_feedback, feedback_numbers, times
+from jaxrec.data.rows import LOG_FORMAT, no_id, read_log
+from jaxrec.data.table import Fault, Table, check_columns, data_folder, drop_faulty, header, read_table
 
 MOVIELENS_COLUMNS = Columns(user="userId", item="movieId", time="timestamp", item_id="movieId", title="title")
 NO_GENRES = "(no genres listed)"
@@ -39,13 +32,15 @@ def read_files(config: DataConfig, seed: int) -> Dataset:
     del seed
     folder = data_folder(config.path)
     users, user_lines = read_users(folder / config.user_file, config) if config.user_file else (NO_USERS, [])
-    raw = read_log(folder / config.log_file, config.columns, config, "data.log_file", users)
+    layout = Layout(config.files.log, LOG_FORMAT)
+    raw, notes = read_log(folder / config.log_file, config.columns, config, "data.log_file", users, layout)
     if config.item_file:
         setting = "data.item_file (empty if there is no item table)"
-        items, lines = read_items(folder / config.item_file, config.columns, config, setting, derived_columns(config))
+        layout, derived = Layout(config.files.items, "data.files.items"), derived_columns(config)
+        items, lines = read_items(folder / config.item_file, config.columns, config, setting, derived, layout)
     else:
         items, lines = no_items(config), []
-    return assemble(raw, items, config, user_lines + lines)
+    return assemble(raw, items, config, [*notes, *user_lines, *lines])
 
 
 def read_movielens(config: DataConfig, seed: int) -> Dataset:
@@ -57,7 +52,7 @@ def read_movielens(config: DataConfig, seed: int) -> Dataset:
     """
     del seed
     folder = data_folder(config.path)
-    raw = read_log(folder / "ratings.csv", MOVIELENS_COLUMNS, config, "data.path")
+    raw, notes = read_log(folder / "ratings.csv", MOVIELENS_COLUMNS, config, "data.path")
     tags, tag_lines = {}, []
     if "tags" in columns_of(config.text):
         tags, tag_lines = _tags(folder / "tags.csv", config)
@@ -67,7 +62,9 @@ def read_movielens(config: DataConfig, seed: int) -> Dataset:
         as_read["genres"] = ["" if g == NO_GENRES else g for g in columns["genres"]]
         columns["genres"] = [g.replace("|", ", ") for g in as_read["genres"]]
     columns["tags"] = [tags.get(item, "") for item in items.ids]
-    return assemble(raw, dataclasses.replace(items, columns=columns, as_read=as_read), config, lines + tag_lines)
+    return assemble(
+        raw, dataclasses.replace(items, columns=columns, as_read=as_read), config, notes + lines + tag_lines
+    )
 
 
 def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: list[str]) -> Dataset:
@@ -81,78 +78,29 @@ def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: li
     reviews = {}
     if log.review is not None and REVIEWS in columns_of(config.text):
         reviews = dict(zip(ids, item_reviews(log, config), strict=True))
-    catalogue, place, account = build_catalogue(ids, items, config.text, reviews)
+    check_joined(ids, items.ids, f"{items.name}: data.columns.item_id", "data.columns.item_id", config.ids)
+    catalogue, place, account = build_catalogue(ids, items, config.text, reviews, config.ids)
     log = dataclasses.replace(log, item=np.asarray(place, np.int32)[item])
     catalogue = dataclasses.replace(catalogue, features=read_features(catalogue.ids, items, config))
     return Dataset(log, catalogue, (*rows.account, *item_account, *account), tuple(rows.users[u] for u in users))
 
 
-def read_log(path: Path, columns: Columns, config: DataConfig, setting: str, users: UserTable = NO_USERS) -> RawLog:
-    """Read the rows of a log in files; unreadable ones are counted or stop the run, ids become numbers."""
-    wanted = log_columns(columns, config, users)
-    check_columns(path, header(path, setting), wanted)
-    return log_rows(read_table(path, wanted.values()), columns, config, users)
-
-
-def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USERS) -> dict[str, str]:
-    """Columns that a log must have, by the setting that asks for each; `users` has some of the context."""
-    wanted = {f"data.columns.{key}": getattr(columns, key) for key in ("user", "item", "time")}
-    for name, kind in config.feedback.items():
-        for option in ("column", "over"):
-            if getattr(kind, option) is not None:
-                wanted[f"data.feedback.{name}.{option}"] = getattr(kind, option)
-    if columns.review:
-        wanted["data.columns.review"] = columns.review
-    return wanted | {k: name for k, name in context_columns(config, columns).items() if name not in users.cells}
-
-
-def log_rows(table: Table, columns: Columns, config: DataConfig, users: UserTable = NO_USERS) -> RawLog:
-    """Take the readable rows of a table that has `log_columns`; the others are counted or stop the run.
-
-    Raw user ids go no further: the result holds pseudonyms and, in the rows, numbers by first appearance.
-    """
-    time, bad_time = times(table.cells[columns.time])
-    kinds = config.feedback.values()
-    values = {c: feedback_numbers(table.cells[c]) for kind in kinds for c in (kind.column, kind.over) if c}
-    divisors = dict.fromkeys(kind.over for kind in kinds if kind.over)
-    faults = [
-        *(Fault(f"a missing or broken {c}", c, _no_id(table.cells[c])) for c in (columns.user, columns.item)),
-        Fault(f"no number or ISO date in {columns.time}", columns.time, bad_time),
-        *(Fault(f"no finite number in {c}", c, np.isnan(v)) for c, v in values.items()),
-        *(Fault(f"0 in {c}, which is a divisor", c, values[c] == 0) for c in divisors),
-    ]
-    keep, lines = drop_faulty(table, faults, config.allow_bad_rows)
-    feedback = binary_feedback(config.feedback, values, keep, lambda row: where_in(table, row))
-    if not keep.any():
-        raise InputError(f"{table.path}: no row can be read; fix the rows (columns: {', '.join(table.cells)}).")
-    kept = {name: cells.filter(pa.array(keep)) for name, cells in table.cells.items()}
-    user, user_ids = _numbered(kept[columns.user])
-    item, item_ids = _numbered(kept[columns.item])
-    key = user_key(config)
-    pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
-    context, context_names = visit_context(config, time[keep], kept | users.of_rows(pseudonyms, user))
-    log = Log(
-        user=user,
-        item=item,
-        time=time[keep],
-        feedback=feedback[keep],
-        feedback_names=tuple(config.feedback),
-        num_users=len(pseudonyms),
-        num_items=len(item_ids),
-        context=context,
-        context_names=context_names,
-        review=np.array(kept[columns.review].to_pylist(), object) if columns.review else None,
-    )
-    account = (table.read("row"), *lines, key.account)
-    return RawLog(log, pseudonyms, tuple(item_ids), account)
-
-
 def read_items(
-    path: Path, columns: Columns, config: DataConfig, setting: str, derived: tuple[str, ...] = ()
+    path: Path,
+    columns: Columns,
+    config: DataConfig,
+    setting: str,
+    derived: tuple[str, ...] = (),
+    layout: Layout = PLAIN,
 ) -> tuple[ItemTable, list[str]]:
     """Read an item table from a file: ids, titles and the columns that `data.text` names, except `derived`."""
-    wanted = item_columns(path, header(path, setting), columns, config, derived)
-    return item_rows(read_table(path, wanted), columns, config)
+    asked = [columns.item_id, columns.title or columns.item_id, *feature_columns(config).values()]
+    names = header(path, setting, layout, [*asked, *(name for name in columns_of(config.text) if name != "title")])
+    wanted = item_columns(path, names, columns, config, derived, layout)
+    texts = {columns.title, *columns_of(config.text)} - {columns.item_id}
+    table = read_table(path, wanted, layout._replace(joined=frozenset(texts)))
+    items, lines = item_rows(table, columns, config)
+    return items, [*lines, *table.notes]
 
 
 def no_items(config: DataConfig) -> ItemTable:
@@ -167,14 +115,19 @@ def derived_columns(config: DataConfig) -> tuple[str, ...]:
 
 
 def item_columns(
-    path: Path, names: Sequence[str], columns: Columns, config: DataConfig, derived: Sequence[str]
+    path: Path,
+    names: Sequence[str],
+    columns: Columns,
+    config: DataConfig,
+    derived: Sequence[str],
+    layout: Layout = PLAIN,
 ) -> list[str]:
     """Columns to read from an item table that has `names`; raises InputError if `data.text` names an unknown one."""
     wanted = {"data.columns.item_id": columns.item_id}
     if columns.title:
         wanted["data.columns.title"] = columns.title
     features = feature_columns(config)
-    check_columns(path, names, wanted | features)
+    check_columns(path, names, wanted | features, layout)
     known = list(dict.fromkeys(["title", *names, *derived]))
     check_template(config.text, known, str(path))
     extra = [name for name in columns_of(config.text) if name in names and name != "title"]
@@ -184,13 +137,22 @@ def item_columns(
 def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemTable, list[str]]:
     """Take the readable rows of a table that has `item_columns`; also gives lines for the account."""
     column = columns.item_id
-    fault = Fault(f"a missing or broken {column}", column, _no_id(table.cells[column]))
-    keep, dropped = drop_faulty(table, [fault], config.allow_bad_rows)
-    texts = {name: cells.filter(pa.array(keep)).to_pylist() for name, cells in table.cells.items()}
-    ids = texts[column]
+    cleaned = clean_ids(table.cells[column], config)
+    keep, dropped = drop_faulty(table, [_missing_id(column, cleaned)], config.allow_bad_rows)
+    rows = pa.array(keep)
+    ids = cleaned.filter(rows).to_pylist()
+    texts = {name: blank(cells.filter(rows), config.missing).to_pylist() for name, cells in table.cells.items()}
+    if config.files.items.plain_text:
+        texts = {name: [plain_text(text) for text in cells] for name, cells in texts.items()}
+    for name in feature_columns(config).values() if config.files.items.decimal_comma else ():
+        texts[name] = with_points(pa.array(texts[name], pa.string())).to_pylist()
+    texts[column] = ids
     titles = texts[columns.title] if columns.title else [""] * len(ids)
-    account = [table.read("item"), *dropped]
-    return ItemTable(table.path.name, tuple(ids), {**texts, "title": titles}), account
+    return ItemTable(table.path.name, tuple(ids), {**texts, "title": titles}), [table.read("item"), *dropped]
+
+
+def _missing_id(column: str, ids: pa.Array) -> Fault:
+    return Fault(f"a missing or broken {column}", column, no_id(ids))
 
 
 def _tags(path: Path, config: DataConfig) -> tuple[dict[str, str], list[str]]:
@@ -200,22 +162,12 @@ def _tags(path: Path, config: DataConfig) -> tuple[dict[str, str], list[str]]:
     wanted = {"{tags} in data.text": "tag", "data.source=movielens": "movieId"}
     check_columns(path, header(path, "data.path"), wanted)
     table = read_table(path, wanted.values())
-    faults = [Fault(f"a missing or broken {name}", name, _no_id(table.cells[name])) for name in table.cells]
+    cells = {"movieId": clean_ids(table.cells["movieId"], config), "tag": table.cells["tag"]}
+    faults = [_missing_id(name, cells[name]) for name in table.cells]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows)
-    movies, words = (table.cells[name].filter(pa.array(keep)).to_pylist() for name in ("movieId", "tag"))
+    movies, words = (cells[name].filter(pa.array(keep)).to_pylist() for name in ("movieId", "tag"))
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for movie, word in zip(movies, words, strict=True):
         counts[movie][word.lower()] += 1
     most = {movie: [word for word, _ in tags.most_common(config.max_tags)] for movie, tags in counts.items()}
     return {movie: ", ".join(tags) for movie, tags in most.items()}, lines
-
-
-def _no_id(cells: pa.Array) -> np.ndarray:
-    """Find cells that are empty, or hold a line break because a quote was never closed; [R] bool."""
-    empty = compute.equal(cells, "").to_numpy(zero_copy_only=False)
-    return empty | compute.match_substring(cells, "\n").to_numpy(zero_copy_only=False)
-
-
-def _numbered(cells: pa.Array) -> tuple[np.ndarray, list[str]]:
-    encoded = cells.dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()

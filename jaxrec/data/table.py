@@ -16,6 +16,8 @@ import pyarrow as pa
 from jaxrec.checks import InputError, suggest
 from jaxrec.data import delimited, typed
 from jaxrec.data.cells import COMPRESSED, Part, compute, first_line
+from jaxrec.data.headers import check_header, separator_advice
+from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import counted
 
 EXAMPLES = 3  # faulty lines quoted for each reason
@@ -24,18 +26,26 @@ EXAMPLES = 3  # faulty lines quoted for each reason
 class Format(NamedTuple):
     """How to read the files of one format."""
 
-    names: Callable[[Path], list[str]]
-    read: Callable[[Path, list[str]], Part]
+    names: Callable[[Path, Layout, Sequence[str]], list[str]]  # path, layout, wanted columns
+    read: Callable[[Path, list[str], Layout], Part]
+    text: bool = False  # a header line, and separators between cells
+
+
+def separated(by: str) -> Format:
+    """Give the format of files with a separator."""
+    return Format(
+        functools.partial(delimited.names, delimiter=by), functools.partial(delimited.read, delimiter=by), text=True
+    )
 
 
 FORMATS = {
-    ".csv": Format(functools.partial(delimited.names, delimiter=","), functools.partial(delimited.read, delimiter=",")),
-    ".tsv": Format(
-        functools.partial(delimited.names, delimiter="\t"), functools.partial(delimited.read, delimiter="\t")
-    ),
+    ".csv": separated(","),
+    ".tsv": separated("\t"),
     ".parquet": Format(typed.parquet_names, typed.read_parquet),
     ".jsonl": Format(typed.json_names, typed.read_json),
     ".ndjson": Format(typed.json_names, typed.read_json),
+    ".json": Format(typed.json_names, typed.read_json),
+    **dict.fromkeys((".inter", ".item", ".user"), separated("\t")),  # RecBole
 }
 
 
@@ -56,6 +66,16 @@ class Table:
         """Number of malformed rows, which are not among the R."""
         return sum(part.malformed for part in self.parts)
 
+    @property
+    def fix(self) -> str:
+        """A setting that may mend malformed rows: '; set ...', or nothing."""
+        return next((part.fix for part in self.parts if part.malformed and part.fix), "")
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the account about how the files were read."""
+        return [note for part in self.parts for note in part.notes]
+
     def read(self, noun: str) -> str:
         """Write 'NAME: read 1,234 rows', for the account."""
         files = f" in {counted(len(self.parts), 'file')}" if len(self.parts) > 1 else ""
@@ -68,6 +88,7 @@ class Fault(NamedTuple):
     reason: str  # 'a missing item'
     column: str
     rows: np.ndarray  # [R] bool
+    fix: str = ""  # what mends them, if one setting does: '; set ...'
 
 
 def data_folder(path: str) -> Path:
@@ -79,30 +100,41 @@ def data_folder(path: str) -> Path:
     return folder
 
 
-def header(path: Path, setting: str) -> list[str]:
-    """Read the column names of the file, or of the first file of the pattern, that `setting` names."""
-    names = []
+def header(path: Path, setting: str, layout: Layout = PLAIN, wanted: Iterable[str] = ()) -> list[str]:
+    """Read the column names of the file, or of the first file of the pattern, that `setting` names.
+
+    `wanted` are the columns that will be asked for: they tell names from data, and are looked for in late lines.
+    """
+    names, wanted = [], list(wanted)
     for file in reversed(files_of(path, setting)):
         if file.stat().st_size == 0:
             raise InputError(f"{file}: the file is empty; expected column names (in CSV a header line) and rows.")
-        names = _readable(file, _format(file, setting).names)
+        form = _format(file, layout, setting)
+        names = _readable(file, lambda file, form=form: form.names(file, layout, wanted))
+        if form.text and not layout.format.columns:
+            check_header(file, names, wanted, layout)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise InputError(f"{file}: column {twice[0]!r} is in the header twice; rename one of them.")
     return names
 
 
-def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str]) -> None:
+def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], layout: Layout = PLAIN) -> None:
     """Raise InputError unless all `wanted` columns exist; its keys say which setting asks for each."""
     for key, column in wanted.items():
         if column not in names:
+            mend = separator_advice(names, layout)
+            if not mend and key == "data.columns.time":
+                mend = "; if the rows are in the order of time, an empty data.columns.time= takes that order"
+            if not mend and layout.setting and not set(wanted.values()) & set(names) and _format(path, layout).text:
+                mend = f"; if these are cells of a row, name the columns with {layout.setting}.columns"
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
-                f"the table (columns: {', '.join(names)})."
+                f"the table (columns: {', '.join(names)}){mend}."
             )
 
 
-def read_table(path: Path, columns: Iterable[str]) -> Table:
+def read_table(path: Path, columns: Iterable[str], layout: Layout = PLAIN) -> Table:
     """Read the named columns of a file, or of all files of a pattern, as text.
 
     Raises InputError if a file lacks a column, or if there are no rows.
@@ -110,18 +142,18 @@ def read_table(path: Path, columns: Iterable[str]) -> Table:
     wanted = list(dict.fromkeys(columns))
     files = files_of(path)
     for file in files[1:]:
-        names = _readable(file, _format(file).names)
+        names = _readable(file, lambda file: _format(file, layout).names(file, layout, wanted))
         missing = [name for name in wanted if name not in names]
         if missing:
             raise InputError(
                 f"{file}: no column {missing[0]!r}, which {files[0].name} has; the files of {path.name} form one "
                 f"table and need the same columns (columns: {', '.join(names)})."
             )
-    parts = [_readable(file, lambda file: _format(file).read(file, wanted)) for file in files]
+    parts = [_readable(file, lambda file: _format(file, layout).read(file, wanted, layout)) for file in files]
     table = make_table(path, parts)
     if not len(table):
         broken = f"{counted(table.malformed, 'row')}, all {parts[0].fault}" if table.malformed else "only a header"
-        raise InputError(f"{path}: {broken}; expected rows with as many cells as there are columns.")
+        raise InputError(f"{path}: {broken}; expected rows with as many cells as there are columns{table.fix}.")
     return table
 
 
@@ -132,16 +164,19 @@ def make_table(path: Path, parts: Sequence[Part], pseudonymous: bool = False) ->
     return Table(path, tuple(parts), trimmed, pseudonymous)
 
 
-def drop_faulty(table: Table, faults: Sequence[Fault], allowed_share: float) -> tuple[np.ndarray, list[str]]:
+def drop_faulty(
+    table: Table, faults: Sequence[Fault], allowed_share: float, among: np.ndarray | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Find the rows that can be read, [R] bool; also gives lines for the account about the others.
 
-    Raises InputError with file, lines and cells if more than `allowed_share` of all rows cannot be read.
-    The account quotes no cells: they may hold user ids, and the account is saved.
+    Only rows in `among` [R] bool count. Raises InputError with file, lines and cells if more than `allowed_share` of
+    all rows cannot be read. The account quotes no cells: they may hold user ids, and the account is saved.
     """
-    keep = np.ones(len(table), bool)
-    if not table.malformed and not any(fault.rows.any() for fault in faults):
+    keep = np.ones(len(table), bool) if among is None else among.copy()
+    total = int(keep.sum()) + table.malformed
+    if not table.malformed and not any((fault.rows & keep).any() for fault in faults):
         return keep, []
-    walks, account, quoted = _Walks(table), [], []
+    walks, account, quoted, fixes = _Walks(table), [], [], [table.fix]
     for reason in dict.fromkeys(part.fault for part in table.parts if part.malformed):
         count = sum(part.malformed for part in table.parts if part.fault == reason)
         account.append(f"{counted(count, 'row')} {reason} ({', '.join(walks.malformed(reason)[:EXAMPLES])})")
@@ -154,15 +189,22 @@ def drop_faulty(table: Table, faults: Sequence[Fault], allowed_share: float) -> 
             places = {walks.place(row): table.cells[fault.column][int(row)].as_py() for row in rows[:EXAMPLES]}
             account.append(f"{what} ({', '.join(places)})")
             quoted.append(f"{what} ({', '.join(f'{line}: {cell[:40]!r}' for line, cell in places.items())})")
-    total = len(table) + table.malformed
+            fixes.append(fault.fix)
     bad = total - int(keep.sum())
     if bad > allowed_share * total:
-        needed = min(1.0, math.ceil(bad / total * 1e4) / 1e4)
         raise InputError(
-            f"{table.path}: {bad:,} of {counted(total, 'row')} cannot be read: {'; '.join(quoted)}; fix "
-            f"them, or allow dropping them with data.allow_bad_rows={needed:g}."
+            f"{table.path}: {bad:,} of {counted(total, 'row')} cannot be read: {'; '.join(quoted)}; "
+            f"{_remedy(bad, total, ''.join(fixes))}."
         )
     return keep, [f"{table.path.name}: dropped {line}" for line in account]
+
+
+def _remedy(bad: int, total: int, fix: str) -> str:
+    """Say how to mend or drop unreadable rows; a log of which nothing would be left is not to be dropped."""
+    needed = math.ceil(bad / total * 1e4) / 1e4
+    if needed >= 1:
+        return fix.removeprefix("; ") or "fix them, or name the right columns"
+    return f"fix them, or allow dropping them with data.allow_bad_rows={needed:g}{fix}"
 
 
 def where_in(table: Table, row: int) -> str:
@@ -222,18 +264,23 @@ def files_of(path: Path, setting: str = "") -> list[Path]:
     return files
 
 
-def _format(file: Path, setting: str = "") -> Format:
-    """Find the format by the ending of a file's name, ignoring the ending of its compression."""
+def _format(file: Path, layout: Layout = PLAIN, setting: str = "") -> Format:
+    """Find the format by the ending of a file's name, ignoring the ending of its compression.
+
+    With a separator in the recipe, any other ending is text with this separator.
+    """
     suffix = file.suffix.lower()
     packed = suffix in COMPRESSED
     inner = Path(file.stem).suffix.lower() if packed else suffix
-    if inner not in FORMATS or (packed and inner == ".parquet"):
-        raise InputError(
-            f"{file}: no table format ends in {inner + suffix if packed else suffix or 'nothing'!r}; expected "
-            f"{', '.join(FORMATS)}, and {', '.join(COMPRESSED)} after all but .parquet; rename the file or correct "
-            f"{setting}."
-        )
-    return FORMATS[inner]
+    if inner in FORMATS and not (packed and inner == ".parquet"):
+        return FORMATS[inner]
+    if layout.format.separator and inner != ".parquet":
+        return separated(",")
+    raise InputError(
+        f"{file}: no table format ends in {inner + suffix if packed else suffix or 'nothing'!r}; expected "
+        f"{', '.join(FORMATS)}, and {', '.join(COMPRESSED)} after all but .parquet; rename the file or correct "
+        f"{setting}{layout.advice('separator (tab, comma, semicolon, pipe, ::) if it has one')}."
+    )
 
 
 def _readable(file: Path, read: Callable[[Path], Any]) -> Any:

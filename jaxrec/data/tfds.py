@@ -18,12 +18,15 @@ import pyarrow.parquet as parquet
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
+from jaxrec.config.files import IdRules
 from jaxrec.data.cells import Part, Places, as_text, compute, first_line
+from jaxrec.data.clock import read_times
+from jaxrec.data.ids import clean_ids
 from jaxrec.data.log import Dataset
 from jaxrec.data.pseudonyms import pseudonymise, user_key
-from jaxrec.data.readers import assemble, derived_columns, item_columns, item_rows, log_columns, log_rows, no_items
+from jaxrec.data.readers import assemble, derived_columns, item_columns, item_rows, no_items
+from jaxrec.data.rows import log_columns, log_rows
 from jaxrec.data.table import Table, check_columns, make_table
-from jaxrec.data.values import times
 from jaxrec.progress import track
 from jaxrec.storage.files import atomic_path
 
@@ -112,12 +115,14 @@ def _log_table(source: Prepared, wanted: Sequence[str], config: DataConfig) -> T
 
     def read() -> dict[str, pa.Array]:
         cells = _decoded(source, wanted, numeric)
-        order = pa.array(np.argsort(times(cells[columns.time])[0], kind="stable"))
-        cells[columns.user] = _pseudonyms(cells[columns.user], key)
+        order = pa.array(np.argsort(read_times(cells[columns.time], config.time_format)[0], kind="stable"))
+        cells[columns.user] = _pseudonyms(clean_ids(cells[columns.user], config), key)
         return {name: column.take(order) for name, column in cells.items()}
 
     fingerprint = hmac.digest(key, b"jaxrec cache of TFDS rows", "sha256").hex()
-    cells = _cached(source, [*wanted, columns.user, columns.time, *sorted(filter(None, numeric)), fingerprint], read)
+    changes = [text for text in (str(config.ids), config.time_format) if text != str(IdRules())]
+    settings = [*wanted, columns.user, columns.time, *sorted(filter(None, numeric)), *changes, fingerprint]
+    cells = _cached(source, settings, read)
     return _table(source, cells, pseudonymous=True)
 
 

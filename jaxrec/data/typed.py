@@ -1,8 +1,9 @@
-"""Read Parquet and JSON lines: typed columns become the text that a CSV of the same log would hold."""
+"""Read Parquet and JSON: typed columns become the text that a CSV of the same log would hold."""
 
+import ast
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +11,48 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from jaxrec.checks import InputError
-from jaxrec.data.cells import Part, Places, as_text, check_utf8, first_line, open_bytes
+from jaxrec.data.cells import Part, Places, as_text, first_line
+from jaxrec.data.layout import Layout, check_encoding, encoding_of, mark_in_words, utf8_bytes
 
 NAMING_LINES = 1000  # lines searched for keys, since a line may leave out a key without a value
 CHUNK = 2**16  # rows of Python objects at a time
 NOT_FINITE = {"NaN": "", "Infinity": "inf", "-Infinity": "-inf"}
 
 
-def parquet_names(path: Path) -> list[str]:
+def parquet_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str]:
     """Read the column names of a Parquet file."""
+    del layout, wanted  # the file says it all
     return _open_parquet(path).schema_arrow.names
 
 
-def read_parquet(path: Path, wanted: list[str]) -> Part:
+def read_parquet(path: Path, wanted: list[str], layout: Layout) -> Part:
     """Read the wanted columns of a Parquet file, as text."""
     file = _open_parquet(path)
     try:
         table = file.read(columns=wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {first_line(error)}; write it again.") from None
-    cells = {name: as_text(table.column(name), name, str(path)) for name in wanted}
+    cells = {name: as_text(table.column(name), name, str(path), name in layout.joined) for name in wanted}
     return Part(path, cells, lambda: Places(range(1, table.num_rows + 1), unit="row"))
 
 
-def json_names(path: Path) -> list[str]:
-    """Read the keys of the first lines of a file with one JSON object per line."""
+def json_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str]:
+    """Read the keys of the objects of a file: of the first ones, and of later ones until all `wanted` are found."""
     names, number = {}, 0
-    for number, row in _objects(path):
+    for number, row in _objects(path, layout):
         names |= dict.fromkeys(row or ())
-        if number == NAMING_LINES:
+        if number >= NAMING_LINES and (not names or all(name in names for name in wanted)):
             break
     if not names:
         raise InputError(f"{path}: no JSON object in its first {number} lines; expected one object per line.")
     return list(names)
 
 
-def read_json(path: Path, wanted: list[str]) -> Part:
-    """Read the wanted keys of a file with one JSON object per line, as text; other lines are malformed."""
+def read_json(path: Path, wanted: list[str], layout: Layout) -> Part:
+    """Read the wanted keys of a file of JSON objects, as text; lines without an object are malformed.
+
+    The file has one object per line, or one array of objects.
+    """
     chunks: dict[str, list[pa.Array]] = {name: [] for name in wanted}
     rows, malformed, blank, number = [], [], [], 0
 
@@ -54,14 +60,14 @@ def read_json(path: Path, wanted: list[str]) -> Part:
         for name in wanted:
             values = [row.get(name, "") for row in rows]
             if set(map(type, values)) != {str}:
-                values = [_text(value, name, str(path)) for value in values]
+                values = [_text(value, name, str(path), name in layout.joined) for value in values]
             try:
                 chunks[name].append(pa.array(values, pa.string()))
             except UnicodeEncodeError:
                 raise InputError(f"{path}: {name!r} holds half of an escaped character; write it as UTF-8.") from None
         rows.clear()
 
-    for number, row in _objects(path):
+    for number, row in _objects(path, layout):
         if row:
             rows.append(row)
         else:
@@ -69,37 +75,82 @@ def read_json(path: Path, wanted: list[str]) -> Part:
         if len(rows) == CHUNK:
             flush()
     flush()
+    array = _is_array(path, layout)
 
     def places() -> Places:
         skipped = {*malformed, *blank}
-        return Places([line for line in range(1, number + 1) if line not in skipped], malformed)
+        numbers = [line for line in range(1, number + 1) if line not in skipped]
+        return Places(numbers, malformed, "entry" if array else "line")
 
     cells = {name: pa.concat_arrays(arrays) for name, arrays in chunks.items()}
-    return Part(path, cells, places, len(malformed), "without a JSON object")
+    notes = tuple(mark_in_words(path, layout))
+    return Part(path, cells, places, len(malformed), "without a JSON object", notes=notes)
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield line numbers and objects; None for a line without an object, an empty object for an empty line."""
+def _objects(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield numbers and objects, of lines or of an array; None without an object, an empty object for an empty line."""
     # Numbers stay as written: float64 would drop digits of long ids and of nanoseconds.
     decoder = json.JSONDecoder(
         parse_int=str, parse_float=lambda text: text.removesuffix(".0"), parse_constant=NOT_FINITE.__getitem__
     )
     try:
-        with open_bytes(path) as raw:
+        if _is_array(path, layout):
+            yield from enumerate(_entries(path, layout, decoder), start=1)
+            return
+        with utf8_bytes(path, encoding_of(path, layout)) as raw:
             for number, line in enumerate(io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n"), start=1):
                 text = line.strip()
                 try:
                     row, end = decoder.raw_decode(text) if text else ({}, 0)
                 except (ValueError, RecursionError):
-                    row, end = None, 0
+                    row, end = _python_object(text), len(text)
                 whole = isinstance(row, dict) and end == len(text) and (row or not text)
                 yield number, row if whole else None
-    except UnicodeDecodeError:
-        check_utf8(path)
+    except UnicodeError:
+        check_encoding(path, layout)
         raise
 
 
-def _text(value: Any, name: str, where: str) -> str:
+def _is_array(path: Path, layout: Layout) -> bool:
+    """Whether a file ending in .json begins with '[' and so holds one array."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if ".json" not in suffixes:
+        return False
+    with utf8_bytes(path, encoding_of(path, layout)) as raw:
+        return raw.read(2**12).decode("utf-8-sig", "replace").lstrip()[:1] == "["
+
+
+def _entries(path: Path, layout: Layout, decoder: json.JSONDecoder) -> list[dict[str, Any] | None]:
+    with utf8_bytes(path, encoding_of(path, layout)) as raw:
+        text = raw.read().decode("utf-8-sig")
+    try:
+        entries = decoder.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON array of objects ({first_line(error)}); write it again.") from None
+    return [entry if isinstance(entry, dict) and entry else None for entry in entries]
+
+
+def _python_object(text: str) -> dict[str, Any] | None:
+    """Read a line that is a dictionary of Python instead of JSON; only plain values are read, nothing is run."""
+    if not text.startswith(("{'", '{"', "{u'", '{u"')):
+        return None
+    try:
+        row = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return {str(key): _plain(value) for key, value in row.items()} if isinstance(row, dict) and row else None
+
+
+def _plain(value: Any) -> Any:
+    """Turn numbers into the text that JSON would hold."""
+    if isinstance(value, list | tuple | set):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "" if value != value else str(value).removesuffix(".0")
+    return value
+
+
+def _text(value: Any, name: str, where: str, joined: bool) -> str:
     """Turn a decoded value into a cell; numbers are already text."""
     if isinstance(value, str):
         return value
@@ -107,6 +158,8 @@ def _text(value: Any, name: str, where: str) -> str:
         return "true" if value else "false"
     if value is None:
         return ""
+    if joined and isinstance(value, list):
+        return ", ".join(filter(None, (_text(one, name, where, joined) for one in value)))
     held = "lists" if isinstance(value, list) else "objects"
     raise InputError(f"{where}: {name!r} holds {held}; expected one value per row; flatten it.")
 

@@ -66,15 +66,20 @@ def binary_feedback(
     values: Mapping[str, np.ndarray],
     keep: np.ndarray,
     where: Callable[[int], str],
+    words: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Compute feedback [R, F] float32 of 0 and 1 from numeric columns [R]; a kind without a column is 1 everywhere.
 
-    A kind's number is its column, divided by its column `over` if set; both thresholds together make a band.
+    `words` has the values of kinds that are read from words. A kind's number is its column, divided by its column
+    `over` if set; both thresholds together make a band.
 
     Raises InputError if a kept value is neither 0 nor 1 and the kind has no threshold; `where` names the row.
     """
     feedback = np.ones((len(keep), len(kinds)), np.float32)
     for f, (name, kind) in enumerate(kinds.items()):
+        if words and name in words:
+            feedback[:, f] = words[name]
+            continue
         if kind.column is None:
             continue
         column, what = values[kind.column], kind.column

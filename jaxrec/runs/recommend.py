@@ -12,6 +12,7 @@ from jaxrec.config.data import DataConfig
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.data import Log, load_dataset
+from jaxrec.data.ids import one_id
 from jaxrec.data.log import counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.runs.item_table import embed
@@ -96,7 +97,7 @@ def find_user(run: RunFolder, policy: SavedPolicy, user: str, folder: str | None
 
 def _pseudonym(user: str, data: DataConfig) -> str:
     user = user.strip()
-    return user if data.source == "generated" else pseudonymise([user], user_key(data).secret)[0]
+    return user if data.source == "generated" else pseudonymise([one_id(user, data)], user_key(data).secret)[0]
 
 
 def _context(config: Config, run: RunFolder, rows: Log) -> np.ndarray:

@@ -64,7 +64,7 @@ BAD_INPUT = (
         ("log.csv line 2", "UTF-8"),
         log=LOG.replace("u,a", "\xfc,a").encode("latin1"),
     ),
-    BadInput("UTF-16", ("log.csv line 1", "UTF-8"), log=LOG.encode("utf-16")),
+    BadInput("UTF-16 without a mark", ("log.csv line 1", "UTF-8"), log=LOG.encode("utf-16-le")),
     BadInput(
         "a misnamed column",
         (

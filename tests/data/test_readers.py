@@ -64,7 +64,7 @@ def test_items_missing_from_the_item_table_show_their_id_and_are_counted(shop):
         "user ids: hashed with the key in JAXREC_USER_KEY",
         "kept 4 rows of 2 users and 3 items",
         "items.csv: read 3 items",
-        "items.csv: 1 item of the log missing; the id is used as title and text",
+        "items.csv: 1 item of the log missing (c); the id is used as title and text",
         "items.csv: left out 1 item without a row in the log",
     )
 

@@ -1,0 +1,186 @@
+"""Times of a log: named units and patterns, and clocks that cannot be what they seem."""
+
+import datetime
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from jaxrec.checks import InputError
+from jaxrec.data.cells import compute
+from jaxrec.data.values import EPOCH, LARGEST_TIME, numbers, times
+
+MICROSECONDS = {"s": 10**6, "ms": 10**3, "us": 1}
+DAY_US, EXCEL_EPOCH = 86_400 * 10**6, 25_569  # days from 1899-12-30 to 1970-01-01
+UNITS = (1, 10**3, 10**6, 10**9)  # per second
+SINCE_1970 = 6.3e8, 4.2e9  # seconds of 1990 to 2103, in which the units are far apart
+CALENDARS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # by number of digits
+FAST = frozenset("YmdHMSybBpI%")  # directives that pyarrow parses
+DATES = (
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%Y/%m/%d",
+    "%m/%d/%y",
+    "%d/%m/%y",
+    "%d.%m.%y",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%m %d, %Y",
+    "%Y.%m.%d",
+    "%Y-%m-%d",
+)
+TWITTER = "%a %b %d %H:%M:%S %z %Y"
+CLOCKS = (
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    " %H:%M:%S.%f",
+    " %I:%M %p",
+    " %I:%M:%S %p",
+    ", %H:%M:%S",
+    " %H:%M:%S %z",
+    " %H:%M:%S UTC",
+)
+SAMPLE = 300  # cells that show the pattern
+
+
+def read_times(cells: pa.Array, time_format: str) -> tuple[np.ndarray, np.ndarray]:
+    """Convert cells [R] to int64 [R] as `data.time_format` says; also says which are not a time, [R] bool.
+
+    Units of time and patterns give microseconds since 1970 (UTC), except that nanoseconds stay what they are.
+    """
+    if time_format in ("", "ns"):
+        return times(cells)
+    if "%" in time_format:
+        return _patterned(cells, time_format)
+    values = numbers(cells)
+    if time_format == "excel":
+        values = np.rint((values - EXCEL_EPOCH) * (DAY_US / 1000)) * 1000  # floats of days are good to milliseconds
+    elif time_format == "epoch":
+        unit = _unit(values)
+        values = np.where(unit > 0, values * (10**6 / np.maximum(unit, 1)), np.nan)
+    else:
+        values = values * MICROSECONDS[time_format]
+    bad = ~(np.abs(values) < LARGEST_TIME)
+    return np.rint(np.where(bad, 0, values)).astype(np.int64), bad
+
+
+def check_clock(time: np.ndarray, keep: np.ndarray, cells: pa.Array, where: Callable[[int], str]) -> None:
+    """Raise InputError if kept times [R], read without a format, have several units or are calendar dates.
+
+    Digits such as 2024013123 sort well, but they are no number of seconds.
+    """
+    rows = np.flatnonzero(keep)
+    if not len(rows):
+        return
+    kept = time[rows]
+
+    def quote(row: int) -> str:
+        return f"{where(row)}: {cells[int(row)].as_py()!r}"
+
+    pattern = _calendar(kept)
+    if pattern:
+        raise InputError(
+            f"{quote(rows[0])} and all other times are digits of a date, not a number of seconds; set "
+            f'data.time_format="{pattern}".'
+        )
+    units = _unit(kept)
+    found = [unit for unit in UNITS if (units == unit).any()]
+    if len(found) > 1 and (units > 0).mean() > 0.9:
+        both = " and ".join(quote(rows[np.argmax(units == unit)]) for unit in found[:2])
+        raise InputError(
+            f"{both} are times of different units, such as seconds and milliseconds; set data.time_format=epoch to "
+            "tell the unit of each by its size, or mend the column."
+        )
+
+
+def time_advice(cells: pa.Array, decimal_setting: str, most: bool) -> str:
+    """Find the setting with which cells that were not read as times would be: '; set ...'.
+
+    `most` says that these are most cells of the column; a format that fits a few would not fit the others.
+    """
+    texts = [text for text in compute.unique(cells.slice(0, 10 * SAMPLE)).to_pylist() if text][:SAMPLE]
+    if decimal_setting and texts and all(_decimal_comma(text) for text in texts):
+        return f"; set {decimal_setting}.decimal=comma"
+    patterns = fitting_patterns(texts)
+    if patterns:
+        named = " or ".join(f'"{pattern}"' for pattern in patterns[:2])
+        return f"; set data.time_format={named}{', whichever it is' if len(patterns) > 1 else ''}"
+    return most * "; set data.time_format to what they are (s, ms, epoch, excel, or a pattern such as %d/%m/%Y %H:%M)"
+
+
+def fitting_patterns(texts: Sequence[str]) -> list[str]:
+    """Find the usual patterns of dates that fit all texts."""
+    patterns = [*(date + clock for date in DATES for clock in CLOCKS), TWITTER]
+    return [p for p in patterns if texts and all(_parsed(text, p) is not None for text in texts)]
+
+
+def _decimal_comma(text: str) -> bool:
+    left, comma, right = text.partition(",")
+    return bool(comma) and left.isdigit() and right.isdigit()
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Ticks per second of times [R] between 1990 and 2103, by their size; 0 for others, which are seconds to nobody."""
+    size = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    units = np.zeros(len(size))
+    for unit in UNITS:
+        units[(size >= SINCE_1970[0] * unit) & (size < SINCE_1970[1] * unit)] = unit
+    return units
+
+
+def _calendar(kept: np.ndarray) -> str:
+    """Give the pattern of integers that are all digits of a calendar, such as 20240131; empty for others."""
+    low, high = int(kept.min()), int(kept.max())
+    digits = len(str(low))
+    if low <= 0 or digits not in CALENDARS or len(str(high)) != digits:
+        return ""
+    rest, parts = np.unique(kept), []
+    for _ in range((digits - 4) // 2):
+        rest, part = np.divmod(rest, 100)
+        parts.append(part)
+    limits = (("month", 1, 12), ("day", 1, 31), ("hour", 0, 23), ("minute", 0, 59), ("second", 0, 59))
+    valid = (rest >= 1990) & (rest <= 2100)
+    for part, (_, least, most) in zip(reversed(parts), limits, strict=False):
+        valid &= (part >= least) & (part <= most)
+    return CALENDARS[digits] if valid.all() else ""
+
+
+def _patterned(cells: pa.Array, pattern: str) -> tuple[np.ndarray, np.ndarray]:
+    encoded = cells.dictionary_encode()
+    texts = encoded.dictionary
+    values, bad = np.zeros(len(texts), np.int64), np.ones(len(texts), bool)
+    if {part[:1] for part in pattern.split("%")[1:]} <= FAST and "%%" not in pattern:
+        parsed = compute.strptime(texts, format=pattern, unit="s", error_is_null=True)
+        years = compute.year(parsed)
+        # It takes 31/02 for a day in March, so a date counts only if it is written back as it was.
+        written = compute.strftime(parsed, format=pattern)
+        same = compute.equal(_padded(written), _padded(texts))
+        good = compute.and_(same, compute.and_(compute.greater(years, 1899), compute.less(years, 2200)))
+        bad = ~compute.fill_null(good, False).to_numpy(zero_copy_only=False)
+        values = compute.fill_null(parsed.cast(pa.int64()), 0).to_numpy() * 10**6
+    for row in np.flatnonzero(bad):
+        value = _parsed(texts[int(row)].as_py(), pattern)
+        if value is not None:
+            values[row], bad[row] = value, False
+    rows = encoded.indices.to_numpy()
+    return values[rows], bad[rows]
+
+
+def _padded(texts: pa.Array) -> pa.Array:
+    return compute.utf8_lower(compute.replace_substring_regex(texts, r"\b(\d)\b", r"0\1"))
+
+
+def _parsed(text: str, pattern: str) -> int | None:
+    try:
+        date = datetime.datetime.strptime(text, pattern)
+    except ValueError:
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+    return (date - EPOCH) // datetime.timedelta(microseconds=1)

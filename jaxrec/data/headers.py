@@ -1,0 +1,40 @@
+"""Tell a line of column names from a line of data, and find separators that the recipe does not name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxrec.checks import InputError
+from jaxrec.data.layout import Layout
+from jaxrec.data.quotes import DATUM
+
+OTHERS = {";": "semicolon", "\t": "tab", "|": "pipe", "::": "::", ",": "comma"}  # separators as a recipe writes them
+
+
+def check_header(file: Path, names: Sequence[str], wanted: Sequence[str], layout: Layout) -> None:
+    """Raise InputError if the first line is data: it holds numbers or dates, and a wanted column is none of its cells.
+
+    A recipe that names a cell of the data as a column is refused as well, because that row would be lost.
+    """
+    cells = [name.strip() for name in names]
+    if not wanted or cells in ([str(n + first) for n in range(len(cells))] for first in (0, 1)):
+        return  # a data frame whose columns have no names writes their numbers
+    data = [cell for cell in cells if DATUM.fullmatch(cell)]
+    strong = len(data) > 1 or any(len(cell) > 4 for cell in data)
+    missing = any(name not in cells for name in wanted)
+    named = [name for name in wanted if DATUM.fullmatch(name)]
+    if not data or not ((strong and missing) or len(named) > 1 or any(len(name) > 4 for name in named)):
+        return
+    shown = ", ".join(repr(cell[:20]) for cell in cells[:6])
+    count = f"all {len(cells)} columns in order"
+    mend = layout.advice(f"columns=[user, item, ...] to the names of {count}") or "; add a line of column names"
+    raise InputError(f"{file} line 1: no header line, since {shown} look like data{mend}.")
+
+
+def separator_advice(names: Sequence[str], layout: Layout) -> str:
+    """Give '; set ...' if the only column holds another separator."""
+    if len(names) != 1 or not layout.setting:
+        return ""
+    count, found = max((names[0].count(other), other) for other in OTHERS)
+    if "::" in names[0]:
+        found = "::"
+    return layout.advice(f"separator={OTHERS[found]} if that separates the cells") if count else ""

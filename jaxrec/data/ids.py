@@ -1,0 +1,82 @@
+"""Ids as text: what is missing, what is the same id, and why the ids of two tables do not meet."""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import DataConfig
+from jaxrec.config.files import IdRules
+from jaxrec.data.cells import compute
+
+INTEGRAL = r"^([+-]?\d+)\.0+$"
+PADDED = r"^0+(\d+)$"
+EXAMPLES = 3
+SAMPLE = 10_000  # ids that are tried
+REPAIRS: tuple[dict[str, Any], ...] = (  # what most often keeps ids apart
+    {"strip_zeros": True},
+    {"casefold": True},
+    {"normalize": "NFC"},
+    {"strip_zeros": True, "casefold": True, "normalize": "NFC"},
+)
+
+
+def clean_ids(cells: pa.Array, config: DataConfig) -> pa.Array:
+    """Turn cells [R] of ids into the text by which they are compared; empty where a word of `data.missing` is."""
+    encoded = cells.dictionary_encode()
+    texts = normalised(blank(encoded.dictionary, config.missing), config.ids)
+    return texts.take(encoded.indices)
+
+
+def normalised(texts: pa.Array, rules: IdRules) -> pa.Array:
+    """Apply the rules to ids [N]; a whole number written as 318.0 is always 318."""
+    texts = compute.replace_substring_regex(texts, INTEGRAL, r"\1")
+    if rules.normalize:
+        texts = compute.utf8_normalize(texts, form=rules.normalize)
+    if rules.casefold:
+        texts = pa.array([text.casefold() for text in texts.to_pylist()], pa.string())
+    return compute.replace_substring_regex(texts, PADDED, r"\1") if rules.strip_zeros else texts
+
+
+def one_id(text: str, config: DataConfig) -> str:
+    """Apply the rules to the id that a person gives."""
+    return normalised(pa.array([text.strip()], pa.string()), config.ids)[0].as_py()
+
+
+def blank(cells: pa.Array, missing: Sequence[str]) -> pa.Array:
+    """Empty the cells that hold a word for a missing value."""
+    if not missing:
+        return cells
+    return compute.if_else(compute.is_in(cells, value_set=pa.array(missing, cells.type)), "", cells)
+
+
+def check_joined(ids: Collection[str], known: Collection[str], where: str, setting: str, rules: IdRules) -> None:
+    """Raise InputError if none of the `ids` of the log is `known` to the table that `where` names.
+
+    The message has examples of both sides. It is printed and never saved, so they may be ids of users.
+    """
+    if not ids or not known or not set(known).isdisjoint(ids):
+        return
+    log, table = (", ".join(repr(one) for one in list(side)[:EXAMPLES]) for side in (ids, known))
+    mend = repair(ids, known, rules)
+    remedy = f"set {mend}" if mend else f"correct {setting}, the column of the log or the table"
+    raise InputError(
+        f"{where}: none of the {len(ids):,} ids of the log is in it: the log has {log}, the table has "
+        f"{table}; {remedy}."
+    )
+
+
+def repair(ids: Collection[str], known: Collection[str], rules: IdRules) -> str:
+    """Find the settings with which most ids are known, as a command line has them; empty if none helps."""
+    counts, ids = [], list(ids)[:SAMPLE]
+    for changes in REPAIRS:
+        changed = dataclasses.replace(rules, **changes)
+        sides = (set(normalised(pa.array(list(side), pa.string()), changed).to_pylist()) for side in (ids, known))
+        counts.append(len(set.intersection(*sides)))
+    best = REPAIRS[int(np.argmax(counts))]  # the first of several
+    return " ".join(
+        f"data.ids.{name}={str(value).replace('True', 'true')}" for name, value in best.items() if max(counts)
+    )

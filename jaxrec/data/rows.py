@@ -1,0 +1,153 @@
+"""The rows of a log: numbers, times and feedback from cells of text. Raw user ids go no further."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import Columns, DataConfig
+from jaxrec.data.choose import chosen_rows, with_points, word_advice, word_feedback
+from jaxrec.data.clean import RawLog
+from jaxrec.data.clock import check_clock, read_times, time_advice
+from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_context
+from jaxrec.data.ids import blank, clean_ids
+from jaxrec.data.layout import PLAIN, Layout
+from jaxrec.data.log import Log
+from jaxrec.data.pseudonyms import pseudonymise, user_key
+from jaxrec.data.table import Fault, Table, check_columns, compute, drop_faulty, header, read_table, where_in
+from jaxrec.data.values import binary_feedback, feedback_numbers
+
+LOG_FORMAT = "data.files.log"
+
+
+def read_log(
+    path: Path,
+    columns: Columns,
+    config: DataConfig,
+    setting: str,
+    users: UserTable = NO_USERS,
+    layout: Layout = PLAIN,
+) -> tuple[RawLog, list[str]]:
+    """Read the rows of a log in files; unreadable ones are counted or stop the run, ids become numbers.
+
+    Also gives lines for the account about how the files were read.
+    """
+    wanted = log_columns(columns, config, users)
+    check_columns(path, header(path, setting, layout, wanted.values()), wanted, layout)
+    table = read_table(path, wanted.values(), layout)
+    return log_rows(table, columns, config, users, layout), table.notes
+
+
+def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USERS) -> dict[str, str]:
+    """Columns that a log must have, by the setting that asks for each; `users` has some of the context."""
+    wanted = {f"data.columns.{key}": name for key in ("user", "item", "time") if (name := getattr(columns, key))}
+    for name, kind in config.feedback.items():
+        for option in ("column", "over"):
+            if getattr(kind, option) is not None:
+                wanted[f"data.feedback.{name}.{option}"] = getattr(kind, option)
+    if columns.review:
+        wanted["data.columns.review"] = columns.review
+    wanted |= {f"data.where[{n}].column": one.column for n, one in enumerate(config.where)}
+    return wanted | {k: name for k, name in context_columns(config, columns).items() if name not in users.cells}
+
+
+def log_rows(
+    table: Table, columns: Columns, config: DataConfig, users: UserTable = NO_USERS, layout: Layout = PLAIN
+) -> RawLog:
+    """Take the readable rows of a table that has `log_columns`; the others are counted or stop the run.
+
+    Raw user ids go no further: the result holds pseudonyms and, in the rows, numbers by first appearance.
+    """
+    table = _with_points(table, columns, config, layout)
+    chosen, account = chosen_rows(config.where, table.cells, table.path.name)
+    ids = {columns.item: clean_ids(table.cells[columns.item], config)}
+    user_cells = table.cells[columns.user]
+    ids[columns.user] = user_cells if table.pseudonymous else clean_ids(user_cells, config)
+    time, time_fault = _times(table, columns, config, layout)
+    numeric, faults = _numbers(table, config, layout)
+    faults = [
+        *(Fault(f"a missing or broken {c}", c, no_id(ids[c])) for c in (columns.user, columns.item)),
+        *time_fault,
+        *faults,
+    ]
+    keep, lines = drop_faulty(table, faults, config.allow_bad_rows, chosen)
+    words = word_feedback(config.feedback, table.cells)
+    feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
+    if not keep.any():
+        raise InputError(f"{table.path}: no row can be read; fix the rows (columns: {', '.join(table.cells)}).")
+    if columns.time and not config.time_format:
+        check_clock(time, keep, table.cells[columns.time], lambda row: where_in(table, row))
+    kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
+    user, user_ids = _numbered(kept[columns.user])
+    item, item_ids = _numbered(kept[columns.item])
+    key = user_key(config)
+    pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
+    joined = users.check(pseudonyms, user_ids, config)
+    known = {name: blank(cells, config.missing) for name, cells in kept.items() if name not in ids}
+    context, context_names = visit_context(config, time[keep], known | users.of_rows(pseudonyms, user))
+    log = Log(
+        user=user,
+        item=item,
+        time=time[keep],
+        feedback=feedback[keep],
+        feedback_names=tuple(config.feedback),
+        num_users=len(pseudonyms),
+        num_items=len(item_ids),
+        context=context,
+        context_names=context_names,
+        review=np.array(known[columns.review].to_pylist(), object) if columns.review else None,
+    )
+    return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
+
+
+def no_id(cells: pa.Array) -> np.ndarray:
+    """Find cells that are empty, or hold a line break because a quote was never closed; [R] bool."""
+    empty = compute.equal(cells, "").to_numpy(zero_copy_only=False)
+    return empty | compute.match_substring(cells, "\n").to_numpy(zero_copy_only=False)
+
+
+def _with_points(table: Table, columns: Columns, config: DataConfig, layout: Layout) -> Table:
+    """Write the numbers of a table with points, if it has decimal commas."""
+    if not layout.format.decimal_comma:
+        return table
+    named = {columns.time, *(one.column for one in config.where)}
+    named |= {name for kind in config.feedback.values() for name in (kind.column, kind.over)}
+    cells = {c: with_points(cells) if c in named else cells for c, cells in table.cells.items()}
+    return dataclasses.replace(table, cells=cells)
+
+
+def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -> tuple[np.ndarray, list[Fault]]:
+    """Read the times [R] of a table; rows without a column of times have their place as time."""
+    if not columns.time:
+        return np.arange(len(table)), []
+    cells = table.cells[columns.time]
+    time, bad = read_times(cells, config.time_format)
+    wanted = f"time of the format {config.time_format!r}" if config.time_format else "number or ISO date"
+    present = cells.filter(pa.array(bad & ~compute.is_in(cells, pa.array(["", *config.missing])).to_numpy(False)))
+    fix = (
+        time_advice(present, layout.setting, bool(bad.mean() > 0.5)) if len(present) and not config.time_format else ""
+    )
+    return time, [Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix)]
+
+
+def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str, np.ndarray], list[Fault]]:
+    """Read the columns of feedback that are numbers, by name, and find the rows where they are none."""
+    kinds = {name: kind for name, kind in config.feedback.items() if not kind.words}
+    owner = {c: name for name, kind in reversed(kinds.items()) for c in (kind.column, kind.over) if c}
+    order = [c for kind in kinds.values() for c in (kind.column, kind.over) if c]
+    values = {c: feedback_numbers(table.cells[c]) for c in dict.fromkeys(order)}
+    faults = []
+    for c, numbers in values.items():
+        bad = np.isnan(numbers)
+        fix = word_advice(table.cells[c].filter(pa.array(bad)), owner[c], layout.setting) if bad.any() else ""
+        faults.append(Fault(f"no finite number in {c}", c, bad, fix if bad.mean() > 0.5 or "decimal" in fix else ""))
+    divisors = dict.fromkeys(kind.over for kind in kinds.values() if kind.over)
+    faults += [Fault(f"0 in {c}, which is a divisor", c, values[c] == 0) for c in divisors]
+    return values, faults
+
+
+def _numbered(cells: pa.Array) -> tuple[np.ndarray, list[str]]:
+    encoded = cells.dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
