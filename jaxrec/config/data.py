@@ -42,6 +42,7 @@ class Columns:
     user: str = "user"
     item: str = "item"
     time: str = "time"  # a number, or a date; empty: rows are in the order of time
+    request: str = ""  # slate, request or session: its rows of a user were shown together; empty: rows of one time
     review: str = ""  # what the user wrote about the item; empty: none
     item_id: str = "item"  # in the item table
     title: str = "title"  # in the item table
@@ -126,8 +127,8 @@ class DataConfig:
     own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, added to the context; 0: none
     user_key_file: str = "~/.config/jaxrec/user.key"  # key that hashes user ids; JAXREC_USER_KEY overrides it
     # Several rows of a user and an item become one with every kind of feedback that a row has (maximum), or the last
-    # row; keep makes each of them an event: music, groceries.
-    repeats: Literal["maximum", "last", "keep"] = "maximum"
+    # row. Numbers may be averaged or summed before their thresholds. keep makes each row an event: music, groceries.
+    repeats: Literal["maximum", "last", "mean", "sum", "keep"] = "maximum"
     min_user_rows: int = 1  # k-core: repeated until both hold
     min_item_rows: int = 1
     min_item_ratings: int = 1  # training rows that an item needs to be recommendable

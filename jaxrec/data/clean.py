@@ -41,8 +41,9 @@ def clean(raw: RawLog, config: DataConfig) -> RawLog:
 def _combined(log: Log, how: str) -> tuple[Log, list[str]]:
     """Combine the rows of each (user, item) pair, and say in lines for the account what changed.
 
-    With `maximum`, a pair has every kind of feedback that one of its rows has. Of its rows, the last one with any
-    feedback gives the time, the context and the review, or the last one of all.
+    With `mean` and `sum`, the numbers of a pair have been combined before (`jaxrec.data.pairs`). Then, and with
+    `maximum`, a pair has every kind of feedback that one of its rows has. Of its rows, the last one with any feedback
+    gives the time, the context and the review, or the last one of all.
     """
     pair = np.unique(log.user.astype(np.int64) * log.num_items + log.item, return_inverse=True)[1].reshape(-1)
     pairs = int(pair.max(initial=-1)) + 1
@@ -63,6 +64,8 @@ def _combined(log: Log, how: str) -> tuple[Log, list[str]]:
     np.maximum.at(best, pair, np.arange(len(log)) + len(log) * log.feedback.any(axis=1))
     place = np.sort(best % len(log))
     line += "; a pair has every kind of feedback of its rows"
+    if how in ("mean", "sum"):
+        line += f", with the {how} of their numbers"
     given = (most > latest).sum(axis=0)
     gains = [f"'{name}' to {count:,}" for name, count in zip(log.feedback_names, given, strict=True) if count]
     if gains:

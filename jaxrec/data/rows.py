@@ -15,6 +15,7 @@ from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_cont
 from jaxrec.data.ids import blank, clean_ids
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Log
+from jaxrec.data.pairs import combined, groups, times_of_requests
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.table import Fault, Table, check_columns, compute, drop_faulty, header, read_table, where_in
 from jaxrec.data.values import binary_feedback, feedback_numbers
@@ -47,8 +48,7 @@ def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USER
         for option in ("column", "over"):
             if getattr(kind, option) is not None:
                 wanted[f"data.feedback.{name}.{option}"] = getattr(kind, option)
-    if columns.review:
-        wanted["data.columns.review"] = columns.review
+    wanted |= {f"data.columns.{key}": name for key in ("request", "review") if (name := getattr(columns, key))}
     wanted |= {f"data.where[{n}].column": one.column for n, one in enumerate(config.where)}
     return wanted | {k: name for k, name in context_columns(config, columns).items() if name not in users.cells}
 
@@ -73,6 +73,9 @@ def log_rows(
         *faults,
     ]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows, chosen)
+    if config.repeats in ("mean", "sum"):
+        pair = groups(ids[columns.user], ids[columns.item])
+        numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
     words = word_feedback(config.feedback, table.cells)
     feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
     if not keep.any():
@@ -80,17 +83,22 @@ def log_rows(
     if columns.time and not config.time_format:
         check_clock(time, keep, table.cells[columns.time], lambda row: where_in(table, row))
     kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
+    time = time[keep]
+    if columns.request:
+        request = blank(kept[columns.request], config.missing)
+        named = compute.not_equal(request, "").to_numpy(zero_copy_only=False)
+        time = times_of_requests(time, groups(kept[columns.user], request), named)
     user, user_ids = _numbered(kept[columns.user])
     item, item_ids = _numbered(kept[columns.item])
     key = user_key(config)
     pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
     joined = users.check(pseudonyms, user_ids, config)
     known = {name: blank(cells, config.missing) for name, cells in kept.items() if name not in ids}
-    context, context_names = visit_context(config, time[keep], known | users.of_rows(pseudonyms, user))
+    context, context_names = visit_context(config, time, known | users.of_rows(pseudonyms, user))
     log = Log(
         user=user,
         item=item,
-        time=time[keep],
+        time=time,
         feedback=feedback[keep],
         feedback_names=tuple(config.feedback),
         num_users=len(pseudonyms),

@@ -27,6 +27,7 @@ class HistoryReader:
         """Index the ids."""
         self._row = {item_id: n for n, item_id in enumerate(ids)}
         self._ids, self._kinds = ids, feedback
+        self._columns = list(dict.fromkeys(kind.column for kind in feedback.values() if kind.column is not None))
         self._commas = max((item_id.count(",") for item_id in ids), default=0)
         self._success = [float(one) for one in rewarded] if any(rewarded) else [1.0] + [0.0] * (len(feedback) - 1)
 
@@ -92,34 +93,32 @@ class HistoryReader:
 
     def _column(self, item_id: str) -> str:
         """The name that a number without a name belongs to."""
-        columns = list(dict.fromkeys(kind.column for kind in self._kinds.values() if kind.column is not None))
-        if len(columns) > 1:
+        if len(self._columns) > 1:
             raise InputError(
-                f"history: the log has several feedback columns ({', '.join(columns)}); name the one of the number, as "
-                f"in {item_id}:{columns[0]}=1."
+                f"history: the log has several feedback columns ({', '.join(self._columns)}); name the one of the "
+                f"number, as in {item_id}:{self._columns[0]}=1."
             )
-        return columns[0] if columns else next(iter(self._kinds))
+        return self._columns[0] if self._columns else next(iter(self._kinds))
 
     def _values(self, named: Mapping[str, str]) -> list[float]:
         """Feedback [F] of an item from what is known of it."""
         if not named:
             return self._success
-        names = [*self._kinds, *dict.fromkeys(kind.column for kind in self._kinds.values() if kind.column is not None)]
-        numbers = {}
-        for name, text in named.items():
-            check_name("history", name, names)
-            try:
-                numbers[name] = float(text)
-            except ValueError:
-                raise InputError(f"history: expected a number for {name}, got {text!r}.") from None
-        return [self._value(name, kind, numbers) for name, kind in self._kinds.items()]
+        for name in named:
+            check_name("history", name, [*self._kinds, *self._columns])
+        return [self._value(name, kind, named) for name, kind in self._kinds.items()]
 
-    def _value(self, name: str, kind: FeedbackKind, numbers: Mapping[str, float]) -> float:
-        given = name if kind.column is None or kind.column not in numbers else kind.column
-        if given not in numbers:
+    def _value(self, name: str, kind: FeedbackKind, named: Mapping[str, str]) -> float:
+        given = name if kind.column is None or kind.column not in named else kind.column
+        if given not in named:
             return float(kind.column is None)  # then every row has it
-        number = numbers[given]
         by_name = given == name and kind.column not in (None, name)  # the feedback itself, not its column
+        if kind.words and not by_name:
+            return float(named[given] in kind.words)
+        try:
+            number = float(named[given])
+        except ValueError:
+            raise InputError(f"history: expected a number for {given}, got {named[given]!r}.") from None
         if kind.band is not None and not by_name:
             return float(kind.band[0] <= number <= kind.band[1])
         if number not in (0.0, 1.0):

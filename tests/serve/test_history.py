@@ -52,6 +52,17 @@ def test_kinds_of_several_columns_are_named(entry: str, want: list[float]) -> No
     assert reader(EVENTS, (True, False, False)).read([entry])[1].tolist() == [want]
 
 
+@pytest.mark.parametrize(
+    ("entry", "want"), [("7:cart", [0, 1]), ("7:event=buy", [1, 1]), ("7:event=view", [0, 0]), ("7:bought=1", [1, 0])]
+)
+def test_words_are_read_as_in_the_log(entry: str, want: list[float]) -> None:
+    kinds = {
+        "bought": FeedbackKind(column="event", equals="buy"),
+        "carted": FeedbackKind(column="event", in_=("cart", "buy")),
+    }
+    assert reader(kinds, (True, False)).read([entry])[1].tolist() == [want]
+
+
 def test_without_rewarded_kinds_the_first_one_is_the_success() -> None:
     assert reader(EVENTS, (False, False, False)).read(["7"])[1].tolist() == [[1, 0, 0]]
 
