@@ -48,6 +48,11 @@ class Columns:
     title: str = "title"  # in the item table
     user_id: str = "user"  # in the user table
 
+    def __post_init__(self):
+        for key in ("review", "request"):
+            if getattr(self, key) and getattr(self, key) == self.user:
+                raise InputError(f"data.columns.{key}: {self.user!r} is the column of the users; name another one.")
+
 
 @section
 class GeneratedVisits:

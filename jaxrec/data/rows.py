@@ -93,7 +93,7 @@ def log_rows(
     key = user_key(config)
     pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
     joined = users.check(pseudonyms, user_ids, config)
-    known = {name: blank(cells, config.missing) for name, cells in kept.items() if name not in ids}
+    known = {name: blank(cells, config.missing) for name, cells in kept.items() if name != columns.user}
     context, context_names = visit_context(config, time, known | users.of_rows(pseudonyms, user))
     log = Log(
         user=user,

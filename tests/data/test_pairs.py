@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import Dataset, load_dataset
 from jaxrec.data.pairs import combined, groups, times_of_requests
@@ -79,3 +80,9 @@ def test_rows_that_are_not_kept_count_nothing() -> None:
 def test_rows_without_a_request_keep_their_time() -> None:
     time = times_of_requests(np.array([5, 3, 4]), np.array([0, 0, 0]), np.array([True, True, False]))
     np.testing.assert_array_equal(time, [3, 3, 4])
+
+
+@pytest.mark.parametrize("key", ["review", "request"])
+def test_the_column_of_users_is_nothing_else(key: str) -> None:
+    with pytest.raises(InputError, match=rf"data\.columns\.{key}: 'user' is the column of the users"):
+        Columns(**{key: "user"})
