@@ -22,6 +22,11 @@ class PolicyConfig:
     # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the
     # state of a history encoder of its own. In the last two, learning values leaves the parameters of scores alone.
     value: Literal["shared", "stopped", "separate"] = "shared"
+    # Slates of different items while little is known of a user, for scores that are expected rewards (all_items,
+    # far_sighted): what the highest cosine of an item with those before it costs, in units of an item's reward range.
+    # It fades as diversity / (1 + rows / diversity_rows) with the observed rows.
+    diversity: float = 0.0
+    diversity_rows: float = 4.0
     layers: int = 2  # transformer
     heads: int = 4  # transformer
     dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
@@ -38,6 +43,8 @@ class PolicyConfig:
                 "the value; set it to shared."
             )
         check_range("learner.policy.history", self.history, 0)
+        check_range("learner.policy.diversity", self.diversity, 0)
+        check_range("learner.policy.diversity_rows", self.diversity_rows, 0, open_low=True)
         check_range("learner.policy.dropout", self.dropout, 0, 0.9)
         for size in self.hidden:
             check_range("learner.policy.hidden", size, 1)
@@ -59,6 +66,11 @@ class LearnerConfig:
     reward_scale: float = 1.0  # rewards are multiplied by it for learning, never in reports
 
     def __post_init__(self):
+        if self.policy.diversity and not isinstance(self, EveryItemConfig):
+            raise InputError(
+                "learner.policy.diversity: weighs cosines against expected rewards, which are the scores of all_items "
+                "and far_sighted alone; set it to 0, or choose one of these with learner.name."
+            )
         for name in ("num_users", "horizon"):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.gamma", self.gamma, 0, 1)

@@ -24,11 +24,11 @@ from jaxrec.types import Array, Env, Observation, Params, World
 
 
 def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None = None) -> Recommender:
-    """The trained policy's highest-scored slate; `arrays` are its parameters and the item tower's output."""
+    """The trained policy's slate, as it would be shown; `arrays` are its parameters and the item tower's output."""
 
     def choose(arrays: tuple[Params, Items], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         params, items = arrays
-        return top_slate(policy.apply(params, items, obs, world).logits, slate_size)
+        return policy.slate(policy.apply(params, items, obs, world), items, obs, world, slate_size)
 
     def score(arrays: tuple[Params, Items], obs: Observation, world: World) -> Array:
         return catalogue_scores(policy, *arrays, obs, world)

@@ -19,7 +19,9 @@ from flax import struct
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
-from jaxrec.types import Array, EnvSpec, Observation, Params, World
+from jaxrec.ops.slates import diverse_slate, top_slate
+from jaxrec.ops.vectors import unit_vectors
+from jaxrec.types import PADDING, Array, EnvSpec, Observation, Params, World
 
 
 class Items(struct.PyTreeNode):
@@ -54,6 +56,8 @@ class Policy(NamedTuple):
     # Of every position of a history [..., H]: query [..., H + 1, W], where logits = query @ vectors.T + bias. The query
     # at t has seen the first t rows. The context is that of each position, [..., H + 1, C]. A key turns dropout on.
     queries: Callable[[Params, Items, Observation, Array | None], Array]
+    # The slate [..., K] to show, as positions among the logits; the K best scores, or different items.
+    slate: Callable[[PolicyOutput, Items, Observation, World, int], Array]
 
 
 class PolicyNetwork(nn.Module):
@@ -177,6 +181,10 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         )
     if config.future and spec.candidate_size:
         raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
+    if config.diversity and (spec.candidate_size or not spec.history_length):
+        raise InputError(
+            f"learner.policy.diversity: {spec.name} has no history of items of a table, by which it fades; set it to 0."
+        )
     network = PolicyNetwork(spec, config)
 
     def init(key: Array, world: World) -> Params:
@@ -208,7 +216,23 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
         return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value, ahead)
 
-    return Policy(init, items, apply, queries)
+    def slate(output: PolicyOutput, items: Items, obs: Observation, world: World, slate_size: int) -> Array:
+        if not config.diversity:
+            return top_slate(output.logits, slate_size)
+        assert obs.history_items is not None
+        gains = output.logits
+        if output.future is None:
+            # A masked score has no gain, where a probability would have one of 0.
+            gains = jnp.where(gains > -jnp.inf, jax.nn.sigmoid(gains + output.value[..., None]), -jnp.inf)
+        vectors = unit_vectors(items.vectors - items.vectors.mean(axis=0, keepdims=True))
+        if obs.candidates is not None:
+            vectors = vectors[obs.candidates]
+        elif world.recommendable is not None:
+            vectors = vectors[world.recommendable]
+        rows = (obs.history_items != PADDING).sum(-1).astype(gains.dtype)
+        return diverse_slate(gains, vectors, config.diversity / (1.0 + rows / config.diversity_rows), slate_size)
+
+    return Policy(init, items, apply, queries, slate)
 
 
 def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array:

@@ -12,6 +12,30 @@ def top_slate(logits: Array, slate_size: int) -> Array:
     return top_k(logits, slate_size)[1]
 
 
+def diverse_slate(gains: Array, vectors: Array, weight: Array, slate_size: int) -> Array:
+    """Slates by maximal marginal relevance (Carbonell and Goldstein, 1998): [..., M] -> [..., K] int32.
+
+    Item after item, the pick maximises gains [..., M] - weight [...] max_j cos(i, j) over the items j picked before,
+    where cosines below 0 count as 0. `vectors` [M, W] or [..., M, W] have unit length. Where gains are -inf, an item is
+    picked only if fewer than K others remain.
+    """
+
+    def pick(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        gains, alike = carry
+        best = jnp.argmax(gains - weight[..., None] * alike, axis=-1)
+        here = jax.nn.one_hot(best, gains.shape[-1], dtype=bool)
+        if vectors.ndim == 2:
+            cosines = vectors[best] @ vectors.T
+        else:
+            own = jnp.take_along_axis(vectors, best[..., None, None], axis=-2)
+            cosines = jnp.einsum("...kw,...mw->...m", own, vectors)
+        return (jnp.where(here, -jnp.inf, gains), jnp.maximum(alike, cosines)), best.astype(jnp.int32)
+
+    lowest = jnp.finfo(gains.dtype).min / 2  # above the -inf of items that have been picked
+    _, picks = jax.lax.scan(pick, (jnp.maximum(gains, lowest), jnp.zeros_like(gains)), length=slate_size)
+    return jnp.moveaxis(picks, 0, -1)
+
+
 def sample_slate(key: Array, logits: Array, slate_size: int) -> Array:
     """Draw slates without replacement by Gumbel noise and top-K; [..., M] -> [..., K] int32.
 

@@ -87,11 +87,13 @@ class SavedPolicy:
                 f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
             )
         obs = self._observation(items, feedback, context)
-        logits = self.policy.apply(self.params, self.items, obs, self.world).logits
+        output = self.policy.apply(self.params, self.items, obs, self.world)
         if len(items) and not self.spec.repeats:  # the policy itself knows only its window
-            logits = exclude_history(logits, Observation(history_items=jnp.asarray(items)), self.world)
-        check_range("k", k, 1, logits.shape[-1])
-        scores, positions = jax.lax.top_k(logits, k)
+            whole = Observation(history_items=jnp.asarray(items))
+            output = output.replace(logits=exclude_history(output.logits, whole, self.world))
+        check_range("k", k, 1, output.logits.shape[-1])
+        positions = self.policy.slate(output, self.items, obs, self.world, k)
+        scores = output.logits[positions]
         chosen = np.asarray(to_items(positions, obs, self.world))
         pairs = [(int(i), float(s)) for i, s in zip(chosen, scores, strict=True) if np.isfinite(s)]
         return [Recommendation(self.ids[i], self.titles[i], s) for i, s in pairs]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.learners import AllItemsConfig, DqnConfig, FarSightedConfig, PolicyConfig, PpoConfig
 from jaxrec.nets.policy import (
     Policy,
     example_observation,
@@ -330,6 +330,37 @@ def test_only_a_shared_value_network_moves_the_parameters_of_scores() -> None:
 def test_scores_do_not_depend_on_the_parts_of_the_value(value: str) -> None:
     found = slopes(value, of_scores=True)
     assert found[True] == 0.0 and found[False] > 0.01
+
+
+def test_a_slate_is_the_best_scores_unless_it_should_be_diverse() -> None:
+    policy, params, scored = made()
+    items, obs = policy.items(params, SUBSET), history([PADDING, PADDING, 3, 0])
+    output = scored(params, obs, SUBSET)
+    assert policy.slate(output, items, obs, SUBSET, 3).tolist() == np.argsort(-output.logits)[:3].tolist()
+
+    diverse = made(diversity=0.6, diversity_rows=2.0)[0].slate(output, items, obs, SUBSET, 3).tolist()
+    # By hand: centred vectors of all items, probabilities, and a weight of .6 / (1 + 2 / 2) after two rows.
+    unit = np.asarray(items.vectors) - np.asarray(items.vectors).mean(0)
+    unit = (unit / np.linalg.norm(unit, axis=1, keepdims=True))[np.asarray(SOME)]
+    gains, picked = 1 / (1 + np.exp(-np.asarray(output.logits + output.value))), []
+    for _ in range(3):
+        cost = [max([0.0, *(unit[i] @ unit[j] for j in picked)]) for i in range(len(SOME))]
+        score = [-np.inf if i in picked else gains[i] - 0.3 * cost[i] for i in range(len(SOME))]
+        picked.append(int(np.argmax(score)))
+    assert diverse == picked
+
+
+def test_documents_and_users_without_history_have_no_diversity() -> None:
+    with pytest.raises(InputError, match=r"learner\.policy\.diversity: offer has no history of items"):
+        make_policy(OFFERED, PolicyConfig(diversity=0.1))
+
+
+def test_only_scores_that_are_expected_rewards_can_be_diverse() -> None:
+    for config in (AllItemsConfig, FarSightedConfig):
+        assert config(policy=PolicyConfig(diversity=0.1)).policy.diversity == 0.1
+    for config in (PpoConfig, DqnConfig):
+        with pytest.raises(InputError, match=r"learner\.policy\.diversity: .* all_items and far_sighted alone"):
+            config(policy=PolicyConfig(diversity=0.1))
 
 
 def test_a_separate_value_network_has_its_own_encoder_and_nothing_else_new() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrec.ops.slates import expected_of_picks, pick_log_probs, sample_slate, slate_log_prob, top_slate
+from jaxrec.ops.slates import diverse_slate, expected_of_picks, pick_log_probs, sample_slate, slate_log_prob, top_slate
 
 M, K = 6, 3
 SLATES = np.array(list(itertools.permutations(range(M), K)))  # [120, 3]
@@ -169,3 +169,31 @@ def test_means_after_a_pick_that_had_nearly_all_the_mass_are_exact() -> None:
     logits, slate = jnp.array([60.0, 0.0, 0.0, -jnp.inf]), jnp.array([0, 1])
     means = expected_of_picks(logits, slate, jnp.array([0.25, 0.5, 1.0, 9.0]))
     np.testing.assert_allclose(means, [0.25, 0.75], rtol=1e-6)
+
+
+def test_each_pick_pays_for_its_highest_cosine_with_those_before() -> None:
+    vectors = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    gains = jnp.array([0.9, 0.8, 0.5, 0.1])
+    # With weight .5: item 0; then .8 - .5 = .3, .5 - 0, .1 - 0 (a cosine of -1 costs and gives nothing): item 2; then
+    # item 1 (.3) before item 3 (.1).
+    assert diverse_slate(gains, vectors, jnp.float32(0.5), 4).tolist() == [0, 2, 1, 3]
+    assert diverse_slate(gains, vectors, jnp.float32(0.2), 3).tolist() == [0, 1, 2]
+    assert diverse_slate(gains, vectors, jnp.float32(0.0), 4).tolist() == top_slate(gains, 4).tolist()
+
+
+def test_different_slates_of_a_batch_and_of_candidates_are_those_of_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3, 6, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    gains, weight = jnp.asarray(rng.random((3, 6)), jnp.float32), jnp.array([0.0, 0.3, 2.0])
+    got = diverse_slate(gains, jnp.asarray(vectors), weight, 4)
+    for n in range(3):
+        assert got[n].tolist() == diverse_slate(gains[n], jnp.asarray(vectors[n]), weight[n], 4).tolist()
+    same = jnp.asarray(vectors[0])
+    np.testing.assert_array_equal(diverse_slate(gains, same, weight, 4)[0], got[0])
+
+
+def test_what_may_not_be_shown_comes_last_in_a_diverse_slate() -> None:
+    gains = jnp.array([-jnp.inf, 0.2, -jnp.inf, 0.1])
+    slate = diverse_slate(gains, jnp.eye(4), jnp.float32(1.0), 4).tolist()
+    assert slate[:2] == [1, 3] and sorted(slate[2:]) == [0, 2]
