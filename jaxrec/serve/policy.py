@@ -80,8 +80,7 @@ class SavedPolicy:
         self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
     ) -> list[Recommendation]:
         """Recommend like `recommend`, for a history of item rows [N] int32 with feedback [N, F]."""
-        if not self.spec.history_length:
-            raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
+        self._check_history()
         if self.spec.user_size:
             raise InputError(
                 f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
@@ -101,10 +100,15 @@ class SavedPolicy:
     @functools.cached_property
     def histories(self) -> HistoryReader:
         """Reads histories of items of the catalogue; raises InputError where there are none."""
+        self._check_history()
         if not self.ids:
             raise InputError(f"recommend: policies of {self.spec.name} rank fresh documents, not items of a catalogue.")
         rewarded = [weight > 0 for weight in self.spec.reward_weights] or [True]
         return HistoryReader(self.ids, self.feedback, rewarded)
+
+    def _check_history(self) -> None:
+        if not self.spec.history_length:
+            raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
 
     def _observation(self, items: np.ndarray, feedback: np.ndarray, context: np.ndarray | None) -> Observation:
         ends = np.array([len(items)])
