@@ -42,9 +42,9 @@ def inputs(*, log: bool = True, use: bool | None = True) -> PageInputs:
         simulators["train"]["by_known_rows"] = {}
     account: dict = {"step": 20, "users": 3, "seed": 7, "simulators": simulators}
     if log:
-        row = {f"{kind}@{k}": 0.25 for kind in ("hit_rate", "ndcg") for k in (5, 10)}
+        row = {f"{kind}@{k}": 0.25 for kind in ("hit_rate", "ndcg") for k in (5, 10)} | {"users": 7.0}
         liked = {"policy": row, "most_popular": row | {"ndcg@10": 0.5}}
-        account |= {"held_out": dict.fromkeys(liked, row), "held_out_liked": liked, "lift_kept": 0.9}
+        account |= {"target": "liked", "held_out": dict.fromkeys(liked, row), "held_out_liked": liked, "lift_kept": 0.9}
         account |= {"held_out_minus": {"most_popular": (-0.25, 0.125)}}
         leads = {"most_popular": (0.25, 0.125)}
         answers = {"users": 2, "rows": 9, "auc": {"policy": 0.75, "most_popular": 0.5}, "policy_minus": leads}
