@@ -107,7 +107,7 @@ def examples(log: Log, catalogue: Catalogue, seconds: np.ndarray | None) -> list
                 "user": int(log.user[row]) + 1,
                 "item": catalogue.ids[item],
                 "title": catalogue.titles[item],
-                "time": int(log.time[row]) if seconds is None else date_of(seconds[row]),
+                "time": int(log.time[row]) if seconds is None else date_of(float(seconds[row])),
                 "feedback": given,
                 "context": _context(log, row),
             }

@@ -4,6 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from jaxrec.data.log import counted
 from jaxrec.data.split import few_targets
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.users.log_checks import check_kinds
+from jaxrec.runs.users.registry import user_kind
 
 FEW_USERS, FEW_ITEMS = 100, 50
 RARE = 0.01  # share of rows, and of the opposite value
@@ -30,14 +32,17 @@ WORD = re.compile(r"[^\W\d_]+")
 
 
 def refusals(config: Config, corpus: Corpus) -> list[str]:
-    """What would stop `train` when it fits users to the log."""
-    if not isinstance(config.env, LoggedConfig):
-        return []
-    try:
-        check_kinds(config, corpus)
-    except InputError as error:
-        return [str(error)]
-    return []
+    """What would stop `train` before and when it fits users to the log."""
+    checks = [partial(user_kind(config.env.name).check, config)]
+    if isinstance(config.env, LoggedConfig):
+        checks.append(partial(check_kinds, config, corpus))
+    found = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            found.append(str(error))
+    return found
 
 
 def data_warnings(config: DataConfig, corpus: Corpus, seconds: np.ndarray | None) -> list[str]:

@@ -12,7 +12,7 @@ from jaxrec.config.schema import Config
 from jaxrec.runs.check_data import check_data
 from jaxrec.runs.recipe import read_recipe
 
-# Four users with three rows each, in two months; the first two rows of Ann have one time. Liked are stars of at least 4.
+# Four users with three rows each, in two months; the first two rows of Ann have one time. Liked: 4 stars or more.
 LOG = """\
 who,what,when,stars,device
 ann@example.org,a,2024-01-05T10:00:00,5,phone
@@ -124,9 +124,9 @@ def test_json_is_the_same_description(mine: Path, capsys: pytest.CaptureFixture)
 
 
 def test_the_page_ends_with_the_next_command(mine: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["check-data", str(mine), "env.reward={liked: 1.0}"]) == 0
+    assert main(["check-data", str(mine), "data.split=global_time", "env.reward={liked: 1.0}"]) == 0
     page = capsys.readouterr().out
-    assert page.splitlines()[-1] == f"next: jaxrec train {mine} 'env.reward={{liked: 1.0}}'"
+    assert page.splitlines()[-1] == f"next: jaxrec train {mine} data.split=global_time 'env.reward={{liked: 1.0}}'"
     for words in ("log.csv: read 12 rows", "red lamp", "2024-02", "1 of 4 items have no text but their id"):
         assert words in page, words
 
@@ -140,6 +140,12 @@ def test_feedback_that_train_would_refuse_is_named_and_comes_back_here(
     assert page.splitlines()[-1].startswith(f"next: jaxrec check-data {mine}")
 
 
+def test_a_reward_for_no_kind_of_feedback_stops_training_too(mine: Path) -> None:
+    stops = check_data(mine, ["data.split=global_time", "env.reward={likd: 1.0}"])["stops"]
+    assert len(stops) == 1 and "likd" in stops[0]
+    assert check_data(mine, ["data.split=global_time"])["stops"] == []
+
+
 def test_a_log_that_cannot_be_read_is_refused_as_in_training(mine: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["check-data", str(mine), "data.columns.item=wat"]) == 2
     error = capsys.readouterr().err
@@ -149,7 +155,7 @@ def test_a_log_that_cannot_be_read_is_refused_as_in_training(mine: Path, capsys:
 def test_numbers_of_no_unit_are_no_dates(mine: Path) -> None:
     rows = [f"u{n % 5},{'abc'[n % 3]}{n},{n},{n % 5 + 1},phone\n" for n in range(40)]
     (mine.parent / "log.csv").write_text("who,what,when,stars,device\n" + "".join(rows))
-    found = check_data(mine, ["data.item_file=", "data.text={title}"])
+    found = check_data(mine, ["data.item_file=", "data.text='{title}'"])
     assert found["time"] == {"dates": False, "first": 0, "last": 39} and found["join"] is None
     assert found["feedback"]["by"] == "tenth"
     # Rows 0 to 3 have 1, 2, 3 and 4 stars; rows 4 to 7 have 5, 1, 2 and 3.
