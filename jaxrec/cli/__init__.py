@@ -15,6 +15,13 @@ example:
   jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
   jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
 """
+CHECK_DATA_EXAMPLE = """\
+example:
+  jaxrec check-data my.yaml data.path=FOLDER
+  jaxrec check-data my.yaml --json
+
+It reads the log as `jaxrec train` would. Nothing is encoded, fitted or written.
+"""
 FIT_SIMULATOR_EXAMPLE = """\
 example:
   jaxrec fit-simulator configs/demo.yaml
@@ -113,11 +120,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for add in (_add_train, _add_pretrain, _add_fit, _add_evaluate, _add_recommend, _add_embed):
+    for add in (_add_check_data, _add_train, _add_pretrain, _add_fit, _add_evaluate, _add_recommend, _add_embed):
         add(commands)
     for add in (_add_tune, _add_distill, _add_inspect):
         add(commands)
     return parser
+
+
+def _add_check_data(commands: argparse._SubParsersAction) -> None:
+    summary = "show how a recipe's log is read, and what is suspicious in it"
+    parser = _command(commands, "check-data", summary, CHECK_DATA_EXAMPLE, ("check_data", "run_check_data"))
+    parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
+    _overrides(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:

@@ -136,9 +136,11 @@ class OnPolicyConfig(LearnerConfig):
 def check_divides(config: Any) -> None:
     """Raise InputError unless the transitions of a shard can be cut into equal minibatches."""
     if (config.users_per_shard * config.horizon) % config.minibatches:
+        shards = "" if config.num_shards else f"; learner.num_users={config.num_users} gives {config.shards} shards"
         raise InputError(
             f"learner.minibatches: {config.minibatches} do not divide the {config.users_per_shard} users "
-            f"x {config.horizon} steps of a shard; change learner.horizon, learner.num_users or learner.num_shards."
+            f"x {config.horizon} steps of a shard{shards}; change learner.horizon, learner.num_users or "
+            "learner.num_shards."
         )
 
 

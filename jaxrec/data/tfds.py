@@ -63,16 +63,29 @@ def read_tfds(config: DataConfig, seed: int) -> Dataset:
     the item table becomes 'word, word'.
     """
     del seed
+    raw = log_rows(_log_of(config), config.columns, config)
+    if not config.tfds.item_name:
+        return assemble(raw, no_items(config), config, [])
+    items, lines = item_rows(_items_of(config), config.columns, config)
+    return assemble(raw, items, config, lines)
+
+
+def read_tables(config: DataConfig) -> tuple[Table, Table | None]:
+    """Read the log and, with `data.tfds.item_name`, the item table as cells of text; the log has pseudonyms."""
+    return _log_of(config), _items_of(config) if config.tfds.item_name else None
+
+
+def _log_of(config: DataConfig) -> Table:
     source = find_prepared(config.tfds.name, config, "data.tfds.name")
     wanted = log_columns(config.columns, config)
     check_columns(source.path, list(source.features), wanted)
-    raw = log_rows(_log_table(source, list(wanted.values()), config), config.columns, config)
-    if not config.tfds.item_name:
-        return assemble(raw, no_items(config), config, [])
+    return _log_table(source, list(wanted.values()), config)
+
+
+def _items_of(config: DataConfig) -> Table:
     source = find_prepared(config.tfds.item_name, config, "data.tfds.item_name")
     columns = item_columns(source.path, list(source.features), config.columns, config, derived_columns(config))
-    items, lines = item_rows(_item_table(source, columns), config.columns, config)
-    return assemble(raw, items, config, lines)
+    return _item_table(source, columns)
 
 
 def find_prepared(name: str, config: DataConfig, setting: str) -> Prepared:

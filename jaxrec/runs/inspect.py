@@ -215,6 +215,10 @@ def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tu
     if policy is None:
         missing.append("a policy")
     if missing:
+        logged = config.data is not None and config.data.source != "generated"
+        if logged and [path.name for path in run.path.iterdir()] == [run.config.name]:
+            # Most often the log was refused, and to resume would be refused again.
+            return missing, f"jaxrec check-data {run.config}"
         return missing, f"jaxrec train {run.config} --run {run.path} --resume"
     assert policy is not None
     if evaluation is None or evaluation["step"] != policy["step"]:

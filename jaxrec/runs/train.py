@@ -102,20 +102,35 @@ def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
         return RunFolder.create(path, text)
     run = RunFolder.open(path)
     before = load_config(Config, run.config)
-    if _experiment_of(before) != _experiment_of(config):
-        was, now = (to_yaml(_experiment_of(c)).splitlines() for c in (before, config))
+    longer = config.train.updates > before.train.updates
+    old, new = (_experiment_of(c, any_schedule=longer) for c in (before, config))
+    if old != new:
+        was, now = (to_yaml(one).splitlines() for one in (old, new))
         changed = next((f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(was, now, strict=False) if a != b), "")
         raise InputError(
             f"{run.config}: the run was made by another recipe ({changed}); "
             f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or start another run with --run."
         )
+    if before.learner.anneal_updates != config.learner.anneal_updates:
+        # The first updates had another learning rate, so the run is no longer reproducible from its last recipe alone.
+        write_text(run.path / f"config-{before.train.updates}.yaml", to_yaml(before))
+        note(
+            f"  learner.anneal_updates was {before.learner.anneal_updates} and is {config.learner.anneal_updates} from "
+            f"here on; config-{before.train.updates}.yaml keeps the earlier recipe"
+        )
     return run
 
 
-def _experiment_of(config: Config) -> Config:
-    """The config without the settings that a resumed run may change: its length, devices and evaluation."""
+def _experiment_of(config: Config, any_schedule: bool) -> Config:
+    """The config without the settings that a resumed run may change: its length, devices and evaluation.
+
+    With `any_schedule`, as when a run becomes longer, the learning rate may have another schedule. No array of the
+    learner's state depends on it.
+    """
     anew = {"updates": config.train.updates_per_call, "checkpoint_every": config.train.updates_per_call}
     train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1, tensorboard=True)
+    if any_schedule:
+        config = dataclasses.replace(config, learner=dataclasses.replace(config.learner, anneal_updates=0))
     return dataclasses.replace(config, train=train, evaluate=EvaluateConfig(judge_share=config.evaluate.judge_share))
 
 

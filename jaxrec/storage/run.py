@@ -1,6 +1,7 @@
 """The run folder: the recipe, the measurements, and the states to resume from.
 
 config.yaml     the resolved recipe; a run is reproducible from it alone
+config-N.yaml   the recipe of the first updates, if a run of N updates became longer with another learning rate
 metrics.jsonl   one row per update, numbers of the learner only: an interrupted and resumed run writes the same bytes
 timings.jsonl   one row per compiled call, times only
 events.*        both for TensorBoard, unless train.tensorboard is false

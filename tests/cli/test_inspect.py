@@ -49,6 +49,16 @@ def test_the_account_agrees_with_the_policy_and_the_checkpoints(run: Path) -> No
     assert account["checkpoints"][0]["bytes_in_memory"]["params"] == 4 * account["policy"]["parameters"]
 
 
+def test_after_a_refused_log_the_next_command_says_what_to_mend(tmp_path: Path, recipe: Path, capsys) -> None:
+    (tmp_path / "log.csv").write_text("user,item,time,liked\na,b,1,5\n")
+    words = ["data.source=files", f"data.path={tmp_path}", "data.item_file=", "data.feedback={liked: {column: liked}}"]
+    assert main(["train", str(recipe), "--run", str(tmp_path / "run"), *words]) == 2
+    refused = capsys.readouterr().err
+    assert describe(tmp_path / "run")["next"] == f"jaxrec check-data {tmp_path / 'run' / 'config.yaml'}"
+    assert main(["check-data", str(tmp_path / "run" / "config.yaml")]) == 2
+    assert capsys.readouterr().err == refused and "liked is 5, expected 0 or 1" in refused
+
+
 def test_figures_are_those_of_the_files_beside_it(run: Path) -> None:
     account = describe(run)
     assert account["last_metrics"] == json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])

@@ -82,6 +82,25 @@ def test_resume_may_train_longer_but_not_differently(
     assert (run / "metrics.jsonl").read_bytes() == (tiny_run / "metrics.jsonl").read_bytes()
 
 
+def test_a_finished_run_continues_for_longer_with_another_schedule(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    config = str(run / "config.yaml")
+    command = ["train", config, "--run", str(run), "--resume"]
+    assert main([*command, "learner.anneal_updates=16"]) == 2  # the same updates would be another experiment
+    assert "'anneal_updates: 0' became 'anneal_updates: 16'" in capsys.readouterr().err
+    assert main([*command, "train.updates=12", "learner.anneal_updates=16"]) == 0
+    before, after = ((r / "metrics.jsonl").read_text().splitlines() for r in (tiny_run, run))
+    assert after[:8] == before and len(after) == 12
+    # The rate falls from 1 at update 0 to 0 at update 16: rows 9 to 12 had 8, 7, 6 and 5 sixteenths of it.
+    rates = [json.loads(row)["learning_rate"] for row in after]
+    whole = load_config(Config, config).learner.learning_rate
+    np.testing.assert_allclose(rates, np.array([16] * 8 + [8, 7, 6, 5]) / 16 * whole, rtol=1e-6)
+    assert (run / "config-8.yaml").read_text() == (tiny_run / "config.yaml").read_text()
+    assert load_config(Config, config).learner.anneal_updates == 16
+
+
 def test_a_corrected_first_command_may_use_the_same_run_folder(recipe: Path, tmp_path: Path) -> None:
     run = ["--run", str(tmp_path / "run")]
     assert main(["train", str(recipe), *run, "encoder.model=nowhere"]) == 2

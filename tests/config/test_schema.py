@@ -18,6 +18,11 @@ def test_shards_are_the_largest_power_of_two_up_to_64_that_divides_the_users(use
     assert PpoConfig(num_users=users, minibatches=1).shards == shards
 
 
+def test_an_error_about_minibatches_names_the_shards_that_were_derived() -> None:
+    with pytest.raises(InputError, match=r"x 10 steps of a shard; learner\.num_users=32 gives 32 shards; change"):
+        PpoConfig(num_users=32, horizon=10, minibatches=4)
+
+
 def test_a_given_number_of_shards_counts() -> None:
     assert PpoConfig(num_users=24, num_shards=3).shards == 3
 
