@@ -266,4 +266,9 @@ def _command(
 
 
 def _overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", metavar="section.key=value", nargs="*", help="values that replace the recipe's")
+    parser.add_argument(
+        "overrides",
+        metavar="section.key=value",
+        nargs="*",
+        help="values that replace the recipe's: train.updates=100 'data.text={title}. {genres}' data.item_file=",
+    )

@@ -5,6 +5,7 @@ Unknown keys, wrong types and values out of range fail here, with an error of on
 
 import dataclasses
 import keyword
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from jaxrec.checks import InputError, check_name, check_renamed, suggest
 
 T = TypeVar("T")
 
+TEMPLATE = re.compile(r"\{[^{}]+\}.")  # a text that begins with a column: {title}. {genres}
 Overrides = Sequence[str] | Mapping[str, Any]  # ("section.key=value", ...) or {"section.key": value}
 
 RENAMED = {"env": {"return_model": "comeback_model"}}  # section -> old name of a field -> new name
@@ -132,12 +134,21 @@ def apply_overrides(values: dict[str, Any], overrides: Overrides) -> None:
         name, sign, text = override.partition("=")
         if not sign or not name.strip():
             raise InputError(f"override {override!r}: expected section.key=value, such as train.updates=100.")
-        try:
-            # These cannot begin a plain value of YAML, but patterns of dates and separators begin with them.
-            value = text if text.startswith(("%", ",", "|")) else yaml.load(text, _Loader)
-        except (yaml.YAMLError, InputError):
-            raise InputError(f"override {override!r}: the value is not valid YAML.") from None
-        _put(values, name, value, override)
+        _put(values, name, _override_value(text, override), override)
+
+
+def _override_value(text: str, override: str) -> Any:
+    """Read the value of an override as YAML, unless it is a text that only looks like YAML."""
+    if text.startswith(("%", ",", "|")):
+        return text  # patterns of dates and separators; they cannot begin a plain value of YAML
+    try:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, InputError):
+        if TEMPLATE.match(text):
+            return text
+        raise InputError(f"override {override!r}: the value is not valid YAML.") from None
+    bare = isinstance(value, dict) and value and all(inner is None for inner in value.values())
+    return text if bare and text.startswith("{") else value
 
 
 def _put(values: dict[str, Any], name: str, value: Any, override: str) -> None:

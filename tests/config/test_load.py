@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from jaxrec.checks import InputError
-from jaxrec.config.data import FeedbackKind
+from jaxrec.config.data import DataConfig, FeedbackKind
 from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
-from jaxrec.config.load import build_section, load_config, to_dict, to_yaml
+from jaxrec.config.load import build_section, config_of, load_config, to_dict, to_yaml
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.recsim import InterestEvolutionConfig
 from jaxrec.config.schema import Config, EvaluateConfig, TrainConfig
@@ -100,6 +100,18 @@ def test_overrides_replace_values_and_create_sections(recipe) -> None:
     assert config.learner.policy.hidden == (16, 16) and config.learner.learning_rate == 3e-4
     assert config.data is not None and (config.data.source, config.data.path) == ("files", "a=b.csv")
     assert isinstance(config.env, InterestEvolutionConfig) and config.env.slate_size == 4  # the last one counts
+
+
+@pytest.mark.parametrize("text", ["{title}", "{title}. {genres}", "{class:token_seq}", "{a} {b}", "%Y", ","])
+def test_texts_that_look_like_yaml_need_no_second_quotes(text: str) -> None:
+    assert config_of(DataConfig, [f"text={text}"], "data").text == text
+
+
+def test_mappings_stay_mappings() -> None:
+    assert config_of(DataConfig, ["feedback={bought: {}}"], "data").feedback == {"bought": FeedbackKind()}
+    assert config_of(DataConfig, ["text="], "data").text == ""
+    with pytest.raises(InputError, match="not valid YAML"):
+        config_of(DataConfig, ["feedback={bought: {}"], "data")
 
 
 def test_an_override_fills_a_section_that_is_empty_in_the_file(recipe) -> None:
