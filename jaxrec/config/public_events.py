@@ -126,6 +126,7 @@ EVENTS = {
                 ("user_features.csv",),
                 needs=("kuairec_caption_category.csv",),
                 data={
+                    "allow_bad_rows": 0.01,  # captions may hold line breaks
                     "columns": {"title": "caption"},
                     "text": "{title}. {topic_tag}. {first_level_category_name}",
                     "files": {"items": {"plain_text": True}},

@@ -201,11 +201,12 @@ RATINGS = {
                 ("BX-Books.csv", "BX_Books.csv"),
                 ("BX-Users.csv",),
                 data={
+                    "allow_bad_rows": 0.0001,  # three books have an author inside of the title
                     "files": {
-                        "log": {"separator": ";", "encoding": "latin-1"},
-                        "items": {"shape": "book_crossing", "encoding": "latin-1", "plain_text": True},
+                        "log": {"shape": "book_crossing_ratings", "encoding": "latin-1"},
+                        "items": {"shape": "book_crossing_books", "encoding": "latin-1", "plain_text": True},
                         "users": {"separator": ";", "encoding": "latin-1"},
-                    }
+                    },
                 },
             ),
             Version("comma", ("Ratings.csv",), ("Books.csv",), ("Users.csv",)),  # as Kaggle has it

@@ -24,7 +24,11 @@ BOOKS = (
     *("ISBN", "Book-Title", "Book-Author", "Year-Of-Publication", "Publisher"),
     *("Image-URL-S", "Image-URL-M", "Image-URL-L"),
 )
+BOOK_RATINGS = ("User-ID", "ISBN", "Book-Rating")
 BANDIT_USER = tuple(f"user_feature_{n}" for n in range(4))
+
+
+PROPERTIES = ("itemid", "property", "value")
 
 
 class Shape(NamedTuple):
@@ -120,10 +124,10 @@ def _movielens_100k(lines: pa.Array) -> Rows:
     return Rows({**cells, "genres": pa.array(genres, pa.string())}, read.line, read.malformed)
 
 
-def _book_crossing(lines: pa.Array) -> Rows:
-    r"""BX-Books: quoted cells in which a quote is \", and that may hold a semicolon. Line 1 has the names."""
+def _book_crossing(lines: pa.Array, names: Sequence[str]) -> Rows:
+    r"""Book-Crossing: quoted cells in which a quote is \", and that may hold a semicolon. Line 1 has the names."""
     bare = compute.replace_substring_regex(lines, r'^"|"\s*$', "")
-    read = _split(bare, '";"', BOOKS)
+    read = _split(bare, '";"', names)
     kept = pa.array(read.line > 0)
     cells = {name: compute.replace_substring(text, '\\"', '"').filter(kept) for name, text in read.cells.items()}
     return Rows(cells, read.line[read.line > 0], read.malformed)
@@ -131,7 +135,8 @@ def _book_crossing(lines: pa.Array) -> Rows:
 
 def _bandit_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str]:
     """Open Bandit: no user ids, so people with the same four features are one user."""
-    return [*delimited.names(path, layout, wanted, ","), "user"]
+    del wanted
+    return [*_with(path, BANDIT_USER, layout), "user"]
 
 
 def _bandit(path: Path, wanted: list[str], layout: Layout) -> Part:
@@ -142,16 +147,34 @@ def _bandit(path: Path, wanted: list[str], layout: Layout) -> Part:
     return dataclasses.replace(part, cells={name: cells[name] for name in wanted})
 
 
+def _with(path: Path, needed: Sequence[str], layout: Layout) -> list[str]:
+    """Read the names of a CSV; raises InputError if one that the shape needs is not among them."""
+    names = delimited.names(path, layout, needed, ",")
+    for name in needed:
+        if name not in names:
+            raise InputError(
+                f"{path}: no column {name!r}, which files of {layout.setting}.shape={layout.format.shape} have "
+                f"(columns: {', '.join(names)}); name the file as published."
+            )
+    return names
+
+
+def _property_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str]:
+    del wanted
+    _with(path, PROPERTIES, layout)
+    return ["itemid", "categoryid"]
+
+
 def _properties(path: Path, wanted: list[str], layout: Layout) -> Part:
     """Retailrocket: a row per item, property and week, of which the category is kept."""
-    part = delimited.read(path, ["itemid", "property", "value"], layout, ",")
+    part = delimited.read(path, list(PROPERTIES), layout, ",")
     kept = compute.equal(part.cells["property"], "categoryid")
     cells = {"itemid": part.cells["itemid"].filter(kept), "categoryid": part.cells["value"].filter(kept)}
     rows = np.flatnonzero(kept.to_numpy(zero_copy_only=False))
 
     def places() -> Places:
         every = part.places()
-        return every._replace(good=[every.good[row] for row in rows if row < len(every.good)])
+        return every._replace(good=[every.good[row] for row in rows.tolist() if row < len(every.good)])
 
     return dataclasses.replace(part, cells={name: cells[name] for name in wanted}, places=places)
 
@@ -163,7 +186,8 @@ SHAPES = {
         ("movie", "year", "title"), functools.partial(_split, by=",", names=("movie", "year", "title"), most=2)
     ),
     "movielens_100k": of_lines(("item", "title", "released", "url", "genres"), _movielens_100k),
-    "book_crossing": of_lines(BOOKS, _book_crossing),
+    "book_crossing_ratings": of_lines(BOOK_RATINGS, functools.partial(_book_crossing, names=BOOK_RATINGS)),
+    "book_crossing_books": of_lines(BOOKS, functools.partial(_book_crossing, names=BOOKS)),
     "open_bandit": Shape(_bandit_names, _bandit),
-    "retailrocket_properties": Shape(lambda path, layout, wanted: ["itemid", "categoryid"], _properties),
+    "retailrocket_properties": Shape(_property_names, _properties),
 }
