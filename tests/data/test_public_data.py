@@ -103,6 +103,24 @@ def test_what_the_recipe_sets_comes_before_what_the_data_set_has(tmp_path: Path)
     assert (bare.item_file, bare.text) == ("", "{title}")
 
 
+def test_the_original_files_of_open_bandit_are_read_whole(real_data: Path) -> None:
+    path = real_data / "open-bandit-men" / "random"
+    data = load_dataset(recipe("open_bandit", path), 0)
+    lines = (path / "men.csv").read_text().splitlines()[1:]
+    cells = [line.split(",") for line in lines]
+    assert len(data.log) == len({tuple(cell[1:10]) for cell in cells}) == 10_000
+    assert data.log.num_users == len({tuple(cell[6:10]) for cell in cells})
+    assert data.log.feedback.sum() == sum(cell[4] == "1" for cell in cells)
+    assert set(data.catalogue.ids) == {cell[2] for cell in cells} and len(data.catalogue) == 34
+    assert set(data.log.context_names) == {"position=1", "position=2", "position=3"}
+
+
+def test_the_original_files_of_movielens_are_read_with_the_defaults_of_the_data_set(real_data: Path) -> None:
+    data = load_dataset(recipe("movielens", real_data / "ml-latest-small"), 0)
+    assert (len(data.log), data.log.feedback_names, int(data.log.feedback.sum())) == (100_836, ("liked",), 48_580)
+    assert data.catalogue.texts[0] == "Toy Story (1995). Adventure, Animation, Children, Comedy, Fantasy"
+
+
 def test_filters_can_be_taken_away(tmp_path: Path) -> None:
     case = next(case for case in PUBLIC if (case.source, case.version) == ("book_crossing", "comma"))
     case.write(tmp_path)
