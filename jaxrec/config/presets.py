@@ -57,9 +57,15 @@ def find(preset: Preset, folder: Path, version: str = "") -> tuple[Version, dict
     return None
 
 
-def check_found(source: str, folder: Path, log_file: str) -> None:
+def check_found(source: str, path: str, log_file: str) -> None:
     """Raise InputError if the log of a public data set is not in the folder, unless the recipe names another file."""
-    preset = PRESETS[source]
+    preset, folder = PRESETS[source], Path(path).expanduser()
+    if not path or not folder.is_dir():
+        got = f"{folder} is not a folder" if path else "it is empty"
+        raise InputError(
+            f"data.path: {got}; get the data set of data.source={source} from {preset.home}, unpack it, and set "
+            "data.path to its folder."
+        )
     names = list(dict.fromkeys(name for version in preset.versions for name in version.log))
     if log_file.removeprefix(FOLDERS[-1]) in names and not _present(folder, "", (log_file,)):
         others = f" or {names[-1]}" if len(names) > 1 else ""

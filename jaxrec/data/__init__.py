@@ -7,7 +7,6 @@ from jaxrec.data.generated import read_generated
 from jaxrec.data.log import Catalogue, Dataset, Log, Split
 from jaxrec.data.readers import read_files, read_movielens
 from jaxrec.data.split import global_time, leave_one_out, leave_positive_out, make_split, split_users
-from jaxrec.data.table import data_folder
 from jaxrec.data.tfds import read_tfds
 
 READERS = {
@@ -26,7 +25,7 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
     """
     if config.source in PRESETS:
         config = completed(config)
-        check_found(config.source, data_folder(config.path), config.log_file)
+        check_found(config.source, config.path, config.log_file)
     return READERS[config.source](config, seed)
 
 

@@ -168,6 +168,15 @@ def test_unknown_names_are_refused(settings: dict, parts: tuple[str, ...]) -> No
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(("path", "part"), [("", "it is empty"), ("nowhere", "nowhere is not a folder")])
+def test_without_a_folder_the_message_says_where_the_data_set_is(path: str, part: str, tmp_path: Path) -> None:
+    config = config_of(DataConfig, {"source": "yelp", "path": str(tmp_path / path) if path else ""}, "data")
+    with pytest.raises(InputError) as caught:
+        load_dataset(config, 0)
+    for words in ("data.path", part, PRESETS["yelp"].home):
+        assert words in str(caught.value)
+
+
 def test_an_unknown_shape_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("1\n")
     config = config_of(
