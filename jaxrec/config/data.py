@@ -2,12 +2,16 @@
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from jaxrec.checks import InputError, check_name, check_range
 from jaxrec.config.files import MISSING, FileFormats, IdRules, RowFilter, check_time_format
 from jaxrec.config.item_features import PARQUET, ItemFeature, check_item_features
+from jaxrec.config.presets import PRESETS, with_preset
 from jaxrec.config.section import section
+
+SOURCES = ("files", "tfds", "generated", *PRESETS)
 
 
 @section
@@ -112,7 +116,8 @@ class TfdsLog:
 class DataConfig:
     """Where the log comes from and how it is cleaned and split."""
 
-    source: Literal["movielens", "files", "tfds", "generated"] = "generated"
+    source: str = "generated"  # files, tfds, generated, or a public data set (docs/data-sets.md), such as movielens
+    version: str = ""  # of a public data set; empty: found by the names of the files
     path: str = ""  # folder of the log; files below are relative to it
     log_file: str = "log.csv"  # source files: csv, parquet or jsonl, may be compressed; log-*.csv reads several
     item_file: str = "items.csv"  # source files; empty: the id is the only text
@@ -147,7 +152,17 @@ class DataConfig:
     missing: tuple[str, ...] = tuple(MISSING)  # words that mean an empty cell
     time_format: str = ""  # s, ms, us, ns, epoch, excel or a pattern (%d/%m/%Y); empty: numbers or ISO dates
 
+    @classmethod
+    def filled(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in what a public data set has and a recipe does not set."""
+        general = {name: cls.__dataclass_fields__[name].default for name in ("log_file", "item_file", "version")}
+        return with_preset(values, {**general, "columns": dataclasses.asdict(Columns())})
+
     def __post_init__(self):
+        check_name("data.source", self.source, SOURCES)
+        if self.version:
+            preset = PRESETS.get(self.source)
+            check_name("data.version", self.version, [one.name for one in preset.versions] if preset else [])
         if not self.feedback:
             raise InputError("data.feedback: expected at least one kind of feedback, got none.")
         if self.target:
@@ -167,9 +182,9 @@ class DataConfig:
         check_time_format(self.time_format)
         if not self.columns.time:
             _check_without_times(self)
-        named = {"files": self.item_file, "tfds": self.tfds.item_name}  # the other sources always have an item table
+        tables = {"tfds": self.tfds.item_name, "generated": "always"}  # where it is not a file
         typed = self.source == "files" and self.item_file.endswith(PARQUET)
-        check_item_features(self.item_features, bool(named.get(self.source, True)), typed)
+        check_item_features(self.item_features, bool(tables.get(self.source, self.item_file)), typed)
         if self.own_texts and not self.columns.review:
             raise InputError("data.own_texts: reads the users' reviews; set data.columns.review.")
         for name in ("max_tags", "own_texts"):
@@ -194,7 +209,7 @@ def _check_words(setting: str, kind: FeedbackKind) -> None:
 
 def _check_without_times(config: DataConfig) -> None:
     """Raise InputError for settings that need times if the log has none."""
-    if config.source != "files":
+    if config.source in ("tfds", "generated"):
         raise InputError("data.columns.time: empty, but only logs in files (source: files) can be in order of time.")
     if config.time_format:
         raise InputError("data.time_format: set without a column of times; set data.columns.time or remove it.")

@@ -42,6 +42,7 @@ class TableFormat:
     quoting: bool | None = None  # double quotes enclose cells; None: in CSV, or where the header line is quoted
     encoding: str = ""  # latin-1, cp1252, utf-16; empty: UTF-8, or what a byte order mark says
     decimal: Literal[".", ",", "point", "comma"] = "."
+    shape: str = ""  # of a public file that is no table: a name in jaxrec/data/shapes.py
     plain_text: bool = False  # item texts: strip HTML, and join lists that are written as text
 
     def check(self, name: str) -> None:

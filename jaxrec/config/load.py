@@ -87,6 +87,8 @@ def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: s
         check_renamed(f"{source}: {where or 'the recipe'}", key, RENAMED.get(where, {}))
         if key not in fields:
             raise InputError(f"{source}: {where or 'the recipe'} has no field {key!r}{suggest(key, fields)}.")
+    if hasattr(cls, "filled"):
+        values = cls.filled(values)  # type: ignore[attr-defined]
     values = {key: _with_default_variant(value, fields[key].default) for key, value in values.items()}
     given = {key: _convert(value, hints[key], _dotted(where, key), source) for key, value in values.items()}
     missing = [

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
+from jaxrec.config.files import TableFormat
 from jaxrec.data.choose import with_points
 from jaxrec.data.clean import RawLog, clean
 from jaxrec.data.context import NO_USERS, read_users
@@ -23,7 +24,7 @@ from jaxrec.data.reviews import item_reviews
 from jaxrec.data.rows import LOG_FORMAT, no_id, read_log
 from jaxrec.data.table import Fault, Table, check_columns, data_folder, drop_faulty, header, read_table
 
-MOVIELENS_COLUMNS = Columns(user="userId", item="movieId", time="timestamp", item_id="movieId", title="title")
+TAGS_DAT = TableFormat(separator="::", columns=("userId", "movieId", "tag", "timestamp"))  # ml-10m
 NO_GENRES = "(no genres listed)"
 
 
@@ -31,32 +32,32 @@ def read_files(config: DataConfig, seed: int) -> Dataset:
     """Read a log in files and, if `data.item_file` names one, its item table; `seed` is not used."""
     del seed
     folder = data_folder(config.path)
-    users, user_lines = read_users(folder / config.user_file, config) if config.user_file else (NO_USERS, [])
-    layout = Layout(config.files.log, LOG_FORMAT)
-    raw, notes = read_log(folder / config.log_file, config.columns, config, "data.log_file", users, layout)
+    raw, notes = _read_log(config, folder)
     if config.item_file:
         setting = "data.item_file (empty if there is no item table)"
         layout, derived = Layout(config.files.items, "data.files.items"), derived_columns(config)
         items, lines = read_items(folder / config.item_file, config.columns, config, setting, derived, layout)
     else:
         items, lines = no_items(config), []
-    return assemble(raw, items, config, [*notes, *user_lines, *lines])
+    return assemble(raw, items, config, [*notes, *lines])
 
 
 def read_movielens(config: DataConfig, seed: int) -> Dataset:
-    """Read a MovieLens folder: ratings.csv, movies.csv and, for {tags}, tags.csv; `seed` is not used.
+    """Read a MovieLens folder: ratings, movies and, for {tags}, tags.csv or tags.dat; `seed` is not used.
 
-    Feedback columns are those of ratings.csv; a kind without a column counts every rating. The catalogue holds
-    the rated movies in the order of movies.csv. {tags} holds the words of tags.csv from all users and times.
-    Item texts hold neither user ids nor ratings.
+    Feedback columns are those of the ratings; a kind without a column counts every rating. The catalogue holds the
+    rated movies in the order of their file. {tags} holds the words that users wrote, of all users and times. Item
+    texts hold neither user ids nor ratings.
     """
     del seed
     folder = data_folder(config.path)
-    raw, notes = read_log(folder / "ratings.csv", MOVIELENS_COLUMNS, config, "data.path")
+    raw, notes = _read_log(config, folder)
     tags, tag_lines = {}, []
+    movies = folder / config.item_file
     if "tags" in columns_of(config.text):
-        tags, tag_lines = _tags(folder / "tags.csv", config)
-    items, lines = read_items(folder / "movies.csv", MOVIELENS_COLUMNS, config, "data.path", ("tags",))
+        tags, tag_lines = _tags(movies.with_name(f"tags{movies.suffix}"), config)
+    layout = Layout(config.files.items, "data.files.items")
+    items, lines = read_items(movies, config.columns, config, "data.item_file", ("tags",), layout)
     columns, as_read = dict(items.columns), {}
     if "genres" in columns:
         as_read["genres"] = ["" if g == NO_GENRES else g for g in columns["genres"]]
@@ -155,13 +156,22 @@ def _missing_id(column: str, ids: pa.Array) -> Fault:
     return Fault(f"a missing or broken {column}", column, no_id(ids))
 
 
+def _read_log(config: DataConfig, folder: Path) -> tuple[RawLog, list[str]]:
+    """Read the log and, if there is one, the table of users; also gives lines for the account."""
+    users, lines = read_users(folder / config.user_file, config) if config.user_file else (NO_USERS, [])
+    layout = Layout(config.files.log, LOG_FORMAT)
+    raw, notes = read_log(folder / config.log_file, config.columns, config, "data.log_file", users, layout)
+    return raw, [*notes, *lines]
+
+
 def _tags(path: Path, config: DataConfig) -> tuple[dict[str, str], list[str]]:
     """Most frequent tags of each movie, joined by ', ', and lines for the account."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, but data.text has {{tags}}; add the file or remove {{tags}}.")
+    layout = Layout(TAGS_DAT, "") if path.suffix == ".dat" else PLAIN
     wanted = {"{tags} in data.text": "tag", "data.source=movielens": "movieId"}
-    check_columns(path, header(path, "data.path"), wanted)
-    table = read_table(path, wanted.values())
+    check_columns(path, header(path, "data.path", layout), wanted)
+    table = read_table(path, wanted.values(), layout)
     cells = {"movieId": clean_ids(table.cells["movieId"], config), "tag": table.cells["tag"]}
     faults = [_missing_id(name, cells[name]) for name in table.cells]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows)

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from jaxrec.checks import InputError, suggest
+from jaxrec.checks import InputError, check_name, suggest
 from jaxrec.data import delimited, typed
 from jaxrec.data.cells import COMPRESSED, Part, compute, first_line
 from jaxrec.data.headers import check_header, separator_advice
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import counted
+from jaxrec.data.shapes import SHAPES
 
 EXAMPLES = 3  # faulty lines quoted for each reason
 
@@ -269,6 +270,9 @@ def _format(file: Path, layout: Layout = PLAIN, setting: str = "") -> Format:
 
     With a separator in the recipe, any other ending is text with this separator.
     """
+    if layout.format.shape:
+        check_name(f"{layout.setting}.shape", layout.format.shape, SHAPES)
+        return Format(*SHAPES[layout.format.shape])
     suffix = file.suffix.lower()
     packed = suffix in COMPRESSED
     inner = Path(file.stem).suffix.lower() if packed else suffix
