@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxrec.config.completed import completed
 from jaxrec.config.data import Columns, DataConfig
 from jaxrec.data.context import context_columns
 from jaxrec.data.item_features import feature_columns
 from jaxrec.data.item_text import columns_of
-from jaxrec.data.layout import PLAIN, Layout
-from jaxrec.data.readers import MOVIELENS_COLUMNS, derived_columns, item_columns
+from jaxrec.data.layout import Layout
+from jaxrec.data.readers import derived_columns, item_columns
 from jaxrec.data.rows import LOG_FORMAT, log_columns
 from jaxrec.data.table import Table, check_columns, data_folder, header, read_table
 from jaxrec.data.tfds import read_tables
@@ -30,7 +31,9 @@ class RawTable(NamedTuple):
 
 def raw_tables(config: DataConfig) -> Iterator[RawTable]:
     """Give the tables that the recipe reads, the log first; none for a generated log."""
-    return SOURCES[config.source](config)
+    if config.source == "generated":
+        return iter(())
+    return _tfds(config) if config.source == "tfds" else _files(completed(config))
 
 
 def _files(config: DataConfig) -> Iterator[RawTable]:
@@ -46,12 +49,6 @@ def _files(config: DataConfig) -> Iterator[RawTable]:
         context = {s: c for s, c in context_columns(config, columns).items() if c in of_users}
         uses = {"data.columns.user_id": columns.user_id, **context}
         yield _table("users", users[0], uses, {"user": columns.user_id}, of_users, users[1])
-
-
-def _movielens(config: DataConfig) -> Iterator[RawTable]:
-    folder = data_folder(config.path)
-    yield _log(folder / "ratings.csv", MOVIELENS_COLUMNS, config, [], PLAIN)
-    yield _items(folder / "movies.csv", MOVIELENS_COLUMNS, config, PLAIN, ("tags",))
 
 
 def _tfds(config: DataConfig) -> Iterator[RawTable]:
@@ -72,9 +69,9 @@ def _log(path: Path, columns: Columns, config: DataConfig, of_users: list[str], 
     return _table("log", path, wanted, {"user": columns.user, "item": columns.item}, names, layout)
 
 
-def _items(path: Path, columns: Columns, config: DataConfig, layout: Layout, derived: tuple[str, ...] = ()) -> RawTable:
+def _items(path: Path, columns: Columns, config: DataConfig, layout: Layout) -> RawTable:
     names = header(path, "data.item_file", layout, [columns.item_id])
-    derived = (*derived, *derived_columns(config))
+    derived = (*(("tags",) if config.source == "movielens" else ()), *derived_columns(config))
     item_columns(path, names, columns, config, derived, layout)  # for its errors
     uses = _item_uses(columns, config, names)
     joined = frozenset({columns.title, *columns_of(config.text)} - {columns.item_id})
@@ -96,11 +93,3 @@ def _table(
     unused = tuple(name for name in names if name not in uses.values())
     read = functools.partial(read_table, path, uses.values(), layout)
     return RawTable(kind, path.name, uses, ids, unused, read, layout.format.decimal_comma)
-
-
-SOURCES: dict[str, Callable[[DataConfig], Iterator[RawTable]]] = {
-    "files": _files,
-    "movielens": _movielens,
-    "tfds": _tfds,
-    "generated": lambda config: iter(()),
-}
