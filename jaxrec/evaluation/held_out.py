@@ -90,14 +90,16 @@ def positive_targets(split: Split) -> tuple[Split, np.ndarray]:
     if not positive.any():
         return split, affected
     test = split.test.take(positive)
-    moments = np.unique(np.stack([test.user, test.time], axis=1), axis=0)
+    moments = set(zip(test.user.tolist(), test.time.tolist(), strict=True))
+    first = np.full(test.num_users, np.iinfo(np.int64).max)
+    np.minimum.at(first, test.user, test.time)
 
     def apart(log: Log) -> Log:
-        pairs = np.concatenate([moments, np.stack([log.user, log.time], axis=1)])
-        same = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
-        shown = np.isin(same[len(moments) :], same[: len(moments)]) & ~log.positive
+        late = np.flatnonzero((log.time >= first[log.user]) & ~log.positive)  # few, as histories come before
+        pairs = zip(log.user[late].tolist(), log.time[late].tolist(), strict=True)
+        shown = late[np.array([pair in moments for pair in pairs], bool)]
         affected[log.user[shown]] = True
-        return log.take(~shown)
+        return log.take(np.delete(np.arange(len(log)), shown))
 
     return Split(train=apart(split.train), validation=apart(split.validation), test=test), affected
 

@@ -217,22 +217,29 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value, ahead)
 
     def slate(output: PolicyOutput, items: Items, obs: Observation, world: World, slate_size: int) -> Array:
-        if not config.diversity:
-            return top_slate(output.logits, slate_size)
-        assert obs.history_items is not None
-        gains = output.logits
-        if output.future is None:
-            # A masked score has no gain, where a probability would have one of 0.
-            gains = jnp.where(gains > -jnp.inf, jax.nn.sigmoid(gains + output.value[..., None]), -jnp.inf)
-        vectors = unit_vectors(items.vectors - items.vectors.mean(axis=0, keepdims=True))
-        if obs.candidates is not None:
-            vectors = vectors[obs.candidates]
-        elif world.recommendable is not None:
-            vectors = vectors[world.recommendable]
-        rows = (obs.history_items != PADDING).sum(-1).astype(gains.dtype)
-        return diverse_slate(gains, vectors, config.diversity / (1.0 + rows / config.diversity_rows), slate_size)
+        if config.diversity:
+            return _diverse(config, output, items, obs, world, slate_size)
+        return top_slate(output.logits, slate_size)
 
     return Policy(init, items, apply, queries, slate)
+
+
+def _diverse(
+    config: PolicyConfig, output: PolicyOutput, items: Items, obs: Observation, world: World, slate_size: int
+) -> Array:
+    """Positions of slates by expected rewards and by how much their items differ; see `PolicyConfig.diversity`."""
+    assert obs.history_items is not None
+    gains = output.logits
+    if output.future is None:
+        # A masked score has no gain, where a probability would have one of 0.
+        gains = jnp.where(gains > -jnp.inf, jax.nn.sigmoid(gains + output.value[..., None]), -jnp.inf)
+    vectors = unit_vectors(items.vectors - items.vectors.mean(axis=0, keepdims=True))
+    if obs.candidates is not None:
+        vectors = vectors[obs.candidates]
+    elif world.recommendable is not None:
+        vectors = vectors[world.recommendable]
+    rows = (obs.history_items != PADDING).sum(-1).astype(gains.dtype)
+    return diverse_slate(gains, vectors, config.diversity / (1.0 + rows / config.diversity_rows), slate_size)
 
 
 def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array:
