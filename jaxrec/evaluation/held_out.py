@@ -99,7 +99,7 @@ def positive_targets(split: Split) -> tuple[Split, np.ndarray]:
         pairs = zip(log.user[late].tolist(), log.time[late].tolist(), strict=True)
         shown = late[np.array([pair in moments for pair in pairs], bool)]
         affected[log.user[shown]] = True
-        return log.take(np.delete(np.arange(len(log)), shown))
+        return log.take(np.delete(np.arange(len(log)), shown)) if len(shown) else log
 
     return Split(train=apart(split.train), validation=apart(split.validation), test=test), affected
 

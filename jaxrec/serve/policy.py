@@ -100,9 +100,9 @@ class SavedPolicy:
     @functools.cached_property
     def histories(self) -> HistoryReader:
         """Reads histories of items of the catalogue; raises InputError where there are none."""
-        self._check_history()
         if not self.ids:
             raise InputError(f"recommend: policies of {self.spec.name} rank fresh documents, not items of a catalogue.")
+        self._check_history()
         rewarded = [weight > 0 for weight in self.spec.reward_weights] or [True]
         return HistoryReader(self.ids, self.feedback, rewarded)
 
