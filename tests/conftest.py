@@ -31,7 +31,7 @@ MANY_MAPPINGS = 15_000  # of 65,530; one module can add ten thousand
 
 @pytest.fixture(scope="module", autouse=True)
 def few_programs() -> Iterator[None]:
-    """Drop the compiled programs after a module that leaves many behind.
+    """Drop the compiled programs after a module that has compiled many.
 
     Each of them holds several memory mappings, and Linux grants a process 65,530 (`vm.max_map_count`). The whole suite
     needs more, and XLA aborts the worker when they run out. The folder of compiled programs makes a new start cheap.

@@ -3,7 +3,8 @@
 import dataclasses
 
 from jaxrec.config.data import DataConfig
-from jaxrec.config.load import build_section, to_dict, written
+from jaxrec.config.load import build_section, to_dict
+from jaxrec.config.presets import without_general
 
 # How the files are read. Everything else, such as the kinds of feedback, is what the program set.
 READING = ("version", "log_file", "item_file", "user_file", "columns", "files", "where", "ids", "time_format")
@@ -16,21 +17,7 @@ def completed(config: DataConfig) -> DataConfig:
     """
     if config.version:
         return config
-    general = DataConfig()
-    names = ("source", "path", *READING)
-    changed = [name for name in names if getattr(config, name) != getattr(general, name)]
-    given = {written(name): to_dict(getattr(config, name)) for name in changed}
-    for section in ("columns", "files"):  # only the keys that differ
-        if section in given:
-            given[section] = _changed(given[section], to_dict(getattr(general, section)))
+    values = {name: value for name, value in to_dict(config).items() if name in ("source", "path", *READING)}
+    given = without_general(values, to_dict(DataConfig()))
     built = build_section(DataConfig, given, "data", f"data.source={config.source}")
     return dataclasses.replace(config, **{name: getattr(built, name) for name in READING})
-
-
-def _changed(values: dict, general: dict) -> dict:
-    """Take the values that differ from the general ones, also inside sections."""
-    rest = {key: value for key, value in values.items() if value != general.get(key)}
-    return {
-        key: _changed(value, general[key]) if isinstance(general.get(key), dict) else value
-        for key, value in rest.items()
-    }

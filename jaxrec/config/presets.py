@@ -27,7 +27,7 @@ def with_preset(values: Mapping[str, Any], general: Mapping[str, Any]) -> dict[s
     preset = PRESETS.get(str(values.get("source")))
     if preset is None:
         return dict(values)
-    given = _without(values, general)
+    given = without_general(values, general)
     wanted = str(given.get("version") or "")
     path = str(given.get("path") or "")
     found = find(preset, Path(path).expanduser(), wanted) if path else None
@@ -88,13 +88,13 @@ def _first(names: tuple[str, ...]) -> str:
     return names[0] if names else ""
 
 
-def _without(values: Mapping[str, Any], general: Mapping[str, Any]) -> dict[str, Any]:
+def without_general(values: Mapping[str, Any], general: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the values that are the general ones."""
     rest = {}
     for key, value in values.items():
         inner = general.get(key)
         if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            rest[key] = _without(value, inner)
+            rest[key] = without_general(value, inner)
         elif key not in general or value != inner:
             rest[key] = value
     return rest

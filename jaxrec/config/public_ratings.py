@@ -71,7 +71,7 @@ RATINGS = {
     "amazon": Preset(
         "https://cseweb.ucsd.edu/~jmcauley/datasets.html (2014, 2018) or https://amazon-reviews-2023.github.io",
         "research; none is stated, so ask the authors for other uses",
-        {},
+        {"files": {"items": {"plain_text": True}}},
         (
             Version(
                 "2023",
@@ -81,7 +81,6 @@ RATINGS = {
                     "columns": AMAZON_2023,
                     "feedback": RATING,
                     "text": "{title}. {store}. {description}",
-                    "files": {"items": {"plain_text": True}},
                 },
             ),
             Version(
@@ -92,7 +91,6 @@ RATINGS = {
                     "columns": AMAZON,
                     "feedback": OVERALL,
                     "text": "{title}. {description}",
-                    "files": {"items": {"plain_text": True}},
                 },
             ),
             Version(
@@ -103,7 +101,6 @@ RATINGS = {
                     "columns": AMAZON,
                     "feedback": OVERALL,
                     "text": "{title}. {brand}. {description}",
-                    "files": {"items": {"plain_text": True}},
                 },
             ),
             Version(
@@ -114,7 +111,7 @@ RATINGS = {
                     "columns": {"item_id": "asin"},
                     "feedback": RATING,
                     "text": "{title}. {description}",
-                    "files": {"log": {"columns": ["user", "item", "rating", "time"]}, "items": {"plain_text": True}},
+                    "files": {"log": {"columns": ["user", "item", "rating", "time"]}},
                 },
             ),
             Version(
@@ -126,7 +123,6 @@ RATINGS = {
                     "columns": AMAZON_2023,
                     "feedback": RATING,
                     "text": "{title}. {store}. {description}",
-                    "files": {"items": {"plain_text": True}},
                 },
             ),
             Version(
@@ -137,7 +133,7 @@ RATINGS = {
                     "columns": {"item_id": "asin"},
                     "feedback": RATING,
                     "text": "{title}. {brand}. {description}",
-                    "files": {"log": {"columns": ["item", "user", "rating", "time"]}, "items": {"plain_text": True}},
+                    "files": {"log": {"columns": ["item", "user", "rating", "time"]}},
                 },
             ),
         ),

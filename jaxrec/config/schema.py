@@ -153,7 +153,7 @@ class Config:
 
 
 def _target_first(data: DataConfig, reward: Mapping[str, float]) -> DataConfig:
-    """Put the kind of feedback that makes a row a success first (`data.target`); everything reads that place."""
+    """Make the target (`data.target`) the first kind of feedback: rankings, baselines and tuning read that column."""
     wanted = (data.target, *(name for name, weight in reward.items() if weight > 0))
     target = next((name for name in wanted if name in data.feedback), "")
     if not target or target == next(iter(data.feedback)):

@@ -21,7 +21,7 @@ class Log:
     user: np.ndarray  # [R] int32, non-decreasing
     item: np.ndarray  # [R] int32, rows of the catalogue
     time: np.ndarray  # [R] int64, in the units of the file
-    feedback: np.ndarray  # [R, F] float32, the kind that makes a row a success first
+    feedback: np.ndarray  # [R, F] float32; column 0 says whether a row is a success
     feedback_names: tuple[str, ...]
     num_users: int
     num_items: int

@@ -74,7 +74,7 @@ class HeldOutTable(NamedTuple):
 
     key: str  # of the entry
     targets: str  # which test rows recommenders should find
-    users: int  # who have such rows
+    users: int  # number of users with such rows
     decides: bool  # whether the paired leads belong to it
 
 
