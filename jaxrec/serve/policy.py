@@ -38,7 +38,7 @@ class Recommendation:
 
     id: str
     title: str
-    score: float  # logit; higher is better
+    score: float  # logit; higher is better, but with `learner.policy.diversity` slates are not in the order of scores
 
 
 @dataclasses.dataclass(frozen=True)
