@@ -88,6 +88,9 @@ class GeneratedLog:
     topics: int = 12
     topics_liked: int = 2  # per user
     interactions: int = 60  # mean per user
+    liking: float = 2.0  # mean logit of a like on a liked topic
+    disliking: float = -3.0  # and on the others
+    quality: float = 0.4  # standard deviation of what single items add to it
     visits: GeneratedVisits | None = None  # answers with a past; None: an item a day, and nobody tires of anything
 
     def __post_init__(self):
@@ -100,6 +103,9 @@ class GeneratedLog:
         }.items():
             check_range(f"data.generated.{name}", getattr(self, name), low)
         check_range("data.generated.topics", self.topics, self.topics_liked, 24)
+        check_range("data.generated.liking", self.liking)
+        check_range("data.generated.disliking", self.disliking)
+        check_range("data.generated.quality", self.quality, 0)
 
 
 @section

@@ -80,12 +80,12 @@ def hidden_tastes(sizes: GeneratedLog, seed: int) -> Tastes:
 def draw_tastes(sizes: GeneratedLog, rng: np.random.Generator) -> Tastes:
     """Draw a topic and quality for each item, and `topics_liked` topics for each user; some topics are more popular."""
     topic = rng.permutation(np.arange(sizes.items) % sizes.topics)
-    quality = rng.normal(0.0, 0.4, sizes.items)
+    quality = rng.normal(0.0, sizes.quality, sizes.items)
     chance = np.log(np.arange(1.0, sizes.topics + 1) ** -TOPIC_SKEW)
     drawn = np.argsort(-(chance + rng.gumbel(size=(sizes.users, sizes.topics))), axis=1)
     liked = drawn[:, : sizes.topics_liked]
-    interest = rng.normal(-3.0, 0.5, (sizes.users, sizes.topics))
-    np.put_along_axis(interest, liked, rng.normal(2.0, 0.5, liked.shape), axis=1)
+    interest = rng.normal(sizes.disliking, 0.5, (sizes.users, sizes.topics))
+    np.put_along_axis(interest, liked, rng.normal(sizes.liking, 0.5, liked.shape), axis=1)
     return Tastes(topic, quality, interest)
 
 

@@ -67,6 +67,7 @@ class Episodes:
     lengths: np.ndarray  # [N] steps per user
     known: np.ndarray  # [N] rows of the history that policies saw at the start
     rewards: np.ndarray  # [T] total reward of each step, up to the last step with an active user
+    shown: np.ndarray | None  # [I] times that each item was shown; None for documents outside the item table
     slate_size: int
     num_recommendable: int
 
@@ -119,13 +120,15 @@ class EpisodeTally(struct.PyTreeNode):
     lengths: Array  # [B] int32
     known: Array  # [B] int32, rows of the first history
     rewards: Array  # [T] sum over users
+    shown: Array | None  # [I] times shown
 
 
-def start_episodes(sizes: Sizes, obs: Observation) -> EpisodeTally:
+def start_episodes(spec: EnvSpec, sizes: Sizes, obs: Observation) -> EpisodeTally:
     """Create the tally before the first step, of users who see `obs` first."""
     zeros, none = jnp.zeros(sizes.users), jnp.zeros(sizes.users, jnp.int32)
     known = none if obs.history_items is None else (obs.history_items >= 0).sum(-1, dtype=jnp.int32)
-    return EpisodeTally(zeros, none, known, jnp.zeros(sizes.steps))
+    shown = jnp.zeros(sizes.items) if _in_table(spec) else None
+    return EpisodeTally(zeros, none, known, jnp.zeros(sizes.steps), shown)
 
 
 def add_to_episodes(tally: EpisodeTally, step: Step) -> EpisodeTally:
@@ -134,6 +137,7 @@ def add_to_episodes(tally: EpisodeTally, step: Step) -> EpisodeTally:
         returns=tally.returns + step.reward,
         lengths=tally.lengths + step.active.astype(jnp.int32),
         rewards=tally.rewards.at[step.number].add(step.reward.sum()),
+        shown=None if tally.shown is None else tally.shown.at[step.items].add(step.counted),
     )
 
 
@@ -207,12 +211,8 @@ def _per_item(tally: Any, episodes: Episodes) -> float:
     return float(episodes.returns.sum() / (episodes.lengths.sum() * episodes.slate_size))
 
 
-def _add_shown(shown: Array, step: Step) -> Array:
-    return shown.at[step.items].add(step.counted)
-
-
-def _share_shown(shown: np.ndarray, episodes: Episodes) -> float:
-    return float((shown.sum(0) > 0).sum() / episodes.num_recommendable)
+def _share_shown(_: Any, episodes: Episodes) -> float:
+    return math.nan if episodes.shown is None else float((episodes.shown > 0).sum() / episodes.num_recommendable)
 
 
 def _add_diversity(total: Array, step: Step) -> Array:
@@ -228,14 +228,7 @@ MEASURES: Measures = {
     "return_95": Measure("95% CI", "±{:.3f}", lambda _, episodes: episodes.half_width),
     "per_item": Measure("per item", "{:.4f}", _per_item),
     "length": Measure("steps", "{:.1f}", lambda _, episodes: float(episodes.lengths.mean())),
-    "coverage": Measure(  # share of the recommendable items that were shown at least once
-        "coverage",
-        "{:.1%}",
-        start=lambda sizes: jnp.zeros(sizes.items),
-        add=_add_shown,
-        finish=_share_shown,
-        applies=_in_table,
-    ),
+    "coverage": Measure("coverage", "{:.1%}", _share_shown),  # share of recommendable items that were shown at all
     "diversity": Measure(  # mean over slates of 1 - mean pairwise cosine
         "diversity",
         "{:.3f}",

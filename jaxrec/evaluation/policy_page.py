@@ -8,7 +8,16 @@ from jaxrec.evaluation.measures import MEASURES, Measures
 from jaxrec.evaluation.page import Table
 from jaxrec.evaluation.people import Person
 from jaxrec.evaluation.pictures import learning_picture
-from jaxrec.evaluation.report import POLICY, answers_title, held_out_tables_of
+from jaxrec.evaluation.report import (
+    CORRECTED,
+    POLICY,
+    answers_title,
+    corrected_cell,
+    held_out_tables_of,
+    leads_of,
+    lift_line,
+    picks_title,
+)
 from jaxrec.evaluation.templates import as_markup, rendered
 from jaxrec.evaluation.verdict import NO_RIVALS
 from jaxrec.types import EnvSpec
@@ -41,6 +50,7 @@ class PageInputs:
 def policy_page(given: PageInputs) -> str:
     """HTML of an evaluation."""
     account = given.account
+    picks = account.get("answers", {}).get("picks")
     return rendered(
         TEMPLATE,
         given=given,
@@ -65,6 +75,10 @@ def policy_page(given: PageInputs) -> str:
         errors={kind: errors_table(errors) for kind, errors in account.get("held_out_feedback", {}).items()},
         answers=answers_table(account["answers"]) if "answers" in account else None,
         answers_title=answers_title(account["answers"]) if "answers" in account else "",
+        corrected=any("corrected" in section for section in account["simulators"].values()),
+        picks=picks_table(picks) if picks is not None else None,
+        picks_title=picks_title(picks) if picks is not None else "",
+        lift_line=lift_line(picks) if picks is not None else "",
         people=[(person, slate_table(person, given.spec)) for person in given.people],
         reward=expected_name(given.spec),
         as_reward=lambda value: expected(value, given.spec),
@@ -88,12 +102,14 @@ def questions_table(questions: Mapping[str, Any]) -> Table:
 
 def simulator_table(section: Mapping[str, Any], measures: Measures = MEASURES) -> Table:
     """One row per recommender, best return first: the measures, and the policy's paired lead over it."""
-    titles = [measure.title for measure in measures.values()]
+    corrected = section.get("corrected")
+    titles = [measure.title for measure in measures.values()] + ([CORRECTED] if corrected is not None else [])
     rows = [
         [
             name,
             *("-" if row[key] is None else measure.cell.format(row[key]) for key, measure in measures.items()),
-            lead(name, section["policy_minus"], 2),
+            *([corrected_cell(corrected, name)] if corrected is not None else []),
+            lead(name, leads_of(section), 2),
         ]
         for name, row in sorted(section["recommenders"].items(), key=lambda row: -row[1]["return"])
     ]
@@ -138,6 +154,21 @@ def answers_table(section: Mapping[str, Any]) -> Table:
         for name, value in sorted(section["auc"].items(), key=lambda row: -row[1])
     ]
     return Table(["recommender", "AUC within users", "policy's lead"], rows)
+
+
+def picks_table(section: Mapping[str, Any]) -> Table:
+    """Mean rewards of what recommenders picked among real answers, best first, real and as promised."""
+    promised = section.get("promised", {})
+    rows = [
+        [
+            name,
+            f"{value:.4f}",
+            f"{promised[name]:.4f}" if name in promised else "-",
+            lead(name, section["policy_minus"], 4),
+        ]
+        for name, value in sorted(section["reward"].items(), key=lambda row: -row[1])
+    ]
+    return Table(["recommender", "real", "promised", "policy's lead"], rows)
 
 
 def errors_table(errors: Mapping[str, Mapping[str, float]]) -> Table:

@@ -6,6 +6,7 @@ history to be shown again, `repeats` allows it here.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,11 +16,14 @@ from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs import full_matrix
 from jaxrec.envs.logged import expected_rewards
+from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.scorers import Scorer
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, Policy, catalogue_scores, exclude_history
 from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.taste_path import expected_after
+from jaxrec.supervised.tastes import Tastes
 from jaxrec.types import Array, Env, Observation, Params, World
 
 
@@ -92,6 +96,26 @@ def greedy(config: LoggedConfig, fitted: World) -> Recommender:
         return _best(scores, obs, world, config.slate_size, config.repeats)
 
     return Recommender(choose, None if by_tastes else fitted)
+
+
+def posterior_mean(config: LoggedConfig, fitted: World) -> Recommender:
+    """Highest expected reward under the fitted tastes, given what was seen of the person: what `all_items` learns.
+
+    The person is new to `fitted`, whose items and population are known.
+    """
+    tastes: Tastes = fitted.users.tastes.replace(means=None, draws=None)
+    weights = jnp.asarray(feedback_weights(config.reward, fitted.users.feedback_names))
+
+    def score(tastes: Tastes, obs: Observation, world: World) -> Array:
+        assert obs.history_items is not None and obs.history_feedback is not None
+        expected = jax.vmap(partial(expected_after, tastes), in_axes=(0, 0, None if obs.context is None else 0))
+        return expected(obs.history_items, obs.history_feedback, obs.context) @ weights
+
+    def choose(tastes: Tastes, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
+        scores = _on_offer(score(tastes, obs, world), obs, world)
+        return _best(scores, obs, world, config.slate_size, config.repeats)
+
+    return Recommender(choose, tastes, score)
 
 
 def oracle(scores: Callable[[Any, World], Array], slate_size: int, repeats: bool = False) -> Recommender:

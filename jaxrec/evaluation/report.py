@@ -1,24 +1,30 @@
 """The evaluation report of a policy: a dictionary for `evaluation.json` and tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxrec.evaluation.corrected import Residuals, corrected_lead, corrected_return
 from jaxrec.evaluation.measures import MEASURES, Measures, by_known_rows
 from jaxrec.evaluation.simulate import Simulated
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
+POSTERIOR = "posterior_mean"  # what the fitted tastes themselves expect of a person
 START = "supervised_start"  # the policy that learning started from, fitted to the log alone
+CORRECTED = "corrected"  # title of returns that real answers correct
 BEFORE = "policy_before"  # the policy that a continued run started from
 SHORT = {"hit_rate": "HR", "recall": "R", "precision": "P", "ndcg": "N"}
 
 
-def simulated_section(results: dict[str, Simulated]) -> dict[str, Any]:
+def simulated_section(results: dict[str, Simulated], residuals: Residuals | None = None) -> dict[str, Any]:
     """Summaries by recommender, the policy's paired lead over each (mean and half width of its 95% interval), and
     the share of the gap from the best fixed ranking to greedy that the policy closes.
+
+    With the `residuals` of the simulator, also the corrected returns and leads (`jaxrec.evaluation.corrected`).
+    Oracles know what it holds back, so theirs are not corrected.
     """
     policy = results[POLICY]
     section: dict[str, Any] = {
@@ -30,25 +36,48 @@ def simulated_section(results: dict[str, Simulated]) -> dict[str, Any]:
         gap = results[GREEDY].mean - results[FIXED].mean
         section["gap"] = gap
         section["gap_closed"] = (results[POLICY].mean - results[FIXED].mean) / gap if gap > 0 else None
+    if residuals is not None:
+        known = {name: result for name, result in results.items() if name != GREEDY}
+        section["corrected"] = {name: corrected_return(result, residuals) for name, result in known.items()}
+        section["corrected_minus"] = {
+            name: corrected_lead(policy, result, residuals) for name, result in known.items() if name != POLICY
+        }
     return section
 
 
-def lift_kept(train: dict[str, Simulated], judge: dict[str, Simulated]) -> float | None:
-    """Lift over most popular in the judging simulator as a share of the lift in the training simulator."""
-    lift = train[POLICY].mean - train[POPULAR].mean
-    return (judge[POLICY].mean - judge[POPULAR].mean) / lift if lift > 0 else None
+def lift_kept(train: Mapping[str, Any], judge: Mapping[str, Any]) -> float | None:
+    """Lift over most popular in the judging simulator as a share of the lift in the training simulator.
+
+    Both are sections of evaluation.json; corrected leads count where there are any.
+    """
+    lift = train["policy_minus"][POPULAR][0]
+    return leads_of(judge)[POPULAR][0] / lift if lift > 0 else None
+
+
+def leads_of(section: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The policy's leads in a simulator, corrected where that is possible."""
+    return section.get("corrected_minus", section["policy_minus"])
 
 
 def print_simulated(title: str, section: dict[str, Any], measures: Measures = MEASURES) -> None:
     """Print one row per recommender, best return first, and one column per measure."""
-    table = _table(title, tuple(measure.title for measure in measures.values()))
+    corrected = section.get("corrected")
+    extra = () if corrected is None else (CORRECTED,)
+    table = _table(title, (*(measure.title for measure in measures.values()), *extra))
     for name, row in sorted(section["recommenders"].items(), key=lambda row: -row[1]["return"]):
-        cells = (_cell(row[key], measure.cell) for key, measure in measures.items())
+        cells = [_cell(row[key], measure.cell) for key, measure in measures.items()]
+        cells += [corrected_cell(corrected, name)] if corrected is not None else []
         table.add_row(name, *cells, style="bold" if name == POLICY else None)
     _console().print(table)
-    leads = (f"{name} {lead:+.2f} ±{half:.2f}" for name, (lead, half) in section["policy_minus"].items())
+    leads = (f"{name} {lead:+.2f} ±{half:.2f}" for name, (lead, half) in leads_of(section).items())
     if section["policy_minus"]:
-        _console().print(f"policy minus each recommender, per user: {', '.join(leads)}\n", highlight=False)
+        how = "" if corrected is None else ", corrected"
+        _console().print(f"policy minus each recommender, per user{how}: {', '.join(leads)}\n", highlight=False)
+
+
+def corrected_cell(corrected: Mapping[str, Sequence[float]], name: str) -> str:
+    """The corrected return of a recommender with half its 95% interval; a dash for oracles."""
+    return "{:.2f} ±{:.2f}".format(*corrected[name]) if name in corrected else "-"
 
 
 def answers_title(section: dict[str, Any]) -> str:
@@ -59,14 +88,46 @@ def answers_title(section: dict[str, Any]) -> str:
     )
 
 
+def picks_title(section: dict[str, Any]) -> str:
+    """What the table of picks is about."""
+    return (
+        f"mean real reward of the {section['items']} items that each recommender ranks highest among those answers, of "
+        f"the {section['users']:,} people with enough of them"
+    )
+
+
+def lift_line(picks: Mapping[str, Any]) -> str:
+    """How much of the promised lift is real; empty if nothing was promised."""
+    if "lift_real" not in picks:
+        return ""
+    return (
+        f"share of the promised lift over random picks that is real: {picks['lift_real']:.0%} "
+        f"±{picks['lift_real_95']:.0%}"
+    )
+
+
 def print_answers(section: dict[str, Any]) -> None:
-    """Print how well recommenders order the real answers, best first."""
+    """Print how well recommenders order the real answers, and what they picked, best first."""
     table = _table(answers_title(section), ("AUC within users", "policy's lead"))
     for name, value in sorted(section["auc"].items(), key=lambda row: -row[1]):
-        lead, half = section["policy_minus"].get(name, (None, 0.0))
-        cell = "" if lead is None else f"{lead:+.4f} ±{half:.4f}"
-        table.add_row(name, f"{value:.4f}", cell, style="bold" if name == POLICY else None)
+        table.add_row(
+            name, f"{value:.4f}", _lead(section["policy_minus"], name, 4), style="bold" if name == POLICY else None
+        )
     _console().print(table)
+    if (picks := section.get("picks")) is None:
+        return
+    promised = picks.get("promised", {})
+    table = _table(picks_title(picks), ("real", "promised", "policy's lead"))
+    for name, value in sorted(picks["reward"].items(), key=lambda row: -row[1]):
+        cells = f"{value:.4f}", _cell(promised.get(name), "{:.4f}"), _lead(picks["policy_minus"], name, 4)
+        table.add_row(name, *cells, style="bold" if name == POLICY else None)
+    _console().print(table)
+    if line := lift_line(picks):
+        _console().print(f"{line}\n", highlight=False)
+
+
+def _lead(leads: Mapping[str, Sequence[float]], name: str, decimals: int) -> str:
+    return "{:+.{n}f} ±{:.{n}f}".format(*leads[name], n=decimals) if name in leads else ""
 
 
 class HeldOutTable(NamedTuple):

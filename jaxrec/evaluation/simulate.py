@@ -143,7 +143,7 @@ def _batch(
     key_choose = parts[0, 2]  # one per batch; folding into keys[0] would repeat the first user's own key
     env_state, obs = jax.vmap(env.reset, in_axes=(0, None))(parts[:, 0], world)
     sizes = Sizes(keys.shape[0], max_steps, env.spec.num_items)
-    tally = Tally(start_episodes(sizes, obs), start_tallies(measures, env.spec, sizes))
+    tally = Tally(start_episodes(env.spec, sizes, obs), start_tallies(measures, env.spec, sizes))
     start = _Loop(jnp.asarray(0, jnp.int32), env_state, obs, active, tally)
 
     def body(loop: _Loop) -> _Loop:
@@ -178,6 +178,7 @@ def simulated(
         lengths=lengths,
         known=tally.episodes.known.reshape(-1)[:users],
         rewards=tally.episodes.rewards.sum(0)[: lengths.max()],
+        shown=None if tally.episodes.shown is None else tally.episodes.shown.sum(0),
         slate_size=slate_size,
         num_recommendable=num_recommendable,
     )

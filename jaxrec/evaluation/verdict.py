@@ -8,10 +8,10 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxrec.evaluation.report import GREEDY, POLICY
+from jaxrec.evaluation.report import GREEDY, POLICY, POSTERIOR, leads_of
 
-# Oracles, random slates, and `bias`, which predicts answers and ranks as one list.
-NO_RIVALS = (POLICY, GREEDY, "random", "greedy_matrix", "greedy_staying", "bias")
+# Oracles, what the fitted tastes expect, random slates, and `bias`, which predicts answers and ranks as one list.
+NO_RIVALS = (POLICY, GREEDY, POSTERIOR, "random", "greedy_matrix", "greedy_staying", "bias")
 WIDTH = 120  # of printed lines, as of the tables
 KEPT = 0.85  # share of the lift over most popular that the second simulator has to confirm
 
@@ -70,7 +70,7 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leads(simulators: Mapping[str, Any], name: str) -> Leads:
-    return simulators[name]["policy_minus"] if name in simulators else {}
+    return leads_of(simulators[name]) if name in simulators else {}
 
 
 class Evidence(NamedTuple):

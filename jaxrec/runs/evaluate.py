@@ -96,11 +96,12 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
 
     account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
     labelled = list(zip(judging.worlds, results, strict=True))
-    account["simulators"] = {world.name: report.simulated_section(result) for world, result in labelled}
+    sections = {world.name: report.simulated_section(result, world.residuals) for world, result in labelled}
+    account["simulators"] = sections
     behaviour = behaviour_picture({world.label: result for world, result in labelled})
     write_text(run.evaluation_picture, behaviour)
     if len(results) > 1:
-        account["lift_kept"] = report.lift_kept(results[0], results[1])
+        account["lift_kept"] = report.lift_kept(*(sections[world.name] for world in judging.worlds[:2]))
     split = ""
     if corpus is not None:
         split = log_config(config).split

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.config.schema import Config
-from jaxrec.evaluation.answered import Ordered, answers_section, halves, order_answers
+from jaxrec.envs.rewards import feedback_weights
+from jaxrec.evaluation.answered import Asked, answers_section, halves, order_answers
 from jaxrec.evaluation.feedback_errors import constant_mean, feedback_errors
-from jaxrec.evaluation.held_out import HeldOut, held_out_tables
+from jaxrec.evaluation.held_out import HeldOut, Score, held_out_tables
 from jaxrec.evaluation.measures import mean_and_half_width
-from jaxrec.evaluation.report import POLICY
+from jaxrec.evaluation.report import POLICY, POSTERIOR
 from jaxrec.evaluation.scorers import Scorer, compiled_score
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, catalogue_scores
@@ -59,14 +60,18 @@ def answers_account(
         return {}
     split, recommendable = halves(corpus.judge), np.zeros(corpus.judge.num_items, bool)
     recommendable[slice(None) if world.recommendable is None else np.asarray(world.recommendable)] = True
+    weights = np.asarray(feedback_weights(config.env.reward, split.test.feedback_names))
+    picks = config.env.slate_size
 
-    def ordered(rival: Recommender) -> Ordered:
+    def asks(rival: Recommender) -> Score:
         assert rival.score is not None
         program = compiled(rival.score)
-        return order_answers(lambda obs: program(rival.arrays, obs, world), split, history_length, recommendable)
+        return lambda obs: program(rival.arrays, obs, world)
 
-    found = {name: ordered(rival) for name, rival in rivals.items() if rival.score is not None}
-    return answers_section(found, POLICY)
+    expected = asks(rivals[POSTERIOR]) if POSTERIOR in rivals else None
+    asked = Asked(split, history_length, recommendable, split.test.feedback @ weights, picks, expected)
+    scores = {name: asks(rival) for name, rival in rivals.items() if rival.score is not None}
+    return answers_section({name: order_answers(score, asked) for name, score in scores.items()}, POLICY, picks)
 
 
 def paired_leads(tables: dict[str, HeldOut]) -> dict[str, tuple[float, float]]:

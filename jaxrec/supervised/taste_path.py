@@ -114,8 +114,7 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
             known |= {"drawn_logit": mean, "drawn_variance": spread, "drawn_offset": jnp.zeros_like(mean)}
             belief = _learn_drawn(tastes, belief, row.drawn)
         if effects is not None:
-            surprise = row.answer - probabilities(tastes, logit, variance)
-            memory = remember(effects, memory, vector, surprise)
+            memory = remember(effects, memory, vector, row.answer - probabilities(tastes, logit, variance))
         if beliefs:
             known |= {"mean": before.belief.mean, "covariance": before.belief.covariance}
         after = _Known(belief, memory), before, row.moment
@@ -127,6 +126,30 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
         return jax.lax.scan(step, (start, start, jnp.asarray(-1, path.moment.dtype)), path)[1]
 
     return jax.vmap(user)(path)
+
+
+def expected_after(tastes: Tastes, items: Array, answers: Array, context: Array | None) -> Array:
+    """P(answer) on the whole catalogue after a history, with its newest row last: [H], [H, F], [C] -> [I, F].
+
+    The posterior mean given what was seen of a person to whom nothing was fitted. Rows with `PADDING` are none.
+    """
+    effects = tastes.effects
+
+    def learn(known: _Known, row: tuple[Array, Array]) -> tuple[_Known, None]:
+        item, answer = jnp.maximum(row[0], 0), row[1]
+        vector, offset, memory = tastes.item_vectors[item], jnp.zeros(answer.shape), known.memory
+        if effects is not None:
+            offset = offsets(effects, memory, vector[None], context)[0]
+        belief, before = learn_row(tastes, known.belief, item, answer, offset)
+        if effects is not None:
+            memory = remember(effects, memory, vector, answer - probabilities(tastes, before.mean, before.variance))
+        return jax.tree.map(lambda new, old: jnp.where(row[0] >= 0, new, old), _Known(belief, memory), known), None
+
+    nothing = None if effects is None else forgotten(tastes.item_vectors.shape[1], answers.shape[-1])
+    known = jax.lax.scan(learn, _Known(tastes.population, nothing), (items, answers))[0]
+    logit, variance = _expected(tastes, known.belief, jnp.arange(tastes.item_vectors.shape[0]))
+    offset = 0.0 if effects is None else offsets(effects, known.memory, tastes.item_vectors, context)
+    return probabilities(tastes, logit, variance, offset)
 
 
 def _expected(tastes: Tastes, belief: Belief, items: Array) -> tuple[Array, Array]:

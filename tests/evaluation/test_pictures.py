@@ -9,7 +9,7 @@ from jaxrec.evaluation.simulate import Simulated
 def outcome(lengths: list[int], pay: float) -> Simulated:
     steps = np.array(lengths)
     present = (steps[:, None] > np.arange(steps.max())).sum(0)
-    sizes = {"known": 0 * steps, "slate_size": 1, "num_recommendable": 1}
+    sizes = {"known": 0 * steps, "shown": None, "slate_size": 1, "num_recommendable": 1}
     return Simulated(returns=pay * steps, lengths=steps, rewards=pay * present, measured={}, **sizes)
 
 

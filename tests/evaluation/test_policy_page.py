@@ -30,7 +30,7 @@ MEASURED = {
 
 def outcome(returns: list[float], known: int) -> Simulated:
     values = np.array(returns)
-    sizes = {"known": np.array([0, 1, known]), "slate_size": 1, "num_recommendable": 3}
+    sizes = {"known": np.array([0, 1, known]), "shown": None, "slate_size": 1, "num_recommendable": 3}
     measured = {"return": float(values.mean())} | MEASURED
     return Simulated(returns=values, lengths=np.full(3, 2), rewards=values[:2], measured=measured, **sizes)
 

@@ -258,6 +258,7 @@ def test_the_lead_over_another_is_taken_user_by_user() -> None:
             "lengths": np.ones(4),
             "known": np.zeros(4),
             "rewards": np.ones(1),
+            "shown": None,
             "slate_size": 1,
             "num_recommendable": 1,
         }

@@ -9,8 +9,10 @@ import pytest
 
 from jaxrec.supervised import taste_path
 from jaxrec.supervised.calibration import sigmoid
-from jaxrec.supervised.taste_path import drawn, follow
+from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.taste_path import drawn, expected_after, follow
 from jaxrec.supervised.tastes import Belief, Tastes, learn_row
+from jaxrec.types import PADDING
 from tests.tiny_tastes import newton, plain_link, random_log, random_tastes
 
 LENGTHS = np.array([3, 1, 7, 12, 2])
@@ -132,3 +134,20 @@ def test_people_are_drawn_from_beliefs_with_the_calibrated_share_of_the_variance
         assert (np.abs(theta[:, kind].mean(0) - mean[kind]) < 5 * sd / count**0.5).all()
         error = np.outer(sd, sd) * (2 / count) ** 0.5
         assert (np.abs(np.cov(theta[:, kind].T) - share * covariance) < 5 * error).all()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_expected_after_a_history_is_what_the_next_row_would_be_predicted_with(moved: bool) -> None:
+    tastes, log = random_tastes(items=9, width=2), random_log(LENGTHS, items=9)
+    if moved:
+        effects = Effects(jnp.array([-0.3, 0.2]), jnp.array([1.5, 0.0]), jnp.array([0.9, 0.8]))
+        tastes = tastes.replace(effects=effects)
+    followed = follow(tastes, log, np.arange(len(log))).probabilities
+    first = log.offsets[3]
+    for length in (0, 1, 5, 11):
+        rows = np.arange(first, first + length)
+        items, answers = np.full(12, PADDING), np.zeros((12, 2), np.float32)
+        if length:
+            items[-length:], answers[-length:] = log.item[rows], log.feedback[rows]
+        p = expected_after(tastes, jnp.asarray(items), jnp.asarray(answers), None)
+        np.testing.assert_allclose(p[log.item[first + length]], followed[first + length], rtol=1e-5)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.data import Catalogue
+from jaxrec.evaluation.corrected import Residuals
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.runs.read_log import Corpus
 from jaxrec.serve import SavedPolicy
@@ -34,6 +35,7 @@ class JudgingWorld(NamedTuple):
     title: str  # of the printed table
     label: str  # in the picture
     world: World | None = None  # None: the environment's own
+    residuals: Residuals | None = None  # of the rows that its users were fitted to; None: returns are not corrected
 
 
 class Judging(NamedTuple):

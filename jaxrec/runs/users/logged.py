@@ -9,10 +9,13 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
+from jaxrec.data import Log
 from jaxrec.data.true_answers import check_true_answers
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import load_simulator
+from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation import recommenders, report
+from jaxrec.evaluation.corrected import Residuals
 from jaxrec.runs.baselines import fit_baselines, simulated_rows
 from jaxrec.runs.read_log import Corpus, check_same_catalogue, read_corpus
 from jaxrec.runs.recipe import log_config
@@ -35,6 +38,9 @@ from jaxrec.runs.users.validity_lines import assumed_levels
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
+from jaxrec.supervised.contrast import always_one
+from jaxrec.supervised.taste_rows import mean_answers
+from jaxrec.supervised.tastes import Tastes
 from jaxrec.types import Env, World
 
 TITLES = {TRAIN: "simulator used in training", JUDGE: "other users, not used in training"}
@@ -89,12 +95,28 @@ def judge(config: Config, run: RunFolder, saved: SavedPolicy) -> Judging:
     worlds = []
     for name, what in TITLES.items():
         title = f"{name}: {what}, {config.evaluate.users} users{levels}"
-        worlds.append(JudgingWorld(name, title, name, load_simulator(run.simulators / name)))
+        world = load_simulator(run.simulators / name)
+        residuals = residuals_of(config.env, world, corpus.judge) if name == JUDGE else None
+        worlds.append(JudgingWorld(name, title, name, world, residuals))
     if (true := true_world(config, corpus, worlds[0].world)) is not None:
         who, world = true
         worlds.append(JudgingWorld(TRUTH, f"truth: {who}, {config.evaluate.users} users", TRUTH, world))
     rewarded = {name: rate for name, rate in assumed.items() if config.env.reward.get(name)}
     return Judging(_as_judged(config.env), tuple(worlds), corpus, rewarded)
+
+
+def residuals_of(section: LoggedConfig, world: World, log: Log) -> Residuals | None:
+    """Real minus simulated rewards of the log that the users of a world were fitted to.
+
+    None where returns are no sums of single answers (visits end early, items of a slate change each other, people come
+    back), where the level of an answer is assumed, and for users without tastes.
+    """
+    tastes: Tastes | None = world.users.tastes
+    sums = section.leave is None and section.comeback_model is None and not section.slate_interaction
+    if tastes is None or not sums or always_one(log).any():
+        return None
+    weights = np.asarray(feedback_weights(section.reward, log.feedback_names))
+    return Residuals(log.user, log.item, (log.feedback - mean_answers(tastes, log)) @ weights)
 
 
 def others(config: Config, run: RunFolder) -> Env:
@@ -120,7 +142,10 @@ def baselines(env: Env, section: LoggedConfig, config: Config | None, corpus: Co
         report.FIXED: recommenders.best_fixed(section, env, stream(config, "best_fixed")),
         report.GREEDY: recommenders.greedy(section, env.world),
     }
-    vectors = np.asarray(env.world.users.text(env.world.item_table))
+    users = env.world.users
+    if users.tastes is not None and not always_one(corpus.train).any():  # else drawn items would have to be learned too
+        rules[report.POSTERIOR] = recommenders.posterior_mean(section, env.world)
+    vectors = np.asarray(users.text(env.world.item_table))
     scorers = fit_baselines(config, simulated_rows(corpus), vectors, env.world)
     simple = {name: recommenders.by_scorer(one, counts, size) for name, one in scorers.items()}
     return rules | {name: one for name, one in simple.items() if name != report.POPULAR}
