@@ -28,7 +28,7 @@ from jaxrec.types import Array, World
 KIND = "simulator"
 LAYOUT = 3  # of the arrays and the description
 COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
-TASTE_PARTS = {"link": Link, "population": Belief, "effects": Effects}
+TASTE_PARTS = {"link": Link, "expecting": Link, "population": Belief, "effects": Effects}
 TASTES = ("item_vectors", "item_logits", "means", "draws")
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 

@@ -45,28 +45,35 @@ def compare(about: str, leads: Leads) -> Question | None:
 def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
     """The questions of an evaluation and what follows: `use` is True, False, or None if nothing independent judges.
 
-    True needs the policy to beat every rival where the answer counts most: in truth if it is known, else in the second
-    simulator. That also has to confirm most of the lift, unless the policy orders people's real answers better than
-    every rival. No rival may order them better. None also follows where they show a gain that the simulator does not.
+    Where the truth is known, True needs the policy to beat every rival there. Else people decide whom nothing was
+    trained on. If returns are sums of single answers, each rival has to be beaten in the order of their real answers or
+    in the second simulator, and none may win in either; None follows where the two contradict each other. If they are
+    not (visits end early), the second simulator decides: it also has to confirm most of the lift, unless the policy
+    orders the real answers better than every rival, and no rival may order them better.
+
     If the level of a rewarded feedback is assumed (`account["assumed"]`), the policy also has to rank the held-out rows
     best, unless the truth is known.
     """
     simulators, liked = account["simulators"], f"'{account.get('target', 'liked')}'"
+    answers = account.get("answers", {})
     asked = {
         "held_out": compare(f"next rows with {liked} in the log (NDCG@10)", account.get("held_out_minus", {})),
         "judge": compare("reward from users it was not trained on (second simulator)", _leads(simulators, "judge")),
         "answers": compare(
-            "order of real answers of people it was not trained on (AUC within users)",
-            account.get("answers", {}).get("policy_minus", {}),
+            "order of real answers of people it was not trained on (AUC within users)", answers.get("policy_minus", {})
         ),
         "truth": compare("reward from the people who wrote the log (truth)", _leads(simulators, "truth")),
     }
     questions = {name: question for name, question in asked.items() if question is not None}
-    kept = account.get("lift_kept")
-    return {
-        "questions": {name: question._asdict() for name, question in questions.items()},
-        **_conclusion(questions, kept, tuple(account.get("assumed", ()))),
-    }
+    picks = answers.get("picks", {})
+    seen = _evidence(
+        questions,
+        sums="corrected_minus" in simulators.get("judge", {}),
+        kept=account.get("lift_kept"),
+        real=(picks["lift_real"], picks["lift_real_95"]) if "lift_real" in picks else None,
+        assumed=tuple(account.get("assumed", ())),
+    )
+    return {"questions": {name: question._asdict() for name, question in questions.items()}, **_conclusion(seen)}
 
 
 def _leads(simulators: Mapping[str, Any], name: str) -> Leads:
@@ -79,8 +86,10 @@ class Evidence(NamedTuple):
     deciding: Question  # truth if it is known, else the second simulator
     known: bool  # whether the truth decides
     answers: Question | None  # order of real answers; None if the truth decides
+    both: bool  # whether real answers and the second simulator decide together
     ranked: Question | None  # next successes in the log
     kept: float | None  # share of the lift over most popular that the second simulator confirms
+    real: tuple[float, float] | None  # share of the promised lift that is real, and half its interval
     assumed: tuple[str, ...]  # rewarded feedback whose level is assumed; empty if the truth decides
 
     @property
@@ -90,8 +99,8 @@ class Evidence(NamedTuple):
 
     @property
     def understated(self) -> bool:
-        """Whether the second simulator confirms too little of the lift."""
-        return not self.known and self.kept is not None and self.kept < KEPT
+        """Whether the second simulator, which decides alone, confirms too little of the lift."""
+        return not self.known and not self.both and self.kept is not None and self.kept < KEPT
 
     @property
     def share(self) -> str:
@@ -99,9 +108,50 @@ class Evidence(NamedTuple):
         return f"The second simulator confirms only {self.kept:.0%} of its lift over most popular"
 
 
+def _evidence(
+    questions: Mapping[str, Question],
+    *,
+    sums: bool,
+    kept: float | None,
+    real: tuple[float, float] | None,
+    assumed: tuple[str, ...],
+) -> Evidence | None:
+    """Evidence from the questions; None if nothing independent judges. `sums`: returns are sums of single answers."""
+    known = "truth" in questions
+    deciding = questions.get("truth") or questions.get("judge")
+    if deciding is None:
+        return None
+    answers = None if known else questions.get("answers")
+    return Evidence(
+        deciding=deciding,
+        known=known,
+        answers=answers,
+        both=sums and answers is not None,
+        ranked=questions.get("held_out"),
+        kept=kept,
+        real=None if known else real,
+        assumed=() if known else assumed,
+    )
+
+
+def _contradicted(seen: Evidence) -> str | None:
+    if not seen.both or seen.answers is None:
+        return None
+    one, other = seen.answers, seen.deciding
+    split = tuple(name for name in one.better if name in other.worse) + tuple(
+        name for name in one.worse if name in other.better
+    )
+    if not split or set(one.worse + other.worse) - set(split):
+        return None
+    return (
+        f"Undecided: real answers of people it was not trained on and the second simulator contradict each other about "
+        f"{_names(split)}. Try the policy on a small share of real traffic."
+    )
+
+
 def _real_gain_alone(seen: Evidence) -> str | None:
     doubted = seen.deciding.worse + seen.deciding.equal
-    if seen.answers is None or not doubted or not set(doubted) <= set(seen.answers.better):
+    if seen.both or seen.answers is None or not doubted or not set(doubted) <= set(seen.answers.better):
         return None
     return (
         f"Undecided: the second simulator sees no gain over {_names(doubted)}, but the policy orders the real "
@@ -117,7 +167,15 @@ def _earns_less(seen: Evidence) -> str | None:
 
 def _earns_no_more(seen: Evidence) -> str | None:
     equal = seen.deciding.equal
-    return f"Do not use this policy: it does not earn more than {_names(equal)} {seen.where}." if equal else None
+    if not seen.both or seen.answers is None:
+        return f"Do not use this policy: it does not earn more than {_names(equal)} {seen.where}." if equal else None
+    unproved = tuple(name for name in equal if name not in seen.answers.better)
+    if not unproved:
+        return None
+    return (
+        f"Do not use this policy: neither the real answers of people it was not trained on nor the second simulator "
+        f"show a gain over {_names(unproved)}."
+    )
 
 
 def _ranks_no_better(seen: Evidence) -> str | None:
@@ -145,10 +203,21 @@ def _artefact(seen: Evidence) -> str | None:
 
 def _earns_more(seen: Evidence) -> str | None:
     deciding, ranked = seen.deciding, seen.ranked
-    text = f"This policy earns more than every rival {seen.where} ({deciding.lead:+.2f} ±{deciding.half_width:.2f} "
-    text += f"over {deciding.closest}, the closest)."
+    if seen.both and seen.answers is not None and deciding.equal:
+        text = (
+            f"This policy orders the real answers of people it was not trained on better than {_names(deciding.equal)} "
+            f"({seen.answers.lead:+.3f} ±{seen.answers.half_width:.3f} AUC over {seen.answers.closest}, the closest)"
+        )
+        also = f" and earns more than {_names(deciding.better)} in the second simulator" if deciding.better else ""
+        text += f"{also}. No rival wins in either."
+    else:
+        text = f"This policy earns more than every rival {seen.where} ({deciding.lead:+.2f} "
+        text += f"±{deciding.half_width:.2f} over {deciding.closest}, the closest)."
     if seen.understated:
         text += f" It also orders real answers better than every rival. {seen.share}: expect less than the first says."
+    if seen.real is not None:
+        share, half_width = seen.real
+        text += f" {share:.0%} ±{half_width:.0%} of the lift over random picks that its own simulator promises is real."
     if ranked is not None and (rivals := ranked.worse + ranked.equal):
         text += (
             f" It does not predict the next success in the log better than {_names(rivals)}: use it to recommend, "
@@ -159,32 +228,23 @@ def _earns_more(seen: Evidence) -> str | None:
 
 # The first rule that says something decides; the last one always does.
 RULES: tuple[tuple[bool | None, Callable[[Evidence], str | None]], ...] = (
+    (None, _contradicted),
     (None, _real_gain_alone),
     (False, _earns_less),
+    (False, _orders_worse),
     (False, _earns_no_more),
     (False, _ranks_no_better),
-    (False, _orders_worse),
     (False, _artefact),
     (True, _earns_more),
 )
 
 
-def _conclusion(questions: Mapping[str, Question], kept: float | None, assumed: tuple[str, ...]) -> dict[str, Any]:
-    known = "truth" in questions
-    deciding = questions.get("truth") or questions.get("judge")
-    if deciding is None:
+def _conclusion(seen: Evidence | None) -> dict[str, Any]:
+    if seen is None:
         text = (
             "No second simulator and no truth judge this policy: its figures are those of the users it was trained on."
         )
         return {"use": None, "text": text}
-    seen = Evidence(
-        deciding=deciding,
-        known=known,
-        answers=None if known else questions.get("answers"),
-        ranked=questions.get("held_out"),
-        kept=kept,
-        assumed=() if known else assumed,
-    )
     return next({"use": use, "text": text} for use, rule in RULES if (text := rule(seen)) is not None)
 
 

@@ -11,7 +11,7 @@ from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import asked_of, draw_items
 from jaxrec.supervised.effects import forgotten, offsets, remember
-from jaxrec.supervised.tastes import Belief, Moments, Tastes, design, learn_row, probabilities
+from jaxrec.supervised.tastes import Belief, Moments, Tastes, as_expected, design, learn_row, probabilities
 from jaxrec.types import Array
 
 ROWS_PER_CALL = 2**14  # users times rows; a belief takes F (D + D^2) numbers
@@ -34,6 +34,7 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     always 1, the items drawn for a row (contrast.py) are learned after it, as zeros. They are items that the user
     had not chosen by then, so that nothing tells of later rows.
     """
+    tastes = as_expected(tastes)
     others = None if tastes.drawing is None else draw_items(tastes.drawing, log, 0, before=True)
     starts, users = log.offsets, np.unique(log.user[rows])
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
@@ -133,7 +134,7 @@ def expected_after(tastes: Tastes, items: Array, answers: Array, context: Array 
 
     The posterior mean given what was seen of a person to whom nothing was fitted. Rows with `PADDING` are none.
     """
-    effects = tastes.effects
+    tastes, effects = as_expected(tastes), tastes.effects
 
     def learn(known: _Known, row: tuple[Array, Array]) -> tuple[_Known, None]:
         item, answer = jnp.maximum(row[0], 0), row[1]

@@ -11,6 +11,9 @@ value). Episodes draw theta from it, so that the tastes of users with few rows v
 four-parameter logistic curve of psychometrics. It calibrates predictions on held-out rows: `low` and `high` are for
 answers that no taste explains, and the errors of the logit, over which E averages, have the share `spread` of the
 posterior's variance. `effects` are those of what was shown lately (effects.py), 0 for most logs.
+
+There are two such curves. `link` is that of persons, who are known from their whole log or drawn. `expecting` is that
+of what is expected from a person's earlier rows alone. It is flatter: a belief is normal, and tastes are often not.
 Fitting is in tastes_fit.py. Kinds of feedback that are 1 in every row are in contrast.py.
 """
 
@@ -47,11 +50,17 @@ class Tastes(struct.PyTreeNode):
     item_logits: Array  # [I, F] b + c_i + w . t_i
     link: Link
     population: Belief  # theta of a user about whom nothing is known
+    expecting: Link | None = None  # for logits that are expected from earlier rows; None: `link`
     means: Array | None = None  # [U, F, D] posterior means
     draws: Array | None = None  # [M, U, F, D] posterior draws: M versions of every user
     effects: Effects | None = None  # of what was shown lately; None: the log confirms none
     drawing: Drawing | None = None  # of items next to rows, if a kind is always 1; only to learn from more rows
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
+
+
+def as_expected(tastes: Tastes) -> Tastes:
+    """The tastes with the curve for what is expected from earlier rows."""
+    return tastes if tastes.expecting is None else tastes.replace(link=tastes.expecting)
 
 
 def logits_of(tastes: Tastes, theta: Array, items: Array) -> Array:

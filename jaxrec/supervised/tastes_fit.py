@@ -85,7 +85,8 @@ def fit_tastes(
             best = _with_effects(task, chosen, best, seed)
         tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
         advance(1)
-    tastes = catalogue_side(tastes.replace(link=best.link, effects=best.effects), task.drawing)
+    tastes = tastes.replace(link=best.link, expecting=best.expecting, effects=best.effects)
+    tastes = catalogue_side(tastes, task.drawing)
     tastes = with_level(with_draws(tastes, users, config.draws, seed), log, config.base_rate, seed)
     report = {
         "strengths": chosen._asdict(),
@@ -134,21 +135,28 @@ class _Task(NamedTuple):
 
     def calibrated(
         self, fitted: Fitted, offsets: np.ndarray, effects: Effects | None
-    ) -> tuple[Link, dict[str, dict[str, Any]]]:
-        """The link of what was fitted to the other rows, and the quality of its predictions for held-out rows."""
-        # Probabilities must hold for users of whom much and of whom little is known: held-out rows are predicted from
-        # all other rows of their user, and from the earlier ones alone.
+    ) -> tuple[Link, Link | None, dict[str, dict[str, Any]]]:
+        """The links of what was fitted to the other rows, and the quality of its predictions for held-out rows.
+
+        Held-out rows are predicted from all other rows of their user, as simulated users are known, and from the
+        earlier ones alone, as users who are new are known. Both have a link, which is the same one if a kind is always
+        1: the level of such a kind is assumed.
+        """
         known = self.hidden(fitted, offsets)
         followed = follow(fitted[0].replace(effects=effects), self.log, np.flatnonzero(self.held))
         path = Held(known.rows, followed.logits, followed.drawn, followed.items)
-        _, link = fit_link([known, path], self.drawing)
-        return link, quality(fitted[0].replace(link=link), known)
+        if self.drawing is not None:
+            link, expecting = fit_link([known, path], self.drawing)[1], None
+        else:
+            link, expecting = (fit_link([part])[1] for part in (known, path))
+        return link, expecting, quality(fitted[0].replace(link=link), known)
 
 
 class _Curve(NamedTuple):
     """The calibrated curve, and the short-term effects that it goes with."""
 
     link: Link
+    expecting: Link | None  # the curve for what is expected from earlier rows
     held_out: dict[str, dict[str, Any]]  # quality on held-out rows
     offsets: np.ndarray  # [R, F] of all rows
     effects: Effects | None = None
@@ -176,7 +184,7 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve, seed: int) -
         tastes, users = task.fit(part, offsets, strengths)
         return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(task.log, offsets))
 
-    def calibrated(offsets: np.ndarray, effects: Effects) -> tuple[Link, dict[str, dict[str, Any]]]:
+    def calibrated(offsets: np.ndarray, effects: Effects) -> tuple[Link, Link | None, dict[str, dict[str, Any]]]:
         return task.calibrated(task.fit(~task.held, offsets, strengths), offsets, effects)
 
     def link_of(offsets: np.ndarray, effects: Effects) -> Link:

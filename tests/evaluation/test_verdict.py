@@ -81,3 +81,40 @@ def test_without_a_judge_nothing_follows_and_lines_fit_the_terminal() -> None:
     assert nothing["use"] is None
     names = {f"rival_number_{n}": (1.0 + n, 0.1) for n in range(12)}
     assert all(len(line) <= 120 for line in verdict_lines(verdict(account(names))))
+
+
+def real(judge: dict, rows: dict) -> dict:
+    """An account whose returns are sums of single answers."""
+    given = account({"item_knn": (9.0, 0.1)}) | {"answers": {"policy_minus": rows}}
+    given["simulators"]["judge"]["corrected_minus"] = judge  # counts instead of the plain leads
+    return given
+
+
+def test_real_answers_and_the_second_simulator_decide_together() -> None:
+    rows = {"item_knn": (0.03, 0.01), "best_fixed": (0.02, 0.01)}
+    found = verdict(real({"item_knn": (2.0, 0.1), "best_fixed": (-0.1, 0.2)}, rows))
+    assert found["use"] is True
+    assert "better than best_fixed (+0.020 ±0.010 AUC" in found["text"]
+    assert "earns more than item_knn in the second simulator" in found["text"]
+    # Not better than best_fixed in either
+    found = verdict(real({"item_knn": (2.0, 0.1), "best_fixed": (-0.1, 0.2)}, rows | {"best_fixed": (0.02, 0.03)}))
+    assert found["use"] is False and "show a gain over best_fixed" in found["text"]
+    # The second simulator alone shows the gain over item_knn
+    found = verdict(real({"item_knn": (2.0, 0.1), "best_fixed": (0.1, 0.2)}, rows | {"item_knn": (0.01, 0.02)}))
+    assert found["use"] is True
+    # Better in real answers, worse in the simulator
+    found = verdict(real({"item_knn": (2.0, 0.1), "best_fixed": (-0.3, 0.2)}, rows))
+    assert found["use"] is None and "contradict each other about best_fixed" in found["text"]
+    # Worse in one, no different in the other
+    found = verdict(real({"item_knn": (2.0, 0.1), "best_fixed": (-0.3, 0.2)}, rows | {"best_fixed": (0.02, 0.03)}))
+    assert found["use"] is False and "best_fixed earns more" in found["text"]
+    found = verdict(real({"item_knn": (0.1, 0.2), "best_fixed": (1.0, 0.2)}, rows | {"item_knn": (-0.02, 0.01)}))
+    assert found["use"] is False and "item_knn orders the real answers" in found["text"]
+
+
+def test_the_real_share_of_the_promised_lift_is_said() -> None:
+    given = real({"item_knn": (2.0, 0.1)}, {"item_knn": (0.03, 0.01)})
+    given["answers"]["picks"] = {"lift_real": 0.7, "lift_real_95": 0.1}
+    assert "70% ±10% of the lift" in verdict(given)["text"]
+    given["simulators"]["truth"] = {"policy_minus": {"item_knn": (1.0, 0.1)}}
+    assert "of the lift" not in verdict(given)["text"]  # the truth says it better
