@@ -87,7 +87,7 @@ def make_data(config: Config, corpus: Corpus, recommendable: np.ndarray) -> tupl
         )
     longest = min(window_length(config), max(2, int(np.diff(train.offsets).max())))
     positions = fit.batch_size * longest
-    rows, buckets = make_windows(train, target, longest, positions)
+    rows, buckets = make_windows(train, target, longest, positions, file_order=fit.file_order)
     places = place[train.item]
     places = places[places != PADDING]
     log_share = np.log(np.bincount(places, minlength=len(recommendable)) / len(places))

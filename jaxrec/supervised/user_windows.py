@@ -56,10 +56,13 @@ class Augmentation(NamedTuple):
     reorder: float = 0.0
 
 
-def make_windows(log: Log, target: np.ndarray, window: int, positions: int) -> tuple[WindowRows, tuple[Bucket, ...]]:
+def make_windows(
+    log: Log, target: np.ndarray, window: int, positions: int, *, file_order: bool = False
+) -> tuple[WindowRows, tuple[Bucket, ...]]:
     """Cut each user's rows into windows of at most `window` rows, in batches of at most `positions` rows.
 
-    `target` [N] says what is predicted at each row, see `WindowRows`.
+    `target` [N] says what is predicted at each row, see `WindowRows`. With `file_order`, rows of one moment are read
+    one after the other.
     """
     begin, count = log.offsets[:-1], np.diff(log.offsets)
     users = np.flatnonzero(count)
@@ -83,7 +86,7 @@ def make_windows(log: Log, target: np.ndarray, window: int, positions: int) -> t
     context = None if log.context is None else jnp.asarray(log.context, jnp.float32)
     feedback = jnp.asarray(log.feedback, jnp.float32)
     # A log of successes has no answers, so its rows are read in order, as public figures of such logs are.
-    moment = np.arange(len(log)) if log.feedback.all() else log.moments
+    moment = np.arange(len(log)) if file_order or log.feedback.all() else log.moments
     item, moment_of, predicted = (jnp.asarray(x, jnp.int32) for x in (log.item, moment, target))
     rows = WindowRows(item, feedback, context, moment_of, predicted, *parts)
     return rows, tuple(buckets)

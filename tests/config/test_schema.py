@@ -4,12 +4,12 @@ import sys
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.data import DataConfig, FeedbackKind, GeneratedLog
+from jaxrec.config.data import Columns, DataConfig, FeedbackKind, GeneratedLog
 from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig, PpoConfig
 from jaxrec.config.logged import LoggedConfig, ResponseConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.recsim import InterestEvolutionConfig
-from jaxrec.config.schema import EncoderConfig, EvaluateConfig, TrainConfig
+from jaxrec.config.schema import Config, EncoderConfig, EvaluateConfig, TrainConfig
 from jaxrec.config.users import ENV_CONFIGS
 
 
@@ -59,6 +59,14 @@ def test_a_given_number_of_shards_counts() -> None:
         (lambda: ResponseConfig(recent=(0.1, 0.0)), "response.recent: expected a value above 0"),
         (lambda: EncoderConfig(max_length=512, batch_tokens=256), "encoder.batch_tokens: expected a value at least"),
         (lambda: GeneratedLog(topics=3, topics_liked=4), "data.generated.topics: expected a value at least 4"),
+        (
+            lambda: Config(
+                data=DataConfig(columns=Columns(request="slate")),
+                pretrain=PretrainConfig(file_order=True),
+                env=LoggedConfig(),
+            ),
+            "pretrain.file_order: rows of one data.columns.request were shown together",
+        ),
         (lambda: DataConfig(feedback={}), "data.feedback: expected at least one kind of feedback, got none"),
         (lambda: DataConfig(test_share=1.0), "data.test_share: expected a value at least 0.01 and at most 0.9"),
         (

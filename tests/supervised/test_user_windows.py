@@ -73,6 +73,8 @@ def test_rows_of_one_moment_share_its_first_row_unless_the_log_has_only_successe
     assert moment_begins(data, window).tolist() == want
     data, _ = make_windows(dataclasses.replace(together, feedback=np.ones_like(log.feedback)), log.item, 8, 16)
     assert moment_begins(data, window).tolist() == [list(range(8))] * 2
+    data, _ = make_windows(together, log.item, 8, 16, file_order=True)
+    assert moment_begins(data, window).tolist() == [list(range(8))] * 2
 
 
 def test_a_cropped_window_is_a_run_of_six_tenths_of_its_rows() -> None:
