@@ -150,7 +150,7 @@ class Config:
             object.__setattr__(self, "data", _target_first(self.data, getattr(self.env, "reward", {})))
         if self.pretrain.file_order and self.data is not None and self.data.columns.request:
             raise InputError(
-                "pretrain.file_order: rows of one data.columns.request were shown together and have no order; set it to "
+                "pretrain.file_order: rows of one data.columns.request were shown together, without order; set it to "
                 "false."
             )
         if self.evaluate.truth and not fitted_simulators(self.env):

@@ -231,15 +231,17 @@ def test_mean_interval_and_summary_by_hand() -> None:
         lengths=jnp.array([1, 1, 2, 4]),
         known=jnp.array([0, 0, 3, 5]),
         rewards=jnp.array([5.0, 4.0, 2.0, 1.0, 0.0]),
+        shown=jnp.array([9.0, 0.0, 7.0, 0.0]),
     )
     # items 0 and 2 of four were shown; 16 shown items had 32 bits; there is no tally of diversity
-    counted = {"coverage": jnp.array([9.0, 0.0, 7.0, 0.0]), "novelty": jnp.asarray(32.0)}
-    of_episodes = dict.fromkeys(("return", "return_95", "per_item", "length"), ())
+    counted = {"novelty": jnp.asarray(32.0)}
+    of_episodes = dict.fromkeys(("return", "return_95", "per_item", "length", "coverage"), ())
     tally = Tally(episodes, of_episodes | counted)
     got = simulated(MEASURES, [jax.device_get(tally)], users=4, slate_size=2, num_recommendable=4)
     # squared deviations from 3: 4 + 1 + 0 + 9, over three; the error of a mean of four is half of the root
     half_width = 1.959964 * math.sqrt(14 / 3) / 2
     np.testing.assert_array_equal(got.present, [4, 2, 1, 1])
+    np.testing.assert_array_equal(got.shown, [9, 0, 7, 0])
     assert got.mean == 3.0 and got.half_width == pytest.approx(half_width)
     assert got.summary() == {
         "return": 3.0,
