@@ -107,6 +107,9 @@ def _log_lines(found: Mapping[str, Any]) -> list[str]:
         sizes = ", ".join(f"{size} ({count:,} times)" for size, count in together["sizes"].items())
         lines.append(f"most frequent numbers of rows shown together: {sizes}")
     sizes = (f"{split[f'{name}_rows']:,} {name}" for name in ("train", "validation", "test"))
+    if count := found["untouched_items"]:
+        rest = "1 item without a row is" if count == 1 else f"{count:,} items without a row are"
+        lines.append(f"{rest} in the catalogue (data.min_item_ratings=0)")
     return [
         *lines,
         f"rows of the split: {', '.join(sizes)}",
