@@ -97,16 +97,22 @@ def _log_lines(found: Mapping[str, Any]) -> list[str]:
         f"{found['rows']:,} rows of {found['users']:,} users and {found['items']:,} items",
         f"times from {time['first']} to {time['last']} ({zone})",
     ]
+    count = found["untouched_items"]
     if join:
+        left_out = join["of_them_in_log"] < join["items_of_table"] and not count
+        advice = " (data.min_item_ratings=0 keeps the others)" if left_out else ""
         lines += [
             f"{join['of_them_in_table']:,} of {join['items_of_log']:,} items of the log are in the item table",
-            f"{join['of_them_in_log']:,} of {join['items_of_table']:,} items of the item table are in the log",
+            f"{join['of_them_in_log']:,} of {join['items_of_table']:,} items of the item table are in the log{advice}",
         ]
     lines.append(f"{together['rows_together']:.1%} of the rows were shown together with others (same user and time)")
     if together["rows_together"]:
         sizes = ", ".join(f"{size} ({count:,} times)" for size, count in together["sizes"].items())
         lines.append(f"most frequent numbers of rows shown together: {sizes}")
     sizes = (f"{split[f'{name}_rows']:,} {name}" for name in ("train", "validation", "test"))
+    if count:
+        rest = "1 item without a row is" if count == 1 else f"{count:,} items without a row are"
+        lines.append(f"{rest} in the catalogue (data.min_item_ratings=0)")
     return [
         *lines,
         f"rows of the split: {', '.join(sizes)}",

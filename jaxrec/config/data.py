@@ -24,6 +24,8 @@ class FeedbackKind:
     at_most: float | None = None  # 1 up to this value: a rating of at most 2 is a dislike
     equals: str | None = None  # 1 where the column holds this word: event, transaction
     in_: tuple[str, ...] = ()  # written `in`: 1 where the column holds one of these words
+    # Numbers that stand for words, {view: 1, cart: 3}: like a column of these numbers; 0 for all other words.
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -147,13 +149,14 @@ class DataConfig:
     repeats: Literal["maximum", "last", "mean", "sum", "keep"] = "maximum"
     min_user_rows: int = 1  # k-core: repeated until both hold
     min_item_rows: int = 1
-    min_item_ratings: int = 1  # training rows that an item needs to be recommendable
+    min_item_ratings: int = 1  # training rows an item needs to be recommendable; 0: the item table's other items too
     allow_bad_rows: float = 0.0  # share of unreadable rows that may be dropped; above it the run stops
     split: Literal["leave_one_out", "leave_positive_out", "global_time"] = "leave_one_out"
     test_share: float = 0.2  # of the rows, global_time only
     # Files as they are; jaxrec/config/files.py.
     files: FileFormats = FileFormats()
     where: tuple[RowFilter, ...] = ()  # rows of the log that are kept: all conditions hold
+    item_where: tuple[RowFilter, ...] = ()  # the same of the item table; its other items leave the log too
     ids: IdRules = IdRules()
     missing: tuple[str, ...] = tuple(MISSING)  # words that mean an empty cell
     time_format: str = ""  # s, ms, us, ns, epoch, excel or a pattern (%d/%m/%Y); empty: numbers or ISO dates
@@ -190,12 +193,23 @@ class DataConfig:
             _check_without_times(self)
         tables = {"tfds": self.tfds.item_name, "generated": "always"}  # where it is not a file
         typed = self.source == "files" and self.item_file.endswith(PARQUET)
-        check_item_features(self.item_features, bool(tables.get(self.source, self.item_file)), typed)
+        has_items = bool(tables.get(self.source, self.item_file))
+        check_item_features(self.item_features, has_items, typed)
+        if self.item_where and (self.source == "generated" or not has_items):
+            raise InputError(
+                "data.item_where: chooses rows of an item table in files, and the recipe has none; remove it."
+            )
         if self.own_texts and not self.columns.review:
             raise InputError("data.own_texts: reads the users' reviews; set data.columns.review.")
-        for name in ("max_tags", "own_texts"):
+        for name in ("max_tags", "own_texts", "min_item_ratings"):
             check_range(f"data.{name}", getattr(self, name), 0)
-        for name in ("min_user_rows", "min_item_rows", "min_item_ratings", "max_reviews", "context_values"):
+        if not self.min_item_ratings and not has_items:
+            raise InputError(
+                "data.min_item_ratings: 0 recommends items that have no row in the log, and only an item table names "
+                f"them; set {'data.tfds.item_name' if self.source == 'tfds' else 'data.item_file'}, or "
+                "data.min_item_ratings=1."
+            )
+        for name in ("min_user_rows", "min_item_rows", "max_reviews", "context_values"):
             check_range(f"data.{name}", getattr(self, name), 1)
         check_range("data.allow_bad_rows", self.allow_bad_rows, 0, 1)
         check_range("data.test_share", self.test_share, 0.01, 0.9)
@@ -203,6 +217,8 @@ class DataConfig:
 
 def _check_words(setting: str, kind: FeedbackKind) -> None:
     """Raise InputError if words and numbers are asked of one column."""
+    if kind.weights:
+        _check_weights(setting, kind)
     if not kind.words:
         return
     if kind.column is None:
@@ -211,6 +227,22 @@ def _check_words(setting: str, kind: FeedbackKind) -> None:
         raise InputError(f"{setting}: has equals and in; write all words under in.")
     if kind.band or kind.over:
         raise InputError(f"{setting}: compares words (equals, in) and numbers (at_least, at_most, over); use one.")
+
+
+def _check_weights(setting: str, kind: FeedbackKind) -> None:
+    """Raise InputError for weights of words that cannot become 0 and 1."""
+    if kind.column is None:
+        raise InputError(f"{setting}.weights: set without a column; set {setting}.column.")
+    if kind.words or kind.over:
+        other = "over" if kind.over else "in" if kind.in_ else "equals"
+        raise InputError(f"{setting}: has weights and {other}; keep one of them.")
+    for word, weight in kind.weights.items():
+        check_range(f"{setting}.weights.{word}", weight)
+    if kind.band is None and not {*kind.weights.values()} <= {0.0, 1.0}:
+        raise InputError(
+            f"{setting}.weights: feedback is 0 or 1, so numbers need a threshold; set {setting}.at_least to the number "
+            "from which it counts as 1, or give each word a kind of its own (equals) with its weight in env.reward."
+        )
 
 
 def _check_without_times(config: DataConfig) -> None:

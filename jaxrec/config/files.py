@@ -91,7 +91,7 @@ class FileFormats:
 
 @section
 class RowFilter:
-    """Rows of the log that are kept: those whose cell in `column` fulfils all that is set."""
+    """Rows of a table that are kept: those whose cell in `column` fulfils all that is set."""
 
     column: str
     equals: str | None = None  # text, or the same number
@@ -103,7 +103,8 @@ class RowFilter:
     def __post_init__(self):
         if not (self.in_ or self.not_in) and {self.equals, self.at_least, self.at_most} == {None}:
             raise InputError(
-                f"data.where: column {self.column!r} has no condition; set equals, in, not_in, at_least or at_most."
+                f"data.where: column {self.column!r} has no condition; set equals, in, not_in, at_least or at_most "
+                "(also in data.item_where)."
             )
 
 

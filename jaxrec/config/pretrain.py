@@ -29,7 +29,7 @@ class PretrainConfig:
     crop: float = 0.0  # chance that a window is cut to 60% of its rows (arXiv 2010.14395, as the next two)
     mask: float = 0.0  # chance that 30% of a window's rows are hidden from later states
     reorder: float = 0.0  # chance that 60% of a window's rows are shuffled
-    # Sampled negatives per step, by popularity and with log-Q correction. 0: softmax over all recommendable items.
+    # Sampled negatives per step, by popularity, with log-Q correction. 0: softmax over recommendable items with rows.
     negatives: int | None = None  # None: 0 up to 100,000 recommendable items, above it 4096
     feedback_weight: float = 0.0  # of a second loss: the feedback of the next row, from a head that is not kept
     evaluate_every: int = 1  # epochs; the best policy on validation rows is the result

@@ -1,6 +1,6 @@
-"""Choose rows by their cells: words, numbers and the filters of `data.where`."""
+"""Choose rows by their cells: words, numbers and the filters of `data.where` and `data.item_where`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.files import RowFilter
 from jaxrec.data.cells import compute
 from jaxrec.data.log import counted
-from jaxrec.data.values import numbers
+from jaxrec.data.values import number_source, numbers
 
 DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
 SHOWN = 8  # values of a column in a message
@@ -29,17 +29,24 @@ def holds(cells: pa.Array, words: Sequence[str]) -> np.ndarray:
     return found | np.isin(numbers(cells), sought) if len(sought) else found
 
 
-def chosen_rows(filters: Sequence[RowFilter], cells: Mapping[str, pa.Array], name: str) -> tuple[np.ndarray, list[str]]:
+def filter_columns(filters: Sequence[RowFilter], setting: str) -> dict[str, str]:
+    """Columns that the filters read, by the setting that asks for each."""
+    return {f"{setting}[{n}].column": one.column for n, one in enumerate(filters)}
+
+
+def chosen_rows(
+    filters: Sequence[RowFilter], cells: Mapping[str, pa.Array], name: str, setting: str = "data.where"
+) -> tuple[np.ndarray, list[str]]:
     """Find the rows [R] that pass all filters; also gives lines for the account. InputError if none passes."""
     chosen, account = np.ones(len(next(iter(cells.values()))), bool), []
     for number, one in enumerate(filters):
         passes = _passes(one, cells[one.column])
         dropped = int((chosen & ~passes).sum())
         chosen &= passes
-        account.append(f"{name}: left out {counted(dropped, 'row')} by data.where on {one.column}")
+        account.append(f"{name}: left out {counted(dropped, 'row')} by {setting} on {one.column}")
         if not chosen.any():
             raise InputError(
-                f"{name}: no row passes data.where[{number}] on {one.column} (its values: "
+                f"{name}: no row passes {setting}[{number}] on {one.column} (its values: "
                 f"{_values(cells[one.column])}); correct it."
             )
     return chosen, account
@@ -58,15 +65,64 @@ def word_feedback(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Arra
         found[name] = holds(column, kind.words)
         present = [] if found[name].any() else compute.unique(column.slice(0, 100_000)).to_pylist()
         for word in kind.words:
-            lower = {value.lower(): value for value in present}
-            near = suggest(word.lower(), lower)
-            if near:
-                option, near = "in" if kind.in_ else "equals", suggest(word, present) or near
-                raise InputError(
-                    f"data.feedback.{name}.{option}: no row has {kind.column} {word!r}{near} Correct it (values: "
-                    f"{_values(column)})."
-                )
+            setting = f"data.feedback.{name}.{'in' if kind.in_ else 'equals'}"
+            _check_spelling(word, present, setting, kind, column)
     return found
+
+
+def _check_spelling(word: str, present: Collection[str], setting: str, kind: FeedbackKind, column: pa.Array) -> None:
+    """Raise InputError if `word`, which no row has, is nearly one of the words `present`."""
+    near = suggest(word.lower(), {value.lower(): value for value in present})
+    if near:
+        near = suggest(word, present) or near
+        raise InputError(f"{setting}: no row has {kind.column} {word!r}{near} Correct it (values: {_values(column)}).")
+
+
+def word_numbers(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:
+    """Numbers [R] of the kinds with weights of words, by `number_source`; words without a weight are 0.
+
+    Raises InputError for a word that no row has if it is misspelled.
+    """
+    found = {}
+    for name, kind in kinds.items():
+        if not kind.weights or kind.column is None:
+            continue
+        column = cells[kind.column]
+        values = np.zeros(len(column))
+        for word, weight in kind.weights.items():
+            rows = holds(column, (word,))
+            if not rows.any():
+                present = compute.unique(column.slice(0, 100_000)).to_pylist()
+                _check_spelling(word, set(present) - kind.weights.keys(), f"data.feedback.{name}.weights", kind, column)
+            values[rows] = weight
+        found[number_source(name, kind)] = values
+    return found
+
+
+def without_weight(
+    kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Array], keep: np.ndarray, name: str
+) -> list[str]:
+    """Say in the account which words of the rows `keep` [R] bool have no weight; InputError if none has one."""
+    lines = []
+    for kind_name, kind in kinds.items():
+        if not kind.weights or kind.column is None:
+            continue
+        column = cells[kind.column]
+        named = holds(column, tuple(kind.weights))
+        if not (named & keep).any():
+            raise InputError(
+                f"data.feedback.{kind_name}.weights: no row has one of their words in {kind.column} (its values: "
+                f"{_values(column)}); correct them."
+            )
+        rest = column.filter(pa.array(keep & ~named))
+        if len(rest):
+            # Few words are kinds of events. Many may be anything, and the account is saved with a run.
+            words = f" ({_values(rest)})" if compute.count_distinct(rest).as_py() <= SHOWN else ""
+            lines.append(
+                f"{name}: {counted(len(rest), 'row')} count as 0 for '{kind_name}', since their words have no weight"
+                f"{words}"
+            )
+    return lines
 
 
 def word_advice(cells: pa.Array, name: str, decimal_setting: str) -> str:

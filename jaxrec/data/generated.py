@@ -134,6 +134,8 @@ def _kind(name: str, kind: FeedbackKind) -> FeedbackKind:
             f"data.feedback.{name}.column: no column {kind.column!r} in the generated log"
             f"{suggest(str(kind.column), [FEEDBACK])}; its only column of feedback is {FEEDBACK!r}."
         )
+    if kind.weights:
+        raise InputError(f"data.feedback.{name}.weights: {FEEDBACK!r} of the generated log is 0 or 1; remove them.")
     if kind.over is not None:
         raise InputError(f"data.feedback.{name}.over: {FEEDBACK!r} of the generated log is 0 or 1; remove `over`.")
     return dataclasses.replace(kind, column=FEEDBACK)

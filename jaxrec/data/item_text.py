@@ -22,6 +22,7 @@ class ItemTable:
     ids: tuple[str, ...]
     columns: Mapping[str, Sequence[str]]  # one text per item
     as_read: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # where `columns` was changed since
+    left_out: frozenset[str] = frozenset()  # ids of which no row passes `data.item_where`
 
 
 def placeholders(template: str) -> list[tuple[str, str | None]]:
@@ -68,20 +69,23 @@ def build_catalogue(
     template: str,
     reviews: Mapping[str, str],
     rules: IdRules = AS_READ,
+    untouched: bool = False,
 ) -> tuple[Catalogue, list[int], list[str]]:
     """Build the catalogue of the items in the log, the catalogue row of each id, and lines for the account.
 
     The order is that of the item table. Items missing from it follow by first appearance in the log; their id is
-    their title and, if `reviews` has none for them, their text. An item without a title has its id as title.
+    their title and, if `reviews` has none for them, their text. An item without a title has its id as title. With
+    `untouched`, the other items of the item table come last.
     """
     row_of: dict[str, int] = {}
     for row, item in enumerate(items.ids):
         row_of.setdefault(item, row)
     known = sorted(row_of[item] for item in ids_in_log if item in row_of)
     missing = [item for item in ids_in_log if item not in row_of]
-    ids = [items.ids[row] for row in known] + missing
-    titles = [items.columns["title"][row] or items.ids[row] for row in known] + missing
-    rows: list[int | None] = [*known, *(None for _ in missing)]
+    unused = sorted(row_of[item] for item in row_of.keys() - set(ids_in_log)) if untouched else []
+    rows: list[int | None] = [*known, *(None for _ in missing), *unused]
+    ids = [items.ids[row] for row in known] + missing + [items.ids[row] for row in unused]
+    titles = [item if row is None else items.columns["title"][row] or item for item, row in zip(ids, rows, strict=True)]
     cells = [_cells(items, *entry) for entry in zip(rows, titles, map(reviews.get, ids), strict=True)]
     parts = placeholders(template)
     texts = [_render(parts, some) if some else title for some, title in zip(cells, titles, strict=True)]
@@ -98,8 +102,9 @@ def build_catalogue(
         advice = f"; {mend} finds some of them" if mend else ""
         account.append(f"{items.name}: {absent} of the log missing ({few}); the id is used as title and text{advice}")
     if len(row_of) > len(known):
-        unused = counted(len(row_of) - len(known), "item")
-        account.append(f"{items.name}: left out {unused} without a row in the log")
+        rest = f"{counted(len(row_of) - len(known), 'item')} without a row in the log"
+        kept = f"kept {rest}, of which only text and features are known (data.min_item_ratings=0)"
+        account.append(f"{items.name}: {kept if untouched else f'left out {rest}'}")
     catalogue = Catalogue(tuple(ids), tuple(titles), tuple(texts), fields)
     return catalogue, [place[item] for item in ids_in_log], account
 

@@ -29,6 +29,7 @@ class Log:
     context_names: tuple[str, ...] = ()  # of the C columns
     review: np.ndarray | None = None  # [R] str objects, what the user wrote about the item; may be empty
     repeats: bool = False  # whether a user may have several rows of an item
+    untouched: int = 0  # the last items of the catalogue: they have no row, in any part of the log
 
     def __len__(self) -> int:
         return len(self.user)
@@ -37,6 +38,22 @@ class Log:
     def offsets(self) -> np.ndarray:
         """[num_users + 1] int64: rows of user u are offsets[u] to offsets[u + 1]; derived, never stored."""
         return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
+
+    @property
+    def num_touched(self) -> int:
+        """Items with rows, in this part of the log or in another; they are the first ones of the catalogue."""
+        return self.num_items - self.untouched
+
+    @property
+    def item_rows(self) -> np.ndarray:
+        """[I] rows of each item; items that nobody has touched have those of the item with fewest.
+
+        What is fitted to numbers of rows then never goes beyond what it has seen.
+        """
+        rows = np.bincount(self.item, minlength=self.num_items)
+        if self.untouched:
+            rows[self.num_touched :] = rows[: self.num_touched].min()
+        return rows
 
     @property
     def positive(self) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jaxrec.config.completed import completed
 from jaxrec.config.data import Columns, DataConfig
+from jaxrec.data.choose import filter_columns
 from jaxrec.data.context import context_columns
 from jaxrec.data.item_features import feature_columns
 from jaxrec.data.item_text import columns_of
@@ -84,7 +85,8 @@ def _item_uses(columns: Columns, config: DataConfig, names: list[str]) -> dict[s
     if columns.title:
         uses["data.columns.title"] = columns.title
     texts = [name for name in columns_of(config.text) if name in names and name != "title"]
-    return uses | {f"data.text {{{name}}}": name for name in texts} | feature_columns(config)
+    uses |= {f"data.text {{{name}}}": name for name in texts} | feature_columns(config)
+    return uses | filter_columns(config.item_where, "data.item_where")
 
 
 def _table(

@@ -11,14 +11,14 @@ import pyarrow as pa
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
 from jaxrec.config.files import TableFormat
-from jaxrec.data.choose import with_points
+from jaxrec.data.choose import chosen_rows, filter_columns, with_points
 from jaxrec.data.clean import RawLog, clean
 from jaxrec.data.context import NO_USERS, read_users
 from jaxrec.data.ids import blank, check_joined, clean_ids
 from jaxrec.data.item_features import feature_columns, read_features
 from jaxrec.data.item_text import REVIEWS, ItemTable, build_catalogue, check_template, columns_of
 from jaxrec.data.layout import PLAIN, Layout
-from jaxrec.data.log import Dataset
+from jaxrec.data.log import Dataset, counted
 from jaxrec.data.plain_text import plain_text
 from jaxrec.data.reviews import item_reviews
 from jaxrec.data.rows import LOG_FORMAT, no_id, read_log
@@ -70,7 +70,7 @@ def read_movielens(config: DataConfig, seed: int) -> Dataset:
 
 def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: list[str]) -> Dataset:
     """Clean the rows, order the catalogue, and number users and items; the last step of every reader."""
-    rows = clean(raw, config)
+    rows = clean(_without(raw, items), config)
     users, user = np.unique(rows.log.user, return_inverse=True)
     present, item = np.unique(rows.log.item, return_inverse=True)
     ids = [rows.item_ids[i] for i in present]
@@ -80,10 +80,25 @@ def assemble(raw: RawLog, items: ItemTable, config: DataConfig, item_account: li
     if log.review is not None and REVIEWS in columns_of(config.text):
         reviews = dict(zip(ids, item_reviews(log, config), strict=True))
     check_joined(ids, items.ids, f"{items.name}: data.columns.item_id", "data.columns.item_id", config.ids)
-    catalogue, place, account = build_catalogue(ids, items, config.text, reviews, config.ids)
-    log = dataclasses.replace(log, item=np.asarray(place, np.int32)[item])
+    untouched = config.min_item_ratings == 0
+    catalogue, place, account = build_catalogue(ids, items, config.text, reviews, config.ids, untouched)
+    sizes = {"num_items": len(catalogue), "untouched": len(catalogue) - len(ids)}
+    log = dataclasses.replace(log, item=np.asarray(place, np.int32)[item], **sizes)
     catalogue = dataclasses.replace(catalogue, features=read_features(catalogue.ids, items, config))
     return Dataset(log, catalogue, (*rows.account, *item_account, *account), tuple(rows.users[u] for u in users))
+
+
+def _without(raw: RawLog, items: ItemTable) -> RawLog:
+    """Leave out the rows of items that `data.item_where` leaves out; InputError if no row remains."""
+    if not items.left_out:
+        return raw
+    gone = np.array([item in items.left_out for item in raw.item_ids], bool)
+    log = raw.log.take(~gone[raw.log.item])
+    if not len(log):
+        raise InputError(f"data.item_where: no row of the log has an item of {items.name} that passes; correct it.")
+    left = counted(len(raw.log) - len(log), "row")
+    line = f"left out {left} of items that data.item_where leaves out"
+    return dataclasses.replace(raw, log=log, account=(*raw.account, *([line] if len(log) < len(raw.log) else [])))
 
 
 def read_items(
@@ -95,7 +110,7 @@ def read_items(
     layout: Layout = PLAIN,
 ) -> tuple[ItemTable, list[str]]:
     """Read an item table from a file: ids, titles and the columns that `data.text` names, except `derived`."""
-    asked = [columns.item_id, columns.title or columns.item_id, *feature_columns(config).values()]
+    asked = [columns.item_id, columns.title or columns.item_id, *_extra_columns(config).values()]
     names = header(path, setting, layout, [*asked, *(name for name in columns_of(config.text) if name != "title")])
     wanted = item_columns(path, names, columns, config, derived, layout)
     texts = {columns.title, *columns_of(config.text)} - {columns.item_id}
@@ -127,21 +142,30 @@ def item_columns(
     wanted = {"data.columns.item_id": columns.item_id}
     if columns.title:
         wanted["data.columns.title"] = columns.title
-    features = feature_columns(config)
-    check_columns(path, names, wanted | features, layout)
+    others = _extra_columns(config)
+    check_columns(path, names, wanted | others, layout)
     known = list(dict.fromkeys(["title", *names, *derived]))
     check_template(config.text, known, str(path))
     extra = [name for name in columns_of(config.text) if name in names and name != "title"]
-    return [*wanted.values(), *extra, *features.values()]
+    return [*wanted.values(), *extra, *others.values()]
+
+
+def _extra_columns(config: DataConfig) -> dict[str, str]:
+    """Columns of an item table for features and filters, by the setting that asks for each."""
+    return feature_columns(config) | filter_columns(config.item_where, "data.item_where")
 
 
 def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemTable, list[str]]:
     """Take the readable rows of a table that has `item_columns`; also gives lines for the account."""
     column = columns.item_id
-    cleaned = clean_ids(table.cells[column], config)
-    keep, dropped = drop_faulty(table, [_missing_id(column, cleaned)], config.allow_bad_rows)
+    cleaned, numbers = clean_ids(table.cells[column], config), table.cells
+    if config.files.items.decimal_comma:
+        numbers = {name: with_points(cells) for name, cells in table.cells.items()}
+    chosen, lines = chosen_rows(config.item_where, numbers, table.path.name, "data.item_where")
+    keep, dropped = drop_faulty(table, [_missing_id(column, cleaned)], config.allow_bad_rows, chosen)
     rows = pa.array(keep)
     ids = cleaned.filter(rows).to_pylist()
+    left_out = frozenset(cleaned.filter(pa.array(~chosen)).to_pylist()).difference(ids)
     texts = {name: blank(cells.filter(rows), config.missing).to_pylist() for name, cells in table.cells.items()}
     if config.files.items.plain_text:
         texts = {name: [plain_text(text) for text in cells] for name, cells in texts.items()}
@@ -149,7 +173,8 @@ def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemT
         texts[name] = with_points(pa.array(texts[name], pa.string())).to_pylist()
     texts[column] = ids
     titles = texts[columns.title] if columns.title else [""] * len(ids)
-    return ItemTable(table.path.name, tuple(ids), {**texts, "title": titles}), [table.read("item"), *dropped]
+    items = ItemTable(table.path.name, tuple(ids), {**texts, "title": titles}, left_out=left_out)
+    return items, [table.read("item"), *lines, *dropped]
 
 
 def _missing_id(column: str, ids: pa.Array) -> Fault:

@@ -8,7 +8,15 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
-from jaxrec.data.choose import chosen_rows, with_points, word_advice, word_feedback
+from jaxrec.data.choose import (
+    chosen_rows,
+    filter_columns,
+    with_points,
+    without_weight,
+    word_advice,
+    word_feedback,
+    word_numbers,
+)
 from jaxrec.data.clean import RawLog
 from jaxrec.data.clock import check_clock, read_times, time_advice
 from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_context
@@ -49,7 +57,7 @@ def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USER
             if getattr(kind, option) is not None:
                 wanted[f"data.feedback.{name}.{option}"] = getattr(kind, option)
     wanted |= {f"data.columns.{key}": name for key in ("request", "review") if (name := getattr(columns, key))}
-    wanted |= {f"data.where[{n}].column": one.column for n, one in enumerate(config.where)}
+    wanted |= filter_columns(config.where, "data.where")
     return wanted | {k: name for k, name in context_columns(config, columns).items() if name not in users.cells}
 
 
@@ -67,12 +75,14 @@ def log_rows(
     ids[columns.user] = user_cells if table.pseudonymous else clean_ids(user_cells, config)
     time, time_fault = _times(table, columns, config, layout)
     numeric, faults = _numbers(table, config, layout)
+    numeric |= word_numbers(config.feedback, table.cells)
     faults = [
         *(Fault(f"a missing or broken {c}", c, no_id(ids[c])) for c in (columns.user, columns.item)),
         *time_fault,
         *faults,
     ]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows, chosen)
+    lines += without_weight(config.feedback, table.cells, keep, table.path.name)
     if config.repeats in ("mean", "sum"):
         pair = groups(ids[columns.user], ids[columns.item])
         numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
@@ -142,7 +152,7 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
 
 def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str, np.ndarray], list[Fault]]:
     """Read the columns of feedback that are numbers, by name, and find the rows where they are none."""
-    kinds = {name: kind for name, kind in config.feedback.items() if not kind.words}
+    kinds = {name: kind for name, kind in config.feedback.items() if not kind.words and not kind.weights}
     owner = {c: name for name, kind in reversed(kinds.items()) for c in (kind.column, kind.over) if c}
     order = [c for kind in kinds.values() for c in (kind.column, kind.over) if c]
     values = {c: feedback_numbers(table.cells[c]) for c in dict.fromkeys(order)}

@@ -61,6 +61,11 @@ def times(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return exact, bad
 
 
+def number_source(name: str, kind: FeedbackKind) -> str:
+    """Name the numbers of a kind: its column, or the weights of the words in its column."""
+    return f"{kind.column} by data.feedback.{name}.weights" if kind.weights else str(kind.column)
+
+
 def binary_feedback(
     kinds: Mapping[str, FeedbackKind],
     values: Mapping[str, np.ndarray],
@@ -70,8 +75,8 @@ def binary_feedback(
 ) -> np.ndarray:
     """Compute feedback [R, F] float32 of 0 and 1 from numeric columns [R]; a kind without a column is 1 everywhere.
 
-    `words` has the values of kinds that are read from words. A kind's number is its column, divided by its column
-    `over` if set; both thresholds together make a band.
+    `words` has the values of kinds that are read from words. A kind's number is its column (see `number_source`),
+    divided by its column `over` if set; both thresholds together make a band.
 
     Raises InputError if a kept value is neither 0 nor 1 and the kind has no threshold; `where` names the row.
     """
@@ -82,7 +87,8 @@ def binary_feedback(
             continue
         if kind.column is None:
             continue
-        column, what = values[kind.column], kind.column
+        what = number_source(name, kind)
+        column = values[what]
         if kind.over is not None:
             with np.errstate(divide="ignore", invalid="ignore"):  # in rows that are not kept
                 column, what = column / values[kind.over], f"{kind.column} / {kind.over}"

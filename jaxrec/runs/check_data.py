@@ -38,6 +38,7 @@ def check_data(recipe: Recipe, overrides: Overrides = ()) -> dict[str, Any]:
     with quiet():
         corpus = read_corpus(unencoded)
     log, catalogue = corpus.dataset.log, corpus.dataset.catalogue
+    touched = log.num_items - log.untouched
     seconds = seconds_of(log, data)
     span = _span(log, seconds)
     tables, table_ids = check_tables(data, span)  # after the log, so that faults are reported as in `train`
@@ -48,14 +49,15 @@ def check_data(recipe: Recipe, overrides: Overrides = ()) -> dict[str, Any]:
         "account": list(corpus.dataset.account),
         "rows": len(log),
         "users": log.num_users,
-        "items": log.num_items,
+        "items": touched,
+        "untouched_items": log.untouched,
         "examples": examples(log, catalogue, seconds),
         "tables": tables,
-        "join": join_of(catalogue.ids, table_ids["items"]) if "items" in table_ids else None,
+        "join": join_of(catalogue.ids[:touched], table_ids["items"]) if "items" in table_ids else None,
         "time": span,
         "feedback": {"overall": _rates(log), **rates_by_period(log, seconds)},
         "rows_per_user": quantiles(np.bincount(log.user, minlength=log.num_users)),
-        "rows_per_item": quantiles(np.bincount(log.item, minlength=log.num_items)),
+        "rows_per_item": quantiles(np.bincount(log.item, minlength=touched)),
         "moments": moments(log),
         "split": {
             "train_rows": len(corpus.split.train),

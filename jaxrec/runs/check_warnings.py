@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
@@ -52,6 +53,7 @@ def data_warnings(config: DataConfig, corpus: Corpus, seconds: np.ndarray | None
     return [
         *size_warnings(log),
         *kind_warnings(log),
+        *opposite_warnings(config, log),
         *([few] if few else []),
         *(time_warnings(log, seconds, time.time()) if config.columns.time else []),
         *text_warnings(catalogue),
@@ -78,6 +80,25 @@ def kind_warnings(log: Log) -> list[str]:
             if 0 < count < max(RARE * len(log), min(FEW_POSITIVES, len(log) / 4)):
                 share = f"{counted(count, 'row')} of {len(log):,} ({count / len(log):.2%})"
                 lines.append(f"'{name}' is {value} in only {share}; little can be learned from it")
+    return lines
+
+
+def opposite_warnings(config: DataConfig, log: Log) -> list[str]:
+    """Rows with two kinds of feedback that no row of the files can have both: opinions that changed."""
+    lines = []
+    for (name, one), (other_name, other) in combinations(config.feedback.items(), 2):
+        same = (one.column, one.over, one.weights) == (other.column, other.over, other.weights)
+        if not same or one.band is None or other.band is None:
+            continue
+        if max(one.band[0], other.band[0]) <= min(one.band[1], other.band[1]):
+            continue
+        columns = [log.feedback_names.index(kind) for kind in (name, other_name)]
+        both = int((log.feedback[:, columns] > 0).all(axis=1).sum())
+        if both:
+            lines.append(
+                f"{counted(both, '(user, item) pair')} with several rows are '{name}' and '{other_name}' at once; "
+                "data.repeats=last takes the last opinion"
+            )
     return lines
 
 

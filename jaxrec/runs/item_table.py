@@ -44,13 +44,15 @@ def item_table(vectors: ItemVectors, log: Log) -> np.ndarray:
     """Build the item table: text vectors at unit variance, the blocks of features, statistics of the training log.
 
     -> [I, E + widths + 1 + F]. The statistics are the log of the number of interactions and, for each kind of feedback,
-    the mean shrunk towards the average by ten pseudo-interactions. All are standardised. Features are scaled like unit
-    text vectors, so that a random projection of the table gives each block the same weight.
+    the mean shrunk towards the average by ten pseudo-interactions. All are standardised over the items with rows: those
+    that nobody has touched have the average, and count as rarely seen as the rarest. Features are scaled like unit text
+    vectors, so that a random projection of the table gives each block the same weight.
     """
     counts = most_popular(log).astype(np.float64)
     totals = np.zeros((len(counts), log.feedback.shape[1]))
     np.add.at(totals, log.item, log.feedback)
     means = (totals + 10 * log.feedback.mean(0)) / (counts[:, None] + 10)
-    statistics = np.concatenate([np.log1p(counts)[:, None], means], axis=1)
-    statistics = (statistics - statistics.mean(0)) / (statistics.std(0) + 1e-8)
+    statistics = np.concatenate([np.log1p(log.item_rows)[:, None], means], axis=1)
+    known = statistics[: log.num_touched]
+    statistics = (statistics - known.mean(0)) / (known.std(0) + 1e-8)
     return np.concatenate([vectors.joined * vectors.text.shape[1] ** 0.5, statistics], axis=1).astype(np.float32)

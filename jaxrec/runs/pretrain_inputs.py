@@ -90,8 +90,10 @@ def make_data(config: Config, corpus: Corpus, recommendable: np.ndarray) -> tupl
     rows, buckets = make_windows(train, target, longest, positions, file_order=fit.file_order)
     places = place[train.item]
     places = places[places != PADDING]
-    log_share = np.log(np.bincount(places, minlength=len(recommendable)) / len(places))
-    plan = Plan(buckets, train.num_users, positions, num_negatives(fit, len(recommendable)))
+    with np.errstate(divide="ignore"):  # of items without rows, which are never drawn
+        log_share = np.log(np.bincount(places, minlength=len(recommendable)) / len(places))
+    known = int((recommendable < train.num_touched).sum()) if train.untouched else None
+    plan = Plan(buckets, train.num_users, positions, num_negatives(fit, len(recommendable)), known)
     return PretrainData(rows, jnp.asarray(places, jnp.int32), jnp.asarray(log_share, jnp.float32)), plan
 
 

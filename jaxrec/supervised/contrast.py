@@ -9,6 +9,7 @@ learns s, the logarithm of how often user u chooses item i, compared with a choi
 (noise-contrastive estimation, Gutmann and Hyvärinen, 2010). Any q gives the same s in the limit. Here q follows the
 number of rows of the items, since popular items are hard to distinguish from a row. On the validation rows of Amazon
 Beauty, with 8 drawn items per row, NDCG@10 is .0215. With the square root of this q it is .0197, with constant q .0170.
+Items that nobody has touched are not drawn: they may be new, so it means nothing that no user has them.
 
 The level of P(answer) is not in such a log. `tastes.base_rate` states it, see taste_link.py.
 """
@@ -29,7 +30,7 @@ TRIES = 50  # of drawing an item that the user does not have
 class Drawing(struct.PyTreeNode):
     """How items are drawn for rows, and what this adds to logits."""
 
-    chances: Array  # [I] q
+    chances: Array  # [I] q; 0 for items that nobody has touched
     kinds: Array  # [F] 1 for kinds that are always 1, 0 for those about which drawn items say nothing
     offset: Array  # [I, F] added to the logit that compares rows with drawn items; 0 for kinds with two values
     count: int = struct.field(pytree_node=False)  # N
@@ -62,8 +63,9 @@ def drawing_for(log: Log, ones: np.ndarray, count: int) -> Drawing | None:
     if not ones.any():
         return None
     rows = np.bincount(log.item, minlength=log.num_items) + 1.0
-    chances = rows / rows.sum()
-    offset = -np.log(count * log.num_items * chances)[:, None] * ones
+    chances = rows / rows[: log.num_touched].sum()
+    offset = -np.log(count * log.num_touched * chances)[:, None] * ones
+    chances[log.num_touched :] = 0.0
     chances, kinds, offset = (jnp.asarray(x, jnp.float32) for x in (chances, ones, offset))
     return Drawing(chances, kinds, offset, count)
 

@@ -181,6 +181,7 @@ def scored_items(plan: Plan, batch: Batch, world: World, data: PretrainData) -> 
     rows, valid = batch_rows(plan, data, batch)
     own = _marked(size, jnp.where(valid, data.rows.items[rows], size))
     scored = jnp.arange(size, dtype=jnp.int32) if world.recommendable is None else world.recommendable
+    scored = scored[: plan.known]
     if plan.negatives:
         scored = scored[drawn_negatives(plan, data, batch.keys)]
     return own, _marked(size, scored) & ~own

@@ -88,6 +88,7 @@ class Plan(NamedTuple):
     num_users: int
     positions: int  # in a batch, with those that are empty
     negatives: int  # 0: the softmax is exact
+    known: int | None = None  # the first recommendable items, which an exact softmax has; None: all
 
 
 class FeedbackHead(nn.Module):
@@ -174,7 +175,8 @@ def _make_loss(policy: Policy, config: PretrainConfig, plan: Plan, head: Feedbac
             expected = data.log_share[drawn] + jnp.log(jnp.float32(plan.negatives))
             total = sampled_softmax_loss(at.queries, vectors, bias, target, weights, drawn, expected)
         else:
-            total = softmax_loss(at.queries, vectors, bias, target, weights, config.chunk)
+            # Items that nobody has touched may be new, so it means nothing that they are never the target.
+            total = softmax_loss(at.queries, vectors[: plan.known], bias[: plan.known], target, weights, config.chunk)
         value = total / jnp.maximum(weights.sum(), 1.0)
         metrics = {"loss": value, "targets": weights.sum()}
         if config.feedback_weight:

@@ -33,7 +33,7 @@ def judge_ranks(
     if len(rows) > MOST_ROWS:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))
     count = np.bincount(log.item[~test], minlength=log.num_items)
-    constant = jnp.full(log.num_items, 1 / log.num_items)
+    constant = jnp.where(jnp.arange(log.num_items) < log.num_touched, 1 / log.num_touched, 0.0)
     drawing = Drawing(constant, jnp.asarray(ones, jnp.float32), jnp.zeros((log.num_items, len(ones))), DRAWN)
     items = draw_items(drawing, log.take(rows), 1, log)
     real, uncommon = items >= 0, np.isin(rows, rare)

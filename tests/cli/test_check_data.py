@@ -76,6 +76,20 @@ def test_the_figures_are_those_of_the_log(mine: Path) -> None:
     assert found["split"]["train_rows"] == found["split"]["validation_rows"] == 4
 
 
+def test_items_without_rows_are_counted_apart(mine: Path, capsys: pytest.CaptureFixture) -> None:
+    plain, found = check_data(mine), check_data(mine, ["data.min_item_ratings=0"])
+    assert (plain["untouched_items"], found["untouched_items"]) == (0, 1)  # z
+    assert {name for name in plain if plain[name] != found[name]} - {"seconds", "next"} == {
+        "account",
+        "untouched_items",
+        "split",
+        "warnings",  # of 5 items
+    }
+    assert found["split"]["recommendable_items"] == 5
+    assert main(["check-data", str(mine), "data.min_item_ratings=0"]) == 0
+    assert "1 item without a row is in the catalogue (data.min_item_ratings=0)" in capsys.readouterr().out
+
+
 def test_columns_are_described_by_type_and_contents(mine: Path) -> None:
     log, items = check_data(mine)["tables"]
     assert (log["file"], log["rows"], log["unused"]) == ("log.csv", 12, [])

@@ -1,12 +1,16 @@
 """A log of successes only, from the files to a recommendation."""
 
 import json
+import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrec.cli import main
+from jaxrec.config.baselines import BASELINES
+from jaxrec.envs.logged_world import load_simulator
 from tests.recipes import TINY_ENCODER
 
 RECIPE = """\
@@ -91,3 +95,32 @@ def test_fitted_users_of_successes_are_reused(
     for _ in range(2):
         assert main(["fit-simulator", str(recipe_of_successes), "-o", str(folder)]) == 0
         assert "only ranks are confirmed by the log" in capsys.readouterr().out
+
+
+def test_items_that_nobody_has_bought_are_judged_and_recommended_on_request(
+    recipe_of_successes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(recipe_of_successes.parent, data)
+    with (data / "items.csv").open("a") as file:
+        file.write("n0,tea 100\nn1,shoe 101\nn2,shoe 102\n")
+    run, start = tmp_path / "run", tmp_path / "start"
+    asked = [str(recipe_of_successes), f"data.path={data}", "data.min_item_ratings=0"]
+    assert main(["train", *asked, "--run", str(run)]) == 0
+    assert "items.csv: kept 3 items without a row in the log, of which only text" in capsys.readouterr().out
+    world = load_simulator(run / "simulators" / "train")
+    assert world.item_table.shape[0] == world.num_recommendable == 43
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((world.users.tastes, world.item_table)))
+
+    assert main(["evaluate", str(run), f"evaluate.baselines={BASELINES}".replace("'", "")]) == 0
+    printed = capsys.readouterr().out
+    assert "left out" not in printed and "nan" not in printed.lower()
+    assert set(json.loads((run / "evaluation.json").read_text())["held_out"]) == {"policy", *BASELINES}
+    assert main(["recommend", str(run), "--history", "n0,i1", "-k", "41", "--json"]) == 0
+    ids = {row["id"] for row in json.loads(capsys.readouterr().out)}
+    assert len(ids) == 41 and {"n1", "n2"} < ids and "n0" not in ids  # all but the history
+
+    assert main(["pretrain", *asked, "pretrain.epochs=2", "--run", str(start)]) == 0
+    assert main(["recommend", str(start), "--history", "i1", "-k", "42", "--json"]) == 0
+    scores = [row["score"] for row in json.loads(capsys.readouterr().out.splitlines()[-1])]
+    assert len(scores) == 42 and np.isfinite(scores).all()

@@ -69,6 +69,33 @@ def test_items_missing_from_the_item_table_show_their_id_and_are_counted(shop):
     )
 
 
+def test_items_that_nobody_has_touched_come_last_on_request(shop):
+    plain, data = (load_dataset(dataclasses.replace(shop, min_item_ratings=least), 0) for least in (1, 0))
+    assert data.catalogue.ids == ("a", "b", "c", "z")
+    assert data.catalogue.titles == ("Apple", "Bread", "c", "Zest") and data.catalogue.texts[3] == "Zest, fruit"
+    assert (data.log.num_items, data.log.num_touched, data.log.untouched) == (4, 3, 1)
+    np.testing.assert_array_equal(data.log.item, plain.log.item)
+    assert data.account[:-1] == plain.account[:-1]
+    assert data.account[-1] == (
+        "items.csv: kept 1 item without a row in the log, of which only text and features are known "
+        "(data.min_item_ratings=0)"
+    )
+
+
+def test_items_whose_rows_are_all_dropped_are_items_without_rows(shop):
+    data = load_dataset(dataclasses.replace(shop, min_item_ratings=0, min_item_rows=2), 0)
+    assert data.catalogue.ids == ("a", "b", "z")  # c is in no table
+    assert (len(data.log), data.log.untouched) == (2, 2)
+
+
+@pytest.mark.parametrize(("source", "setting"), [("files", "data.item_file"), ("tfds", "data.tfds.item_name")])
+def test_only_an_item_table_has_items_without_rows(source: str, setting: str) -> None:
+    with pytest.raises(
+        InputError, match=f"min_item_ratings: 0 recommends.*only an item table names them; set {setting}"
+    ):
+        DataConfig(source=source, item_file="", min_item_ratings=0)
+
+
 def test_the_item_table_is_optional(shop):
     data = load_dataset(dataclasses.replace(shop, item_file="", text="item {title}"), 0)
     assert data.catalogue.ids == data.catalogue.titles == data.catalogue.texts == ("b", "a", "c")

@@ -1,15 +1,25 @@
 """Warnings about a log; each case has a log that earns it and one that does not."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from jaxrec.data import Catalogue, Log
+from jaxrec.config.data import DataConfig
+from jaxrec.config.load import build_section
+from jaxrec.data import Catalogue, Log, load_dataset
 from jaxrec.runs.check_columns import column_finding
 from jaxrec.runs.check_data import date_of, moments, quantiles
-from jaxrec.runs.check_warnings import kind_warnings, size_warnings, text_warnings, time_warnings, user_warnings
+from jaxrec.runs.check_warnings import (
+    kind_warnings,
+    opposite_warnings,
+    size_warnings,
+    text_warnings,
+    time_warnings,
+    user_warnings,
+)
 
 NOON = int(datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC).timestamp())
 DAY = 86_400
@@ -48,6 +58,30 @@ def test_a_kind_with_rare_values_is_named(given: int, value: int) -> None:
 def test_balanced_kinds_and_kinds_of_one_value_are_not_rare() -> None:
     assert kind_warnings(make_log([0] * 1000, [1] * 1000)) == []
     assert kind_warnings(make_log([0] * 10, [1] * 10, [1] * 10)) == []
+
+
+def opposite(log_file: Path, repeats: str) -> list[str]:
+    feedback = {
+        "liked": {"column": "stars", "at_least": 4},
+        "disliked": {"column": "stars", "at_most": 2},
+        "seen": {"column": "stars", "at_least": 1},
+    }
+    values = {"source": "files", "path": str(log_file.parent), "item_file": "", "feedback": feedback}
+    config = build_section(DataConfig, values | {"repeats": repeats}, "data", "recipe")
+    return opposite_warnings(config, load_dataset(config, 0).log)
+
+
+def test_opinions_that_changed_are_counted(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,time,stars\na,x,1,2\na,x,2,5\na,y,3,1\nb,x,4,5\nb,x,5,1\nb,y,6,3\n")
+    assert opposite(log, "maximum") == [
+        "2 (user, item) pairs with several rows are 'liked' and 'disliked' at once; data.repeats=last takes the last "
+        "opinion"
+    ]
+    for repeats in ("last", "mean", "keep"):
+        assert opposite(log, repeats) == []
+    log.write_text("user,item,time,stars\na,x,1,2\na,x,2,1\na,y,3,5\n")
+    assert opposite(log, "maximum") == []
 
 
 def test_equal_times_say_nothing() -> None:

@@ -59,6 +59,19 @@ def test_a_kind_with_one_value_is_refused_by_the_rows_that_lack_the_other(
     assert ("threshold" in str(error.value)) == (kind == "long")
 
 
+def test_all_kinds_with_one_value_are_named_in_one_line() -> None:
+    feedback = np.array(MIXED)
+    feedback[:, 0], feedback[ODD, 1] = 0, 1
+    with pytest.raises(InputError) as error:
+        check(log_of(feedback.tolist()))
+    assert str(error.value) == (
+        "data.feedback: users can be fitted only to feedback that differs, but 'clicked' is 0 in every row of the log, "
+        "and 1 in 0 rows of 10; 'long' is 1 in every row of the users who judge (evaluate.judge_share), and 1 in "
+        f"{feedback[:, 1].sum()} rows of 10; choose other thresholds or columns, or remove these kinds, or give a "
+        "longer log."
+    )
+
+
 def test_successes_alone_are_for_tastes() -> None:
     log = log_of(MIXED)
     ones = dataclasses.replace(log, feedback=np.ones_like(log.feedback))

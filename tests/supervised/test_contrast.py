@@ -57,6 +57,16 @@ def test_chances_and_offsets_are_worked_by_hand() -> None:
     np.testing.assert_allclose(drawing.offset, np.stack([want, 0 * want], axis=1), rtol=1e-5)
 
 
+def test_items_that_nobody_has_touched_are_not_drawn_and_change_nothing_for_the_others() -> None:
+    log = random_log(np.array([4]), items=3)
+    log.item[:] = [0, 0, 0, 1]
+    plain, more = drawing_for(log, BOTH, 2), drawing_for(dataclasses.replace(log, num_items=5, untouched=2), BOTH, 2)
+    assert plain is not None and more is not None
+    np.testing.assert_array_equal(more.chances, [*np.asarray(plain.chances), 0, 0])
+    # Their offset is that of an item without rows in this part of the log, item 2.
+    np.testing.assert_array_equal(more.offset, np.asarray(plain.offset)[[0, 1, 2, 2, 2]])
+
+
 def test_drawn_items_are_never_those_of_the_user_and_depend_on_the_seed_alone() -> None:
     log = random_log(np.array([5, 1, 8, 0, 12]), items=15)
     drawing = drawing_for(log, BOTH, 20)

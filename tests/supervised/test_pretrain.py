@@ -91,6 +91,30 @@ def test_the_loss_of_two_users_is_that_of_the_policy_s_logits_row_by_row(encoder
     assert float(metrics["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+def test_items_that_nobody_has_touched_are_not_in_the_softmax() -> None:
+    """Item 6 may be recommended and has no row: the loss is the one without it, and it has no gradient."""
+    losses = []
+    for items, known in ((6, None), (7, 5)):
+        table = jnp.concatenate([WORLD.item_table, 2 * jnp.ones((items - 6, 5))])
+        world = World(table, recommendable=jnp.append(SOME, jnp.arange(6, items, dtype=jnp.int32)))
+        policy = make_policy(
+            dataclasses.replace(SPEC, num_items=items), PolicyConfig(encoder="mean", width=8, hidden=(6,))
+        )
+        _, _, data, config, plan = setup()
+        pretraining = make_pretraining(policy, config, plan._replace(known=known), 1)
+        state = random_params(jax.jit(pretraining.init)(jax.random.key(0), world))
+        batch = pretraining.batch(state)
+
+        def loss(table, world=world, pretraining=pretraining, state=state, batch=batch, data=data):
+            trained = {"policy": state.params, "head": state.head}
+            return pretraining.loss(trained, *batch, world.replace(item_table=table), data)[0]
+
+        losses.append(jax.value_and_grad(loss)(world.item_table))
+    (alone, others), (same, slope) = losses
+    assert float(same) == pytest.approx(float(alone), rel=1e-6)
+    np.testing.assert_allclose(slope, np.append(others, np.zeros((1, 5)), axis=0), rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
 def test_a_state_sees_neither_its_row_nor_later_ones(encoder: str) -> None:
     policy, pretraining, data, *_ = setup(encoder)

@@ -22,6 +22,31 @@ def log() -> Log:
     return Log(user, item, np.arange(7), np.ones((7, 1), np.float32), ("liked",), 4, 5)
 
 
+@pytest.mark.parametrize("name", list(SIMPLE_RECOMMENDERS))
+def test_items_that_nobody_has_touched_have_scores(name: str, log: Log) -> None:
+    """Item 4 has no row, and the text of item 1. Those who read texts rank it by that, the others as never seen."""
+    vectors = np.array([[1, 0.0], [0, 1], [0.8, 0.6], [-1, 0], [0, 1]], np.float32)
+    log = dataclasses.replace(log, untouched=1, feedback=np.array([1, 0, 1, 1, 1, 1, 0], np.float32)[:, None])
+    simple = SIMPLE_RECOMMENDERS[name]
+    fitted = jax.tree.map(jnp.asarray, simple.fit(log, vectors, **simple.grid[0]))
+    history, feedback = jnp.array([[-1, 0, 2], [-1, -1, 1], [-1, -1, -1]]), jnp.ones((3, 3, 1))
+    scores = np.asarray(simple.score(fitted, history, feedback))
+    assert scores.shape == (3, 5) and np.isfinite(scores).all()
+    if name == "content":
+        np.testing.assert_allclose(scores[:, 4], [0.6 / np.hypot(1.8, 0.6), 1, 0], atol=1e-6)
+    elif name == "ridge":
+        # The prior is what the text alone says: without the damped mean of item 1 itself, (answers 0, 1, 1) - text.
+        own, rows = np.asarray(fitted.prior)[:, 0], 3
+        text = own[4]
+        assert own[1] == pytest.approx(text + (2 - rows * text) / (rows + 10), abs=1e-6)
+        np.testing.assert_allclose(fitted.features[4], fitted.features[1], atol=1e-6)
+    else:
+        np.testing.assert_allclose(scores[:, 4], 0 if name != "bias" else scores[:, 4], atol=1e-5)
+    if simple.predict is not None:
+        predicted = np.asarray(simple.predict(fitted, history, feedback, jnp.full((3, 2), 4)))
+        assert predicted.shape == (3, 2, 1) and ((predicted >= 0) & (predicted <= 1)).all()
+
+
 def test_most_popular_counts_rows(log: Log) -> None:
     np.testing.assert_array_equal(most_popular(log), [2, 3, 1, 1, 0])
 

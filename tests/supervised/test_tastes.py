@@ -216,6 +216,34 @@ def test_features_of_items_are_texts_others_and_the_number_of_rows() -> None:
     np.testing.assert_array_equal(got[:, [0, 1, -1]], item_features(vectors, log, 8))
 
 
+def test_features_of_untouched_items_are_those_of_their_texts_and_of_the_rarest_item() -> None:
+    log, vectors, _ = known_people()
+    log = log.take((log.item != 3) | (log.user < 2))  # item 3 is the rarest
+    more = dataclasses.replace(log, num_items=42, untouched=2)
+    blocks = np.arange(42.0)[:, None]
+    blocks[40:, 0] = [3, 12]
+    got = item_features(np.concatenate([vectors, vectors[[3, 12]]]), more, 8, [blocks])
+    np.testing.assert_array_equal(got[:40], item_features(vectors, log, 8, [blocks[:40]]))
+    np.testing.assert_allclose(got[40], got[3], atol=1e-5)
+    np.testing.assert_allclose(got[41], [*got[12, :-1], got[3, -1]], atol=1e-5)
+
+
+def test_untouched_items_are_scored_by_their_features_alone() -> None:
+    """Without terms of single items, an untouched item is what its text says; the others are as without it."""
+    log, vectors, _ = known_people(users=30)
+    log = log.take((log.item != 3) | (log.user < 2))
+    config = dataclasses.replace(SMALL, item_strength=1e5, item_bias_strength=1e5)
+    plain, _ = fit_tastes(log, vectors, config, seed=0)
+    more = dataclasses.replace(log, num_items=41, untouched=1)
+    tastes, _ = fit_tastes(more, np.concatenate([vectors, vectors[[3]]]), config, seed=0)
+    np.testing.assert_allclose(tastes.item_vectors[40], tastes.item_vectors[3], atol=2e-3)
+    np.testing.assert_allclose(tastes.item_logits[40], tastes.item_logits[3], atol=2e-3)
+    np.testing.assert_allclose(tastes.item_vectors[:40], plain.item_vectors, atol=2e-3)
+    np.testing.assert_allclose(tastes.item_logits[:40], plain.item_logits, atol=2e-3)
+    everyone = np.asarray(all_logits(tastes, tastes.means))
+    np.testing.assert_allclose(everyone[:, 40], everyone[:, 3], atol=0.02)
+
+
 def test_the_same_seed_repeats_the_fit_and_another_draws_otherwise(fitted) -> None:
     log, vectors, _, held, (tastes, report) = fitted
     again, report_again = fit_tastes(log.take(~held), vectors, SMALL, seed=0)

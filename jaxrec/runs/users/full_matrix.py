@@ -36,6 +36,11 @@ def check(config: Config) -> None:
     check_not_continued(config)
     if config.data is not None and config.data.item_features:
         raise InputError(f"data.item_features: env.name {config.env.name} reads only texts; remove it.")
+    if config.data is not None and not config.data.min_item_ratings:
+        raise InputError(
+            f"data.min_item_ratings: 0, but env.name {config.env.name} knows nothing of items without rows; set it to "
+            "1, or env.name to logged."
+        )
     full_matrix.check_source(config.env, None if config.data is None else tuple(config.data.feedback))
 
 

@@ -1,5 +1,7 @@
 """What a log needs before users can be fitted to it; checked before anything is encoded or fitted."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jaxrec.checks import InputError
@@ -24,26 +26,45 @@ def check_kinds(config: Config, corpus: Corpus) -> None:
         "every row of the users who judge (evaluate.judge_share)": corpus.judge,
     }
     possible = always_one(whole) & (config.env.response == "tastes")
+    found: list[_Constant] = []
     for kind in np.flatnonzero(~possible):
+        given = int(whole.feedback[:, kind].sum())
         for where, log in fitted.items():
             values = log.feedback[:, kind]
             if len(values) and values.min() != values.max():
                 continue
-            raise InputError(_message(config, whole, int(kind), where, float(values[0]) if len(values) else 0.0))
+            place = "every row of the log" if given in (0, len(whole)) else where
+            found.append(_Constant(whole.feedback_names[kind], given, place, float(values[0]) if len(values) else 0.0))
+            break
+    if found:
+        raise InputError(_message(config, whole, found))
 
 
-def _message(config: Config, whole: Log, kind: int, where: str, value: float) -> str:
-    name = whole.feedback_names[kind]
-    given = int(whole.feedback[:, kind].sum())
-    if given in (0, len(whole)):
-        where = "every row of the log"
-    has_band = log_config(config).feedback[name].band is not None
+class _Constant(NamedTuple):
+    """A kind of feedback with one value where it should differ."""
+
+    name: str
+    given: int  # rows of the whole log with it
+    where: str
+    value: float
+
+    def seen_in(self, whole: Log) -> str:
+        """Where it has which value, and how often it is 1."""
+        return f"{self.value:g} in {self.where}, and 1 in {counted(self.given, 'row')} of {len(whole):,}"
+
+
+def _message(config: Config, whole: Log, found: list[_Constant]) -> str:
+    first, several = found[0], len(found) > 1
+    has_band = log_config(config).feedback[first.name].band is not None
     mend = "choose another threshold or column" if has_band else "choose another column, or remove this kind"
-    if given == len(whole) and config.env.response != "tastes":
+    if several:
+        mend = "choose other thresholds or columns, or remove these kinds"
+    if any(one.given == len(whole) for one in found) and config.env.response != "tastes":
         mend += ", or set env.response to tastes, which can be fitted to successes alone"
-    elif 0 < given < len(whole):
+    elif any(0 < one.given < len(whole) for one in found):
         mend = f"{mend}, or give a longer log"
-    return (
-        f"data.feedback.{name}: {value:g} in {where}, and 1 in {counted(given, 'row')} of {len(whole):,}; users can "
-        f"be fitted only to feedback that differs; {mend}."
-    )
+    if several:
+        seen = "; ".join(f"'{one.name}' is {one.seen_in(whole)}" for one in found)
+        return f"data.feedback: users can be fitted only to feedback that differs, but {seen}; {mend}."
+    seen = first.seen_in(whole)
+    return f"data.feedback.{first.name}: {seen}; users can be fitted only to feedback that differs; {mend}."

@@ -42,7 +42,7 @@ def ridge(log: Log, vectors: np.ndarray | None) -> RidgeModel:
     """Fit the prior and choose the strength; raises InputError without text vectors [I, E]."""
     if vectors is None:
         raise InputError("ridge: the items have no text vectors; give data.text, or choose another recommender.")
-    text = text_features(vectors, log.num_items, COMPONENTS).astype(np.float64)
+    text = text_features(vectors, log.num_items, COMPONENTS, log.num_touched).astype(np.float64)
     features = np.concatenate([np.ones((log.num_items, 1)), text], axis=1)
     prior = _prior(log, features)
     strength = _strength(log, features, prior)
