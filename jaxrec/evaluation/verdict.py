@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from jaxrec.evaluation.report import GREEDY, POLICY, POSTERIOR, leads_of
 
-# Oracles, what the fitted tastes expect, random slates, and `bias`, which predicts answers and ranks as one list.
-NO_RIVALS = (POLICY, GREEDY, POSTERIOR, "random", "greedy_matrix", "greedy_staying", "bias")
+# Oracles, what the fitted tastes expect, and random slates.
+NO_RIVALS = (POLICY, GREEDY, POSTERIOR, "random", "greedy_matrix", "greedy_staying")
 WIDTH = 120  # of printed lines, as of the tables
 KEPT = 0.85  # share of the lift over most popular that the second simulator has to confirm
 
