@@ -16,7 +16,7 @@ from jaxrec.data.log import Log, Split
 from jaxrec.evaluation.held_out import Score, batches
 from jaxrec.evaluation.measures import mean_and_half_width
 from jaxrec.supervised.calibration import auc
-from jaxrec.types import PADDING
+from jaxrec.types import PADDING, Observation
 
 CHANCE = "random"  # a random pick, in expectation
 
@@ -57,40 +57,73 @@ def halves(log: Log) -> Split:
     return Split(train=log.take(early), validation=log.take(np.zeros(len(log), bool)), test=log.take(~early))
 
 
-def order_answers(score: Score, asked: Asked) -> Ordered:
-    """Compare scores of the test rows with the answers, user by user.
+class _Answers:
+    """What is counted of one recommender."""
+
+    def __init__(self) -> None:
+        self.auc: list[tuple[int, float]] = []  # user, value
+        self.picked: list[tuple[int, list[float]]] = []  # user, means of the picks and of all: real, promised
+        self.rows = 0
+
+    def ordered(self, promised: bool) -> Ordered:
+        shares = np.array([means for _, means in sorted(self.picked)]).reshape(-1, 4).T
+        aucs = np.array([value for _, value in sorted(self.auc)])
+        return Ordered(
+            auc=aucs,
+            rows=self.rows,
+            picked=shares[0],
+            promised=shares[1] if promised else None,
+            chance=shares[2],
+            promised_chance=shares[3] if promised else None,
+        )
+
+
+def order_answers(scores: Mapping[str, Score], asked: Asked) -> dict[str, Ordered]:
+    """Compare each recommender's scores of the test rows with the answers, user by user.
 
     `score(obs) -> [B, I]` sees the latest rows of each history. Rows count whose items may be recommended and are not
     in the history. Picks are the K items with the highest scores among those that a person answered later, as if the
     slate had to be chosen from them.
     """
     split, liked = asked.split, asked.split.test.positive
-    found: list[tuple[int, float]] = []
-    picked: list[tuple[int, list[float]]] = []
-    rows = 0
+    found = {name: _Answers() for name in scores}
     for batch in batches(split, asked.history_length):
         items = np.maximum(batch.targets, 0)
-        own = np.take_along_axis(np.asarray(score(batch.obs)), items, axis=-1)
-        expected = np.zeros_like(own)
-        if asked.expected is not None:
-            expected = np.take_along_axis(np.asarray(asked.expected(batch.obs)), items, axis=-1)
-        seen = np.take_along_axis(batch.masked, items, axis=-1)
-        counts = (batch.targets != PADDING) & asked.recommendable[items] & ~seen
-        for user in range(batch.users):
-            there = counts[user]
-            value = auc(liked[batch.rows[user]][there], own[user][there])
-            if value is not None:
-                found.append((batch.who[user], value))
-                rows += int(there.sum())
-            if there.sum() >= MORE * asked.picks:
-                best = np.flatnonzero(there)[np.argsort(-own[user][there], kind="stable")[: asked.picks]]
-                reward, hoped = asked.reward[batch.rows[user]], expected[user]
-                means = [float(x[part].mean()) for part in (best, there) for x in (reward, hoped)]
-                picked.append((batch.who[user], means))
-    shares = np.array([means for _, means in sorted(picked)]).reshape(-1, 4).T
-    promised, promised_chance = (None, None) if asked.expected is None else (shares[1], shares[3])
-    aucs = np.array([value for _, value in sorted(found)])
-    return Ordered(aucs, rows, shares[0], promised, shares[2], promised_chance)
+
+        def of_targets(score: Score, obs: Observation = batch.obs, items: np.ndarray = items) -> np.ndarray:
+            return np.take_along_axis(np.asarray(score(obs)), items, axis=-1)
+
+        counts = (batch.targets != PADDING) & asked.recommendable[items]
+        counts &= ~np.take_along_axis(batch.masked, items, axis=-1)
+        expected = np.zeros(items.shape) if asked.expected is None else of_targets(asked.expected)
+        for name, score in scores.items():
+            own = of_targets(score)
+            for user, who in enumerate(batch.who[: batch.users]):
+                there, rows = counts[user], batch.rows[user]
+                rows = rows[there]
+                outcome = own[user][there], liked[rows], asked.reward[rows], expected[user][there]
+                _count(found[name], who, *outcome, asked.picks)
+    return {name: one.ordered(asked.expected is not None) for name, one in found.items()}
+
+
+def _count(
+    found: _Answers,
+    user: int,
+    scores: np.ndarray,
+    liked: np.ndarray,
+    reward: np.ndarray,
+    expected: np.ndarray,
+    picks: int,
+) -> None:
+    """Add one person's answers, each [n]."""
+    value = auc(liked, scores)
+    if value is not None:
+        found.auc.append((user, value))
+        found.rows += len(scores)
+    if len(scores) >= MORE * picks:
+        best = np.argsort(-scores, kind="stable")[:picks]
+        means = [float(x.mean()) for x in (reward[best], expected[best], reward, expected)]
+        found.picked.append((user, means))
 
 
 def answers_section(ordered: Mapping[str, Ordered], policy: str, picks: int = 5) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 A scorer may be a simple recommender, an ensemble of others, a policy, or a network fitted to the log.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -40,8 +41,26 @@ def simple_scorer(recommender: SimpleRecommender, arrays: Any) -> Scorer:
 
 def compiled_score(scorer: Scorer) -> Score:
     """Compile a scorer for `held_out_metrics`; its arrays stay arguments of the program."""
-    program = compiled(scorer.score)
-    return lambda obs: program(scorer.arrays, obs)
+    return compiled_scores({"": scorer})[""]
+
+
+def compiled_scores(scorers: Mapping[str, Scorer]) -> dict[str, Score]:
+    """Compile several scorers as branches of one program, which takes less time than a program for each.
+
+    Scores are float32.
+    """
+    arrays = jax.device_put([one.arrays for one in scorers.values()])
+
+    def score(number: Array, arrays: Sequence[Any], obs: Observation) -> Array:
+        branches = [partial(_as_float, one.score, own) for one, own in zip(scorers.values(), arrays, strict=True)]
+        return jax.lax.switch(number, branches, obs)
+
+    program = compiled(score)
+    return {name: partial(program, np.int32(n), arrays) for n, name in enumerate(scorers)}
+
+
+def _as_float(score: Callable[[Any, Observation], Array], arrays: Any, obs: Observation) -> Array:
+    return score(arrays, obs).astype(jnp.float32)
 
 
 def fit_simple(

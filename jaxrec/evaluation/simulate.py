@@ -6,7 +6,7 @@ the step, never on what was recommended.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from jaxrec.nets.policy import to_items
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, Observation, World
 
-__all__ = ["ItemFacts", "Recommender", "Simulated", "Tally", "make_simulation", "simulated"]
+__all__ = ["ItemFacts", "Recommender", "Simulated", "Tally", "make_simulation", "make_simulations", "simulated"]
 
 BATCH = 256  # users simulated at once; the device runs one batch after another
 
@@ -111,45 +111,87 @@ def make_simulation(
     env: Env, recommender: Recommender, max_steps: int, measures: Measures = MEASURES
 ) -> Callable[..., Simulated]:
     """Compile a simulation; returns `run(world, facts, key, users, arrays=None) -> Simulated`."""
-    program = compiled(partial(_batch, env, recommender.choose, max_steps, measures))
+    run_all = make_simulations(env, {"": recommender}, max_steps, measures)
 
     def run(world: World, facts: ItemFacts, key: Array, users: int, arrays: Any = None) -> Simulated:
-        arrays = recommender.arrays if arrays is None else arrays
-        size = min(BATCH, users)
-        keys = jax.random.split(key, -(-users // size) * size)
-        real = np.arange(len(keys)) < users
-        tallies = [
-            jax.device_get(program(keys[first : first + size], real[first : first + size], arrays, world, facts))
-            for first in range(0, len(keys), size)
-        ]
-        return simulated(measures, tallies, users, env.spec.slate_size, world.num_recommendable)
+        return run_all(world, facts, key, users, {"": recommender.arrays if arrays is None else arrays})[""]
 
     return run
 
 
-def _batch(
+def make_simulations(
+    env: Env, recommenders: Mapping[str, Recommender], max_steps: int, measures: Measures = MEASURES
+) -> Callable[..., dict[str, Simulated]]:
+    """Compile the simulations of several recommenders; returns `run(world, facts, key, users) -> Simulated by name`.
+
+    All share one program, in which the slate comes from one branch per recommender: the users are most of it, and a
+    program for each recommender would take many times as long to compile. Users begin in a program of their own, which
+    alone reads where in the log they begin. So worlds that differ only in the size of their log share the rest.
+    """
+    begin = compiled(partial(_begin, env))
+    play = compiled(partial(_play, env, [one.choose for one in recommenders.values()], max_steps, measures))
+    own = {name: one.arrays for name, one in recommenders.items()}
+
+    def run(
+        world: World, facts: ItemFacts, key: Array, users: int, arrays: Mapping[str, Any] = own
+    ) -> dict[str, Simulated]:
+        size = min(BATCH, users)
+        keys = jax.random.split(key, -(-users // size) * size)
+        real = np.arange(len(keys)) < users
+        inputs = jax.device_put([arrays[name] for name in recommenders])  # once: every call gets them all
+        tallies: dict[str, list[Tally]] = {name: [] for name in recommenders}
+        for batch in (slice(first, first + size) for first in range(0, len(keys), size)):
+            start = begin(keys[batch], world)
+            for n, found in enumerate(tallies.values()):
+                found.append(jax.device_get(play(np.int32(n), start, real[batch], inputs, world, facts)))
+        sizes = users, env.spec.slate_size, world.num_recommendable
+        return {name: simulated(measures, found, *sizes) for name, found in tallies.items()}
+
+    return run
+
+
+class _Start(struct.PyTreeNode):
+    """Users before their first step."""
+
+    key_choose: Array  # [] of the recommender's draws, one per batch
+    key_steps: Array  # [B]
+    env_state: Any  # [B, ...]
+    obs: Observation
+
+
+def _begin(env: Env, keys: Array, world: World) -> _Start:
+    """Begin the episodes of users with keys [B]."""
+    parts = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
+    env_state, obs = jax.vmap(env.reset, in_axes=(0, None))(parts[:, 0], world)
+    # Folding into keys[0] would repeat the first user's own key.
+    return _Start(parts[0, 2], parts[:, 1], env_state, obs)
+
+
+def _play(
     env: Env,
-    choose: Choose,
+    choose: Sequence[Choose],
     max_steps: int,
     measures: Measures,
-    keys: Array,
+    number: Array,
+    begun: _Start,
     active: Array,
-    arrays: Any,
+    arrays: Sequence[Any],
     world: World,
     facts: ItemFacts,
 ) -> Tally:
-    """Simulate users with keys [B] until all have left; `active` [B] is false for the padding of the last batch."""
-    parts = jax.vmap(lambda k: jax.random.split(k, 3))(keys)
-    key_choose = parts[0, 2]  # one per batch; folding into keys[0] would repeat the first user's own key
-    env_state, obs = jax.vmap(env.reset, in_axes=(0, None))(parts[:, 0], world)
-    sizes = Sizes(keys.shape[0], max_steps, env.spec.num_items)
-    tally = Tally(start_episodes(env.spec, sizes, obs), start_tallies(measures, env.spec, sizes))
-    start = _Loop(jnp.asarray(0, jnp.int32), env_state, obs, active, tally)
+    """Simulate users until all have left, with the recommender of this `number` [] int32.
+
+    `active` [B] is false for the padding of the last batch.
+    """
+    sizes = Sizes(active.shape[0], max_steps, env.spec.num_items)
+    tally = Tally(start_episodes(env.spec, sizes, begun.obs), start_tallies(measures, env.spec, sizes))
+    start = _Loop(jnp.asarray(0, jnp.int32), begun.env_state, begun.obs, active, tally)
+    branches = [partial(_chosen, one, own, world) for one, own in zip(choose, arrays, strict=True)]
 
     def body(loop: _Loop) -> _Loop:
-        key = jax.random.fold_in(key_choose, loop.step)
-        slate = to_items(choose(arrays, key, loop.env_state, loop.obs, world), loop.obs, world)
-        step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(parts[:, 1], loop.step)
+        key = jax.random.fold_in(begun.key_choose, loop.step)
+        slate = to_items(jax.lax.switch(number, branches, key, loop.env_state, loop.obs), loop.obs, world)
+        step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(begun.key_steps, loop.step)
         env_state, out = jax.vmap(env.step, in_axes=(0, 0, 0, None))(step_keys, loop.env_state, slate, world)
         reward = jnp.where(loop.active, out.reward, 0.0)
         step = Step(loop.step, loop.active, _shown_items(loop.obs, slate), reward, out, facts)
@@ -158,6 +200,11 @@ def _batch(
         return _Loop(loop.step + 1, env_state, out.obs, active, counted)
 
     return jax.lax.while_loop(lambda loop: loop.active.any() & (loop.step < max_steps), body, start).tally
+
+
+def _chosen(choose: Choose, arrays: Any, world: World, key: Array, env_state: Any, obs: Observation) -> Array:
+    """The slates of one recommender, [B, K] int32."""
+    return choose(arrays, key, env_state, obs, world).astype(jnp.int32)
 
 
 def _shown_items(obs: Observation, slate: Array) -> Array | None:

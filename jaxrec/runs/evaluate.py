@@ -12,7 +12,7 @@ from jaxrec.config.load import Overrides, load_config
 from jaxrec.config.schema import Config
 from jaxrec.evaluation import recommenders, report
 from jaxrec.evaluation.measures import item_facts
-from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulation
+from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulations
 from jaxrec.evaluation.verdict import verdict, verdict_lines
 from jaxrec.progress import note, quiet
 from jaxrec.runs.devices import describe_devices
@@ -165,10 +165,5 @@ def simulate_all(
     config: Config, env: Env, worlds: Sequence[World], rivals: dict[str, Recommender], facts: ItemFacts
 ) -> list[dict[str, Simulated]]:
     """Simulate every recommender in every world, with the same users and keys."""
-    key = stream(config, "judge")
-    results: list[dict[str, Simulated]] = [{} for _ in worlds]
-    for name, recommender in rivals.items():
-        run = make_simulation(env, recommender, config.evaluate.max_steps)
-        for world, result in zip(worlds, results, strict=True):
-            result[name] = run(world, facts, key, config.evaluate.users)
-    return results
+    run = make_simulations(env, rivals, config.evaluate.max_steps)
+    return [run(world, facts, stream(config, "judge"), config.evaluate.users) for world in worlds]

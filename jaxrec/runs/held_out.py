@@ -9,10 +9,10 @@ from jaxrec.config.schema import Config
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.answered import Asked, answers_section, halves, order_answers
 from jaxrec.evaluation.feedback_errors import constant_mean, feedback_errors
-from jaxrec.evaluation.held_out import HeldOut, Score, held_out_tables
+from jaxrec.evaluation.held_out import HeldOut, held_out_tables
 from jaxrec.evaluation.measures import mean_and_half_width
 from jaxrec.evaluation.report import POLICY, POSTERIOR
-from jaxrec.evaluation.scorers import Scorer, compiled_score
+from jaxrec.evaluation.scorers import Scorer, compiled_scores
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, catalogue_scores
 from jaxrec.runs.baselines import fit_baselines, held_out_rows
@@ -40,7 +40,8 @@ def held_out_account(
     tables = rank_policies(config, policies, world, corpus, history_length)
     split, cutoffs = corpus.split, config.evaluate.cutoffs
     scorers = fit_baselines(config, held_out_rows(corpus), vectors, world)
-    tables |= {name: held_out_tables(compiled_score(one), split, cutoffs) for name, one in scorers.items()}
+    scores = compiled_scores(scorers)
+    tables |= {name: held_out_tables(score, split, cutoffs) for name, score in scores.items()}
     account: dict[str, Any] = {"held_out": {name: table.all for name, table in tables.items()}}
     account |= {"target": corpus.split.test.feedback_names[0]}
     liked = {name: table.liked for name, table in tables.items() if table.liked is not None}
@@ -61,17 +62,18 @@ def answers_account(
     split, recommendable = halves(corpus.judge), np.zeros(corpus.judge.num_items, bool)
     recommendable[slice(None) if world.recommendable is None else np.asarray(world.recommendable)] = True
     weights = np.asarray(feedback_weights(config.env.reward, split.test.feedback_names))
-    picks = config.env.slate_size
 
-    def asks(rival: Recommender) -> Score:
-        assert rival.score is not None
-        program = compiled(rival.score)
-        return lambda obs: program(rival.arrays, obs, world)
+    def scorer(rival: Recommender) -> Scorer:
+        def score(arrays: tuple[Any, World], obs: Observation) -> Array:
+            assert rival.score is not None
+            return rival.score(arrays[0], obs, arrays[1])
 
-    expected = asks(rivals[POSTERIOR]) if POSTERIOR in rivals else None
-    asked = Asked(split, history_length, recommendable, split.test.feedback @ weights, picks, expected)
-    scores = {name: asks(rival) for name, rival in rivals.items() if rival.score is not None}
-    return answers_section({name: order_answers(score, asked) for name, score in scores.items()}, POLICY, picks)
+        return Scorer(score, (rival.arrays, world))
+
+    scores = compiled_scores({name: scorer(rival) for name, rival in rivals.items() if rival.score is not None})
+    rewards = split.test.feedback @ weights
+    asked = Asked(split, history_length, recommendable, rewards, config.env.slate_size, scores.get(POSTERIOR))
+    return answers_section(order_answers(scores, asked), POLICY, asked.picks)
 
 
 def paired_leads(tables: dict[str, HeldOut]) -> dict[str, tuple[float, float]]:
@@ -94,15 +96,15 @@ def rank_policies(
 ) -> dict[str, HeldOut]:
     """Held-out ranking metrics of each policy."""
 
-    def judge(deployed: Deployed) -> HeldOut:
+    def scorer(deployed: Deployed) -> Scorer:
         def score(arrays: tuple[Params, Items, World], obs: Observation) -> Array:
             params, items, world = arrays
             return catalogue_scores(deployed.policy, params, items, obs, world)
 
-        scorer = Scorer(score, (deployed.params, deployed.items, world))
-        return held_out_tables(compiled_score(scorer), corpus.split, config.evaluate.cutoffs, history_length)
+        return Scorer(score, (deployed.params, deployed.items, world))
 
-    return {name: judge(deployed) for name, deployed in policies.items()}
+    scores, cutoffs = compiled_scores({name: scorer(one) for name, one in policies.items()}), config.evaluate.cutoffs
+    return {name: held_out_tables(score, corpus.split, cutoffs, history_length) for name, score in scores.items()}
 
 
 def _predicted(scorers: dict[str, Scorer], corpus: Corpus) -> dict[str, Any]:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from jaxrec.data.log import Log, Split
-from jaxrec.evaluation.answered import Asked, answers_section, halves, order_answers
+from jaxrec.evaluation import answered
+from jaxrec.evaluation.answered import Asked, Ordered, answers_section, halves
 from jaxrec.evaluation.held_out import Score
 from jaxrec.types import Array, Observation
 
@@ -31,6 +32,10 @@ def log(user: list[int] = USER, item: list[int] = ITEM, liked: list[int] = LIKED
 def fixed(*scores: float):
     """Score items alike for everybody."""
     return lambda obs: jnp.broadcast_to(jnp.array(scores), (len(obs.history_items), 5))
+
+
+def order_answers(score: Score, asked: Asked) -> Ordered:
+    return answered.order_answers({"": score}, asked)[""]
 
 
 def asked(split: Split, length: int = 8, may: np.ndarray = EVERYTHING, picks: int = 1, expected: Score | None = None):

@@ -10,7 +10,15 @@ import pytest
 from flax import struct
 
 from jaxrec.evaluation.measures import MEASURES, EpisodeTally
-from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, Tally, make_simulation, simulated
+from jaxrec.evaluation.simulate import (
+    ItemFacts,
+    Recommender,
+    Simulated,
+    Tally,
+    make_simulation,
+    make_simulations,
+    simulated,
+)
 from jaxrec.ops.vectors import slate_diversity
 from jaxrec.types import Array, Env, EnvSpec, Observation, SlateAction, StepOutput, World
 
@@ -106,6 +114,18 @@ def test_every_recommender_meets_the_same_users_with_the_same_luck() -> None:
     np.testing.assert_array_equal(one.returns, other.returns)
     np.testing.assert_array_equal(one.lengths, other.lengths)
     assert one.coverage != other.coverage
+
+
+def test_recommenders_of_one_program_do_as_they_do_alone() -> None:
+    first, last = (Recommender(fixed, jnp.array(slate, jnp.int32)) for slate in ((0, 1), (0, 3)))
+    rivals = {"first": first, "random": at_random(), "last": last}
+    together = make_simulations(probe_env(), rivals, 100)(WORLD, FACTS, jax.random.key(0), 300)
+    assert list(together) == ["first", "random", "last"]
+    for name, alone in (("first", run((0, 1))), ("random", run(at_random())), ("last", run((0, 3)))):
+        np.testing.assert_array_equal(together[name].returns, alone.returns)
+        assert together[name].summary() == alone.summary()
+    assert together["first"].novelty == pytest.approx(1.5, rel=1e-5)
+    assert together["last"].novelty == pytest.approx(3.5, rel=1e-5)
 
 
 def test_another_seed_meets_other_users() -> None:
