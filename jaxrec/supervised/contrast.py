@@ -39,7 +39,7 @@ class Drawing(struct.PyTreeNode):
 class DrawnItems(NamedTuple):
     """Items drawn for the rows of a log."""
 
-    items: Array  # [R, N] int32; PADDING where the user has nearly all items
+    items: Any  # [R, N] int32; PADDING where the user has nearly all items
     drawing: Drawing
 
 
@@ -112,7 +112,7 @@ def drawn_items(drawing: Drawing, log: Log, seed: int, known: Log | None = None)
             f"data.feedback.{names[0]}: 1 in every row, and the users have all items of the log ({log.num_items:,}), "
             "so rows cannot be compared with other items; give a log of more items, or feedback that differs."
         )
-    return DrawnItems(jnp.asarray(items), drawing)
+    return DrawnItems(items, drawing)
 
 
 def asked_of(items: Array, drawing: Drawing) -> Array:

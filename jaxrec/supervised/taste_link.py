@@ -109,8 +109,8 @@ def logits_on(tastes: Tastes, mean: Array, covariance: Array, users: np.ndarray,
     if not parts:
         empty = jnp.zeros((*items.shape, mean.shape[1]))
         return Moments(empty, empty, empty)
-    logit, variance = (jnp.asarray(np.concatenate(x)) for x in zip(*parts, strict=True))
-    return Moments(logit, variance, jnp.zeros_like(logit))
+    logit, variance = (np.concatenate(x) for x in zip(*parts, strict=True))
+    return Moments(logit, variance, np.zeros_like(logit))
 
 
 def _logits_on(tastes: Tastes, mean: Array, covariance: Array, users: Array, items: Array) -> tuple[Array, Array]:

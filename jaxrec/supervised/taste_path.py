@@ -50,11 +50,9 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
             window = starts[group][:, None] + np.arange(length)
             inside = window < starts[group + 1][:, None]
             window = np.where(inside, window, 0)
-            context = None if log.context is None else jnp.asarray(log.context[window])
-            drawn = None if others is None else jnp.asarray(others[window])
-            arrays = log.item[window], log.feedback[window], inside, moments[window]
-            item, answer, real, moment = (jnp.asarray(x) for x in arrays)
-            path = Path(item, answer, real, moment, context, drawn)
+            context = None if log.context is None else log.context[window]
+            drawn = None if others is None else others[window]
+            path = Path(log.item[window], log.feedback[window], inside, moments[window], context, drawn)
             before = jax.device_get(program(tastes, path, beliefs))
             for user, outputs in zip(group[:own], range(own), strict=True):
                 first, past = np.searchsorted(log.user[rows], [user, user + 1])
@@ -66,25 +64,24 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     if not found:
         empty = jnp.zeros((0, len(tastes.feedback_names)))
         return Followed(np.asarray(empty), Moments(empty, empty, empty), None)
-    arrays = {name: jnp.asarray(x) for name, x in found.items()}
-    belief = Belief(arrays["mean"], arrays["covariance"]) if beliefs else None
-    logits = Moments(*(arrays[name] for name in ("logit", "variance", "offset")))
+    belief = Belief(*jax.device_put((found["mean"], found["covariance"]))) if beliefs else None
+    logits = Moments(*(found[name] for name in ("logit", "variance", "offset")))
     followed = Followed(found["p"], logits, belief)
     if others is None:
         return followed
-    expected = Moments(*(arrays[f"drawn_{name}"] for name in ("logit", "variance", "offset")))
+    expected = Moments(*(found[f"drawn_{name}"] for name in ("logit", "variance", "offset")))
     return followed._replace(drawn=expected, items=others[rows])
 
 
 class Path(NamedTuple):
     """Rows of users in order of time, leaves [B, L, ...]."""
 
-    item: Array
-    answer: Array  # [B, L, F]
-    inside: Array  # bool, False after a user's last row
-    moment: Array  # int32, the same for rows that were shown together
-    context: Array | None  # [B, L, C]
-    drawn: Array | None = None  # [B, L, n] items drawn for the rows
+    item: Any
+    answer: Any  # [B, L, F]
+    inside: Any  # bool, False after a user's last row
+    moment: Any  # int32, the same for rows that were shown together
+    context: Any  # [B, L, C], or None
+    drawn: Any = None  # [B, L, n] items drawn for the rows, or None
 
 
 class _Known(NamedTuple):

@@ -1,6 +1,6 @@
 """The posterior of users' tastes given the items: Laplace's approximation, the population, draws."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,12 @@ NEWTON_STEPS = 3  # from the fitted value, which is nearly the most likely one
 
 
 class Rows(NamedTuple):
-    """The rows of a log on the device."""
+    """The rows of a log."""
 
-    user: Array  # [R] int32
-    item: Array  # [R] int32
-    answer: Array  # [R, F]
-    offset: Array  # [R, F] added to the logits by short-term effects
+    user: Any  # [R] int32
+    item: Any  # [R] int32
+    answer: Any  # [R, F]
+    offset: Any  # [R, F] added to the logits by short-term effects
 
 
 class Users(NamedTuple):
@@ -33,10 +33,13 @@ class Users(NamedTuple):
 
 
 def rows_of(log: Log, offset: np.ndarray | None = None) -> Rows:
-    """The rows of a log as arrays of the device, with offsets [R, F], None for 0."""
-    answer = jnp.asarray(log.feedback)
-    moved = jnp.zeros_like(answer) if offset is None else jnp.asarray(offset, answer.dtype)
-    return Rows(jnp.asarray(log.user, jnp.int32), jnp.asarray(log.item, jnp.int32), answer, moved)
+    """The rows of a log, with offsets [R, F], None for 0.
+
+    Host arrays, which compiled functions take as they are: to put one on the device compiles a program for its shape.
+    """
+    answer = np.asarray(log.feedback)
+    moved = np.zeros_like(answer) if offset is None else np.asarray(offset, answer.dtype)
+    return Rows(np.asarray(log.user, np.int32), np.asarray(log.item, np.int32), answer, moved)
 
 
 def padded(rows: Rows) -> Rows:
@@ -45,10 +48,10 @@ def padded(rows: Rows) -> Rows:
     return Rows(*parts)
 
 
-def in_chunks(x: Array, fill: int) -> Array:
+def in_chunks(x: Array | np.ndarray, fill: int) -> np.ndarray:
     """Cut [R, ...] into [chunks, n, ...], with a last chunk that is filled up."""
     size = min(ROWS_PER_CHUNK, max(len(x), 1))
-    wide = jnp.pad(x, ((0, -len(x) % size),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
+    wide = np.pad(np.asarray(x), ((0, -len(x) % size),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
     return wide.reshape(-1, size, *x.shape[1:])
 
 

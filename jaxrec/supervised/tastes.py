@@ -19,6 +19,7 @@ Fitting is in tastes_fit.py. Kinds of feedback that are 1 in every row are in co
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from jaxrec.supervised.contrast import Drawing
@@ -96,9 +97,9 @@ def design(vectors: Array) -> Array:
 class Moments(struct.PyTreeNode):
     """Mean and variance of logits under a belief."""
 
-    mean: Array  # [..., F]
-    variance: Array  # [..., F]
-    offset: Array  # [..., F] what short-term effects add to the calibrated logits
+    mean: Array | np.ndarray  # [..., F]
+    variance: Array | np.ndarray  # [..., F]
+    offset: Array | np.ndarray  # [..., F] what short-term effects add to the calibrated logits
 
 
 def learn_row(

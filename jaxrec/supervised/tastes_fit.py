@@ -1,9 +1,9 @@
 """Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -104,7 +104,7 @@ class _Task(NamedTuple):
     features: Array  # [I, k]
     held: np.ndarray  # [R] bool
     start: Params
-    program: Callable[..., Params]  # of `most_likely`
+    config: TastesConfig
     drawing: Drawing | None  # of items next to rows; None: no kind is always 1
     seed: int  # of the drawn items
 
@@ -119,7 +119,7 @@ class _Task(NamedTuple):
         rows = rows_of(log, offsets[part])
         # Only the part is known to the fit: the other rows' items may be drawn.
         drawn = None if self.drawing is None else drawn_items(self.drawing, log, self.seed)
-        params = self.program(self.start, rows, self.features, strengths, drawn)
+        params = compiled(most_likely, static=5)(self.start, rows, self.features, strengths, drawn, self.config)
         return with_users(params, rows, self.features, strengths, log, drawn)
 
     def hidden(self, fitted: Fitted, offsets: np.ndarray) -> Held:
@@ -168,8 +168,7 @@ def _task(log: Log, features: np.ndarray, ones: np.ndarray, config: TastesConfig
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
     drawing = drawing_for(log, ones, config.negatives)
     start = first_params(log, features.shape[1], config, seed, drawing)
-    program = compiled(partial(most_likely, config=config))
-    return _Task(log, jnp.asarray(features), held, start, program, drawing, seed)
+    return _Task(log, jax.device_put(features), held, start, config, drawing, seed)
 
 
 def _with_effects(task: _Task, strengths: Strengths, plain: _Curve, seed: int) -> _Curve:

@@ -7,6 +7,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
+from jaxrec.runs.check_data import check_data
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.runs.train import check_recipe
 from jaxrec.runs.users import full_matrix as matrix
@@ -40,6 +41,16 @@ def test_a_log_becomes_a_matrix_once_a_run(tmp_path: Path) -> None:
     assert not matrix.kept_matrix(config, run).users.matrix.any()
 
 
+def test_a_log_of_successes_is_no_matrix(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    config = load(tmp_path, RECIPE.replace('text: "{title}"', 'text: "{title}"\n  feedback: {bought: {at_least: 0}}'))
+    message = "data.feedback.bought: 1 in every row of the log, so the matrix would be 1 everywhere"
+    with pytest.raises(InputError, match=f"{message}.*set env.name to logged"):
+        matrix.prepare_matrix(config, read_corpus(config), RunFolder(tmp_path / "run"))
+    (stop,) = check_data(recipe)["stops"]
+    assert stop.startswith(message)
+
+
 def test_a_run_keeps_the_matrix_that_its_recipe_names(tmp_path: Path) -> None:
     source, run = tmp_path / "source.npz", RunFolder(tmp_path / "run")
     save_matrix(source, RewardMatrix(matrix=np.eye(4, 8), categories=np.eye(8)))
@@ -55,6 +66,8 @@ def test_a_recipe_names_one_source_and_one_kind_of_feedback(tmp_path: Path) -> N
         (RECIPE, ["env.path=matrix.npz"], "give either env.path or data"),
         (no_data, [], "give either env.path or data"),
         (RECIPE, ["data.feedback.liked={}", "data.feedback.loved={}"], "one kind of feedback, got liked, loved"),
+        (RECIPE, ["env.leave={name: categories}"], "env.leave: categories needs .*, which the matrix of a log lacks"),
+        (RECIPE, ["data.min_item_ratings=0"], "min_item_ratings: 0, but env.name full_matrix knows nothing of items"),
         (RECIPE, ["env.reward.values=1"], r"env\.reward: no 'values'; did you mean 'value'"),
     ):
         with pytest.raises(InputError, match=message):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.config.full_matrix import FullMatrixConfig
+from jaxrec.config.full_matrix import CategoriesConfig, FullMatrixConfig
 from jaxrec.config.schema import Config
 from jaxrec.data.matrix import FILE, RewardMatrix, load_matrix, save_matrix
 from jaxrec.envs import full_matrix
@@ -25,6 +25,7 @@ from jaxrec.runs.users.kind import (
     UserKind,
     check_not_continued,
 )
+from jaxrec.runs.users.log_checks import check_matrix_values
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.factorise import matrix_of_log
@@ -32,7 +33,7 @@ from jaxrec.types import Env, World
 
 
 def check(config: Config) -> None:
-    """Raise InputError unless the recipe names one source of the matrix."""
+    """Raise InputError unless the recipe names one source of the matrix, and only settings that this source has."""
     check_not_continued(config)
     if config.data is not None and config.data.item_features:
         raise InputError(f"data.item_features: env.name {config.env.name} reads only texts; remove it.")
@@ -42,6 +43,11 @@ def check(config: Config) -> None:
             "1, or env.name to logged."
         )
     full_matrix.check_source(config.env, None if config.data is None else tuple(config.data.feedback))
+    if config.data is not None and isinstance(config.env.leave, CategoriesConfig):
+        raise InputError(
+            "env.leave: categories needs categories of the items, which the matrix of a log lacks; set env.leave="
+            "{name: distance}, which reads their texts, or env.leave=null."
+        )
 
 
 def prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> Prepared:
@@ -83,6 +89,7 @@ def baselines(env: Env, section: FullMatrixConfig, config: Config | None, corpus
 def _of_log(config: Config, corpus: Corpus) -> RewardMatrix:
     """Complete the matrix of the log, with unit text vectors; prints the error on held-out rows."""
     log = corpus.dataset.log
+    check_matrix_values(log)
     matrix, report = matrix_of_log(log, config.env.factors, config.seed)
     note(_quality(report))
     shown = np.bincount(log.item, minlength=log.num_items) >= log_config(config).min_item_ratings

@@ -40,6 +40,17 @@ def check_kinds(config: Config, corpus: Corpus) -> None:
         raise InputError(_message(config, whole, found))
 
 
+def check_matrix_values(whole: Log) -> None:
+    """Raise InputError for a log of which all entries of a matrix would be one number."""
+    values, name = whole.feedback, whole.feedback_names[0]
+    if values.shape[1] == 1 and len(whole) and values.min() == values.max():
+        instead = ", or set env.name to logged, which can be fitted to successes alone" if values[0, 0] == 1 else ""
+        raise InputError(
+            f"data.feedback.{name}: {values[0, 0]:g} in every row of the log, so the matrix would be {values[0, 0]:g} "
+            f"everywhere; choose another threshold or column{instead}."
+        )
+
+
 class _Constant(NamedTuple):
     """A kind of feedback with one value where it should differ."""
 
