@@ -140,7 +140,12 @@ def expected_after(tastes: Tastes, items: Array, answers: Array, context: Array 
             offset = offsets(effects, memory, vector[None], context)[0]
         belief, before = learn_row(tastes, known.belief, item, answer, offset)
         if effects is not None:
-            memory = remember(effects, memory, vector, answer - probabilities(tastes, before.mean, before.variance))
+            memory = remember(
+                effects,
+                memory,
+                vector,
+                answer - probabilities(tastes, jnp.asarray(before.mean), jnp.asarray(before.variance)),
+            )
         return jax.tree.map(lambda new, old: jnp.where(row[0] >= 0, new, old), _Known(belief, memory), known), None
 
     nothing = None if effects is None else forgotten(tastes.item_vectors.shape[1], answers.shape[-1])
