@@ -23,7 +23,8 @@ from jaxrec.supervised.regression import Curves, logistic_regression
 from jaxrec.supervised.tastes import Link, Moments
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are tried
-FOLDS, ROUNDS = 3, 4  # the curve is fitted anew after the first round: without the effects it is too flat
+FOLDS, ROUNDS = 3, 4
+CALIBRATE = 2  # round in which the curve is fitted anew: without the effects it is too flat
 CONFIDENCE = 0.95
 
 # Rows to fit to [R] bool, offsets [R, F] of all rows -> item vectors [I, d], and logits [R, F] expected for all rows
@@ -67,7 +68,7 @@ def fit_effects(
     for n in range(ROUNDS):
         # Mood is not taken from the answers that tastes are fitted to: it is made of answers, and would replace them.
         offsets = _offsets(features, rates, np.where(mood, 0.0, found.weights * kept))
-        if n:
+        if n == CALIBRATE:
             link = calibrated(offsets, _effects(found.weights * kept, rates))
         features = _features(log, link, fold, fit_to, offsets, context)
         change = _estimate(log, features, rates, kept)
