@@ -10,7 +10,6 @@ import jax
 import pytest
 
 from jaxrec.cli import main
-from jaxrec.sharding.random_bits import write_out_rounds
 from tests.recipes import TINY, TINY_LAST_ROWS
 
 # Programs that several tests compile are compiled once per run: the workers and the processes that tests start share
@@ -23,7 +22,6 @@ os.environ["JAXREC_USER_KEY"] = "of tests only: nobody is hidden by it"  # else 
 jax.config.update("jax_compilation_cache_dir", os.environ["JAXREC_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-write_out_rounds()  # tests compile without jaxrec.sharding, too
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

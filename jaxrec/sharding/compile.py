@@ -5,8 +5,6 @@ from typing import Any
 
 import jax
 
-from jaxrec.sharding.random_bits import write_out_rounds
-
 
 def compiled(
     function: Callable[..., Any],
@@ -16,7 +14,6 @@ def compiled(
     out_shardings: Any = None,
 ) -> Any:
     """Compile `function`; arguments `donate` give up their buffers, outputs are laid out as `out_shardings`."""
-    write_out_rounds()
     options = {} if out_shardings is None else {"out_shardings": out_shardings}
     return jax.jit(function, donate_argnums=donate, static_argnums=static, **options)
 
