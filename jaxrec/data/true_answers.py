@@ -122,7 +122,7 @@ def _kind(name: str, kind: FeedbackKind, arrays: Mapping[str, np.ndarray], confi
     if kind.band is None:
         return _probabilities(source, number)
     flat = {what: x.reshape(-1) for what, x in values.items()}
-    read = {name: dataclasses.replace(kind, column=column)}
+    read = {name: dataclasses.replace(kind, column=column, weights={})}  # the array has the numbers of words
     binary = binary_feedback(read, flat, np.ones(number.size, bool), lambda row: f"entry {row}")
     return np.where(np.isnan(number), np.nan, binary.reshape(shape)).astype(np.float32)
 

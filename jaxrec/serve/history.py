@@ -4,7 +4,7 @@
     318:4.5                  the number of the log's one feedback column
     318:rating=4.5:clicked=1 columns or kinds of feedback by name; the others are 0
 
-An id may contain colons and commas, because the longest known id is taken.
+An id may contain colons and commas, because the longest known id is taken. It may also be in double quotes.
 """
 
 import json
@@ -29,6 +29,7 @@ class HistoryReader:
         self._ids, self._kinds = ids, feedback
         self._columns = list(dict.fromkeys(kind.column for kind in feedback.values() if kind.column is not None))
         self._commas = max((item_id.count(",") for item_id in ids), default=0)
+        self._quotes = any('"' in item_id for item_id in ids)
         self._success = [float(one) for one in rewarded] if any(rewarded) else [1.0] + [0.0] * (len(feedback) - 1)
 
     def read(self, history: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +43,7 @@ class HistoryReader:
 
     def split(self, text: str) -> list[str]:
         """Split 'ID,ID:NUMBER' at its commas, except at those of ids."""
-        parts, entries = text.split(","), []
+        parts, entries = (text if self._quotes else text.replace('"', "")).split(","), []
         while parts:
             sizes = range(min(self._commas + 1, len(parts)), 1, -1)
             size = next((n for n in sizes if self._commas_of(",".join(parts[:n])) == n - 1), 1)
@@ -115,10 +116,13 @@ class HistoryReader:
         by_name = given == name and kind.column not in (None, name)  # the feedback itself, not its column
         if kind.words and not by_name:
             return float(named[given] in kind.words)
-        try:
-            number = float(named[given])
-        except ValueError:
-            raise InputError(f"history: expected a number for {given}, got {named[given]!r}.") from None
+        if kind.weights and not by_name:
+            number = kind.weights.get(named[given], 0.0)
+        else:
+            try:
+                number = float(named[given])
+            except ValueError:
+                raise InputError(f"history: expected a number for {given}, got {named[given]!r}.") from None
         if kind.band is not None and not by_name:
             return float(kind.band[0] <= number <= kind.band[1])
         if number not in (0.0, 1.0):

@@ -68,6 +68,9 @@ def test_one_file_may_be_a_truth_and_a_matrix_of_rewards(tmp_path: Path) -> None
     stars = {"liked": FeedbackKind(column="rating", at_least=0.2)}
     np.testing.assert_array_equal(read(tmp_path, stars, matrix=full).answers[0, :, 0], [0, 1, 1])
 
+    weighed = {"liked": FeedbackKind(column="event", weights={"view": 0.1, "buy": 1.0}, at_least=0.2)}
+    np.testing.assert_array_equal(read(tmp_path, weighed, matrix=full).answers[0, :, 0], [0, 1, 1])
+
 
 BAD = [
     (LIKED, {}, "no array 'liked' for this kind of feedback; add it"),

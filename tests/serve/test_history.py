@@ -63,6 +63,14 @@ def test_words_are_read_as_in_the_log(entry: str, want: list[float]) -> None:
     assert reader(kinds, (True, False)).read([entry])[1].tolist() == [want]
 
 
+@pytest.mark.parametrize(
+    ("entry", "want"), [("7:cart", [1]), ("7:event=view", [0]), ("7:event=other", [0]), ("7:wanted=1", [1]), ("7", [1])]
+)
+def test_words_with_weights_are_read_as_in_the_log(entry: str, want: list[float]) -> None:
+    kinds = {"wanted": FeedbackKind(column="event", weights={"view": 1.0, "cart": 3.0}, at_least=3)}
+    assert reader(kinds, (True,)).read([entry])[1].tolist() == [want]
+
+
 def test_without_rewarded_kinds_the_first_one_is_the_success() -> None:
     assert reader(EVENTS, (False, False, False)).read(["7"])[1].tolist() == [[1, 0, 0]]
 
@@ -81,10 +89,16 @@ def test_an_empty_history_has_no_rows() -> None:
         ("SKU 0, red", ["SKU 0, red"]),
         ("SKU 0,318,SKU 0, red:2,7", ["SKU 0", "318", "SKU 0, red:2", "7"]),
         ("no such,318", ["no such", "318"]),
+        ('"SKU 0, red":2,"318"', ["SKU 0, red:2", "318"]),
     ],
 )
 def test_a_text_is_split_at_commas_that_are_not_in_ids(text: str, want: list[str]) -> None:
     assert reader(RATINGS, (True, False)).split(text) == want
+
+
+def test_quotes_that_belong_to_ids_stay() -> None:
+    ids = ('12" disc', "7")
+    assert HistoryReader(ids, RATINGS, (True, False)).split('12" disc:5,7') == ['12" disc:5', "7"]
 
 
 @pytest.mark.parametrize(
