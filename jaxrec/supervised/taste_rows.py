@@ -33,4 +33,5 @@ def _mean_answers(tastes: Tastes, user: Array, item: Array, offset: Array) -> Ar
     assert tastes.draws is not None
     theta = tastes.draws[:, user]  # [M, n, F, D]
     items = jnp.broadcast_to(item[:, None], (*theta.shape[:2], 1))
-    return probabilities(tastes, logits_of(tastes, theta, items)[..., 0, :], offset=offset).mean(0)
+    logits = logits_of(tastes, theta, items)[..., 0, :]  # [M, n, F]
+    return probabilities(tastes, logits, offset=jnp.broadcast_to(offset, logits.shape)).mean(0)
