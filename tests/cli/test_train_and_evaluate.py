@@ -122,7 +122,10 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     assert main(["evaluate", str(tiny_run)]) == 0
     printed = capsys.readouterr().out
     account = json.loads((tiny_run / "evaluation.json").read_text())
-    everybody = {"policy", "random", "best_fixed", "greedy_response", *CHEAP}
+    everybody = {"policy", "random", "best_fixed", "greedy_response", "posterior_mean", *CHEAP}
+    corrected = [name for name, section in account["simulators"].items() if "corrected" in section]
+    assert corrected == ["judge"] and "corrected" in printed
+    assert set(account["simulators"]["judge"]["corrected_minus"]) == everybody - {"policy", "greedy_response"}
     assert set(account["simulators"]) == {"train", "judge", "truth"}
     for simulator in ("train", "judge", "truth"):
         recommenders = account["simulators"][simulator]["recommenders"]
@@ -136,7 +139,9 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
     assert set(account["held_out"]) == set(account["held_out_liked"]) == {"policy", *CHEAP}
     assert account["held_out"]["policy"]["users"] == 40
     answers = account["answers"]
-    assert set(answers["auc"]) == {"policy", "best_fixed", *CHEAP} and 0 < answers["users"] <= 20  # half judge
+    assert (
+        set(answers["auc"]) == {"policy", "best_fixed", "posterior_mean", *CHEAP} and 0 < answers["users"] <= 20
+    )  # half judge
     assert f"{answers['rows']:,} real answers of {answers['users']} people" in " ".join(printed.split())
     liked = account["held_out_liked"]["policy"]["users"]
     assert 0 < liked < 40 and f"targets: test rows with 'liked', {liked:.0f} users" in " ".join(printed.split())
@@ -159,7 +164,7 @@ def test_a_recipe_names_what_a_policy_is_compared_with(tiny_run: Path, capsys: p
     account = json.loads((tiny_run / "evaluation.json").read_text())
     compared = {"als", "user_knn", "ensemble"}
     assert set(account["held_out"]) == {"policy", *compared}
-    always = {"policy", "random", "most_popular", "best_fixed", "greedy_response"}
+    always = {"policy", "random", "most_popular", "best_fixed", "greedy_response", "posterior_mean"}
     assert set(account["simulators"]["judge"]["recommenders"]) == always | compared
     for purpose in ("simulated users", "the held-out log"):
         assert f"als for {purpose}: alpha " in printed and f"ensemble for {purpose}: " in printed
