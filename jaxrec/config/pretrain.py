@@ -13,8 +13,8 @@ class PretrainConfig:
     start_from: str = ""  # a run of `jaxrec pretrain` or `train` over another catalogue (`--from RUN`); empty: none
     target: Literal["next", "liked"] = "next"  # every next item, or only positive rows, see data.target
     texts: bool = True  # false: random rows replace the text vectors, to measure what texts add
-    # Rows of one moment are read in the order of the file, as public figures of MovieLens are. Only
-    # for logs in which such rows were not shown together: else one row of a slate tells which other one was chosen.
+    # Rows of one moment are read in the order of the file, as public figures of MovieLens are. Only for logs in which
+    # such rows were not shown together: else one row of a slate tells which other one was chosen.
     file_order: bool = False
     window: int = 0  # rows of a user that are read at once; 0: what the policy reads, and one more
     epochs: int = 50

@@ -63,19 +63,22 @@ def word_feedback(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Arra
             continue
         column = cells[kind.column]
         found[name] = holds(column, kind.words)
-        present = [] if found[name].any() else compute.unique(column.slice(0, 100_000)).to_pylist()
-        for word in kind.words:
-            setting = f"data.feedback.{name}.{'in' if kind.in_ else 'equals'}"
-            _check_spelling(word, present, setting, kind, column)
+        if not found[name].any():
+            _check_spelling(kind.words, f"data.feedback.{name}.{'in' if kind.in_ else 'equals'}", kind, column)
     return found
 
 
-def _check_spelling(word: str, present: Collection[str], setting: str, kind: FeedbackKind, column: pa.Array) -> None:
-    """Raise InputError if `word`, which no row has, is nearly one of the words `present`."""
-    near = suggest(word.lower(), {value.lower(): value for value in present})
-    if near:
-        near = suggest(word, present) or near
-        raise InputError(f"{setting}: no row has {kind.column} {word!r}{near} Correct it (values: {_values(column)}).")
+def _check_spelling(words: Collection[str], setting: str, kind: FeedbackKind, column: pa.Array) -> None:
+    """Raise InputError if one of `words`, which no row has, is nearly a value that the kind does not name."""
+    named = {*kind.words, *kind.weights}
+    present = [word for word in compute.unique(column.slice(0, 100_000)).to_pylist() if word not in named]
+    for word in words:
+        near = suggest(word.lower(), {value.lower(): value for value in present})
+        if near:
+            near = suggest(word, present) or near
+            raise InputError(
+                f"{setting}: no row has {kind.column} {word!r}{near} Correct it (values: {_values(column)})."
+            )
 
 
 def word_numbers(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:
@@ -88,13 +91,12 @@ def word_numbers(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Array
         if not kind.weights or kind.column is None:
             continue
         column = cells[kind.column]
+        rows = {word: holds(column, (word,)) for word in kind.weights}
+        if absent := [word for word, own in rows.items() if not own.any()]:
+            _check_spelling(absent, f"data.feedback.{name}.weights", kind, column)
         values = np.zeros(len(column))
-        for word, weight in kind.weights.items():
-            rows = holds(column, (word,))
-            if not rows.any():
-                present = compute.unique(column.slice(0, 100_000)).to_pylist()
-                _check_spelling(word, set(present) - kind.weights.keys(), f"data.feedback.{name}.weights", kind, column)
-            values[rows] = weight
+        for word, own in rows.items():
+            values[own] = kind.weights[word]
         found[number_source(name, kind)] = values
     return found
 

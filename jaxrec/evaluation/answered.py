@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     history_length: int  # latest rows that recommenders see
     recommendable: np.ndarray  # [I] bool
     reward: np.ndarray  # [test rows] reward of each answer
-    picks: int = 5  # K
+    picks: int  # K
     expected: Score | None = None  # reward of every item that the training simulator expects
 
 
@@ -126,7 +126,7 @@ def _count(
         found.picked.append((user, means))
 
 
-def answers_section(ordered: Mapping[str, Ordered], policy: str, picks: int = 5) -> dict[str, Any]:
+def answers_section(ordered: Mapping[str, Ordered], policy: str, picks: int) -> dict[str, Any]:
     """The entry `answers` of evaluation.json; empty with fewer than two users.
 
     Means by recommender, and the policy's lead over each other one, paired by user, with half its 95% interval.
