@@ -11,14 +11,11 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
-from jaxrec.config.full_matrix import FullMatrixConfig
-from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.schema import Config
 from jaxrec.data import Catalogue, Log
 from jaxrec.data.log import counted
 from jaxrec.data.split import few_targets
 from jaxrec.runs.read_log import Corpus
-from jaxrec.runs.users.log_checks import check_kinds, check_matrix_values
 from jaxrec.runs.users.registry import user_kind
 
 FEW_USERS, FEW_ITEMS = 100, 50
@@ -35,11 +32,8 @@ WORD = re.compile(r"[^\W\d_]+")
 
 def refusals(config: Config, corpus: Corpus) -> list[str]:
     """What would stop `train` before and when it fits users to the log."""
-    checks = [partial(user_kind(config.env.name).check, config)]
-    if isinstance(config.env, LoggedConfig):
-        checks.append(partial(check_kinds, config, corpus))
-    if isinstance(config.env, FullMatrixConfig):
-        checks.append(partial(check_matrix_values, corpus.dataset.log))
+    kind = user_kind(config.env.name)
+    checks = [partial(kind.check, config), partial(kind.check_log, config, corpus)]
     found = []
     for check in checks:
         try:

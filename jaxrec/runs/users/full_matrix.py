@@ -111,6 +111,7 @@ FULL_MATRIX = UserKind(
     config=FullMatrixConfig,
     make=full_matrix.make,
     check=check,
+    check_log=lambda recipe, corpus: check_matrix_values(corpus.dataset.log),
     prepare=prepare,
     judge=judge,
     baselines=baselines,

@@ -55,6 +55,8 @@ class UserKind:
     make: Callable[[Any, World | None], Env]  # (section, world or None for its own) -> Env
     # Raises InputError for bad input that would otherwise fail after minutes of preparation.
     check: Callable[[Config], None]
+    # Raises InputError for a log that its users cannot be fitted to, before anything is encoded.
+    check_log: Callable[[Config, Corpus], None] = lambda recipe, corpus: None
     # Makes the missing files of the run and reads them; the policy is that of the run to continue, if any.
     prepare: Callable[[Config, RunFolder, SavedPolicy | None], Prepared]
     judge: Callable[[Config, RunFolder, SavedPolicy], Judging]

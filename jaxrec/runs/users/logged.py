@@ -33,6 +33,7 @@ from jaxrec.runs.users.fitted_folder import (
     sides_before,
 )
 from jaxrec.runs.users.kind import JUDGE, TRAIN, TRUTH, Judging, JudgingWorld, Prepared, Rules, UserKind
+from jaxrec.runs.users.log_checks import check_kinds
 from jaxrec.runs.users.truth import true_world
 from jaxrec.runs.users.validity_lines import assumed_levels
 from jaxrec.serve import SavedPolicy
@@ -155,6 +156,7 @@ LOGGED = UserKind(
     config=LoggedConfig,
     make=logged.make,
     check=check,
+    check_log=check_kinds,
     prepare=prepare,
     judge=judge,
     baselines=baselines,
