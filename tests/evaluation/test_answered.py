@@ -86,12 +86,12 @@ def test_the_section_pairs_users_and_is_left_out_for_a_single_one() -> None:
     split = halves(log())
     scores = {"policy": fixed(0.0, 0.0, 0.3, 0.2, 0.3), "popular": fixed(0.5, 0.4, 0.3, 0.2, 0.1)}
     ordered = {name: order_answers(score, asked(split)) for name, score in scores.items()}
-    section = answers_section(ordered, "policy")["answers"]
+    section = answers_section(ordered, "policy", 1)["answers"]
     assert section["auc"] == {"policy": 0.75, "popular": 0.25}
     assert section["policy_minus"]["popular"] == pytest.approx((0.5, 0.0))  # both users gain .5
     assert (section["users"], section["rows"]) == (2, 5)
     alone = halves(log(USER[:5], ITEM[:5], LIKED[:5]))
-    assert answers_section({"policy": order_answers(scores["policy"], asked(alone))}, "policy") == {}
+    assert answers_section({"policy": order_answers(scores["policy"], asked(alone))}, "policy", 1) == {}
 
 
 def test_picks_and_the_real_part_of_the_promised_lift_by_hand() -> None:
