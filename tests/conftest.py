@@ -6,6 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# Tests compile for most of their time and then compute little, so XLA optimises little. Workers and the processes that
+# tests start inherit it.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ["XLA_FLAGS"] += " --xla_llvm_disable_expensive_passes=true"
+
 import jax
 import pytest
 

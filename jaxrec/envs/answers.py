@@ -21,7 +21,7 @@ from jaxrec.ops.draws import scaled
 from jaxrec.supervised.effects import MEMORY, offsets, remembered
 from jaxrec.supervised.response import Response, UserHistory, all_probabilities, latest, user_state
 from jaxrec.supervised.response import probabilities as response_probabilities
-from jaxrec.supervised.tastes import Tastes, all_logits, logits_of, probabilities
+from jaxrec.supervised.tastes import Tastes, all_logits, directions_of, logits_of, probabilities
 from jaxrec.types import Array
 
 
@@ -65,7 +65,7 @@ def by_tastes() -> Answers:
 
 
 def moved_probabilities(tastes: Tastes, theta: Array, history: UserHistory, items: Array, more: Array) -> Array:
-    """P(feedback) of items [K] of one user who remembers `more` [d] than the history holds: [K, F]."""
+    """P(feedback) of items [K] of one user who remembers `more` [k] than the history holds: [K, F]."""
     logits = logits_of(tastes, theta, items)
     return probabilities(tastes, logits, offset=_moved(tastes, theta, history, items, more))
 
@@ -76,9 +76,9 @@ def _moved(tastes: Tastes, theta: Array, history: UserHistory, items: Array | No
     rows, answered = history.items[..., -MEMORY:], history.feedback[..., -MEMORY:, :]
     seen, rows = rows >= 0, jnp.maximum(rows, 0)
     surprise = answered - probabilities(tastes, logits_of(tastes, theta, rows))
-    recent = remembered(tastes.effects, tastes.item_vectors[rows], surprise, seen)
-    vectors = tastes.item_vectors if items is None else tastes.item_vectors[items]
-    return offsets(tastes.effects, recent.replace(shown=recent.shown + more), vectors, history.context)
+    recent = remembered(tastes.effects, directions_of(tastes, rows), surprise, seen)
+    recent = recent.replace(shown=recent.shown + more)
+    return offsets(tastes.effects, recent, directions_of(tastes, items), history.context)
 
 
 def by_known_answers() -> Answers:

@@ -13,8 +13,8 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.answers import moved_probabilities
 from jaxrec.envs.leave import leave_weights
 from jaxrec.envs.rewards import feedback_weights
-from jaxrec.supervised.effects import unit
 from jaxrec.supervised.leaving import leave_chance
+from jaxrec.supervised.tastes import directions_of
 from jaxrec.types import Array, Expected, ItemMemory, World
 
 
@@ -30,8 +30,7 @@ def make_memory(config: LoggedConfig, world: World) -> ItemMemory | None:
     felt = weights if fitted is None else jnp.asarray(leave_weights(fitted, config.reward, names))
 
     def directions(world: World) -> Array:
-        vectors = world.users.tastes.item_vectors
-        return unit(vectors if world.recommendable is None else vectors[world.recommendable])
+        return directions_of(world.users.tastes, world.recommendable)
 
     def keep(world: World) -> Array:
         return world.users.tastes.effects.keep[0]
@@ -49,7 +48,7 @@ def make_memory(config: LoggedConfig, world: World) -> ItemMemory | None:
             satisfaction, reward = (p @ felt).mean(), (p @ weights).sum()
             return (reward, stay_after(satisfaction)), (reward, satisfaction)
 
-        now = jnp.zeros(users.tastes.item_vectors.shape[1])
+        now = jnp.zeros(directions_of(users.tastes).shape[1])
         (reward_slope, stay_slope), (reward, satisfaction) = jax.jacrev(outcome, has_aux=True)(now)
         gain = jax.grad(lambda r: stay_after(satisfaction + (r - reward) / slate.shape[0]))(reward)
         return Expected(reward, reward_slope, stay_slope, gain)

@@ -6,18 +6,23 @@ recent rows add. The features are those of `jaxrec.supervised.effects`, minus wh
 user's rows had come in random order. Without this, a log that shows people what they like would look like immersion:
 what was shown often is what is liked. If order does not matter, the coefficients are 0 even if the tastes are wrong.
 
+What makes items alike is not known: of several ways (alike.py) and memories, those are taken in which the effect is
+seen most clearly.
+
 Standard errors are clustered by user. An effect is kept if its interval leaves out 0. The intervals are those of 95%
 for all tried effects together (Bonferroni). Tastes and effects are fitted in turn, each given the other. Only mood is
 left out when tastes are fitted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.ops.vectors import unit_rows
+from jaxrec.supervised.alike import Alike
 from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.regression import Curves, logistic_regression
 from jaxrec.supervised.tastes import Link, Moments
@@ -27,7 +32,8 @@ FOLDS, ROUNDS = 3, 4
 CALIBRATE = 2  # round in which the curve is fitted anew: without the effects it is too flat
 CONFIDENCE = 0.95
 
-# Rows to fit to [R] bool, offsets [R, F] of all rows -> item vectors [I, d], and logits [R, F] expected for all rows
+# Rows to fit to [R] bool, offsets [R, F] of all rows -> taste vectors of the items [I, d], and logits [R, F] expected
+# for all rows
 FitTo = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Moments]]
 
 # Offsets [R, F], effects -> the curve that calibrates probabilities
@@ -43,9 +49,15 @@ class Found(NamedTuple):
 
 
 def fit_effects(
-    log: Log, link: Link, calibrated: Calibrated, fit_to: FitTo, seed: int, tried: np.ndarray | None = None
+    log: Log,
+    link: Link,
+    calibrated: Calibrated,
+    fit_to: FitTo,
+    ways: Sequence[Alike],
+    seed: int,
+    tried: np.ndarray | None = None,
 ) -> Found:
-    """Fit the effects that the log confirms; `link` is the curve without effects.
+    """Fit the effects that the log confirms; `link` is the curve without effects, `ways` are those to be alike.
 
     Only kinds `tried` [F] bool can have effects (default: all); the report names the others under "not_fitted".
     """
@@ -56,29 +68,29 @@ def fit_effects(
     fold = np.random.default_rng([seed, 3]).permutation(len(log)) % FOLDS
     context = np.zeros((len(log), 0)) if log.context is None else np.asarray(log.context, np.float64)
     names = ("similarity", "mood", *log.context_names)
-    width = _normal_quantile(1 - (1 - CONFIDENCE) / 2 / (2 * len(RATES) + context.shape[1]))
+    width = _normal_quantile(1 - (1 - CONFIDENCE) / 2 / ((len(ways) + 1) * len(RATES) + context.shape[1]))
     features = _features(log, link, fold, fit_to, offsets, context)
     possible = np.broadcast_to(tried[:, None], (len(tried), len(names)))
-    rates = _best_rates(log, features, possible)
+    features, way, rates = _clearest(log, features, fold, ways, possible)
     found = _estimate(log, features, rates, possible)
     kept = np.abs(found.weights) > width * found.errors
     if not kept.any():
-        return Found(None, offsets, _report(log, tried, found, kept, width, rates))
+        return Found(None, offsets, _report(log, tried, found, kept, width, way, rates))
     mood = np.arange(len(names)) == 1
     for n in range(ROUNDS):
         # Mood is not taken from the answers that tastes are fitted to: it is made of answers, and would replace them.
         offsets = _offsets(features, rates, np.where(mood, 0.0, found.weights * kept))
         if n == CALIBRATE:
-            link = calibrated(offsets, _effects(found.weights * kept, rates))
-        features = _features(log, link, fold, fit_to, offsets, context)
+            link = calibrated(offsets, _effects(found.weights * kept, way, rates))
+        features = _alike(log, _features(log, link, fold, fit_to, offsets, context), fold, way)
         change = _estimate(log, features, rates, kept)
         found = _Estimate(np.where(mood, 0.0, found.weights * kept) + change.weights, change.errors)
     kept &= np.abs(found.weights) > width * found.errors
-    report = _report(log, tried, found, kept, width, rates)
+    report = _report(log, tried, found, kept, width, way, rates)
     if not kept.any():
         return Found(None, np.zeros_like(offsets), report)
     weights = found.weights * kept
-    return Found(_effects(weights, rates), _offsets(features, rates, np.where(mood, 0.0, weights)), report)
+    return Found(_effects(weights, way, rates), _offsets(features, rates, np.where(mood, 0.0, weights)), report)
 
 
 class _Features(NamedTuple):
@@ -86,11 +98,12 @@ class _Features(NamedTuple):
 
     curves: list[Curves]  # of each kind of feedback: expected logits as offsets
     slope: np.ndarray  # [R, F] of the curve's logit by the effects
-    alike: np.ndarray  # [R, Q] as defined
-    mood: np.ndarray  # [R, Q, F]
-    alike_extra: np.ndarray  # [R, Q] minus the mean over random orders
-    mood_extra: np.ndarray  # [R, Q, F]
+    mood: np.ndarray  # [R, Q, F] as defined
+    mood_extra: np.ndarray  # [R, Q, F] minus the mean over random orders
     context: np.ndarray  # [R, C]
+    tastes: list[np.ndarray]  # [I, d] of each fold: taste vectors fitted to the other rows
+    alike: np.ndarray  # [R, Q] as defined
+    alike_extra: np.ndarray  # [R, Q] minus the mean over random orders
 
 
 class _Estimate(NamedTuple):
@@ -101,38 +114,54 @@ class _Estimate(NamedTuple):
 def _features(
     log: Log, link: Link, fold: np.ndarray, fit_to: FitTo, offsets: np.ndarray, context: np.ndarray
 ) -> _Features:
-    """Logits of rows expected without them, and what was shown before."""
+    """Logits of rows expected without them, and the answers before. What is alike follows in `_alike`."""
     shape = log.feedback.shape
-    mean, variance = np.zeros(shape), np.zeros(shape)
-    alike, usual = np.zeros((len(log), len(RATES))), np.zeros(len(log))
+    mean, variance, tastes = np.zeros(shape), np.zeros(shape), []
     for n in range(FOLDS):
         vectors, logits = fit_to(fold != n, offsets)
         rows = fold == n
         mean[rows], variance[rows] = np.asarray(logits.mean)[rows], np.asarray(logits.variance)[rows]
-        directions = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6))[log.item]
-        sums, totals = recent_sums(log, directions)
-        alike[rows] = np.einsum("rqd,rd->rq", sums[rows], directions[rows])
-        usual[rows] = ((totals - directions) * directions).sum(1)[rows]
+        tastes.append(vectors)
     link_of = {name: np.asarray(x, np.float64) for name, x in vars(link).items()}
     flat = 1 / np.sqrt(1 + np.pi / 8 * link_of["spread"] * link_of["scale"] ** 2 * variance)
     usual_logit = link_of["scale"] * mean + link_of["shift"]
     surprise = log.feedback - _curve(link_of, flat * usual_logit)
     sums, totals = recent_sums(log, surprise)
-    others = np.maximum(np.diff(log.offsets)[log.user] - 1, 1)
-    weights = recent_sums(log, np.ones((len(log), 1)))[0][..., 0]  # [R, Q] of all rows that are remembered
-    faded = 1 - np.array(RATES)
+    faded, nothing = 1 - np.array(RATES), np.zeros((len(log), len(RATES)))
     inner = flat * (usual_logit + offsets)
     curves = [Curves(inner[:, kind], link_of["low"][kind], link_of["high"][kind]) for kind in range(shape[1])]
+    remembered, others = _remembered(log)
     usual_mood = (totals - surprise) / others[:, None]
     return _Features(
         curves=curves,
         slope=flat,
-        alike=alike,
         mood=faded[:, None] * sums,
-        alike_extra=alike - weights * (usual / others)[:, None],
-        mood_extra=faded[:, None] * (sums - weights[..., None] * usual_mood[:, None]),
+        mood_extra=faded[:, None] * (sums - remembered[..., None] * usual_mood[:, None]),
         context=context,
+        tastes=tastes,
+        alike=nothing,
+        alike_extra=nothing,
     )
+
+
+def _remembered(log: Log) -> tuple[np.ndarray, np.ndarray]:
+    """Total weight of the rows that are remembered at each row [R, Q], and the number of the user's other rows [R]."""
+    weight = recent_sums(log, np.ones((len(log), 1)))[0][..., 0]
+    return weight, np.maximum(np.diff(log.offsets)[log.user] - 1, 1)
+
+
+def _alike(log: Log, features: _Features, fold: np.ndarray, way: Alike) -> _Features:
+    """The features with how alike each row's item and those before it are."""
+    alike, usual = np.zeros((len(log), len(RATES))), np.zeros(len(log))
+    sides = features.tastes if way.directions is None else [way.directions]
+    for n, side in enumerate(sides):
+        rows = fold == n if way.directions is None else np.ones(len(log), bool)
+        directions = (unit_rows(side, 1e-6) if way.directions is None else side)[log.item]
+        found, totals = recent_products(log, directions)
+        alike[rows] = found[rows]
+        usual[rows] = ((totals - directions) * directions).sum(1)[rows]
+    remembered, others = _remembered(log)
+    return features._replace(alike=alike, alike_extra=alike - remembered * (usual / others)[:, None])
 
 
 def recent_sums(log: Log, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,36 +169,61 @@ def recent_sums(log: Log, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Rows that were shown together do not see each other.
     """
+    found = np.zeros((len(log), len(RATES), values.shape[1]), np.float32)
+
+    def keep(rows: np.ndarray, visible: np.ndarray) -> None:
+        found[rows] = visible
+
+    return found, _walk(log, values, keep)
+
+
+def recent_products(log: Log, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Multiply the sums of `recent_sums` with each row's own direction [k]: [R, Q]; and the sums of users [R, k]."""
+    found = np.zeros((len(log), len(RATES)), np.float32)
+
+    def multiply(rows: np.ndarray, visible: np.ndarray) -> None:
+        found[rows] = np.einsum("rqk,rk->rq", visible, directions[rows])
+
+    return found, _walk(log, directions, multiply)
+
+
+def _walk(log: Log, values: np.ndarray, look: Callable[[np.ndarray, np.ndarray], None]) -> np.ndarray:
+    """Call `look` with rows [n] and the sums [n, Q, K] before them, for all rows; gives the sums of users [R, K]."""
     lengths = np.diff(log.offsets)
     users = np.argsort(-lengths, kind="stable")  # those with rows at a place are the first ones
     moment, keep = log.moments, np.array(RATES)[:, None]
     sums = np.zeros((len(users), len(RATES), values.shape[1]))
     visible, last = np.zeros_like(sums), np.full(len(users), -1)
-    found = np.zeros((len(log), *sums.shape[1:]), np.float32)
     for place in range(int(lengths.max(initial=0))):
         here = int(np.searchsorted(-lengths[users], -place, side="left"))
         rows = log.offsets[users[:here]] + place
         new = moment[rows] != last[:here]
         visible[:here][new] = sums[:here][new]
         last[:here] = moment[rows]
-        found[rows] = visible[:here]
+        look(rows, visible[:here])
         sums[:here] = keep * sums[:here] + values[rows][:, None]
     totals = np.stack([np.bincount(log.user, column, log.num_users) for column in values.T], axis=1)
-    return found, totals[log.user]
+    return totals[log.user]
 
 
 def _curve(link: dict[str, np.ndarray], logits: np.ndarray) -> np.ndarray:
     return link["low"] + (link["high"] - link["low"]) / (1 + np.exp(-logits))
 
 
-def _best_rates(log: Log, features: _Features, possible: np.ndarray) -> tuple[int, int]:
-    """The rates at which similarity and mood are seen most clearly, as places in RATES."""
-    clear = np.zeros((len(RATES), 2))
-    for place in range(len(RATES)):
-        found = _estimate(log, features, (place, place), possible)
-        clear[place] = np.square(found.weights / found.errors)[:, :2].sum(0)
-    best = clear.argmax(0)
-    return int(best[0]), int(best[1])
+def _clearest(
+    log: Log, features: _Features, fold: np.ndarray, ways: Sequence[Alike], possible: np.ndarray
+) -> tuple[_Features, Alike, tuple[int, int]]:
+    """The way and the rates, as places in RATES, at which similarity and then mood are seen most clearly."""
+    best, chosen = -1.0, (features, ways[0], (0, 0))
+    for way in ways:
+        tried, clear = _alike(log, features, fold, way), np.zeros((len(RATES), 2))
+        for place in range(len(RATES)):
+            found = _estimate(log, tried, (place, place), possible)
+            clear[place] = np.square(found.weights / found.errors)[:, :2].sum(0)
+        if clear[:, 0].max() > best:
+            places = clear.argmax(0)
+            best, chosen = clear[:, 0].max(), (tried, way, (int(places[0]), int(places[1])))
+    return chosen
 
 
 def _estimate(log: Log, features: _Features, rates: tuple[int, int], kept: np.ndarray) -> _Estimate:
@@ -188,13 +242,14 @@ def _estimate(log: Log, features: _Features, rates: tuple[int, int], kept: np.nd
     return _Estimate(weights, errors)
 
 
-def _effects(weights: np.ndarray, rates: tuple[int, int]) -> Effects:
+def _effects(weights: np.ndarray, way: Alike, rates: tuple[int, int]) -> Effects:
     """Effects of coefficients [F, P]."""
     keep = np.array([RATES[place] for place in rates])
     alike, mood, context, keep = (
         jnp.asarray(x, jnp.float32) for x in (weights[:, 0], weights[:, 1], weights[:, 2:].T, keep)
     )
-    return Effects(alike, mood, keep, context if context.shape[0] else None)
+    directions = None if way.directions is None else jnp.asarray(way.directions, jnp.float32)
+    return Effects(alike, mood, keep, context if context.shape[0] else None, directions)
 
 
 def _offsets(features: _Features, rates: tuple[int, int], weights: np.ndarray) -> np.ndarray:
@@ -204,7 +259,13 @@ def _offsets(features: _Features, rates: tuple[int, int], weights: np.ndarray) -
 
 
 def _report(
-    log: Log, tried: np.ndarray, found: _Estimate, kept: np.ndarray, width: float, rates: tuple[int, int]
+    log: Log,
+    tried: np.ndarray,
+    found: _Estimate,
+    kept: np.ndarray,
+    width: float,
+    way: Alike,
+    rates: tuple[int, int],
 ) -> dict[str, Any]:
     """Plain data: each tried effect with its interval, by kind of feedback; None where the log has nothing to say."""
     names, kinds = ("similarity", "mood", *log.context_names), {}
@@ -218,7 +279,8 @@ def _report(
             }
             for name, w, e, used in rows
         }
-    report = {"keep": {"similarity": RATES[rates[0]], "mood": RATES[rates[1]]}, "feedback": kinds}
+    keep = {"similarity": RATES[rates[0]], "mood": RATES[rates[1]]}
+    report = {"alike_by": way.name, "keep": keep, "feedback": kinds}
     left_out = [name for name, one in zip(log.feedback_names, tried, strict=True) if not one]
     return report | ({"not_fitted": left_out} if left_out else {})
 

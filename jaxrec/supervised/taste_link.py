@@ -63,12 +63,15 @@ def logistic(kinds: int) -> Link:
     return Link(*(jnp.full(kinds, x) for x in (1.0, 0.0, 0.0, 1.0, 1.0)))
 
 
-def fit_link(parts: list[Held], drawing: Drawing | None = None) -> tuple[float, Link]:
-    """The link with which expected logits predict the answers best, and its mean log loss on them."""
+def fit_link(parts: list[Held], drawing: Drawing | None = None, *, bounds: bool = True) -> tuple[float, Link]:
+    """The link with which expected logits predict the answers best, and its mean log loss on them.
+
+    Without `bounds` it runs from 0 to 1, as it always does for kinds that are always 1.
+    """
     fits = []
     for b in range(parts[0].rows.answer.shape[1]):
         columns = (np.concatenate(x) for x in zip(*(labelled(part, b, drawing) for part in parts), strict=True))
-        fits.append(fit_curve(*columns, bounds=drawing is None or not drawing.kinds[b]))
+        fits.append(fit_curve(*columns, bounds=bounds and (drawing is None or not drawing.kinds[b])))
     curves = zip(*(curve for _, curve in fits), strict=True)
     return float(np.mean([loss for loss, _ in fits])), Link(*(jnp.asarray(x, jnp.float32) for x in curves))
 

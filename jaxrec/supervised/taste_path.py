@@ -10,8 +10,17 @@ from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import asked_of, draw_items
-from jaxrec.supervised.effects import forgotten, offsets, remember
-from jaxrec.supervised.tastes import Belief, Moments, Tastes, as_expected, design, learn_row, probabilities
+from jaxrec.supervised.effects import Recent, forgotten, offsets, remember
+from jaxrec.supervised.tastes import (
+    Belief,
+    Moments,
+    Tastes,
+    as_expected,
+    design,
+    directions_of,
+    learn_row,
+    probabilities,
+)
 from jaxrec.types import Array
 
 ROWS_PER_CALL = 2**14  # users times rows; a belief takes F (D + D^2) numbers
@@ -99,9 +108,10 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
         learned, before, last = carry
         before = jax.tree.map(lambda new, old: jnp.where(row.moment != last, new, old), learned, before)
         offset = jnp.zeros(row.answer.shape)
-        vector = tastes.item_vectors[row.item]
+        direction = None
         if effects is not None:
-            offset = offsets(effects, before.memory, vector[None], row.context)[0]
+            direction = directions_of(tastes, row.item)
+            offset = offsets(effects, before.memory, direction[None], row.context)[0]
         logit, variance = (x[0] for x in _expected(tastes, before.belief, row.item[None]))
         known = {"logit": logit, "variance": variance, "offset": offset}
         known["p"] = probabilities(tastes, logit, variance, offset)
@@ -111,15 +121,15 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
             # Drawn items matter to kinds that are always 1, and those have no short-term effects.
             known |= {"drawn_logit": mean, "drawn_variance": spread, "drawn_offset": jnp.zeros_like(mean)}
             belief = _learn_drawn(tastes, belief, row.drawn)
-        if effects is not None:
-            memory = remember(effects, memory, vector, row.answer - probabilities(tastes, logit, variance))
+        if effects is not None and direction is not None:
+            memory = remember(effects, memory, direction, row.answer - probabilities(tastes, logit, variance))
         if beliefs:
             known |= {"mean": before.belief.mean, "covariance": before.belief.covariance}
         after = _Known(belief, memory), before, row.moment
         return jax.tree.map(lambda new, old: jnp.where(row.inside, new, old), after, carry), known
 
     def user(path: Path) -> dict[str, Array]:
-        nothing = None if effects is None else forgotten(tastes.item_vectors.shape[1], path.answer.shape[-1])
+        nothing = _nothing(tastes)
         start = _Known(tastes.population, nothing)
         return jax.lax.scan(step, (start, start, jnp.asarray(-1, path.moment.dtype)), path)[1]
 
@@ -135,24 +145,27 @@ def expected_after(tastes: Tastes, items: Array, answers: Array, context: Array 
 
     def learn(known: _Known, row: tuple[Array, Array]) -> tuple[_Known, None]:
         item, answer = jnp.maximum(row[0], 0), row[1]
-        vector, offset, memory = tastes.item_vectors[item], jnp.zeros(answer.shape), known.memory
+        direction, offset, memory = None, jnp.zeros(answer.shape), known.memory
         if effects is not None:
-            offset = offsets(effects, memory, vector[None], context)[0]
+            direction = directions_of(tastes, item)
+            offset = offsets(effects, memory, direction[None], context)[0]
         belief, before = learn_row(tastes, known.belief, item, answer, offset)
-        if effects is not None:
-            memory = remember(
-                effects,
-                memory,
-                vector,
-                answer - probabilities(tastes, jnp.asarray(before.mean), jnp.asarray(before.variance)),
-            )
+        if effects is not None and direction is not None:
+            expected = probabilities(tastes, jnp.asarray(before.mean), jnp.asarray(before.variance))
+            memory = remember(effects, memory, direction, answer - expected)
         return jax.tree.map(lambda new, old: jnp.where(row[0] >= 0, new, old), _Known(belief, memory), known), None
 
-    nothing = None if effects is None else forgotten(tastes.item_vectors.shape[1], answers.shape[-1])
-    known = jax.lax.scan(learn, _Known(tastes.population, nothing), (items, answers))[0]
+    known = jax.lax.scan(learn, _Known(tastes.population, _nothing(tastes)), (items, answers))[0]
     logit, variance = _expected(tastes, known.belief, jnp.arange(tastes.item_vectors.shape[0]))
-    offset = 0.0 if effects is None else offsets(effects, known.memory, tastes.item_vectors, context)
+    offset = 0.0 if effects is None else offsets(effects, known.memory, directions_of(tastes), context)
     return probabilities(tastes, logit, variance, offset)
+
+
+def _nothing(tastes: Tastes) -> Recent | None:
+    """What is remembered at first; None without short-term effects."""
+    if tastes.effects is None:
+        return None
+    return forgotten(directions_of(tastes).shape[1], tastes.link.scale.shape[0])
 
 
 def _expected(tastes: Tastes, belief: Belief, items: Array) -> tuple[Array, Array]:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrec.ops.vectors import unit_vectors
 from jaxrec.supervised.contrast import Drawing
 from jaxrec.supervised.effects import Effects
 from jaxrec.types import Array
@@ -62,6 +63,15 @@ class Tastes(struct.PyTreeNode):
 def as_expected(tastes: Tastes) -> Tastes:
     """The tastes with the curve for what is expected from earlier rows."""
     return tastes if tastes.expecting is None else tastes.replace(link=tastes.expecting)
+
+
+def directions_of(tastes: Tastes, items: Array | None = None) -> Array:
+    """Directions of items [..., K] or of all, by which short-term effects tell how alike they are: [..., K or I, k]."""
+    assert tastes.effects is not None
+    given = tastes.effects.directions
+    rows = tastes.item_vectors if given is None else given
+    rows = rows if items is None else rows[items]
+    return unit_vectors(rows, 1e-6) if given is None else rows
 
 
 def logits_of(tastes: Tastes, theta: Array, items: Array) -> Array:

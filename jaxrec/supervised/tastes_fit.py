@@ -11,6 +11,7 @@ from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.alike import ways_alike
 from jaxrec.supervised.contrast import (
     Drawing,
     account_of,
@@ -82,7 +83,7 @@ def fit_tastes(
         _, chosen, fitted = min(trials, key=lambda trial: trial[0])
         best = _Curve(*task.calibrated(fitted, task.no_offsets, None), task.no_offsets)
         if config.effects:
-            best = _with_effects(task, chosen, best, seed)
+            best = _with_effects(task, chosen, fitted, best)
         tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
         advance(1)
     tastes = tastes.replace(link=best.link, expecting=best.expecting, effects=best.effects)
@@ -134,21 +135,21 @@ class _Task(NamedTuple):
         return Held(rows, logits, drawn, items)
 
     def calibrated(
-        self, fitted: Fitted, offsets: np.ndarray, effects: Effects | None
+        self, fitted: Fitted, offsets: np.ndarray, effects: Effects | None, *, bounds: bool = True
     ) -> tuple[Link, Link | None, dict[str, dict[str, Any]]]:
         """The links of what was fitted to the other rows, and the quality of its predictions for held-out rows.
 
         Held-out rows are predicted from all other rows of their user, as simulated users are known, and from the
         earlier ones alone, as users who are new are known. Both have a link, which is the same one if a kind is always
-        1: the level of such a kind is assumed.
+        1: the level of such a kind is assumed. Without `bounds` both run from 0 to 1.
         """
         known = self.hidden(fitted, offsets)
         followed = follow(fitted[0].replace(effects=effects), self.log, np.flatnonzero(self.held))
         path = Held(known.rows, followed.logits, followed.drawn, followed.items)
         if self.drawing is not None:
-            link, expecting = fit_link([known, path], self.drawing)[1], None
+            link, expecting = fit_link([known, path], self.drawing, bounds=bounds)[1], None
         else:
-            link, expecting = (fit_link([part])[1] for part in (known, path))
+            link, expecting = (fit_link([part], bounds=bounds)[1] for part in (known, path))
         return link, expecting, quality(fitted[0].replace(link=link), known)
 
 
@@ -171,28 +172,46 @@ def _task(log: Log, features: np.ndarray, ones: np.ndarray, config: TastesConfig
     return _Task(log, jax.device_put(features), held, start, config, drawing, seed)
 
 
-def _with_effects(task: _Task, strengths: Strengths, plain: _Curve, seed: int) -> _Curve:
+def _with_effects(task: _Task, strengths: Strengths, fitted: Fitted, plain: _Curve) -> _Curve:
     """Fit the effects that the log confirms, and calibrate anew if there are any.
+
+    Curve and effects explain each other's part: if people tire of what they like, their answers look as if nothing
+    were liked by more than a share of them. So effects are fitted twice, given a curve with free ends and given one
+    from 0 to 1, and held-out rows decide.
 
     Kinds that are always 1 have none. Without what was refused, a log does not show whether people tire of what they
     were shown: they may have seen it and not chosen it, or not have seen it.
     """
     tried = np.ones(task.log.feedback.shape[1], bool) if task.drawing is None else np.asarray(task.drawing.kinds) == 0
+    ways = ways_alike(np.asarray(task.features)[:, :-1], task.log, task.seed)  # the last feature counts rows
+    at_first: dict[bytes, tuple[np.ndarray, Moments]] = {}  # what both begin with, by rows
 
     def expected(part: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, Moments]:
+        key = part.tobytes()
+        if not offsets.any() and key in at_first:
+            return at_first[key]
         tastes, users = task.fit(part, offsets, strengths)
-        return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(task.log, offsets))
+        found = np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(task.log, offsets))
+        if not offsets.any():
+            at_first[key] = found
+        return found
 
-    def calibrated(offsets: np.ndarray, effects: Effects) -> tuple[Link, Link | None, dict[str, dict[str, Any]]]:
-        return task.calibrated(task.fit(~task.held, offsets, strengths), offsets, effects)
+    def attempt(bounds: bool) -> _Curve:
+        def link_of(offsets: np.ndarray, effects: Effects) -> Link:
+            return task.calibrated(task.fit(~task.held, offsets, strengths), offsets, effects, bounds=bounds)[0]
 
-    def link_of(offsets: np.ndarray, effects: Effects) -> Link:
-        return calibrated(offsets, effects)[0]
+        link = plain.link if bounds else task.calibrated(fitted, task.no_offsets, None, bounds=False)[0]
+        found = fit_effects(task.log, link, link_of, expected, ways, task.seed, tried)
+        if found.effects is None:
+            return plain._replace(about=found.report)
+        final = task.fit(~task.held, found.offsets, strengths)
+        links = task.calibrated(final, found.offsets, found.effects, bounds=bounds)
+        return _Curve(*links, found.offsets, found.effects, found.report)
 
-    found = fit_effects(task.log, plain.link, link_of, expected, seed, tried)
-    if found.effects is None:
-        return plain._replace(about=found.report)
-    return _Curve(*calibrated(found.offsets, found.effects), found.offsets, found.effects, found.report)
+    def loss(curve: _Curve) -> float:
+        return float(np.mean([one["log_loss"] or 0.0 for one in curve.held_out.values()]))
+
+    return min((attempt(bounds) for bounds in (True, False)), key=loss)
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:

@@ -16,12 +16,12 @@ EFFECTS = Effects(alike=jnp.array([-0.5, 0.2]), mood=jnp.array([2.0, 0.0]), keep
 
 
 def test_what_is_remembered_is_worked_by_hand() -> None:
-    vectors = jnp.array([[9.0, 9.0], [3.0, 4.0], [0.0, 2.0]])  # the first place of the history is empty
+    directions = jnp.array([[9.0, 9.0], [0.6, 0.8], [0.0, 1.0]])  # the first place of the history is empty
     surprise = jnp.array([[9.0, 9.0], [0.5, -0.2], [-0.4, 0.6]])
-    recent = remembered(EFFECTS, vectors, surprise, jnp.array([False, True, True]))
+    recent = remembered(EFFECTS, directions, surprise, jnp.array([False, True, True]))
     np.testing.assert_allclose(recent.shown, [0.5 * 0.6, 0.5 * 0.8 + 1.0], rtol=1e-6)
     np.testing.assert_allclose(recent.surprise, [0.2 * (0.8 * 0.5 - 0.4), 0.2 * (-0.8 * 0.2 + 0.6)], atol=1e-6)
-    moved = offsets(EFFECTS, recent, jnp.array([[0.0, 7.0], [-1.0, 0.0]]), None)
+    moved = offsets(EFFECTS, recent, jnp.array([[0.0, 1.0], [-1.0, 0.0]]), None)
     alike = np.array([1.4, -0.3])
     want = np.stack([-0.5 * alike + 2.0 * float(recent.surprise[0]), 0.2 * alike], axis=1)
     np.testing.assert_allclose(moved, want, atol=1e-6)

@@ -67,6 +67,8 @@ def _effect_lines(effects: dict[str, Any] | None) -> Iterator[str]:
         seen = [
             f"{name} {one['coefficient']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]" for name, one in kept.items()
         ]
+        if "similarity" in kept:
+            seen.append(f"items are alike by {effects.get('alike_by', 'tastes')}")
         what = ", ".join(seen) if seen else f"none confirmed of {len(found)} tried"
         yield f"  short-term effects on the logit of '{kind}': {what}"
     for kind in effects.get("not_fitted", ()):
