@@ -6,8 +6,7 @@ recent rows add. The features are those of `jaxrec.supervised.effects`, minus wh
 user's rows had come in random order. Without this, a log that shows people what they like would look like immersion:
 what was shown often is what is liked. If order does not matter, the coefficients are 0 even if the tastes are wrong.
 
-What makes items alike is not known: of several ways (alike.py) and memories, those are taken in which the effect is
-seen most clearly.
+What makes items alike is not known. Of several ways (alike.py) and memories, those are taken that explain most.
 
 Standard errors are clustered by user. An effect is kept if its interval leaves out 0. The intervals are those of 95%
 for all tried effects together (Bonferroni). Tastes and effects are fitted in turn, each given the other. Only mood is
@@ -31,6 +30,7 @@ RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are trie
 FOLDS, ROUNDS = 3, 4
 CALIBRATE = 2  # round in which the curve is fitted anew: without the effects it is too flat
 CONFIDENCE = 0.95
+MOOD = 1  # place of mood among the effects, after similarity and before the context
 
 # Rows to fit to [R] bool, offsets [R, F] of all rows -> taste vectors of the items [I, d], and logits [R, F] expected
 # for all rows
@@ -76,7 +76,7 @@ def fit_effects(
     kept = np.abs(found.weights) > width * found.errors
     if not kept.any():
         return Found(None, offsets, _report(log, tried, found, kept, width, way, rates))
-    mood = np.arange(len(names)) == 1
+    mood = np.arange(len(names)) == MOOD
     for n in range(ROUNDS):
         # Mood is not taken from the answers that tastes are fitted to: it is made of answers, and would replace them.
         offsets = _offsets(features, rates, np.where(mood, 0.0, found.weights * kept))
@@ -84,7 +84,7 @@ def fit_effects(
             link = calibrated(offsets, _effects(found.weights * kept, way, rates))
         features = _alike(log, _features(log, link, fold, fit_to, offsets, context), fold, way)
         change = _estimate(log, features, rates, kept)
-        found = _Estimate(np.where(mood, 0.0, found.weights * kept) + change.weights, change.errors)
+        found = change._replace(weights=np.where(mood, 0.0, found.weights * kept) + change.weights)
     kept &= np.abs(found.weights) > width * found.errors
     report = _report(log, tried, found, kept, width, way, rates)
     if not kept.any():
@@ -109,6 +109,7 @@ class _Features(NamedTuple):
 class _Estimate(NamedTuple):
     weights: np.ndarray  # [F, P] of similarity, mood and context
     errors: np.ndarray  # [F, P]
+    loss: float  # mean log loss of the kinds, added up
 
 
 def _features(
@@ -213,33 +214,34 @@ def _curve(link: dict[str, np.ndarray], logits: np.ndarray) -> np.ndarray:
 def _clearest(
     log: Log, features: _Features, fold: np.ndarray, ways: Sequence[Alike], possible: np.ndarray
 ) -> tuple[_Features, Alike, tuple[int, int]]:
-    """The way and the rates, as places in RATES, at which similarity and then mood are seen most clearly."""
-    best, chosen = -1.0, (features, ways[0], (0, 0))
+    """The way and the rate (a place in RATES) at which similarity explains most, then the rate of mood beside it."""
+    without_mood = possible & (np.arange(possible.shape[1]) != MOOD)
+    best, chosen = np.inf, (features, ways[0], 0)
     for way in ways:
-        tried, clear = _alike(log, features, fold, way), np.zeros((len(RATES), 2))
-        for place in range(len(RATES)):
-            found = _estimate(log, tried, (place, place), possible)
-            clear[place] = np.square(found.weights / found.errors)[:, :2].sum(0)
-        if clear[:, 0].max() > best:
-            places = clear.argmax(0)
-            best, chosen = clear[:, 0].max(), (tried, way, (int(places[0]), int(places[1])))
-    return chosen
+        tried = _alike(log, features, fold, way)
+        losses = [_estimate(log, tried, (place, 0), without_mood).loss for place in range(len(RATES))]
+        if min(losses) < best:
+            best, chosen = min(losses), (tried, way, int(np.argmin(losses)))
+    features, way, place = chosen
+    losses = [_estimate(log, features, (place, mood), possible).loss for mood in range(len(RATES))]
+    return features, way, (place, int(np.argmin(losses)))
 
 
 def _estimate(log: Log, features: _Features, rates: tuple[int, int], kept: np.ndarray) -> _Estimate:
     """Regress every kind of feedback; effects that are not `kept` [F, P] stay 0."""
     kinds, size = log.feedback.shape[1], 2 + features.context.shape[1]
-    weights, errors = np.zeros((kinds, size)), np.full((kinds, size), np.inf)
+    weights, errors, loss = np.zeros((kinds, size)), np.full((kinds, size), np.inf), 0.0
     for kind in range(kinds):
         recent = features.alike_extra[:, rates[0]], features.mood_extra[:, rates[1], kind]
         x = np.column_stack([*recent, features.context])
         use = (x.std(0) > 1e-6) & kept[kind]
-        if not use.any():
+        if not kept[kind].any():
             continue
         inputs = np.column_stack([np.ones(len(log)), x[:, use]]) * features.slope[:, kind, None]
         fitted = logistic_regression(inputs, log.feedback[:, kind], log.user, features.curves[kind], ridge=1e-3)
         weights[kind, use], errors[kind, use] = fitted.weights[1:], fitted.errors[1:]
-    return _Estimate(weights, errors)
+        loss += fitted.loss
+    return _Estimate(weights, errors, loss)
 
 
 def _effects(weights: np.ndarray, way: Alike, rates: tuple[int, int]) -> Effects:
