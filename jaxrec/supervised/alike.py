@@ -17,7 +17,7 @@ from jaxrec.ops.vectors import unit_rows
 
 GROUPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 LEAST_ITEMS = 4  # in a group, on average
-SAMPLE, RUNS = 20_000, 4  # items that the groups are found on, and starts of which the tightest is kept
+SAMPLE, RUNS = 5_000, 3  # items that the groups are found on, and starts of which the tightest is kept
 
 
 class Alike(NamedTuple):

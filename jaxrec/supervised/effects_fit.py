@@ -36,8 +36,8 @@ MOOD = 1  # place of mood among the effects, after similarity and before the con
 # for all rows
 FitTo = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Moments]]
 
-# Offsets [R, F], effects -> the curve that calibrates probabilities
-Calibrated = Callable[[np.ndarray, Effects], Link]
+# Offsets [R, F] -> the curve that calibrates probabilities
+Calibrated = Callable[[np.ndarray], Link]
 
 
 class Found(NamedTuple):
@@ -81,8 +81,8 @@ def fit_effects(
         # Mood is not taken from the answers that tastes are fitted to: it is made of answers, and would replace them.
         offsets = _offsets(features, rates, np.where(mood, 0.0, found.weights * kept))
         if n == CALIBRATE:
-            link = calibrated(offsets, _effects(found.weights * kept, way, rates))
-        features = _alike(log, _features(log, link, fold, fit_to, offsets, context), fold, way)
+            link = calibrated(offsets)
+        features = _alike(log, _features(log, link, fold, fit_to, offsets, context, features.weight), fold, way)
         change = _estimate(log, features, rates, kept)
         found = change._replace(weights=np.where(mood, 0.0, found.weights * kept) + change.weights)
     kept &= np.abs(found.weights) > width * found.errors
@@ -101,6 +101,8 @@ class _Features(NamedTuple):
     mood: np.ndarray  # [R, Q, F] as defined
     mood_extra: np.ndarray  # [R, Q, F] minus the mean over random orders
     context: np.ndarray  # [R, C]
+    weight: np.ndarray  # [R, Q] of all rows that are remembered
+    others: np.ndarray  # [R] number of the user's other rows
     tastes: list[np.ndarray]  # [I, d] of each fold: taste vectors fitted to the other rows
     alike: np.ndarray  # [R, Q] as defined
     alike_extra: np.ndarray  # [R, Q] minus the mean over random orders
@@ -113,9 +115,18 @@ class _Estimate(NamedTuple):
 
 
 def _features(
-    log: Log, link: Link, fold: np.ndarray, fit_to: FitTo, offsets: np.ndarray, context: np.ndarray
+    log: Log,
+    link: Link,
+    fold: np.ndarray,
+    fit_to: FitTo,
+    offsets: np.ndarray,
+    context: np.ndarray,
+    weight: np.ndarray | None = None,
 ) -> _Features:
-    """Logits of rows expected without them, and the answers before. What is alike follows in `_alike`."""
+    """Logits of rows expected without them, and the answers before. What is alike follows in `_alike`.
+
+    `weight` is that of earlier features of the same log, which saves time.
+    """
     shape = log.feedback.shape
     mean, variance, tastes = np.zeros(shape), np.zeros(shape), []
     for n in range(FOLDS):
@@ -131,24 +142,21 @@ def _features(
     faded, nothing = 1 - np.array(RATES), np.zeros((len(log), len(RATES)))
     inner = flat * (usual_logit + offsets)
     curves = [Curves(inner[:, kind], link_of["low"][kind], link_of["high"][kind]) for kind in range(shape[1])]
-    remembered, others = _remembered(log)
+    weight = recent_sums(log, np.ones((len(log), 1)))[0][..., 0] if weight is None else weight
+    others = np.maximum(np.diff(log.offsets)[log.user] - 1, 1)
     usual_mood = (totals - surprise) / others[:, None]
     return _Features(
         curves=curves,
         slope=flat,
         mood=faded[:, None] * sums,
-        mood_extra=faded[:, None] * (sums - remembered[..., None] * usual_mood[:, None]),
+        mood_extra=faded[:, None] * (sums - weight[..., None] * usual_mood[:, None]),
         context=context,
+        weight=weight,
+        others=others,
         tastes=tastes,
         alike=nothing,
         alike_extra=nothing,
     )
-
-
-def _remembered(log: Log) -> tuple[np.ndarray, np.ndarray]:
-    """Total weight of the rows that are remembered at each row [R, Q], and the number of the user's other rows [R]."""
-    weight = recent_sums(log, np.ones((len(log), 1)))[0][..., 0]
-    return weight, np.maximum(np.diff(log.offsets)[log.user] - 1, 1)
 
 
 def _alike(log: Log, features: _Features, fold: np.ndarray, way: Alike) -> _Features:
@@ -161,8 +169,8 @@ def _alike(log: Log, features: _Features, fold: np.ndarray, way: Alike) -> _Feat
         found, totals = recent_products(log, directions)
         alike[rows] = found[rows]
         usual[rows] = ((totals - directions) * directions).sum(1)[rows]
-    remembered, others = _remembered(log)
-    return features._replace(alike=alike, alike_extra=alike - remembered * (usual / others)[:, None])
+    extra = alike - features.weight * (usual / features.others)[:, None]
+    return features._replace(alike=alike, alike_extra=extra)
 
 
 def recent_sums(log: Log, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -192,12 +200,12 @@ def _walk(log: Log, values: np.ndarray, look: Callable[[np.ndarray, np.ndarray],
     """Call `look` with rows [n] and the sums [n, Q, K] before them, for all rows; gives the sums of users [R, K]."""
     lengths = np.diff(log.offsets)
     users = np.argsort(-lengths, kind="stable")  # those with rows at a place are the first ones
-    moment, keep = log.moments, np.array(RATES)[:, None]
+    begin, moment, keep = log.offsets, log.moments, np.array(RATES)[:, None]
     sums = np.zeros((len(users), len(RATES), values.shape[1]))
     visible, last = np.zeros_like(sums), np.full(len(users), -1)
     for place in range(int(lengths.max(initial=0))):
         here = int(np.searchsorted(-lengths[users], -place, side="left"))
-        rows = log.offsets[users[:here]] + place
+        rows = begin[users[:here]] + place
         new = moment[rows] != last[:here]
         visible[:here][new] = sums[:here][new]
         last[:here] = moment[rows]

@@ -1,6 +1,7 @@
 """Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ from jaxrec.supervised.contrast import (
     drawn_items,
 )
 from jaxrec.supervised.effects import Effects
-from jaxrec.supervised.effects_fit import fit_effects
+from jaxrec.supervised.effects_fit import Found, fit_effects
 from jaxrec.supervised.taste_features import item_features
 from jaxrec.supervised.taste_link import Held, fit_link, logits_on, quality, with_level
 from jaxrec.supervised.taste_optimum import (
@@ -83,7 +84,7 @@ def fit_tastes(
         _, chosen, fitted = min(trials, key=lambda trial: trial[0])
         best = _Curve(*task.calibrated(fitted, task.no_offsets, None), task.no_offsets)
         if config.effects:
-            best = _with_effects(task, chosen, fitted, best)
+            best = _with_effects(task, chosen, best)
         tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
         advance(1)
     tastes = tastes.replace(link=best.link, expecting=best.expecting, effects=best.effects)
@@ -172,7 +173,7 @@ def _task(log: Log, features: np.ndarray, ones: np.ndarray, config: TastesConfig
     return _Task(log, jax.device_put(features), held, start, config, drawing, seed)
 
 
-def _with_effects(task: _Task, strengths: Strengths, fitted: Fitted, plain: _Curve) -> _Curve:
+def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
     """Fit the effects that the log confirms, and calibrate anew if there are any.
 
     Curve and effects explain each other's part: if people tire of what they like, their answers look as if nothing
@@ -196,22 +197,22 @@ def _with_effects(task: _Task, strengths: Strengths, fitted: Fitted, plain: _Cur
             at_first[key] = found
         return found
 
-    def attempt(bounds: bool) -> _Curve:
-        def link_of(offsets: np.ndarray, effects: Effects) -> Link:
-            return task.calibrated(task.fit(~task.held, offsets, strengths), offsets, effects, bounds=bounds)[0]
+    def curve_of(offsets: np.ndarray, bounds: bool) -> tuple[float, Link]:
+        held = task.hidden(task.fit(~task.held, offsets, strengths), offsets)
+        return fit_link([held], task.drawing, bounds=bounds)
 
-        link = plain.link if bounds else task.calibrated(fitted, task.no_offsets, None, bounds=False)[0]
-        found = fit_effects(task.log, link, link_of, expected, ways, task.seed, tried)
-        if found.effects is None:
-            return plain._replace(about=found.report)
-        final = task.fit(~task.held, found.offsets, strengths)
-        links = task.calibrated(final, found.offsets, found.effects, bounds=bounds)
-        return _Curve(*links, found.offsets, found.effects, found.report)
+    def attempt(bounds: bool) -> tuple[float, bool, Found]:
+        link = plain.link if bounds else curve_of(task.no_offsets, bounds)[1]
+        calibrated = partial(curve_of, bounds=bounds)
+        found = fit_effects(task.log, link, lambda x: calibrated(x)[1], expected, ways, task.seed, tried)
+        return calibrated(found.offsets)[0], bounds, found
 
-    def loss(curve: _Curve) -> float:
-        return float(np.mean([one["log_loss"] or 0.0 for one in curve.held_out.values()]))
-
-    return min((attempt(bounds) for bounds in (True, False)), key=loss)
+    _, bounds, found = min((attempt(bounds) for bounds in (True, False)), key=lambda one: one[0])
+    if found.effects is None:
+        return plain._replace(about=found.report)
+    final = task.fit(~task.held, found.offsets, strengths)
+    links = task.calibrated(final, found.offsets, found.effects, bounds=bounds)
+    return _Curve(*links, found.offsets, found.effects, found.report)
 
 
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
