@@ -27,8 +27,8 @@ from jaxrec.supervised.regression import Curves, logistic_regression
 from jaxrec.supervised.tastes import Link, Moments
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are tried
-FOLDS, ROUNDS = 3, 4
-CALIBRATE = 2  # round in which the curve is fitted anew: without the effects it is too flat
+FOLDS, ROUNDS = 3, 3
+CALIBRATE = 1  # round in which the curve is fitted anew: without the effects it is too flat
 CONFIDENCE = 0.95
 MOOD = 1  # place of mood among the effects, after similarity and before the context
 

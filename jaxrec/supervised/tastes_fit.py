@@ -1,5 +1,6 @@
 """Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ from jaxrec.supervised.tastes import Link, Moments, Tastes
 from jaxrec.types import Array, Params
 
 SEARCH = (0.25, 4.0)  # factors by which strengths are varied
+NEAR = 3  # times fewer steps from parameters that are nearly right
 SEARCHED = ("text", "item_bias", "user", "item")  # in this order: what all users share comes before single ones
 
 
@@ -117,12 +119,20 @@ class _Task(NamedTuple):
 
     def fit(self, part: np.ndarray, offsets: np.ndarray, strengths: Strengths) -> Fitted:
         """Fit to the rows `part` [R] bool, given the offsets of all rows."""
+        return self.fit_from(None, part, offsets, strengths)[1]
+
+    def fit_from(
+        self, near: Params | None, part: np.ndarray, offsets: np.ndarray, strengths: Strengths
+    ) -> tuple[Params, Fitted]:
+        """Fit in fewer steps from parameters that were fitted to the same rows with other offsets; None: afresh."""
         log = self.log.take(part)
         rows = rows_of(log, offsets[part])
         # Only the part is known to the fit: the other rows' items may be drawn.
         drawn = None if self.drawing is None else drawn_items(self.drawing, log, self.seed)
-        params = compiled(most_likely, static=5)(self.start, rows, self.features, strengths, drawn, self.config)
-        return with_users(params, rows, self.features, strengths, log, drawn)
+        steps = self.config.steps if near is None else -(-self.config.steps // NEAR)
+        config, start = dataclasses.replace(self.config, steps=steps), self.start if near is None else near
+        params = compiled(most_likely, static=5)(start, rows, self.features, strengths, drawn, config)
+        return params, with_users(params, rows, self.features, strengths, log, drawn)
 
     def hidden(self, fitted: Fitted, offsets: np.ndarray) -> Held:
         """Held-out rows, and items drawn for them that their users never choose, as expected from the other rows."""
@@ -185,21 +195,21 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
     """
     tried = np.ones(task.log.feedback.shape[1], bool) if task.drawing is None else np.asarray(task.drawing.kinds) == 0
     ways = ways_alike(np.asarray(task.features)[:, :-1], task.log, task.seed)  # the last feature counts rows
-    at_first: dict[bytes, tuple[np.ndarray, Moments]] = {}  # what both begin with, by rows
+    without: dict[bytes, tuple[Params, Fitted]] = {}  # fits without effects, by rows
+
+    def fit(part: np.ndarray, offsets: np.ndarray) -> Fitted:
+        key = part.tobytes()
+        if key not in without:
+            without[key] = task.fit_from(None, part, task.no_offsets, strengths)
+        params, fitted = without[key]
+        return task.fit_from(params, part, offsets, strengths)[1] if offsets.any() else fitted
 
     def expected(part: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, Moments]:
-        key = part.tobytes()
-        if not offsets.any() and key in at_first:
-            return at_first[key]
-        tastes, users = task.fit(part, offsets, strengths)
-        found = np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(task.log, offsets))
-        if not offsets.any():
-            at_first[key] = found
-        return found
+        tastes, users = fit(part, offsets)
+        return np.asarray(tastes.item_vectors), expected_logits(tastes, users, rows_of(task.log, offsets))
 
     def curve_of(offsets: np.ndarray, bounds: bool) -> tuple[float, Link]:
-        held = task.hidden(task.fit(~task.held, offsets, strengths), offsets)
-        return fit_link([held], task.drawing, bounds=bounds)
+        return fit_link([task.hidden(fit(~task.held, offsets), offsets)], task.drawing, bounds=bounds)
 
     def attempt(bounds: bool) -> tuple[float, bool, Found]:
         link = plain.link if bounds else curve_of(task.no_offsets, bounds)[1]
@@ -210,8 +220,7 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
     _, bounds, found = min((attempt(bounds) for bounds in (True, False)), key=lambda one: one[0])
     if found.effects is None:
         return plain._replace(about=found.report)
-    final = task.fit(~task.held, found.offsets, strengths)
-    links = task.calibrated(final, found.offsets, found.effects, bounds=bounds)
+    links = task.calibrated(fit(~task.held, found.offsets), found.offsets, found.effects, bounds=bounds)
     return _Curve(*links, found.offsets, found.effects, found.report)
 
 
