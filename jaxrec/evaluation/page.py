@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxrec.evaluation.templates import as_markup, rendered
 
 WANTED_ECE, WANTED_KS = 0.03, 0.1
@@ -93,10 +95,29 @@ def validity_page(report: dict[str, Any], title: str, facts: Sequence[str]) -> s
         facts=facts,
         findings=findings(report),
         feedback_table=_feedback_table(report["feedback"]),
+        effects=report["fit"].get("effects"),
+        effects_table=_effects_table(report["fit"].get("effects")),
         rare_table=_rare_table(report["rare_items"], report["feedback"]),
         reliability_picture=as_markup(reliability_picture),
         distribution_picture=as_markup(distribution_picture),
     )
+
+
+def _effects_table(effects: dict[str, Any] | None) -> Table:
+    """The tried short-term effects, with the interval that decided, and how fast each wears off."""
+    head = ["Effect", "Feedback", "Added to the logit", "Interval", "Half is gone after", "Kept"]
+    if effects is None:
+        return Table(head, [])
+    rows = []
+    for kind, tried in effects["feedback"].items():
+        for name, one in tried.items():
+            known = one["low"] is not None
+            interval = f"{one['low']:+.2f} to {one['high']:+.2f}" if known else "-"
+            keep = effects["keep"].get(name)
+            half = "-" if keep is None else f"{np.log(0.5) / np.log(keep):.0f} rows"
+            added = f"{one['coefficient']:+.2f}" if one["coefficient"] else "0"
+            rows.append([name, kind, added, interval, half, _yes(bool(one["coefficient"]))])
+    return Table(head, rows)
 
 
 COLUMNS = {

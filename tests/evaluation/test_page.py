@@ -20,6 +20,7 @@ def make_report() -> dict:
     return {
         "test_share": 0.2,
         "test_rows": 12345,
+        "fit": {"strengths": {}},
         "feedback": {NAME: kind},
         "rare_items": {
             "fewer_training_rows_than": 5,
@@ -92,6 +93,24 @@ def test_the_page_needs_nothing_else_and_repeats_no_id(page: str) -> None:
     ids = {value for name, value in seen.attributes if name == "id"}
     assert {value[1:] for value in loads} <= ids
     assert page == validity_page(make_report(), "the users of <b>", ["Seed 1 & 2."])
+
+
+def test_the_page_shows_short_term_effects_with_their_intervals() -> None:
+    report = make_report()
+    assert "What recent rows change" not in validity_page(report, "x", [])  # not tried
+    tried = {
+        "similarity": {"coefficient": -0.51, "low": -0.553, "high": -0.467},
+        "mood": {"coefficient": 0.0, "low": -0.3, "high": 0.6},
+        "weekend": {"coefficient": 0.0, "low": None, "high": None},
+    }
+    keep = {"similarity": 0.95, "mood": 0.8}  # .95 ** 13.5 and .8 ** 3.1 are a half
+    report["fit"]["effects"] = {"alike_by": "12 groups", "keep": keep, "feedback": {NAME: tried}}
+    seen = Page()
+    seen.feed(validity_page(report, "x", []))
+    assert "alike by 12 groups of their features, which explains most." in " ".join(seen.text.split())
+    assert f"similarity{NAME}-0.51-0.55 to -0.4714 rowsyes" in seen.text
+    assert f"mood{NAME}0-0.30 to +0.603 rowsno" in seen.text
+    assert f"weekend{NAME}0--no" in seen.text
 
 
 def test_verdicts_say_yes_no_or_why_neither() -> None:
