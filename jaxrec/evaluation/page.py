@@ -105,7 +105,7 @@ def validity_page(report: dict[str, Any], title: str, facts: Sequence[str]) -> s
 
 def _effects_table(effects: dict[str, Any] | None) -> Table:
     """The tried short-term effects, with the interval that decided, and how fast each wears off."""
-    head = ["Effect", "Feedback", "Added to the logit", "Interval", "Half is gone after", "Kept"]
+    head = ["Effect", "Feedback", "Added to the logit", "Interval", "Half is gone after", "Result"]
     if effects is None:
         return Table(head, [])
     rows = []
@@ -116,7 +116,7 @@ def _effects_table(effects: dict[str, Any] | None) -> Table:
             keep = effects["keep"].get(name)
             half = "-" if keep is None else f"{np.log(0.5) / np.log(keep):.0f} rows"
             added = f"{one['coefficient']:+.2f}" if one["coefficient"] else "0"
-            rows.append([name, kind, added, interval, half, _yes(bool(one["coefficient"]))])
+            rows.append([name, kind, added, interval, half, "kept" if one["coefficient"] else "left out"])
     return Table(head, rows)
 
 

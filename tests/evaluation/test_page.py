@@ -107,10 +107,10 @@ def test_the_page_shows_short_term_effects_with_their_intervals() -> None:
     report["fit"]["effects"] = {"alike_by": "12 groups", "keep": keep, "feedback": {NAME: tried}}
     seen = Page()
     seen.feed(validity_page(report, "x", []))
-    assert "alike by 12 groups of their features, which explains most." in " ".join(seen.text.split())
-    assert f"similarity{NAME}-0.51-0.55 to -0.4714 rowsyes" in seen.text
-    assert f"mood{NAME}0-0.30 to +0.603 rowsno" in seen.text
-    assert f"weekend{NAME}0--no" in seen.text
+    assert "alike by 12 groups of their features, which explains most. Mood" in " ".join(seen.text.split())
+    assert f"similarity{NAME}-0.51-0.55 to -0.4714 rowskept" in seen.text
+    assert f"mood{NAME}0-0.30 to +0.603 rowsleft out" in seen.text
+    assert f"weekend{NAME}0--left out" in seen.text
 
 
 def test_verdicts_say_yes_no_or_why_neither() -> None:
