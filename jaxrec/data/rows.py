@@ -23,7 +23,7 @@ from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_cont
 from jaxrec.data.ids import blank, clean_ids
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Log
-from jaxrec.data.pairs import combined, groups, times_of_requests
+from jaxrec.data.pairs import changed, combined, groups, times_of_requests
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.table import Fault, Table, check_columns, compute, drop_faulty, header, read_table, where_in
 from jaxrec.data.values import binary_feedback, feedback_numbers
@@ -83,13 +83,17 @@ def log_rows(
     ]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows, chosen)
     lines += without_weight(config.feedback, table.cells, keep, table.path.name)
-    if config.repeats in ("mean", "sum"):
-        pair = groups(ids[columns.user], ids[columns.item])
-        numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
-    words = word_feedback(config.feedback, table.cells)
-    feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
     if not keep.any():
         raise InputError(f"{table.path}: no row can be read; fix the rows (columns: {', '.join(table.cells)}).")
+    words = word_feedback(config.feedback, table.cells)
+    feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
+    if config.repeats in ("mean", "sum"):
+        pair, alone = groups(ids[columns.user], ids[columns.item]), feedback
+        numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
+        of = f"the {config.repeats} of "
+        feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words, of)
+        if change := changed(tuple(config.feedback), alone[keep], feedback[keep], pair[keep]):
+            lines.append(f"{table.path.name}: {of}the numbers of (user, item) pairs {change}")
     if columns.time and not config.time_format:
         check_clock(time, keep, table.cells[columns.time], lambda row: where_in(table, row))
     kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
