@@ -247,6 +247,8 @@ def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
         return str(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        if hint is str and isinstance(value, bool):
+            names[str] = "text (yes, no, on, off, true and false are text only in quotes)"
         raise _wrong(source, where, names.get(hint, hint.__name__), value)
     return value
 

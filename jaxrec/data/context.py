@@ -76,7 +76,7 @@ def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
     names = header(path, "data.user_file", layout, [columns.user_id])
     check_columns(path, names, {"data.columns.user_id": columns.user_id}, layout)
     wanted = [column for column in context_columns(config, columns).values() if column in names]
-    table = read_table(path, [columns.user_id, *wanted], layout)
+    table = read_table(path, [columns.user_id, *wanted], layout._replace(exact=frozenset({columns.user_id})))
     ids = clean_ids(table.cells[columns.user_id], config).to_pylist()
     row: dict[str, int] = {}
     for number, pseudonym in enumerate(pseudonymise(ids, user_key(config).secret)):

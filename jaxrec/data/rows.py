@@ -18,9 +18,9 @@ from jaxrec.data.choose import (
     word_numbers,
 )
 from jaxrec.data.clean import RawLog
-from jaxrec.data.clock import check_clock, read_times, time_advice
+from jaxrec.data.clock import check_clock, read_times, shortened, time_advice
 from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_context
-from jaxrec.data.ids import blank, clean_ids
+from jaxrec.data.ids import blank, clean_ids, without_digits
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Log
 from jaxrec.data.pairs import changed, combined, groups, times_of_requests
@@ -45,7 +45,8 @@ def read_log(
     """
     wanted = log_columns(columns, config, users)
     check_columns(path, header(path, setting, layout, wanted.values()), wanted, layout)
-    table = read_table(path, wanted.values(), layout)
+    exact = frozenset({columns.user, columns.item, columns.time})
+    table = read_table(path, wanted.values(), layout._replace(exact=exact))
     return log_rows(table, columns, config, users, layout), table.notes
 
 
@@ -78,6 +79,7 @@ def log_rows(
     numeric |= word_numbers(config.feedback, table.cells)
     faults = [
         *(Fault(f"a missing or broken {c}", c, no_id(ids[c])) for c in (columns.user, columns.item)),
+        *(rounded(c, without_digits(ids[c])) for c in (columns.user, columns.item)),
         *time_fault,
         *faults,
     ]
@@ -85,7 +87,7 @@ def log_rows(
     lines += without_weight(config.feedback, table.cells, keep, table.path.name)
     if not keep.any():
         raise InputError(f"{table.path}: no row can be read; fix the rows (columns: {', '.join(table.cells)}).")
-    words = word_feedback(config.feedback, table.cells)
+    words = word_feedback(config.feedback, table.cells, keep)
     feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
     if config.repeats in ("mean", "sum"):
         pair, alone = groups(ids[columns.user], ids[columns.item]), feedback
@@ -124,6 +126,11 @@ def log_rows(
     return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
 
 
+def rounded(column: str, rows: np.ndarray) -> Fault:
+    """Give the fault of rows [R] whose ids or times are like 1.23E+11."""
+    return Fault(f"scientific notation in place of all digits in {column}", column, rows, "; export them as text")
+
+
 def no_id(cells: pa.Array) -> np.ndarray:
     """Find cells that are empty, or hold a line break because a quote was never closed; [R] bool."""
     empty = compute.equal(cells, "").to_numpy(zero_copy_only=False)
@@ -151,7 +158,10 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
     fix = (
         time_advice(present, layout.setting, bool(bad.mean() > 0.5)) if len(present) and not config.time_format else ""
     )
-    return time, [Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix)]
+    return time, [
+        Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix),
+        rounded(columns.time, shortened(cells)),
+    ]
 
 
 def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str, np.ndarray], list[Fault]]:
@@ -164,7 +174,7 @@ def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str
     for c, numbers in values.items():
         bad = np.isnan(numbers)
         fix = word_advice(table.cells[c].filter(pa.array(bad)), owner[c], layout.setting) if bad.any() else ""
-        faults.append(Fault(f"no finite number in {c}", c, bad, fix if bad.mean() > 0.5 or "decimal" in fix else ""))
+        faults.append(Fault(f"no finite number in {c}", c, bad, fix if bad.mean() > 0.5 or "comma" in fix else ""))
     divisors = dict.fromkeys(kind.over for kind in kinds.values() if kind.over)
     faults += [Fault(f"0 in {c}, which is a divisor", c, values[c] == 0) for c in divisors]
     return values, faults
