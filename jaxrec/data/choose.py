@@ -159,8 +159,7 @@ def word_advice(cells: pa.Array, name: str, decimal_setting: str) -> str:
         return f"; remove commas that separate thousands{other}"
     if decimal_setting and compute.any(compute.match_substring_regex(cells, DECIMAL_COMMA)).as_py():
         return f"; set {decimal_setting}.decimal=comma if commas are decimal"
-    share = np.isnan(numbers(cells)).mean()
-    if share < 0.5:
+    if compute.all(compute.equal(cells, "")).as_py() or np.isnan(numbers(cells)).mean() < 0.5:
         return ""
     return f"; set data.feedback.{name}.equals or in to the words that count as 1 (its values: {_values(cells)})"
 

@@ -1,6 +1,7 @@
 """The rows of a log: numbers, times and feedback from cells of text. Raw user ids go no further."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,18 @@ def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USER
     for name, kind in config.feedback.items():
         for option in ("column", "over"):
             if getattr(kind, option) is not None:
+                _check_feedback(f"data.feedback.{name}.{option}", getattr(kind, option), wanted)
                 wanted[f"data.feedback.{name}.{option}"] = getattr(kind, option)
     wanted |= {f"data.columns.{key}": name for key in ("request", "review") if (name := getattr(columns, key))}
     wanted |= filter_columns(config.where, "data.where")
     return wanted | {k: name for k, name in context_columns(config, columns).items() if name not in users.cells}
+
+
+def _check_feedback(setting: str, column: str, taken: Mapping[str, str]) -> None:
+    """Raise InputError if a column of feedback has the ids of the users or the items."""
+    for other in ("data.columns.user", "data.columns.item"):
+        if taken.get(other) == column:
+            raise InputError(f"{setting}: {column!r} is the column of {other}; name the column of the feedback.")
 
 
 def log_rows(

@@ -16,7 +16,7 @@ import pyarrow as pa
 from jaxrec.checks import InputError, check_name, suggest
 from jaxrec.data import delimited, typed
 from jaxrec.data.cells import COMPRESSED, Part, compute, first_line
-from jaxrec.data.headers import check_header, separator_advice
+from jaxrec.data.headers import check_header, names_advice, separator_advice
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import counted
 from jaxrec.data.shapes import SHAPES
@@ -130,11 +130,7 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
             if not mend and key == "data.columns.time":
                 mend = "; if the rows are in the order of time, an empty data.columns.time= takes that order"
             if not mend and layout.setting and not set(wanted.values()) & set(names) and _format(path, layout).text:
-                named = f"name the columns with {layout.setting}.columns"
-                above = len(names) == 1 < len(wanted)
-                mend = (
-                    f"; if these are cells of a row, {named}" if not above else "; remove lines above the column names"
-                )
+                mend = names_advice(names, layout)
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
                 f"the table (columns: {', '.join(names)}){mend}."

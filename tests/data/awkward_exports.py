@@ -86,7 +86,7 @@ JOINED = (
         "a line above the column names",
         "# exported in 2024\n" + LOG,
         "log.csv: no column 'user'",
-        "remove lines above the column names",
+        "remove lines above the names",
     ),
     refused("a line below the rows", LOG + "(3 rows)\n", "log.csv: 1 of 4 rows", "wrong number of cells (line 5)"),
     refused(
@@ -242,7 +242,7 @@ FRAMES = (
         "a word that YAML takes for true",
         stars("yes", "no", "yes"),
         "data.feedback.liked.equals: expected text",
-        "only in quotes",
+        "put words such as yes and true in quotes",
         settings={"feedback": {"liked": {"column": "stars", "equals": True}}},
     ),
     read(
@@ -273,6 +273,26 @@ DOWNLOADS = (
         settings=PARQUET,
     ),
     refused("one column", "user\nu\nv\n", "log.csv: no column 'item' (wanted by data.columns.item)"),
+    refused(
+        "cells with nothing between them but blanks",
+        LOG.replace(",", "  "),
+        "log.tsv: no column 'user'",
+        "set data.files.log.separator",
+        settings={"log_file": "log.tsv"},
+    ),
+    refused(
+        "users as items",
+        LOG,
+        "data.columns.item: 'user' is the column of the users",
+        settings={"columns": {**COLUMNS, "item": "user"}},
+    ),
+    refused(
+        "users as feedback",
+        LOG,
+        "data.feedback.liked.column: 'user' is the column of data.columns.user",
+        settings={"feedback": {"liked": {"column": "user", "equals": "u"}}},
+    ),
+    refused("ratings that are all empty", stars("", "", ""), "no finite number in stars (line 2: ''", "right columns"),
     refused("column names in capitals", LOG.replace("user", "User"), "no column 'user'", "did you mean 'User'?"),
     refused(
         "a column name twice",
