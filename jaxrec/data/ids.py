@@ -11,6 +11,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 from jaxrec.config.files import IdRules
 from jaxrec.data.cells import compute
+from jaxrec.data.table import Fault
 
 INTEGRAL = r"^([+-]?\d+)\.0+$"
 PADDED = r"^0+(\d+)$"
@@ -58,6 +59,11 @@ def one_id(text: str, config: DataConfig) -> str:
 def without_digits(ids: pa.Array) -> np.ndarray:
     """Find ids [R] in scientific notation, which has dropped digits that told them apart; [R] bool."""
     return compute.match_substring_regex(ids, SCIENTIFIC).to_numpy(zero_copy_only=False)
+
+
+def rounded(column: str, rows: np.ndarray) -> Fault:
+    """Give the fault of rows [R] whose ids or times are like 1.23E+11."""
+    return Fault(f"scientific notation in place of all digits in {column}", column, rows, "; export them as text")
 
 
 def blank(cells: pa.Array, missing: Sequence[str]) -> pa.Array:

@@ -21,7 +21,7 @@ from jaxrec.data.choose import (
 from jaxrec.data.clean import RawLog
 from jaxrec.data.clock import check_clock, read_times, shortened, time_advice
 from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_context
-from jaxrec.data.ids import blank, clean_ids, without_digits
+from jaxrec.data.ids import blank, clean_ids, rounded, without_digits
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Log
 from jaxrec.data.pairs import changed, combined, groups, times_of_requests
@@ -133,11 +133,6 @@ def log_rows(
         review=np.array(known[columns.review].to_pylist(), object) if columns.review else None,
     )
     return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
-
-
-def rounded(column: str, rows: np.ndarray) -> Fault:
-    """Give the fault of rows [R] whose ids or times are like 1.23E+11."""
-    return Fault(f"scientific notation in place of all digits in {column}", column, rows, "; export them as text")
 
 
 def no_id(cells: pa.Array) -> np.ndarray:

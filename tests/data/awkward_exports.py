@@ -113,6 +113,14 @@ SHEETS = (
         items="item,title\na,Apple\nb,Bread\n9.78014E+12,Novel\n",
     ),
     refused(
+        "ids of the table of users that a spreadsheet has rounded",
+        users("123456789012", "123456789012", "v"),
+        "users.csv: 1 of 2 rows",
+        "in place of all digits in user (line 2: '1.23457E+11')",
+        others={"users.csv": "user,age\n1.23457E+11,3\nv,4\n"},
+        settings={"user_file": "users.csv", "context": ["age"]},
+    ),
+    refused(
         "times that a spreadsheet has rounded",
         at("1.60E+12", "1.60E+12", "1.61E+12"),
         "3 rows with scientific notation in place of all digits in time (line 2: '1.60E+12'",
