@@ -55,7 +55,7 @@ class Columns:
     user_id: str = "user"  # in the user table
 
     def __post_init__(self):
-        for key in ("review", "request"):
+        for key in ("item", "time", "review", "request"):
             if getattr(self, key) and getattr(self, key) == self.user:
                 raise InputError(f"data.columns.{key}: {self.user!r} is the column of the users; name another one.")
 

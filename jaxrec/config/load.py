@@ -247,9 +247,10 @@ def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
         return str(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-        raise _wrong(source, where, names.get(hint, hint.__name__), value)
+        mend = "; put words such as yes and true in quotes" if hint is str and isinstance(value, bool) else ""
+        raise _wrong(source, where, names.get(hint, hint.__name__), value, mend)
     return value
 
 
-def _wrong(source: str, where: str, wanted: str, got: Any) -> InputError:
-    return InputError(f"{source}: {where}: expected {wanted}, got {got!r}.")
+def _wrong(source: str, where: str, wanted: str, got: Any, mend: str = "") -> InputError:
+    return InputError(f"{source}: {where}: expected {wanted}, got {got!r}{mend}.")

@@ -14,6 +14,7 @@ import pyarrow.compute
 from jaxrec.checks import InputError
 
 compute: Any = pyarrow.compute  # its functions are made at import, so type checkers do not see them
+WHOLE_BITS = {16: 11, 32: 24}  # of the whole numbers that floats of so many bits have; longer ones are seen as text
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": None}  # pyarrow's name; None: it cannot read it
 
 
@@ -97,6 +98,18 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: b
             "UTF-8 text" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else "numbers, text or times"
         )
         raise InputError(f"{where}: column {name!r} holds {kind} that cannot be read; expected {wanted}.") from None
+
+
+def check_digits(column: pa.ChunkedArray, name: str, where: str) -> None:
+    """Raise InputError if short floats have whole numbers beyond those that they can tell apart."""
+    if pa.types.is_floating(column.type) and column.type.bit_width in WHOLE_BITS:
+        bits = WHOLE_BITS[column.type.bit_width]
+        largest = compute.max(compute.abs(column.cast(pa.float64()))).as_py() or 0
+        if largest > 2**bits:
+            raise InputError(
+                f"{where}: column {name!r} holds {column.type} up to {largest:.0f}, whose last digits are lost "
+                f"(beyond {2**bits:,}); write it as whole numbers or text."
+            )
 
 
 def _floats_as_text(cells: pa.Array) -> pa.Array:

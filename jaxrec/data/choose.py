@@ -13,11 +13,17 @@ from jaxrec.data.log import counted
 from jaxrec.data.values import number_source, numbers
 
 DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
+THOUSANDS_POINTS = r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$"  # where commas are decimal: 1.234,5
+THOUSANDS_COMMAS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
+MARK = "\ufeff"  # of byte order, at the start of a file
 SHOWN = 8  # values of a column in a message
 
 
 def with_points(cells: pa.Array) -> pa.Array:
-    """Write numbers with a decimal comma with a point."""
+    """Write numbers with a decimal comma with a point; points in them separate thousands."""
+    grouped = compute.match_substring_regex(cells, THOUSANDS_POINTS)
+    if compute.any(grouped).as_py():
+        cells = compute.if_else(grouped, compute.replace_substring(cells, ".", ""), cells)
     return compute.replace_substring_regex(cells, DECIMAL_COMMA, r"\1.\2")
 
 
@@ -38,7 +44,9 @@ def chosen_rows(
     filters: Sequence[RowFilter], cells: Mapping[str, pa.Array], name: str, setting: str = "data.where"
 ) -> tuple[np.ndarray, list[str]]:
     """Find the rows [R] that pass all filters; also gives lines for the account. InputError if none passes."""
-    chosen, account = np.ones(len(next(iter(cells.values()))), bool), []
+    chosen, account = ~_names_again(cells), []
+    if again := int((~chosen).sum()):
+        account.append(f"{name}: left out {counted(again, 'line')} of column names among the rows")
     for number, one in enumerate(filters):
         passes = _passes(one, cells[one.column])
         dropped = int((chosen & ~passes).sum())
@@ -52,10 +60,13 @@ def chosen_rows(
     return chosen, account
 
 
-def word_feedback(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:
+def word_feedback(
+    kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Array], keep: np.ndarray
+) -> dict[str, np.ndarray]:
     """Find where each kind that is read from words is 1, [R] bool, by the name of the kind.
 
-    Raises InputError for a word that no row has if it is misspelled.
+    Raises InputError for a word that no row has if it is misspelled, and for one that rows to `keep` [R] bool have in
+    other capitals too.
     """
     found = {}
     for name, kind in kinds.items():
@@ -63,8 +74,10 @@ def word_feedback(kinds: Mapping[str, FeedbackKind], cells: Mapping[str, pa.Arra
             continue
         column = cells[kind.column]
         found[name] = holds(column, kind.words)
+        setting = f"data.feedback.{name}.{'in' if kind.in_ else 'equals'}"
         if not found[name].any():
-            _check_spelling(kind.words, f"data.feedback.{name}.{'in' if kind.in_ else 'equals'}", kind, column)
+            _check_spelling(kind.words, setting, kind, column)
+        _check_case(kind.words, setting, column.filter(pa.array(keep & ~found[name])))
     return found
 
 
@@ -78,6 +91,17 @@ def _check_spelling(words: Collection[str], setting: str, kind: FeedbackKind, co
             near = suggest(word, present) or near
             raise InputError(
                 f"{setting}: no row has {kind.column} {word!r}{near} Correct it (values: {_values(column)})."
+            )
+
+
+def _check_case(words: Collection[str], setting: str, others: pa.Array) -> None:
+    """Raise InputError if cells that hold none of the `words` differ from one only in capitals."""
+    folded = {word.casefold(): word for word in words}
+    for value in compute.unique(others.slice(0, 100_000)).to_pylist():
+        if word := folded.get(value.casefold()):
+            raise InputError(
+                f"{setting}: some rows have {value!r}, which is not {word!r}; set {setting.rpartition('.')[0]}.in="
+                f"[{word}, {value}] if both count as 1, or weights={{{word}: 1, {value}: 0}} in its place if not."
             )
 
 
@@ -129,12 +153,24 @@ def without_weight(
 
 def word_advice(cells: pa.Array, name: str, decimal_setting: str) -> str:
     """Say how to read a column of feedback that holds no numbers: '; set ...'."""
+    commas = cells.filter(compute.match_substring(cells, ","))
+    if len(commas) and compute.all(compute.match_substring_regex(commas, THOUSANDS_COMMAS)).as_py():
+        other = f", or set {decimal_setting}.decimal=comma if they are decimal" if decimal_setting else ""
+        return f"; remove commas that separate thousands{other}"
     if decimal_setting and compute.any(compute.match_substring_regex(cells, DECIMAL_COMMA)).as_py():
         return f"; set {decimal_setting}.decimal=comma if commas are decimal"
-    share = np.isnan(numbers(cells)).mean()
-    if share < 0.5:
+    if compute.all(compute.equal(cells, "")).as_py() or np.isnan(numbers(cells)).mean() < 0.5:
         return ""
     return f"; set data.feedback.{name}.equals or in to the words that count as 1 (its values: {_values(cells)})"
+
+
+def _names_again(cells: Mapping[str, pa.Array]) -> np.ndarray:
+    """Find the rows [R] that are a line of column names again, as in files that were joined."""
+    found = np.ones(len(next(iter(cells.values()))), bool)
+    for name, column in cells.items():
+        if found.any():
+            found &= compute.is_in(column, pa.array([name, MARK + name])).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _passes(one: RowFilter, cells: pa.Array) -> np.ndarray:

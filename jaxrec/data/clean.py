@@ -26,7 +26,9 @@ def clean(raw: RawLog, config: DataConfig) -> RawLog:
     `data.repeats` says how pairs combine. Raises InputError if the k-core is empty.
     """
     log, account = raw.log, list(raw.account)
-    kept = log.take(_last_of_each((*log.feedback.T, log.time, log.item, log.user)))
+    kept = log
+    if config.repeats not in ("mean", "sum"):  # there every row counts, and rows of a pair look alike by now
+        kept = log.take(_last_of_each((*log.feedback.T, log.time, log.item, log.user)))
     if len(kept) < len(log):
         account.append(f"dropped {counted(len(log) - len(kept), 'exact duplicate')} of a row")
     ordered = kept.take(np.lexsort((kept.time, kept.user)))
@@ -55,19 +57,21 @@ def _combined(log: Log, how: str) -> tuple[Log, list[str]]:
         return dataclasses.replace(log, repeats=True), [line]
     last = _last_of_each((pair,))
     line = f"dropped {repeated} of repeated (user, item) pairs"
-    if how == "last":
-        return log.take(last), [f"{line}; the last row is kept"]
     most, latest = np.zeros((2, pairs, log.feedback.shape[1]), np.float32)
     latest[pair[last]] = log.feedback[last]
     np.maximum.at(most, pair, log.feedback)
+    changed = list(zip(log.feedback_names, (most > latest).sum(axis=0), strict=True))
+    if how == "last":
+        losses = " and ".join(f"'{name}' from {count:,}" for name, count in changed if count)
+        line += "; the last row is kept" + (f", which takes {losses} that an earlier row has" if losses else "")
+        return log.take(last), [line]
     best = np.zeros(pairs, np.int64)
     np.maximum.at(best, pair, np.arange(len(log)) + len(log) * log.feedback.any(axis=1))
     place = np.sort(best % len(log))
     line += "; a pair has every kind of feedback of its rows"
     if how in ("mean", "sum"):
         line += f", with the {how} of their numbers"
-    given = (most > latest).sum(axis=0)
-    gains = [f"'{name}' to {count:,}" for name, count in zip(log.feedback_names, given, strict=True) if count]
+    gains = [f"'{name}' to {count:,}" for name, count in changed if count]
     if gains:
         line += f", which gives {' and '.join(gains)} whose last row lacks it"
     return dataclasses.replace(log.take(place), feedback=most[pair[place]]), [line]

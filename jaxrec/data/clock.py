@@ -47,6 +47,7 @@ CLOCKS = (
     " %H:%M:%S %z",
     " %H:%M:%S UTC",
 )
+SPREADSHEET = r"^\d(\.\d{1,5})?E\+\d+$"  # 1.60E+12, which many times become
 SAMPLE = 300  # cells that show the pattern
 
 
@@ -69,6 +70,11 @@ def read_times(cells: pa.Array, time_format: str) -> tuple[np.ndarray, np.ndarra
         values = values * MICROSECONDS[time_format]
     bad = ~(np.abs(values) < LARGEST_TIME)
     return np.rint(np.where(bad, 0, values)).astype(np.int64), bad
+
+
+def shortened(cells: pa.Array) -> np.ndarray:
+    """Find times [R] of which a spreadsheet has kept the first digits; [R] bool."""
+    return compute.match_substring_regex(cells, SPREADSHEET).to_numpy(zero_copy_only=False)
 
 
 def check_clock(time: np.ndarray, keep: np.ndarray, cells: pa.Array, where: Callable[[int], str]) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
-from jaxrec.data.ids import blank, check_joined, clean_ids, repair
+from jaxrec.data.ids import blank, check_joined, clean_ids, repair, rounded, without_digits
 from jaxrec.data.layout import Layout
 from jaxrec.data.log import Log, counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
@@ -76,13 +76,14 @@ def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
     names = header(path, "data.user_file", layout, [columns.user_id])
     check_columns(path, names, {"data.columns.user_id": columns.user_id}, layout)
     wanted = [column for column in context_columns(config, columns).values() if column in names]
-    table = read_table(path, [columns.user_id, *wanted], layout)
-    ids = clean_ids(table.cells[columns.user_id], config).to_pylist()
+    table = read_table(path, [columns.user_id, *wanted], layout._replace(exact=frozenset({columns.user_id})))
+    cleaned = clean_ids(table.cells[columns.user_id], config)
+    ids = cleaned.to_pylist()
     row: dict[str, int] = {}
     for number, pseudonym in enumerate(pseudonymise(ids, user_key(config).secret)):
         if ids[number]:
             row.setdefault(pseudonym, number)
-    _, dropped = drop_faulty(table, [], config.allow_bad_rows)
+    _, dropped = drop_faulty(table, [rounded(columns.user_id, without_digits(cleaned))], config.allow_bad_rows)
     lines = [f"{path.name}: read {counted(len(table) + table.malformed, 'user')}", *dropped, *table.notes]
     empty = ids.count("")
     if empty:

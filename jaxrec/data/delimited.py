@@ -4,7 +4,8 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ IN_WORDS = {  # what pyarrow says, and what it means to the owner of the file
 NAMED = {"\t": "tabs", ",": "commas"}
 TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")  # RecBole's names of columns
 WHOLE = r'^"([^"]|"")*"$'  # a cell in quotes
+AFTER_BLANKS = r'^[ \t]+"([^"]|"")*"[ \t]*$'  # where quotes enclose cells, but only if they are its first character
+INVISIBLE = "\ufeff\u200b"  # a byte order mark that was written twice, and a blank without width
 
 
 def names(path: Path, layout: Layout, wanted: Sequence[str], delimiter: str) -> list[str]:
@@ -46,7 +49,7 @@ def names(path: Path, layout: Layout, wanted: Sequence[str], delimiter: str) -> 
 
 def with_short_names(written: list[str]) -> list[str]:
     """Cut outer blanks off the names, and add the names without their types if all have one."""
-    written = [name.strip() for name in written]
+    written = [name.strip().strip(INVISIBLE).strip() for name in written]
     typed = [TYPED.fullmatch(name) for name in written]
     return written + [found[1] for found in typed if found] if all(typed) else written
 
@@ -79,8 +82,9 @@ def read(path: Path, wanted: list[str], layout: Layout, delimiter: str) -> Part:
         if whole.lines > rows + header:
             notes += lines_in_words(path, dialect, len(written), rows, header)
     cells = {name: table.column(column).combine_chunks() for name, column in place.items()}
-    if dialect.unquote and whole.quotes:
-        cells = {name: _unquoted(column) for name, column in cells.items()}
+    if whole.quotes:
+        whole_cell = WHOLE if dialect.unquote else AFTER_BLANKS
+        cells = {name: _unquoted(column, whole_cell) for name, column in cells.items()}
     fault, fix = "with the wrong number of cells", ""
     if malformed and not table.num_rows:
         fix = f" ({len(written)}; line {1 + header} has {malformed[0]} cells)"
@@ -125,7 +129,7 @@ def _header_options(layout: Layout) -> pa_csv.ReadOptions:
 def _parsed(path: Path, dialect: Dialect, read: Any) -> Any:
     """Run a pyarrow reader; its errors become one line with the file and, if known, the line."""
     try:
-        with open_text(path, dialect) as file:
+        with open_text(path, dialect) as file, _undecodable_rows():
             return read(file)
     except (pa.ArrowInvalid, UnicodeError) as error:
         said = first_line(error)
@@ -138,6 +142,26 @@ def _parsed(path: Path, dialect: Dialect, read: Any) -> Any:
         f"{path}: not a readable {kind} file: {message}; expected a header line, rows below it, {separator} between "
         f"cells and closed quotes{quotes}."
     )
+
+
+@contextlib.contextmanager
+def _undecodable_rows() -> Iterator[None]:
+    """Keep pyarrow from printing a traceback.
+
+    It decodes each malformed row for the handler of such rows. Where it cannot, it prints the reason and then raises
+    an error, which we report.
+    """
+    before = sys.unraisablehook
+
+    def hook(found: Any) -> None:
+        if not isinstance(found.exc_value, UnicodeDecodeError):
+            before(found)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class _Counted(io.RawIOBase):
@@ -172,12 +196,13 @@ def _check_quotes(path: Path, dialect: Dialect, rows: int, whole: _Counted) -> N
         )
 
 
-def _unquoted(cells: pa.Array) -> pa.Array:
-    """Take off the quotes around whole cells."""
-    whole = compute.match_substring_regex(cells, WHOLE)
+def _unquoted(cells: pa.Array, pattern: str) -> pa.Array:
+    """Take off the quotes around whole cells that have the pattern."""
+    whole = compute.match_substring_regex(cells, pattern)
     if not compute.any(whole).as_py():
         return cells
-    inner = compute.replace_substring(compute.utf8_slice_codeunits(cells, 1, -1), '""', '"')
+    quoted = compute.utf8_trim_whitespace(cells)
+    inner = compute.replace_substring(compute.utf8_slice_codeunits(quoted, 1, -1), '""', '"')
     return compute.if_else(whole, inner, cells)
 
 

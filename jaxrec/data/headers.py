@@ -38,3 +38,10 @@ def separator_advice(names: Sequence[str], layout: Layout) -> str:
     if "::" in names[0]:
         found = "::"
     return layout.advice(f"separator={OTHERS[found]} if that separates the cells") if count else ""
+
+
+def names_advice(names: Sequence[str], layout: Layout) -> str:
+    """Give what mends a line of which no cell is a wanted name: it is a row, or it stands above the names."""
+    if len(names) > 1:
+        return f"; if these are cells of a row, name the columns with {layout.setting}.columns"
+    return f"; remove lines above the names, or set {layout.setting}.separator to what is between cells"

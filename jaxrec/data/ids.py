@@ -11,9 +11,14 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 from jaxrec.config.files import IdRules
 from jaxrec.data.cells import compute
+from jaxrec.data.table import Fault
 
 INTEGRAL = r"^([+-]?\d+)\.0+$"
 PADDED = r"^0+(\d+)$"
+INVISIBLE = "\ufeff\u200b\u200e\u2060\x00 "  # around an id: marks of byte order, of direction, of nothing
+FORMULA = r'^="(.*)"$'  # how an id is kept from being a number in a spreadsheet
+ROUND = r"^\d(\.\d{1,4})?e\+\d{2}$"  # 1e+05, as R writes an exact 100000
+SCIENTIFIC = r"^[+-]?\d(\.\d+)?[eE]\+\d+$"  # 1.23457E+11, as a spreadsheet writes 123456789012
 EXAMPLES = 3
 SAMPLE = 10_000  # ids that are tried
 REPAIRS: tuple[dict[str, Any], ...] = (  # what most often keeps ids apart
@@ -32,7 +37,12 @@ def clean_ids(cells: pa.Array, config: DataConfig) -> pa.Array:
 
 
 def normalised(texts: pa.Array, rules: IdRules) -> pa.Array:
-    """Apply the rules to ids [N]; a whole number written as 318.0 is always 318."""
+    """Apply the rules to ids [N]; a whole number written as 318.0 or 3.18e+02 is always 318."""
+    texts = compute.replace_substring_regex(compute.utf8_trim(texts, characters=INVISIBLE), FORMULA, r"\1")
+    if compute.any(short := compute.match_substring_regex(texts, ROUND)).as_py():
+        written = texts.filter(short).to_pylist()
+        whole = [str(int(float(text))) if float(text).is_integer() else text for text in written]
+        texts = compute.replace_with_mask(texts, short, pa.array(whole, pa.string()))
     texts = compute.replace_substring_regex(texts, INTEGRAL, r"\1")
     if rules.normalize:
         texts = compute.utf8_normalize(texts, form=rules.normalize)
@@ -44,6 +54,16 @@ def normalised(texts: pa.Array, rules: IdRules) -> pa.Array:
 def one_id(text: str, config: DataConfig) -> str:
     """Apply the rules to the id that a person gives."""
     return normalised(pa.array([text.strip()], pa.string()), config.ids)[0].as_py()
+
+
+def without_digits(ids: pa.Array) -> np.ndarray:
+    """Find ids [R] in scientific notation, which has dropped digits that told them apart; [R] bool."""
+    return compute.match_substring_regex(ids, SCIENTIFIC).to_numpy(zero_copy_only=False)
+
+
+def rounded(column: str, rows: np.ndarray) -> Fault:
+    """Give the fault of rows [R] whose ids or times are like 1.23E+11."""
+    return Fault(f"scientific notation in place of all digits in {column}", column, rows, "; export them as text")
 
 
 def blank(cells: pa.Array, missing: Sequence[str]) -> pa.Array:

@@ -30,6 +30,7 @@ class Layout(NamedTuple):
     format: TableFormat = TableFormat()
     setting: str = ""  # the section of the recipe: data.files.log; empty: no setting changes this table
     joined: frozenset[str] = frozenset()  # columns whose lists become 'one, two'; elsewhere lists are refused
+    exact: frozenset[str] = frozenset()  # columns of ids and times, of which no digit may be lost
 
     def advice(self, text: str) -> str:
         """Give '; set data.files.log.TEXT', or nothing where no setting helps."""

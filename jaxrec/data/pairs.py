@@ -1,5 +1,7 @@
 """Rows of a log that belong together: those of a user and an item, and those of a user and a request."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -20,6 +22,23 @@ def combined(values: np.ndarray, group: np.ndarray, keep: np.ndarray, how: str) 
     if how == "mean":
         totals /= np.maximum(np.bincount(group, keep), 1)
     return np.where(keep, totals[group], values)
+
+
+def changed(names: Sequence[str], alone: np.ndarray, together: np.ndarray, group: np.ndarray) -> str:
+    """Say how many groups of rows gain and lose each kind of feedback when their numbers are combined.
+
+    A group has a kind of feedback of its rows `alone` [R, F] if one of them has it; `together` [R, F] is the same in
+    all rows of a group (`group` [R]). Empty if no group has several rows.
+    """
+    if len(np.unique(group)) == len(group):
+        return ""
+    before, after = np.zeros((2, int(group.max()) + 1, len(names)), bool)
+    np.logical_or.at(before, group, alone > 0)
+    np.logical_or.at(after, group, together > 0)
+    gains, losses = (after & ~before).sum(axis=0), (before & ~after).sum(axis=0)
+    parts = [f"gives '{name}' to {count:,}" for name, count in zip(names, gains, strict=True) if count]
+    parts += [f"takes '{name}' from {count:,}" for name, count in zip(names, losses, strict=True) if count]
+    return f"{' and '.join(parts)}, compared with their rows alone" if parts else "changes no feedback"
 
 
 def times_of_requests(time: np.ndarray, request: np.ndarray, named: np.ndarray) -> np.ndarray:

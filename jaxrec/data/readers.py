@@ -14,7 +14,7 @@ from jaxrec.config.files import TableFormat
 from jaxrec.data.choose import chosen_rows, filter_columns, with_points
 from jaxrec.data.clean import RawLog, clean
 from jaxrec.data.context import NO_USERS, read_users
-from jaxrec.data.ids import blank, check_joined, clean_ids
+from jaxrec.data.ids import blank, check_joined, clean_ids, rounded, without_digits
 from jaxrec.data.item_features import feature_columns, read_features
 from jaxrec.data.item_text import REVIEWS, ItemTable, build_catalogue, check_template, columns_of
 from jaxrec.data.layout import PLAIN, Layout
@@ -114,7 +114,7 @@ def read_items(
     names = header(path, setting, layout, [*asked, *(name for name in columns_of(config.text) if name != "title")])
     wanted = item_columns(path, names, columns, config, derived, layout)
     texts = {columns.title, *columns_of(config.text)} - {columns.item_id}
-    table = read_table(path, wanted, layout._replace(joined=frozenset(texts)))
+    table = read_table(path, wanted, layout._replace(joined=frozenset(texts), exact=frozenset({columns.item_id})))
     items, lines = item_rows(table, columns, config)
     return items, [*lines, *table.notes]
 
@@ -162,7 +162,8 @@ def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemT
     if config.files.items.decimal_comma:
         numbers = {name: with_points(cells) for name, cells in table.cells.items()}
     chosen, lines = chosen_rows(config.item_where, numbers, table.path.name, "data.item_where")
-    keep, dropped = drop_faulty(table, [_missing_id(column, cleaned)], config.allow_bad_rows, chosen)
+    faults = [_missing_id(column, cleaned), rounded(column, without_digits(cleaned))]
+    keep, dropped = drop_faulty(table, faults, config.allow_bad_rows, chosen)
     rows = pa.array(keep)
     ids = cleaned.filter(rows).to_pylist()
     left_out = frozenset(cleaned.filter(pa.array(~chosen)).to_pylist()).difference(ids)

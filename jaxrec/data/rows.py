@@ -1,6 +1,7 @@
 """The rows of a log: numbers, times and feedback from cells of text. Raw user ids go no further."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ from jaxrec.data.choose import (
     word_numbers,
 )
 from jaxrec.data.clean import RawLog
-from jaxrec.data.clock import check_clock, read_times, time_advice
+from jaxrec.data.clock import check_clock, read_times, shortened, time_advice
 from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_context
-from jaxrec.data.ids import blank, clean_ids
+from jaxrec.data.ids import blank, clean_ids, rounded, without_digits
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Log
-from jaxrec.data.pairs import combined, groups, times_of_requests
+from jaxrec.data.pairs import changed, combined, groups, times_of_requests
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.table import Fault, Table, check_columns, compute, drop_faulty, header, read_table, where_in
 from jaxrec.data.values import binary_feedback, feedback_numbers
@@ -45,7 +46,8 @@ def read_log(
     """
     wanted = log_columns(columns, config, users)
     check_columns(path, header(path, setting, layout, wanted.values()), wanted, layout)
-    table = read_table(path, wanted.values(), layout)
+    exact = frozenset({columns.user, columns.item, columns.time})
+    table = read_table(path, wanted.values(), layout._replace(exact=exact))
     return log_rows(table, columns, config, users, layout), table.notes
 
 
@@ -55,10 +57,18 @@ def log_columns(columns: Columns, config: DataConfig, users: UserTable = NO_USER
     for name, kind in config.feedback.items():
         for option in ("column", "over"):
             if getattr(kind, option) is not None:
+                _check_feedback(f"data.feedback.{name}.{option}", getattr(kind, option), wanted)
                 wanted[f"data.feedback.{name}.{option}"] = getattr(kind, option)
     wanted |= {f"data.columns.{key}": name for key in ("request", "review") if (name := getattr(columns, key))}
     wanted |= filter_columns(config.where, "data.where")
     return wanted | {k: name for k, name in context_columns(config, columns).items() if name not in users.cells}
+
+
+def _check_feedback(setting: str, column: str, taken: Mapping[str, str]) -> None:
+    """Raise InputError if a column of feedback has the ids of the users or the items."""
+    for other in ("data.columns.user", "data.columns.item"):
+        if taken.get(other) == column:
+            raise InputError(f"{setting}: {column!r} is the column of {other}; name the column of the feedback.")
 
 
 def log_rows(
@@ -78,18 +88,23 @@ def log_rows(
     numeric |= word_numbers(config.feedback, table.cells)
     faults = [
         *(Fault(f"a missing or broken {c}", c, no_id(ids[c])) for c in (columns.user, columns.item)),
+        *(rounded(c, without_digits(ids[c])) for c in (columns.user, columns.item)),
         *time_fault,
         *faults,
     ]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows, chosen)
     lines += without_weight(config.feedback, table.cells, keep, table.path.name)
-    if config.repeats in ("mean", "sum"):
-        pair = groups(ids[columns.user], ids[columns.item])
-        numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
-    words = word_feedback(config.feedback, table.cells)
-    feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
     if not keep.any():
         raise InputError(f"{table.path}: no row can be read; fix the rows (columns: {', '.join(table.cells)}).")
+    words = word_feedback(config.feedback, table.cells, keep)
+    feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
+    if config.repeats in ("mean", "sum"):
+        pair, alone = groups(ids[columns.user], ids[columns.item]), feedback
+        numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
+        of = f"the {config.repeats} of "
+        feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words, of)
+        if change := changed(tuple(config.feedback), alone[keep], feedback[keep], pair[keep]):
+            lines.append(f"{table.path.name}: {of}the numbers of (user, item) pairs {change}")
     if columns.time and not config.time_format:
         check_clock(time, keep, table.cells[columns.time], lambda row: where_in(table, row))
     kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
@@ -147,7 +162,10 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
     fix = (
         time_advice(present, layout.setting, bool(bad.mean() > 0.5)) if len(present) and not config.time_format else ""
     )
-    return time, [Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix)]
+    return time, [
+        Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix),
+        rounded(columns.time, shortened(cells)),
+    ]
 
 
 def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str, np.ndarray], list[Fault]]:
@@ -160,7 +178,7 @@ def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str
     for c, numbers in values.items():
         bad = np.isnan(numbers)
         fix = word_advice(table.cells[c].filter(pa.array(bad)), owner[c], layout.setting) if bad.any() else ""
-        faults.append(Fault(f"no finite number in {c}", c, bad, fix if bad.mean() > 0.5 or "decimal" in fix else ""))
+        faults.append(Fault(f"no finite number in {c}", c, bad, fix if bad.mean() > 0.5 or "comma" in fix else ""))
     divisors = dict.fromkeys(kind.over for kind in kinds.values() if kind.over)
     faults += [Fault(f"0 in {c}, which is a divisor", c, values[c] == 0) for c in divisors]
     return values, faults

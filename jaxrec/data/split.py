@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.data import DataConfig
-from jaxrec.data.log import Log, Split
+from jaxrec.data.log import Log, Split, counted
 
 FEW_POSITIVE = 0.3  # share of positive test rows below which another split is advised
 
@@ -94,7 +94,10 @@ def split_users(log: Log, share: float, seed: int, before: np.ndarray | None = N
     wanted = round(len(users) * share) - (side == 0).sum()
     first = np.r_[users[side == 0], new[: max(wanted, 0)]]
     if not 0 < len(first) < len(users):
-        raise InputError(f"share: {share} of {len(users)} users leaves one side empty; choose another share.")
+        raise InputError(
+            f"evaluate.judge_share: {share} of {counted(len(users), 'user')} leaves nobody to "
+            f"{'train on' if len(first) else 'judge'}; set another share, or give a log of more users."
+        )
     in_first = np.isin(log.user, first)
     return log.take(in_first), log.take(~in_first)
 

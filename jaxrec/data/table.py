@@ -16,10 +16,11 @@ import pyarrow as pa
 from jaxrec.checks import InputError, check_name, suggest
 from jaxrec.data import delimited, typed
 from jaxrec.data.cells import COMPRESSED, Part, compute, first_line
-from jaxrec.data.headers import check_header, separator_advice
+from jaxrec.data.headers import check_header, names_advice, separator_advice
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import counted
 from jaxrec.data.shapes import SHAPES
+from jaxrec.data.signatures import check_signature
 
 EXAMPLES = 3  # faulty lines quoted for each reason
 
@@ -110,11 +111,12 @@ def header(path: Path, setting: str, layout: Layout = PLAIN, wanted: Iterable[st
     for file in reversed(files_of(path, setting)):
         if file.stat().st_size == 0:
             raise InputError(f"{file}: the file is empty; expected column names (in CSV a header line) and rows.")
+        _readable(file, check_signature)
         form = _format(file, layout, setting)
         names = _readable(file, lambda file, form=form: form.names(file, layout, wanted))
         if form.text and not layout.format.columns:
             check_header(file, names, wanted, layout)
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
             raise InputError(f"{file}: column {twice[0]!r} is in the header twice; rename one of them.")
     return names
@@ -128,7 +130,7 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
             if not mend and key == "data.columns.time":
                 mend = "; if the rows are in the order of time, an empty data.columns.time= takes that order"
             if not mend and layout.setting and not set(wanted.values()) & set(names) and _format(path, layout).text:
-                mend = f"; if these are cells of a row, name the columns with {layout.setting}.columns"
+                mend = names_advice(names, layout)
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
                 f"the table (columns: {', '.join(names)}){mend}."
@@ -143,6 +145,7 @@ def read_table(path: Path, columns: Iterable[str], layout: Layout = PLAIN) -> Ta
     wanted = list(dict.fromkeys(columns))
     files = files_of(path)
     for file in files[1:]:
+        _readable(file, check_signature)
         names = _readable(file, lambda file: _format(file, layout).names(file, layout, wanted))
         missing = [name for name in wanted if name not in names]
         if missing:

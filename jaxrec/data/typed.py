@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from jaxrec.checks import InputError
-from jaxrec.data.cells import Part, Places, as_text, first_line
+from jaxrec.data.cells import Part, Places, as_text, check_digits, first_line
 from jaxrec.data.layout import Layout, check_encoding, encoding_of, mark_in_words, utf8_bytes
+from jaxrec.data.log import counted
 
 NAMING_LINES = 1000  # lines searched for keys, since a line may leave out a key without a value
 CHUNK = 2**16  # rows of Python objects at a time
@@ -32,6 +33,8 @@ def read_parquet(path: Path, wanted: list[str], layout: Layout) -> Part:
         table = file.read(columns=wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {first_line(error)}; write it again.") from None
+    for name in layout.exact.intersection(wanted):
+        check_digits(table.column(name), name, str(path))
     cells = {name: as_text(table.column(name), name, str(path), name in layout.joined) for name in wanted}
     return Part(path, cells, lambda: Places(range(1, table.num_rows + 1), unit="row"))
 
@@ -44,7 +47,10 @@ def json_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str]:
         if number >= NAMING_LINES and (not names or all(name in names for name in wanted)):
             break
     if not names:
-        raise InputError(f"{path}: no JSON object in its first {number} lines; expected one object per line.")
+        array = "" if _is_array(path, layout) else " (one array of objects needs a name in .json)"
+        raise InputError(
+            f"{path}: no JSON object in its first {counted(number, 'line')}; expected one object per line{array}."
+        )
     return list(names)
 
 
@@ -90,9 +96,7 @@ def read_json(path: Path, wanted: list[str], layout: Layout) -> Part:
 def _objects(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Yield numbers and objects, of lines or of an array; None without an object, an empty object for an empty line."""
     # Numbers stay as written: float64 would drop digits of long ids and of nanoseconds.
-    decoder = json.JSONDecoder(
-        parse_int=str, parse_float=lambda text: text.removesuffix(".0"), parse_constant=NOT_FINITE.__getitem__
-    )
+    decoder = json.JSONDecoder(parse_int=str, parse_float=_decimal, parse_constant=NOT_FINITE.__getitem__)
     try:
         if _is_array(path, layout):
             yield from enumerate(_entries(path, layout, decoder), start=1)
@@ -109,6 +113,14 @@ def _objects(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] |
     except UnicodeError:
         check_encoding(path, layout)
         raise
+
+
+def _decimal(text: str) -> str:
+    """Write a number with a fraction or an exponent as an id of the same number would be written."""
+    if "e" not in text and "E" not in text:
+        return text.removesuffix(".0")
+    value = float(text)
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
 def _is_array(path: Path, layout: Layout) -> bool:

@@ -72,10 +72,12 @@ def binary_feedback(
     keep: np.ndarray,
     where: Callable[[int], str],
     words: Mapping[str, np.ndarray] | None = None,
+    of: str = "",
 ) -> np.ndarray:
     """Compute feedback [R, F] float32 of 0 and 1 from numeric columns [R]; a kind without a column is 1 everywhere.
 
-    `words` has the values of kinds that are read from words. A kind's number is its column (see `number_source`),
+    `words` has the values of kinds that are read from words; `of` says in messages what the numbers are of several
+    rows ('the sum of '). A kind's number is its column (see `number_source`),
     divided by its column `over` if set; both thresholds together make a band.
 
     Raises InputError if a kept value is neither 0 nor 1 and the kind has no threshold; `where` names the row.
@@ -98,7 +100,7 @@ def binary_feedback(
         other = np.flatnonzero(keep & (column != 0) & (column != 1))
         if len(other):
             raise InputError(
-                f"{where(other[0])}: {what} is {column[other[0]]:g}, expected 0 or 1; set "
+                f"{where(other[0])}: {of}{what} is {column[other[0]]:g}, expected 0 or 1; set "
                 f"data.feedback.{name}.at_least to the value from which it counts as 1 (or at_most)."
             )
         feedback[:, f] = column

@@ -24,6 +24,7 @@ FEW_POSITIVES = 100  # rows
 MANY_ROWS = 2000  # of one user: no person answers so often in most logs
 MOST = 0.5  # share
 DAY = 86_400
+FIRST = 631_152_000  # 1990-01-01 in seconds since 1970; few logs are older, but 0 and -1 stand for missing times
 COMMON = 0.9  # share of the texts that have a word, from which on it tells items from nothing
 ALIKE = 0.1  # distinct texts as a share of the items
 SAMPLE = 20_000  # texts that are compared
@@ -100,7 +101,7 @@ def opposite_warnings(config: DataConfig, log: Log) -> list[str]:
 
 
 def time_warnings(log: Log, seconds: np.ndarray | None, now: float) -> list[str]:
-    """Times that cannot order rows, dates without a clock, and dates after `now`, in seconds since 1970."""
+    """Times that cannot order rows, dates without a clock, and dates before 1990 or after `now`, in seconds."""
     if log.time.min() == log.time.max():
         return ["all times are equal, so nothing says what came first; set data.columns.time to a column that does"]
     lines = []
@@ -119,6 +120,12 @@ def time_warnings(log: Log, seconds: np.ndarray | None, now: float) -> list[str]
         lines.append(
             f"{count.max() / len(log):.0%} of the rows are at {when} UTC: dates without a clock; rows of a user and "
             "day count as shown together"
+        )
+    early = int((seconds < FIRST).sum())
+    if early:
+        lines.append(
+            f"{counted(early, 'row')} before 1990, so they come first; if their times are missing, leave them out with "
+            "data.where on the column of times"
         )
     late = int((seconds > now + DAY).sum())
     if late:

@@ -18,10 +18,11 @@ from jaxrec.data.layout import Layout
 from jaxrec.data.pseudonyms import pseudonymise
 from jaxrec.data.table import read_table
 from tests.data.awkward import COLUMNS, LIKED, Case
+from tests.data.awkward_exports import DOWNLOADS, FRAMES, JOINED, SHEETS
 from tests.data.awkward_files import QUOTES, SHAPES
 from tests.data.awkward_values import CLOCKS, IDS, TEXTS, WORDS
 
-CASES = (*QUOTES, *SHAPES, *IDS, *CLOCKS, *WORDS, *TEXTS)
+CASES = (*QUOTES, *SHAPES, *IDS, *CLOCKS, *WORDS, *TEXTS, *JOINED, *SHEETS, *FRAMES, *DOWNLOADS)
 
 
 def load(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

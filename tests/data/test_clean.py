@@ -54,7 +54,22 @@ def test_a_later_showing_does_not_erase_a_click() -> None:
 def test_the_last_row_counts_on_request() -> None:
     got = clean(raw(REPEATED), DataConfig(repeats="last"))
     assert rows_of(got) == [(0, 1, 3, 0), (0, 0, 4, 0), (1, 0, 7, 1)]
-    assert got.account[1] == "dropped 3 rows of repeated (user, item) pairs; the last row is kept"
+    line = "dropped 3 rows of repeated (user, item) pairs; the last row is kept, "
+    assert got.account[1] == line + "which takes 'liked' from 1 that an earlier row has"
+
+
+def test_last_rows_that_lose_nothing_are_not_said_to() -> None:
+    got = clean(raw(REPEATED[2:]), DataConfig(repeats="last"))
+    assert got.account[1] == "dropped 2 rows of repeated (user, item) pairs; the last row is kept"
+
+
+@pytest.mark.parametrize("how", ["mean", "sum"])
+def test_rows_that_were_added_up_are_no_exact_duplicates(how) -> None:
+    got = clean(raw([(0, 0, 9, 1), (0, 0, 9, 1), (0, 1, 2, 0)]), DataConfig(repeats=how))
+    assert got.account[1] == (
+        "dropped 1 row of repeated (user, item) pairs; a pair has every kind of feedback of its rows, "
+        f"with the {how} of their numbers"
+    )
 
 
 def test_every_row_is_an_event_on_request() -> None:

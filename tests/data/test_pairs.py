@@ -9,7 +9,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import Dataset, load_dataset
-from jaxrec.data.pairs import combined, groups, times_of_requests
+from jaxrec.data.pairs import changed, combined, groups, times_of_requests
 
 ROWS = """user,item,time,request,seconds,event
 a,x,10,r1,200,view
@@ -55,6 +55,36 @@ def test_numbers_of_a_pair_are_combined_before_the_threshold(tmp_path: Path, how
     got = answers(read(tmp_path, repeats=how))
     assert sorted(got["x"]) == sorted(x)
     assert sorted(got["y"]) == sorted(y)
+
+
+@pytest.mark.parametrize(
+    ("how", "change"),
+    [
+        ("sum", "gives 'played' to 1, compared with their rows alone"),  # a and x: 200 + 500
+        ("mean", "takes 'played' from 1, compared with their rows alone"),  # b and y: 100 and 900
+    ],
+)
+def test_the_account_counts_what_adding_up_and_averaging_change(tmp_path: Path, how: str, change: str) -> None:
+    account = read(tmp_path, repeats=how).account
+    assert f"log.csv: the {how} of the numbers of (user, item) pairs {change}" in account
+
+
+def test_gains_and_losses_are_counted_by_group_and_kind() -> None:
+    group = np.array([0, 0, 1, 1, 2, 3])
+    alone = np.array([[0, 0], [0, 0], [1, 0], [0, 1], [1, 0], [0, 1]])
+    together = np.array([[1, 0], [1, 0], [0, 0], [0, 0], [1, 0], [0, 1]])  # 0 gains a, 1 loses a and b
+    got = changed(("a", "b"), alone, together, group)
+    assert got == "gives 'a' to 1 and takes 'a' from 1 and takes 'b' from 1, compared with their rows alone"
+    assert changed(("a", "b"), alone, alone, group) == "changes no feedback"
+    assert changed(("a", "b"), alone[:2], alone[:2], np.array([4, 7])) == ""
+
+
+def test_a_sum_that_is_no_feedback_is_called_a_sum(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,item,time,click\na,x,1,1\na,y,2,0\na,x,3,1\n")
+    kinds = {"clicked": FeedbackKind(column="click")}
+    config = DataConfig(source="files", path=str(tmp_path), item_file="", feedback=kinds, repeats="sum")
+    with pytest.raises(InputError, match=r"line 2: the sum of click is 2, expected 0 or 1; .*clicked\.at_least"):
+        load_dataset(config, 0)
 
 
 def test_rows_of_a_request_have_the_time_of_its_first_row(tmp_path: Path) -> None:

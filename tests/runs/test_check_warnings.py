@@ -103,6 +103,12 @@ def test_dates_without_a_clock_are_found() -> None:
     assert time_warnings(clock, clock.time.astype(float), NOON + 100 * DAY) == []
 
 
+def test_times_that_stand_for_missing_ones_are_counted() -> None:
+    log = make_log([0, 0, 0, 0], [-1, 0, NOON - 77, NOON])
+    lines = time_warnings(log, log.time.astype(float), NOON)
+    assert len(lines) == 1 and lines[0].startswith("2 rows before 1990")
+
+
 def test_future_dates_are_counted_from_tomorrow_on() -> None:
     log = make_log([0, 0, 0], [NOON, NOON + 1000, NOON + 3 * DAY + 77])
     lines = time_warnings(log, log.time.astype(float), NOON)
