@@ -180,7 +180,7 @@ class Expected(struct.PyTreeNode):
 class ItemMemory(NamedTuple):
     """How what is shown moves later answers: a memory [d] that fades, and what depends on it; functions of one user."""
 
-    directions: Callable[[World], Array]  # [R, d] what showing each recommendable item adds to the memory
+    directions: Callable[[World], Array]  # [R, k] what showing each recommendable item adds to the memory
     keep: Callable[[World], Array]  # [] share of the memory that is kept from item to item
     # (state, slate [K] of item ids, world) -> expected reward of the slate, chance to stay after it
     expected: Callable[[Any, Array, World], Expected]

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Tests compile for most of their time and then compute little, so XLA optimises little. Workers and the processes that
-# tests start inherit it.
+# Tests compile for most of their time and then compute little, so XLA's optimisation is off. Workers and the processes
+# that tests start inherit it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import jax

@@ -112,10 +112,10 @@ def _effects_table(effects: dict[str, Any] | None) -> Table:
     for kind, tried in effects["feedback"].items():
         for name, one in tried.items():
             known = one["low"] is not None
-            interval = f"{one['low']:+.2f} to {one['high']:+.2f}" if known else "-"
+            interval = f"{one['low']:+.3g} to {one['high']:+.3g}" if known else "-"
             keep = effects["keep"].get(name)
-            half = "-" if keep is None else f"{np.log(0.5) / np.log(keep):.0f} rows"
-            added = f"{one['coefficient']:+.2f}" if one["coefficient"] else "0"
+            half = "-" if keep is None else f"{np.log(0.5) / np.log(keep):.1f} rows"
+            added = f"{one['coefficient']:+.3g}" if one["coefficient"] else "0"
             rows.append([name, kind, added, interval, half, "kept" if one["coefficient"] else "left out"])
     return Table(head, rows)
 

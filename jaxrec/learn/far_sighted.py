@@ -135,7 +135,7 @@ def still_there(stay: Array, ended: Array) -> Array:
 
 
 def later_of_items(ahead: Ahead, known: Array, directions: Array) -> Array:
-    """What showing each item changes later: [..., R], from expected rewards [..., R] and directions [R, d]."""
+    """What showing each item changes later: [..., R], from expected rewards [..., R] and directions [R, k]."""
     return ahead.push @ directions.T + ahead.gain[..., None] * known
 
 

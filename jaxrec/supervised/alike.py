@@ -2,9 +2,9 @@
 
 Each way gives items directions of at most unit length, whose products say how alike two items are:
 
-    tastes       unit taste vectors: alike is what the same people like
-    features     unit features (texts and others): alike is what reads alike
-    N groups     one direction for each of N groups of features (k-means): alike is what is in the same group
+    tastes       unit taste vectors: items are alike if the same people like them
+    features     unit features (texts and others): items are alike if their features are
+    N groups     N groups of features (k-means): items are alike if they are in the same group
 """
 
 import warnings
@@ -17,7 +17,7 @@ from jaxrec.ops.vectors import unit_rows
 
 GROUPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 LEAST_ITEMS = 4  # in a group, on average
-SAMPLE, RUNS = 5_000, 3  # items that the groups are found on, and starts of which the tightest is kept
+SAMPLE, RUNS, STEPS = 5_000, 3, 50  # items that the groups are found on; starts, of which the tightest is kept; steps
 
 
 class Alike(NamedTuple):
@@ -38,7 +38,8 @@ def ways_alike(features: np.ndarray, log: Log, seed: int) -> list[Alike]:
     known = directions[: log.num_touched]
     if len(known) > SAMPLE:
         known = known[np.sort(rng.choice(len(known), SAMPLE, replace=False))]
-    counts = [count for count in GROUPS if count * LEAST_ITEMS <= len(known)]
+    different = len(np.unique(known.round(6), axis=0))
+    counts = [count for count in GROUPS if count * LEAST_ITEMS <= len(known) and count < different]
     return [*ways, *(Alike(f"{count} groups", _groups(directions, known, count, rng)) for count in counts)]
 
 
@@ -48,9 +49,9 @@ def _groups(directions: np.ndarray, known: np.ndarray, count: int, rng: np.rando
 
     runs = []
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)  # a group without items is none
+        warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)  # then there are fewer groups
         for _ in range(RUNS):
-            centres, group = kmeans2(known, count, minit="++", rng=rng)
-            runs.append((float(np.square(known - centres[group]).sum()), centres))
+            centres = kmeans2(known, count, iter=STEPS, minit="++", rng=rng)[0]
+            runs.append((float(np.square(vq(known, centres)[1]).sum()), centres))
     group = vq(directions, min(runs, key=lambda run: run[0])[1])[0]
     return np.eye(count, dtype=np.float32)[group]

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+CERTAIN = (1e-7, 1 - 1e-7)  # probabilities are taken to be within, so that no answer has an infinite loss
+
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Area under the ROC curve, ties counted half: [R], [R] -> P(score of a 1 > score of a 0).
@@ -88,7 +90,7 @@ def fit_curve(
     def log_loss(x: np.ndarray) -> float:
         scale, shift, low, high, spread = curve(x)
         z = (scale * mean + shift + offset) / np.sqrt(1 + np.pi / 8 * spread * scale**2 * variance)
-        p = low + (high - low) * sigmoid(z)
+        p = np.clip(low + (high - low) * sigmoid(z), *CERTAIN)
         return float(-np.log(np.where(labels > 0.5, p, 1 - p)).sum())
 
     # The mean, not the sum: with a gradient of thousands the first line search would leave the range of doubles.

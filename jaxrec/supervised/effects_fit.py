@@ -9,8 +9,8 @@ what was shown often is what is liked. If order does not matter, the coefficient
 What makes items alike is not known. Of several ways (alike.py) and memories, those are taken that explain most.
 
 Standard errors are clustered by user. An effect is kept if its interval leaves out 0. The intervals are those of 95%
-for all tried effects together (Bonferroni). Tastes and effects are fitted in turn, each given the other. Only mood is
-left out when tastes are fitted.
+for all effects that are tried on a kind of feedback (Bonferroni). Tastes and effects are fitted in turn, each given the
+other. Only mood is left out when tastes are fitted.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +30,7 @@ RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are trie
 FOLDS, ROUNDS = 3, 3
 CALIBRATE = 1  # round in which the curve is fitted anew: without the effects it is too flat
 CONFIDENCE = 0.95
+CURVES = 2  # to which a log's effects are fitted, see tastes_fit.py
 MOOD = 1  # place of mood among the effects, after similarity and before the context
 
 # Rows to fit to [R] bool, offsets [R, F] of all rows -> taste vectors of the items [I, d], and logits [R, F] expected
@@ -57,7 +58,7 @@ def fit_effects(
     seed: int,
     tried: np.ndarray | None = None,
 ) -> Found:
-    """Fit the effects that the log confirms; `link` is the curve without effects, `ways` are those to be alike.
+    """Fit the effects that the log confirms; `link` is the curve without effects, `ways` the candidate similarities.
 
     Only kinds `tried` [F] bool can have effects (default: all); the report names the others under "not_fitted".
     """
@@ -68,11 +69,12 @@ def fit_effects(
     fold = np.random.default_rng([seed, 3]).permutation(len(log)) % FOLDS
     context = np.zeros((len(log), 0)) if log.context is None else np.asarray(log.context, np.float64)
     names = ("similarity", "mood", *log.context_names)
-    width = _normal_quantile(1 - (1 - CONFIDENCE) / 2 / ((len(ways) + 1) * len(RATES) + context.shape[1]))
+    tests = CURVES * ((len(ways) + 1) * len(RATES) + context.shape[1])
+    width = _normal_quantile(1 - (1 - CONFIDENCE) / 2 / tests)
     features = _features(log, link, fold, fit_to, offsets, context)
     possible = np.broadcast_to(tried[:, None], (len(tried), len(names)))
     features, way, rates = _clearest(log, features, fold, ways, possible)
-    found = _estimate(log, features, rates, possible)
+    found = first = _estimate(log, features, rates, possible)
     kept = np.abs(found.weights) > width * found.errors
     if not kept.any():
         return Found(None, offsets, _report(log, tried, found, kept, width, way, rates))
@@ -86,7 +88,12 @@ def fit_effects(
         change = _estimate(log, features, rates, kept)
         found = change._replace(weights=np.where(mood, 0.0, found.weights * kept) + change.weights)
     kept &= np.abs(found.weights) > width * found.errors
-    report = _report(log, tried, found, kept, width, way, rates)
+    # What was left out at once keeps the interval for which it was.
+    shown = np.isfinite(found.errors)
+    weights, errors = (
+        np.where(shown, *pair) for pair in ((found.weights, first.weights), (found.errors, first.errors))
+    )
+    report = _report(log, tried, found._replace(weights=weights, errors=errors), kept, width, way, rates)
     if not kept.any():
         return Found(None, np.zeros_like(offsets), report)
     weights = found.weights * kept
@@ -111,7 +118,7 @@ class _Features(NamedTuple):
 class _Estimate(NamedTuple):
     weights: np.ndarray  # [F, P] of similarity, mood and context
     errors: np.ndarray  # [F, P]
-    loss: float  # mean log loss of the kinds, added up
+    loss: float  # mean log loss of each kind with an effect, added up
 
 
 def _features(
@@ -160,7 +167,7 @@ def _features(
 
 
 def _alike(log: Log, features: _Features, fold: np.ndarray, way: Alike) -> _Features:
-    """The features with how alike each row's item and those before it are."""
+    """Add to the features how alike the item of each row and the items before it are."""
     alike, usual = np.zeros((len(log), len(RATES))), np.zeros(len(log))
     sides = features.tastes if way.directions is None else [way.directions]
     for n, side in enumerate(sides):
@@ -222,7 +229,7 @@ def _curve(link: dict[str, np.ndarray], logits: np.ndarray) -> np.ndarray:
 def _clearest(
     log: Log, features: _Features, fold: np.ndarray, ways: Sequence[Alike], possible: np.ndarray
 ) -> tuple[_Features, Alike, tuple[int, int]]:
-    """The way and the rate (a place in RATES) at which similarity explains most, then the rate of mood beside it."""
+    """Choose the way and the rate (a place in RATES) with which similarity explains most, then the rate of mood."""
     without_mood = possible & (np.arange(possible.shape[1]) != MOOD)
     best, chosen = np.inf, (features, ways[0], 0)
     for way in ways:
@@ -258,7 +265,9 @@ def _effects(weights: np.ndarray, way: Alike, rates: tuple[int, int]) -> Effects
     alike, mood, context, keep = (
         jnp.asarray(x, jnp.float32) for x in (weights[:, 0], weights[:, 1], weights[:, 2:].T, keep)
     )
-    directions = None if way.directions is None else jnp.asarray(way.directions, jnp.float32)
+    directions = None
+    if way.directions is not None and alike.any():
+        directions = jnp.asarray(way.directions, jnp.float32)
     return Effects(alike, mood, keep, context if context.shape[0] else None, directions)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.calibration import auc, expected_calibration_error, fit_curve, sigmoid
+from jaxrec.supervised.calibration import CERTAIN, auc, expected_calibration_error, fit_curve, sigmoid
 from jaxrec.supervised.contrast import Drawing
 from jaxrec.supervised.taste_posterior import ROWS_PER_CHUNK, Rows
 from jaxrec.supervised.tastes import Link, Moments, Tastes, design, logits_of, probabilities
@@ -92,7 +92,7 @@ def quality(tastes: Tastes, held: Held) -> dict[str, dict[str, Any]]:
             p = np.concatenate([p, predicted(held.drawn)[held.items != PADDING, b]])
         report[name] = {
             "rows": len(p),
-            "log_loss": float(-np.log(np.where(labels > 0, p, 1 - p)).mean()),
+            "log_loss": float(-np.log(np.clip(np.where(labels > 0, p, 1 - p), *CERTAIN)).mean()),
             "auc": auc(labels, p),
             "ece": expected_calibration_error(labels, p),
         }

@@ -162,7 +162,7 @@ def expected_after(tastes: Tastes, items: Array, answers: Array, context: Array 
 
 
 def _nothing(tastes: Tastes) -> Recent | None:
-    """What is remembered at first; None without short-term effects."""
+    """The memory before the first row; None without short-term effects."""
     if tastes.effects is None:
         return None
     return forgotten(directions_of(tastes).shape[1], tastes.link.scale.shape[0])

@@ -41,6 +41,7 @@ from jaxrec.supervised.tastes import Link, Moments, Tastes
 from jaxrec.types import Array, Params
 
 SEARCH = (0.25, 4.0)  # factors by which strengths are varied
+ENDS = 2  # parameters of a curve's free ends
 NEAR = 3  # times fewer steps from parameters that are nearly right
 SEARCHED = ("text", "item_bias", "user", "item")  # in this order: what all users share comes before single ones
 
@@ -188,12 +189,15 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
 
     Curve and effects explain each other's part: if people tire of what they like, their answers look as if nothing
     were liked by more than a share of them. So effects are fitted twice, given a curve with free ends and given one
-    from 0 to 1, and held-out rows decide.
+    from 0 to 1. The curve that fits held-out rows better is kept; its free ends count against it (AIC).
 
     Kinds that are always 1 have none. Without what was refused, a log does not show whether people tire of what they
     were shown: they may have seen it and not chosen it, or not have seen it.
     """
-    tried = np.ones(task.log.feedback.shape[1], bool) if task.drawing is None else np.asarray(task.drawing.kinds) == 0
+    kinds = task.log.feedback.shape[1]
+    tried = np.ones(kinds, bool) if task.drawing is None else np.asarray(task.drawing.kinds) == 0
+    if not tried.any():
+        return plain._replace(about={"feedback": {}, "not_fitted": list(task.log.feedback_names)})
     ways = ways_alike(np.asarray(task.features)[:, :-1], task.log, task.seed)  # the last feature counts rows
     without: dict[bytes, tuple[Params, Fitted]] = {}  # fits without effects, by rows
 
@@ -215,7 +219,7 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
         link = plain.link if bounds else curve_of(task.no_offsets, bounds)[1]
         calibrated = partial(curve_of, bounds=bounds)
         found = fit_effects(task.log, link, lambda x: calibrated(x)[1], expected, ways, task.seed, tried)
-        return calibrated(found.offsets)[0], bounds, found
+        return calibrated(found.offsets)[0] + ENDS * bounds / max(int(task.held.sum()), 1), bounds, found
 
     _, bounds, found = min((attempt(bounds) for bounds in (True, False)), key=lambda one: one[0])
     if found.effects is None:

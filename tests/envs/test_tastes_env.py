@@ -20,6 +20,7 @@ from jaxrec.envs.logged_world import load_simulator, make_world, save_simulator
 from jaxrec.nets.policy import exclude_history, to_items
 from jaxrec.ops.slates import top_slate
 from jaxrec.supervised.comeback import ComebackModel
+from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.tastes import Link
 from jaxrec.types import PADDING, Env, World
 from tests.tiny_tastes import random_log, random_tastes
@@ -197,6 +198,16 @@ def test_users_positions_and_versions_are_drawn_evenly(world: World) -> None:
     assert stats.chisquare(np.bincount(places.astype(int), minlength=8)).pvalue > 1e-3
     alone = np.asarray(states.history.items)[who[:, :, 0].any(1)]
     assert (alone == PADDING).all()  # a single row has nothing before it
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_what_makes_items_alike_is_saved_with_the_effects(world: World, tmp_path: Path, groups: bool) -> None:
+    items = world.users.tastes.item_vectors.shape[0]
+    directions = jnp.eye(3)[jnp.arange(items) % 3] if groups else None
+    effects = Effects(jnp.array([-0.5, 0.1]), jnp.zeros(2), jnp.array([0.9, 0.8]), directions=directions)
+    world = world.replace(users=world.users.replace(tastes=world.users.tastes.replace(effects=effects)))
+    save_simulator(tmp_path / "simulator", world)
+    chex.assert_trees_all_equal(load_simulator(tmp_path / "simulator"), world)
 
 
 def test_a_saved_simulator_is_the_same_world_and_opens_by_name(world: World, tmp_path: Path) -> None:

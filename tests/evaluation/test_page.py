@@ -108,8 +108,8 @@ def test_the_page_shows_short_term_effects_with_their_intervals() -> None:
     seen = Page()
     seen.feed(validity_page(report, "x", []))
     assert "alike by 12 groups of their features, which explains most. Mood" in " ".join(seen.text.split())
-    assert f"similarity{NAME}-0.51-0.55 to -0.4714 rowskept" in seen.text
-    assert f"mood{NAME}0-0.30 to +0.603 rowsleft out" in seen.text
+    assert f"similarity{NAME}-0.51-0.553 to -0.46713.5 rowskept" in seen.text
+    assert f"mood{NAME}0-0.3 to +0.63.1 rowsleft out" in seen.text
     assert f"weekend{NAME}0--left out" in seen.text
 
 

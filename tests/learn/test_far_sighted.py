@@ -29,10 +29,14 @@ CONFIG = LoggedConfig(slate_size=2, requests=4, reward={"liked": 2.0}, leave=Haz
 GAMMA = 0.9
 
 
-def bored_world() -> World:
+GROUPS = np.eye(5, dtype=np.float32)[np.arange(ITEMS) % 5]
+
+
+def bored_world(groups: bool = False) -> World:
     tastes = random_tastes(ITEMS, WIDTH, kinds=1)
     draws = np.random.default_rng(3).normal(size=(1, USERS, 1, 1 + WIDTH))
     effects = Effects(alike=jnp.array([-0.8]), mood=jnp.zeros(1), keep=jnp.array([0.9, 0.0]))
+    effects = effects.replace(directions=jnp.asarray(GROUPS)) if groups else effects
     draws = jnp.asarray(draws, jnp.float32)
     tastes = tastes.replace(draws=draws, means=draws[0], effects=effects, feedback_names=("liked",))
     log = random_log(np.array([2, 1]), ITEMS, kinds=1)
@@ -40,9 +44,10 @@ def bored_world() -> World:
     return make_world(tastes, log, np.eye(ITEMS, dtype=np.float32), ITEMS, np.arange(ITEMS) != 5, leave=leave)
 
 
-def test_the_later_part_is_the_derivative_of_the_visits_expected_reward() -> None:
+@pytest.mark.parametrize("groups", [False, True])
+def test_the_later_part_is_the_derivative_of_the_visits_expected_reward(groups: bool) -> None:
     """Finite differences of a visit whose answers and chances to stay are computed here, in NumPy."""
-    world = bored_world()
+    world = bored_world(groups)
     env = logged.make(CONFIG, world, keep=True)
     assert env.memory is not None
     users = start_users(env, jax.random.key(0), 1, 1, world)
@@ -57,7 +62,8 @@ def test_the_later_part_is_the_derivative_of_the_visits_expected_reward() -> Non
     theta = np.asarray(users.env_state.person)[0, 0, 0]
     past = [int(i) for i in np.asarray(users.obs.history_items)[0, 0] if i >= 0]
     vectors, logits = np.asarray(world.users.tastes.item_vectors), np.asarray(world.users.tastes.item_logits)[:, 0]
-    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    directions = GROUPS if groups else vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    size = directions.shape[1]
 
     def visit(first: int, more: np.ndarray) -> tuple[float, list[float]]:
         """Expected reward from slate `first` on, with more in the memory; chances to stay."""
@@ -78,15 +84,15 @@ def test_the_later_part_is_the_derivative_of_the_visits_expected_reward() -> Non
         return total, stays
 
     # The learner discounts by the chance after the sampled answers; here by the expected ones, as above.
-    stays = jnp.asarray(visit(0, np.zeros(WIDTH))[1], jnp.float32).reshape(4, 1, 1)
+    stays = jnp.asarray(visit(0, np.zeros(size))[1], jnp.float32).reshape(4, 1, 1)
     ahead = look_ahead(env.memory, transitions.replace(stay=stays), world, GAMMA)
     for n in range(3):
-        slope = [(visit(n + 1, e)[0] - visit(n + 1, -e)[0]) / 2e-4 for e in 1e-4 * np.eye(WIDTH)]
+        slope = [(visit(n + 1, e)[0] - visit(n + 1, -e)[0]) / 2e-4 for e in 1e-4 * np.eye(size)]
         want = GAMMA * float(stays[n, 0, 0]) * 0.9**0.5 * np.array(slope)
         np.testing.assert_allclose(ahead.push[n, 0, 0], want, rtol=2e-3, atol=1e-5)
         stay = float(stays[n, 0, 0])
         # Satisfaction is the slate's reward over its size, so a unit of reward takes 1.5 / 2 from the leaving logit.
-        gain = GAMMA * stay * (1 - stay) * 1.5 / 2 * visit(n + 1, np.zeros(WIDTH))[0]
+        gain = GAMMA * stay * (1 - stay) * 1.5 / 2 * visit(n + 1, np.zeros(size))[0]
         np.testing.assert_allclose(ahead.gain[n, 0, 0], gain, rtol=1e-4)
     np.testing.assert_allclose(ahead.push[3], 0.0)  # nothing follows the last slate
     np.testing.assert_allclose(ahead.gain[3], 0.0)

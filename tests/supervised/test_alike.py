@@ -53,3 +53,11 @@ def test_groups_are_found_on_items_with_rows_alone() -> None:
 def test_without_features_items_are_alike_by_tastes_alone() -> None:
     assert [way.name for way in ways_alike(np.zeros((9, 0)), log_of(9, 9), seed=0)] == ["tastes"]
     assert [way.name for way in ways_alike(np.zeros((9, 3)), log_of(9, 9), seed=0)] == ["tastes"]
+
+
+def test_items_with_few_different_features_have_few_groups() -> None:
+    genres = np.eye(5)[np.arange(60) % 5]
+    names = [way.name for way in ways_alike(genres, log_of(60, 60), seed=0)]
+    assert names == ["tastes", "features", "4 groups"]  # five genres: a sixth group would have nobody
+    same = [way.name for way in ways_alike(np.ones((60, 2)), log_of(60, 60), seed=0)]
+    assert same == ["tastes", "features"]

@@ -136,12 +136,13 @@ def test_people_are_drawn_from_beliefs_with_the_calibrated_share_of_the_variance
         assert (np.abs(np.cov(theta[:, kind].T) - share * covariance) < 5 * error).all()
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_what_is_expected_after_a_history_is_what_the_next_row_would_be_predicted_with(moved: bool) -> None:
+@pytest.mark.parametrize("alike_by", [None, "tastes", "groups"])
+def test_what_is_expected_after_a_history_is_what_the_next_row_would_be_predicted_with(alike_by: str | None) -> None:
     tastes, log = random_tastes(items=9, width=2), random_log(LENGTHS, items=9)
-    if moved:
-        effects = Effects(jnp.array([-0.3, 0.2]), jnp.array([1.5, 0.0]), jnp.array([0.9, 0.8]))
-        tastes = tastes.replace(effects=effects)
+    if alike_by is not None:
+        groups = jnp.eye(4)[jnp.arange(9) % 4] if alike_by == "groups" else None
+        numbers = jnp.array([-0.3, 0.2]), jnp.array([1.5, 0.0]), jnp.array([0.9, 0.8])
+        tastes = tastes.replace(effects=Effects(*numbers, directions=groups))
     followed = follow(tastes, log, np.arange(len(log))).probabilities
     first = log.offsets[3]
     for length in (0, 1, 5, 11):

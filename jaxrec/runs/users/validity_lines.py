@@ -65,7 +65,7 @@ def _effect_lines(effects: dict[str, Any] | None) -> Iterator[str]:
     for kind, found in effects["feedback"].items():
         kept = {name: one for name, one in found.items() if one["coefficient"]}
         seen = [
-            f"{name} {one['coefficient']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]" for name, one in kept.items()
+            f"{name} {one['coefficient']:+.3g} [{one['low']:+.3g}, {one['high']:+.3g}]" for name, one in kept.items()
         ]
         if "similarity" in kept:
             seen.append(f"items are alike by {effects.get('alike_by', 'tastes')}")
