@@ -57,7 +57,7 @@ def one_id(text: str, config: DataConfig) -> str:
 
 
 def without_digits(ids: pa.Array) -> np.ndarray:
-    """Find ids [R] in scientific notation, which has dropped digits that told them apart; [R] bool."""
+    """Find ids [R] that were rounded, such as 1.23457E+11: different ids may have become one; [R] bool."""
     return compute.match_substring_regex(ids, SCIENTIFIC).to_numpy(zero_copy_only=False)
 
 
