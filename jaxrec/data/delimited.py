@@ -5,7 +5,8 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,11 @@ def read(path: Path, wanted: list[str], layout: Layout, delimiter: str) -> Part:
         malformed.append(row.actual_columns)  # pyarrow calls this from several threads
         return "skip"
 
-    def parse(file: Any) -> tuple[pa.Table, _Counted]:
+    def parse(file: ReadAhead) -> tuple[pa.Table, ReadAhead]:
         columns = list(dict.fromkeys(place.values()))
         convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), include_columns=columns)
-        whole = _Counted(file)
         options = {"parse_options": _options(dialect, skip), "read_options": _header_options(layout)}
-        return pa_csv.read_csv(whole, convert_options=convert, **options), whole
+        return pa_csv.read_csv(file, convert_options=convert, **options), file
 
     table, whole = _parsed(path, dialect, parse)
     rows = table.num_rows + len(malformed)
@@ -126,11 +126,11 @@ def _header_options(layout: Layout) -> pa_csv.ReadOptions:
     return pa_csv.ReadOptions(column_names=list(layout.format.columns) or None)
 
 
-def _parsed(path: Path, dialect: Dialect, read: Any) -> Any:
+def _parsed(path: Path, dialect: Dialect, read: Callable[["ReadAhead"], Any]) -> Any:
     """Run a pyarrow reader; its errors become one line with the file and, if known, the line."""
     try:
-        with open_text(path, dialect) as file, _undecodable_rows():
-            return read(file)
+        with open_text(path, dialect) as file, ReadAhead(file) as ahead, _undecodable_rows():
+            return read(ahead)
     except (pa.ArrowInvalid, UnicodeError) as error:
         said = first_line(error)
     check_encoding(path, dialect.layout)
@@ -164,11 +164,17 @@ def _undecodable_rows() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-class _Counted(io.RawIOBase):
-    """A file that counts lines and quotes while pyarrow reads it, since unpacking it twice would take twice as long."""
+class ReadAhead(io.RawIOBase):
+    """A file that pyarrow reads ahead, in a thread that may outlive the reader.
+
+    Closing waits for that thread. Otherwise the system gives the number of the closed file to the next one that is
+    opened, and the thread takes a block out of that one. Lines and quotes are counted on the way, since unpacking a
+    file twice would take twice as long.
+    """
 
     def __init__(self, file: Any):
         self.file, self.breaks, self.quotes, self.end = file, 0, 0, b"\n"
+        self.reading = threading.Lock()
 
     @property
     def lines(self) -> int:
@@ -179,13 +185,18 @@ class _Counted(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        chunk = self.file.read(size)
-        self.breaks, self.quotes = self.breaks + chunk.count(b"\n"), self.quotes + chunk.count(b'"')
-        self.end = chunk[-1:] or self.end
-        return chunk
+        with self.reading:
+            chunk = b"" if self.closed else self.file.read(size)
+            self.breaks, self.quotes = self.breaks + chunk.count(b"\n"), self.quotes + chunk.count(b'"')
+            self.end = chunk[-1:] or self.end
+            return chunk
+
+    def close(self) -> None:
+        with self.reading:
+            super().close()
 
 
-def _check_quotes(path: Path, dialect: Dialect, rows: int, whole: _Counted) -> None:
+def _check_quotes(path: Path, dialect: Dialect, rows: int, whole: ReadAhead) -> None:
     """Raise InputError if an unclosed quote has swallowed rows; cells of several lines are fine."""
     header = not dialect.layout.format.columns
     if whole.quotes % 2 and whole.lines > rows + header:

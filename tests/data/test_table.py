@@ -2,8 +2,10 @@ import bz2
 import datetime
 import decimal
 import gzip
+import io
 import json
 import lzma
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import load_dataset
+from jaxrec.data.delimited import ReadAhead
 from jaxrec.data.table import Fault, drop_faulty, header, read_table, where_in
 from tests.data.same import assert_same_dataset
 
@@ -187,3 +190,31 @@ def test_a_pattern_in_a_folder_with_brackets_in_its_name_is_found(tmp_path):
     (tmp_path / "[x]" / "log-1.csv").write_text("a\n1\n")
     assert read_table(tmp_path / "[x]" / "log-*.csv", ["a"]).cells["a"].to_pylist() == ["1", "2"]
     assert read_table(tmp_path / "[x]" / "log-2.csv", ["a"]).cells["a"].to_pylist() == ["2"]
+
+
+class SlowFile(io.RawIOBase):
+    """A file of which every read takes a while."""
+
+    def __init__(self, content: bytes):
+        self.inner, self.reads = io.BytesIO(content), [0, 0]
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self.reads[0] += 1
+        time.sleep(0.01)
+        self.reads[1] += 1
+        return self.inner.read(size)
+
+
+def test_nothing_is_read_any_more_from_a_closed_file() -> None:
+    # The number of a closed file is given to the next one, which would lose the block that a late read takes.
+    for _ in range(20):
+        slow = SlowFile(b"user,item\n" + b"1,2\n" * 1_000_000)
+        with ReadAhead(slow) as ahead:
+            assert pa_csv.open_csv(ahead).schema.names == ["user", "item"]
+        begun, ended = slow.reads
+        assert begun == ended
+        time.sleep(0.02)
+        assert slow.reads == [begun, ended]
