@@ -182,9 +182,11 @@ class ReadAhead(io.RawIOBase):
         return self.breaks + (self.end != b"\n")
 
     def readable(self) -> bool:
+        """Say that it can be read."""
         return True
 
     def read(self, size: int = -1) -> bytes:
+        """Give the next bytes; nothing once it is closed."""
         with self.reading:
             chunk = b"" if self.closed else self.file.read(size)
             self.breaks, self.quotes = self.breaks + chunk.count(b"\n"), self.quotes + chunk.count(b'"')
@@ -192,6 +194,7 @@ class ReadAhead(io.RawIOBase):
             return chunk
 
     def close(self) -> None:
+        """Close it after the read that is going on, if there is one."""
         with self.reading:
             super().close()
 
