@@ -16,6 +16,7 @@ class TastesConfig:
     item_strength: float = 10.0  # of what the log adds to the vector of a single item
     item_bias_strength: float = 10.0  # of what it adds to the item's logit
     text_strength: float = 10.0  # of the weights of the text
+    exposure_strength: float = 30.0  # of what the choice of items tells, whatever the answers; 0: nothing
     holdout: float = 0.1  # share of the rows, drawn at random, on which strengths and calibration are chosen
     draws: int = 8  # M, versions of every user, drawn from the posterior; an episode meets one of them
     negatives: int = 8  # for feedback that is 1 in every row: items the user does not have, drawn for each row
@@ -36,5 +37,6 @@ class TastesConfig:
             "learning_rate",
         ):
             check_range(f"tastes.{name}", getattr(self, name), 0, open_low=True)
+        check_range("tastes.exposure_strength", self.exposure_strength, 0)
         check_range("tastes.holdout", self.holdout, 0.01, 0.5)
         check_range("tastes.base_rate", self.base_rate, 0.001, 0.999)

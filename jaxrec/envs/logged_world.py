@@ -20,6 +20,7 @@ from jaxrec.storage.files import atomic_path
 from jaxrec.storage.portable import load_portable, save_portable
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.exposure import Exposure
 from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.tastes import Belief, Link, Tastes
@@ -28,7 +29,7 @@ from jaxrec.types import Array, World
 KIND = "simulator"
 LAYOUT = 3  # of the arrays and the description
 COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
-TASTE_PARTS = {"link": Link, "expecting": Link, "population": Belief, "effects": Effects}
+TASTE_PARTS = {"link": Link, "expecting": Link, "population": Belief, "effects": Effects, "exposure": Exposure}
 TASTES = ("item_vectors", "item_logits", "means", "draws")
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 

@@ -10,7 +10,8 @@ from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import asked_of, draw_items
-from jaxrec.supervised.effects import Recent, forgotten, offsets, remember
+from jaxrec.supervised.effects import forgotten, offsets, remember
+from jaxrec.supervised.exposure import Met, meet, nothing_met, still_open
 from jaxrec.supervised.tastes import (
     Belief,
     Moments,
@@ -98,6 +99,7 @@ class _Known(NamedTuple):
 
     belief: Belief
     memory: Any  # of short-term effects; None without them
+    met: Met | None  # the items of rows; None if they tell nothing
 
 
 def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]:
@@ -112,25 +114,26 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
         if effects is not None:
             direction = directions_of(tastes, row.item)
             offset = offsets(effects, before.memory, direction[None], row.context)[0]
-        logit, variance = (x[0] for x in _expected(tastes, before.belief, row.item[None]))
+        outlook = _outlook(tastes, before)
+        logit, variance = (x[0] for x in _expected(tastes, outlook, row.item[None]))
         known = {"logit": logit, "variance": variance, "offset": offset}
         known["p"] = probabilities(tastes, logit, variance, offset)
         belief, memory = learn_row(tastes, learned.belief, row.item, row.answer, offset)[0], learned.memory
+        belief, met = _meet(tastes, belief, learned.met, row.item)
         if row.drawn is not None:
-            mean, spread = _expected(tastes, before.belief, row.drawn)
+            mean, spread = _expected(tastes, outlook, row.drawn)
             # Drawn items matter to kinds that are always 1, and those have no short-term effects.
             known |= {"drawn_logit": mean, "drawn_variance": spread, "drawn_offset": jnp.zeros_like(mean)}
             belief = _learn_drawn(tastes, belief, row.drawn)
         if effects is not None and direction is not None:
             memory = remember(effects, memory, direction, row.answer - probabilities(tastes, logit, variance))
         if beliefs:
-            known |= {"mean": before.belief.mean, "covariance": before.belief.covariance}
-        after = _Known(belief, memory), before, row.moment
+            known |= {"mean": outlook.mean, "covariance": outlook.covariance}
+        after = _Known(belief, memory, met), before, row.moment
         return jax.tree.map(lambda new, old: jnp.where(row.inside, new, old), after, carry), known
 
     def user(path: Path) -> dict[str, Array]:
-        nothing = _nothing(tastes)
-        start = _Known(tastes.population, nothing)
+        start = _nothing(tastes)
         return jax.lax.scan(step, (start, start, jnp.asarray(-1, path.moment.dtype)), path)[1]
 
     return jax.vmap(user)(path)
@@ -150,22 +153,40 @@ def expected_after(tastes: Tastes, items: Array, answers: Array, context: Array 
             direction = directions_of(tastes, item)
             offset = offsets(effects, memory, direction[None], context)[0]
         belief, before = learn_row(tastes, known.belief, item, answer, offset)
+        belief, met = _meet(tastes, belief, known.met, item)
         if effects is not None and direction is not None:
             expected = probabilities(tastes, jnp.asarray(before.mean), jnp.asarray(before.variance))
             memory = remember(effects, memory, direction, answer - expected)
-        return jax.tree.map(lambda new, old: jnp.where(row[0] >= 0, new, old), _Known(belief, memory), known), None
+        after = _Known(belief, memory, met)
+        return jax.tree.map(lambda new, old: jnp.where(row[0] >= 0, new, old), after, known), None
 
-    known = jax.lax.scan(learn, _Known(tastes.population, _nothing(tastes)), (items, answers))[0]
-    logit, variance = _expected(tastes, known.belief, jnp.arange(tastes.item_vectors.shape[0]))
+    known = jax.lax.scan(learn, _nothing(tastes), (items, answers))[0]
+    logit, variance = _expected(tastes, _outlook(tastes, known), jnp.arange(tastes.item_vectors.shape[0]))
     offset = 0.0 if effects is None else offsets(effects, known.memory, directions_of(tastes), context)
     return probabilities(tastes, logit, variance, offset)
 
 
-def _nothing(tastes: Tastes) -> Recent | None:
-    """The memory before the first row; None without short-term effects."""
-    if tastes.effects is None:
-        return None
-    return forgotten(directions_of(tastes).shape[1], tastes.link.scale.shape[0])
+def _nothing(tastes: Tastes) -> _Known:
+    """What is known before the first row."""
+    memory = None
+    if tastes.effects is not None:
+        memory = forgotten(directions_of(tastes).shape[1], tastes.link.scale.shape[0])
+    return _Known(tastes.population, memory, None if tastes.exposure is None else nothing_met(tastes.exposure))
+
+
+def _meet(tastes: Tastes, belief: Belief, met: Met | None, item: Array) -> tuple[Belief, Met | None]:
+    """Learn that a row has the item, whatever its answer."""
+    if tastes.exposure is None or met is None:
+        return belief, met
+    met, moved = meet(tastes.exposure, met, tastes.item_vectors[item])
+    return belief.replace(mean=belief.mean + moved), met
+
+
+def _outlook(tastes: Tastes, known: _Known) -> Belief:
+    """The belief, less certain by what the items of later rows will tell."""
+    if tastes.exposure is None or known.met is None:
+        return known.belief
+    return known.belief.replace(covariance=known.belief.covariance + still_open(tastes.exposure, known.met))
 
 
 def _expected(tastes: Tastes, belief: Belief, items: Array) -> tuple[Array, Array]:

@@ -56,12 +56,18 @@ def in_chunks(x: Array | np.ndarray, fill: int) -> np.ndarray:
 
 
 def user_posterior(
-    vectors: Array, logits: Array, precision: Array, start: Array, chunks: Rows, others: DrawnItems | None = None
+    vectors: Array,
+    logits: Array,
+    precision: Array,
+    start: Array,
+    chunks: Rows,
+    others: DrawnItems | None = None,
+    means: Array | float = 0.0,
 ) -> Users:
     """Laplace's approximation for every user: Newton's method from `start` [U, F, D], then the curvature there.
 
-    Item vectors [I, d] and logits [I, F] are given. `precision` [D] is that of the prior. `others` are drawn next to
-    the rows, in the same chunks.
+    Item vectors [I, d] and logits [I, F] are given. The prior has `precision` [D] and `means` [U, F, D]. `others` are
+    drawn next to the rows, in the same chunks.
     """
     size = start.shape[-1]
     prior = jnp.diag(precision)[None, None]
@@ -85,7 +91,7 @@ def user_posterior(
                 bend = bend + jnp.einsum("nkf,nkd,nke->nfde", p * (1 - p) * asked, x, x)
             return (gradient.at[rows.user].add(slope), curvature.at[rows.user].add(bend)), None
 
-        zero = (precision[None, None] * theta, jnp.broadcast_to(prior, (*theta.shape, size)))
+        zero = (precision[None, None] * (theta - means), jnp.broadcast_to(prior, (*theta.shape, size)))
         return jax.lax.scan(add, zero, (chunks, None if others is None else others.items))[0]
 
     def newton(theta: Array, _: None):

@@ -5,7 +5,8 @@
     P(answer) = low + (high - low) E sigmoid(scale logit + shift + effects)
 
 t_i are features of item i, from its text and the number of its rows, so that items without ratings have vectors too.
-e_i and c_i are what the log adds for single items. Each kind of feedback has its own b, c, w, b_u and p_u. The vectors
+e_i and c_i are what the log adds for single items. What items a user has rows with tells about p_u too (exposure.py).
+Each kind of feedback has its own b, c, w, b_u and p_u. The vectors
 v_i are shared. Knowledge of a user is a normal posterior of theta = (b_u, p_u) (Laplace's approximation at the fitted
 value). Episodes draw theta from it, so that the tastes of users with few rows vary more. The last line is the
 four-parameter logistic curve of psychometrics. It calibrates predictions on held-out rows: `low` and `high` are for
@@ -25,6 +26,7 @@ from flax import struct
 from jaxrec.ops.vectors import unit_vectors
 from jaxrec.supervised.contrast import Drawing
 from jaxrec.supervised.effects import Effects
+from jaxrec.supervised.exposure import Exposure
 from jaxrec.types import Array
 
 
@@ -51,11 +53,12 @@ class Tastes(struct.PyTreeNode):
     item_vectors: Array  # [I, d] v_i
     item_logits: Array  # [I, F] b + c_i + w . t_i
     link: Link
-    population: Belief  # theta of a user about whom nothing is known
+    population: Belief  # theta of a user about whom nothing is known, but for what `exposure` will tell
     expecting: Link | None = None  # for logits that are expected from earlier rows; None: `link`
     means: Array | None = None  # [U, F, D] posterior means
     draws: Array | None = None  # [M, U, F, D] posterior draws: M versions of every user
     effects: Effects | None = None  # of what was shown lately; None: the log confirms none
+    exposure: Exposure | None = None  # what the items of rows tell, whatever the answers; None: nothing
     drawing: Drawing | None = None  # of items next to rows, if a kind is always 1; only to learn from more rows
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
 

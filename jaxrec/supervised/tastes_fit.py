@@ -40,10 +40,16 @@ from jaxrec.supervised.taste_posterior import expected_logits, rows_of, with_dra
 from jaxrec.supervised.tastes import Link, Moments, Tastes
 from jaxrec.types import Array, Params
 
-SEARCH = (0.25, 4.0)  # factors by which strengths are varied
 ENDS = 2  # parameters of a curve's free ends
 NEAR = 3  # times fewer steps from parameters that are nearly right
-SEARCHED = ("text", "item_bias", "user", "item")  # in this order: what all users share comes before single ones
+VARIED = (0.25, 4.0)
+SEARCHED = {  # factors of strengths, in this order: what all users share comes before single ones
+    "exposure": (0.0, *VARIED),  # 0: whether it helps at all
+    "text": VARIED,
+    "item_bias": VARIED,
+    "user": VARIED,
+    "item": VARIED,
+}
 
 
 def fit_tastes(
@@ -74,7 +80,7 @@ def fit_tastes(
     check_values(log, ones)
     task = _task(log, item_features(vectors, log, config.text_components, others), ones, config, seed)
     vary = strengths is None and config.search
-    with track(label, 2 + len(SEARCH) * len(SEARCHED) * vary) as advance:
+    with track(label, 2 + vary * sum(map(len, SEARCHED.values()))) as advance:
         trials: list[tuple[float, Strengths, Fitted]] = []
 
         def try_out(chosen: Strengths) -> None:
@@ -231,9 +237,9 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
 def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
     """Try the base, then others for one parameter after another, each time from the best so far."""
     try_out(base)
-    for name in SEARCHED if vary else ():
+    for name, factors in SEARCHED.items() if vary else ():
         best = min(trials, key=lambda trial: trial[0])[1]
-        for factor in SEARCH:
+        for factor in factors if getattr(best, name) else ():
             try_out(best._replace(**{name: getattr(best, name) * factor}))
 
 
@@ -245,4 +251,5 @@ def base_strengths(config: TastesConfig) -> Strengths:
         item=config.item_strength,
         item_bias=config.item_bias_strength,
         text=config.text_strength,
+        exposure=config.exposure_strength,
     )

@@ -1,0 +1,86 @@
+"""What the choice of items tells about a person's tastes, whatever the answers were.
+
+People answer what they chose or were chosen for, and that is seldom what they dislike. A fit to the answers alone
+knows nothing about items of a kind that a person avoids, and so expects of them what the average person gives. Hence
+the prior mean of a user's tastes p_u is
+
+    A m_u        m_u = sum over the user's n rows (v_j - centre) / (n + FEW)
+
+v_j are the vectors of the rows' items, and their mean over all rows is the centre: a user about whom nothing is known
+has the mean 0. This is the implicit feedback of SVD++ (Koren, 2008, equation 15), with item vectors that are shared.
+Each kind of feedback has its own A. A row is predicted from the user's *other* rows, since it would explain itself.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrec.types import Array
+
+FEW = 5.0  # rows that an average person is taken to have had before the first
+
+
+class Exposure(struct.PyTreeNode):
+    """What is learned from the items of a user's rows."""
+
+    weights: Array  # [F, d, d] A
+    centre: Array  # [d] mean vector of the log's rows
+    covariance: Array  # [F, D, D] of A m_u over the users; the bias, which comes first, has none
+
+
+class Met(NamedTuple):
+    """The items of rows."""
+
+    total: Array  # [..., d] sum of v_j - centre
+    rows: Array  # [...] number of them
+
+
+def met_by(vectors: Array, rows: Any, users: int, centre: Array) -> Met:
+    """The items that users met, from item vectors [I, d] and rows (`taste_posterior.Rows`) of users below `users`."""
+    total = jax.ops.segment_sum(vectors[rows.item] - centre, rows.user, users)
+    return Met(total, jax.ops.segment_sum(jnp.ones(rows.item.shape), rows.user, users))
+
+
+def without_row(met: Met, vectors: Array, rows: Any, centre: Array) -> Met:
+    """The items of the same user's other rows, for each row: [R]."""
+    return Met(met.total[rows.user] - (vectors[rows.item] - centre), met.rows[rows.user] - 1.0)
+
+
+def mean_of(met: Met) -> Array:
+    """M of [...]: [..., d]."""
+    return met.total / (met.rows + FEW)[..., None]
+
+
+def prior_means(weights: Array, met: Met) -> Array:
+    """Prior means of the tastes p: [..., F, d]."""
+    return jnp.einsum("fde,...e->...fd", weights, mean_of(met))
+
+
+def with_bias(tastes: Array) -> Array:
+    """Add a bias of 0 before tastes: [..., F, d] -> [..., F, D]."""
+    return jnp.concatenate([jnp.zeros_like(tastes[..., :1]), tastes], axis=-1)
+
+
+def exposure_of(weights: Array, centre: Array, centres: Array) -> Exposure:
+    """What is learned from items, given the prior means `centres` [U, F, D] of the users with rows."""
+    off = centres - centres.mean(0)
+    return Exposure(weights, centre, jnp.einsum("ufd,ufe->fde", off, off) / len(centres))
+
+
+def nothing_met(exposure: Exposure) -> Met:
+    """Before the first row."""
+    return Met(jnp.zeros_like(exposure.centre), jnp.zeros(()))
+
+
+def meet(exposure: Exposure, met: Met, vector: Array) -> tuple[Met, Array]:
+    """Add an item [d]; gives also what that adds to the prior mean [F, D]."""
+    after = Met(met.total + vector - exposure.centre, met.rows + 1.0)
+    moved = prior_means(exposure.weights, after) - prior_means(exposure.weights, met)
+    return after, with_bias(moved)
+
+
+def still_open(exposure: Exposure, met: Met) -> Array:
+    """Covariance [F, D, D] of the prior mean that later rows will move: all of it before the first row."""
+    return FEW / (FEW + met.rows) * exposure.covariance
