@@ -106,13 +106,18 @@ def posterior_mean(config: LoggedConfig, fitted: World) -> Recommender:
     tastes: Tastes = fitted.users.tastes.replace(means=None, draws=None)
     weights = jnp.asarray(feedback_weights(config.reward, fitted.users.feedback_names))
 
-    def score(tastes: Tastes, obs: Observation, world: World) -> Array:
+    def expected(tastes: Tastes, obs: Observation, shown: Array) -> Array:
         assert obs.history_items is not None and obs.history_feedback is not None
-        expected = jax.vmap(partial(expected_after, tastes), in_axes=(0, 0, None if obs.context is None else 0))
-        return expected(obs.history_items, obs.history_feedback, obs.context) @ weights
+        after = jax.vmap(partial(expected_after, tastes), in_axes=(0, 0, None if obs.context is None else 0, 0))
+        return after(obs.history_items, obs.history_feedback, obs.context, shown) @ weights
+
+    def score(tastes: Tastes, obs: Observation, world: World) -> Array:
+        assert obs.history_items is not None
+        return expected(tastes, obs, jnp.zeros(len(obs.history_items), jnp.int32))
 
     def choose(tastes: Tastes, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        scores = _on_offer(score(tastes, obs, world), obs, world)
+        shown = env_state.request * config.slate_size  # the rest of the history is what the person chose
+        scores = _on_offer(expected(tastes, obs, shown), obs, world)
         return _best(scores, obs, world, config.slate_size, config.repeats)
 
     return Recommender(choose, tastes, score)

@@ -8,7 +8,8 @@ the prior mean of a user's tastes p_u is
 
 v_j are the vectors of the rows' items, and their mean over all rows is the centre: a user about whom nothing is known
 has the mean 0. This is the implicit feedback of SVD++ (Koren, 2008, equation 15), with item vectors that are shared.
-Each kind of feedback has its own A. A row is predicted from the user's *other* rows, since it would explain itself.
+Each kind of feedback has its own A; one that is 1 in every row has none, since the choice is its answer. A row is
+predicted from the user's *other* rows, since it would explain itself.
 """
 
 from typing import Any, NamedTuple
@@ -39,17 +40,17 @@ class Met(NamedTuple):
 
 def met_by(vectors: Array, rows: Any, users: int, centre: Array) -> Met:
     """The items that users met, from item vectors [I, d] and rows (`taste_posterior.Rows`) of users below `users`."""
-    total = jax.ops.segment_sum(vectors[rows.item] - centre, rows.user, users)
+    total = jax.ops.segment_sum(vectors[rows.item] - centre[None], rows.user, users)
     return Met(total, jax.ops.segment_sum(jnp.ones(rows.item.shape), rows.user, users))
 
 
 def without_row(met: Met, vectors: Array, rows: Any, centre: Array) -> Met:
     """The items of the same user's other rows, for each row: [R]."""
-    return Met(met.total[rows.user] - (vectors[rows.item] - centre), met.rows[rows.user] - 1.0)
+    return Met(met.total[rows.user] - (vectors[rows.item] - centre[None]), met.rows[rows.user] - 1.0)
 
 
 def mean_of(met: Met) -> Array:
-    """M of [...]: [..., d]."""
+    """Give m of the items met: [..., d]."""
     return met.total / (met.rows + FEW)[..., None]
 
 
@@ -65,7 +66,7 @@ def with_bias(tastes: Array) -> Array:
 
 def exposure_of(weights: Array, centre: Array, centres: Array) -> Exposure:
     """What is learned from items, given the prior means `centres` [U, F, D] of the users with rows."""
-    off = centres - centres.mean(0)
+    off = centres - centres.mean(0, keepdims=True)
     return Exposure(weights, centre, jnp.einsum("ufd,ufe->fde", off, off) / len(centres))
 
 

@@ -60,8 +60,11 @@ def item_side(params: Params, features: Array, drawn: DrawnItems | None) -> tupl
     return vectors, logits if drawn is None else logits + drawn.drawing.offset
 
 
-def _weights_of_exposure(params: Params, strengths: Strengths) -> Array:
-    return jnp.where(strengths.exposure > 0, params["exposure"], 0.0)
+def _weights_of_exposure(params: Params, strengths: Strengths, drawn: DrawnItems | None) -> Array:
+    """A [F, d, d] of the fit: 0 without its strength, and for kinds that are always 1, whose answer is the choice."""
+    used = jnp.asarray(strengths.exposure > 0, jnp.float32)
+    used = jnp.full(len(params["exposure"]), used) if drawn is None else used * (1.0 - drawn.drawing.kinds)
+    return used[:, None, None] * params["exposure"]
 
 
 def catalogue_side(tastes: Tastes, drawing: Drawing | None) -> Tastes:
@@ -101,16 +104,14 @@ def most_likely(
     def loss(params: Params) -> Array:
         vectors, logits = item_side(params, features, drawn)
         shared = features @ params["text"] + jax.lax.stop_gradient(params["item"])
-        expected = _expected_tastes(shared, rows, _weights_of_exposure(params, strengths), len(params["taste"]))
+        weights = _weights_of_exposure(params, strengths, drawn)
+        expected = _expected_tastes(shared, rows, weights, len(params["taste"]))
         match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
         match = match + jnp.einsum("rfd,rd->rf", expected, shared[rows.item])
         z = logits[rows.item] + params["user_bias"][rows.user] + match + rows.offset
         total = log_loss(z, rows.answer).sum()
         if drawn is not None:
-            match = jnp.einsum("rfd,rnd->rnf", params["taste"][rows.user], vectors[drawn.items])
-            match = match + jnp.einsum("rfd,rnd->rnf", expected, shared[drawn.items])
-            z = logits[drawn.items] + params["user_bias"][rows.user][:, None] + match
-            total = total + (jax.nn.softplus(z) * asked_of(drawn.items, drawn.drawing)).sum()
+            total = total + _drawn_loss(params, rows, vectors, logits, drawn)
         penalty = 0.5 * (
             strengths.user * jnp.square(params["taste"]).sum()
             + strengths.bias * jnp.square(params["user_bias"]).sum()
@@ -126,6 +127,13 @@ def most_likely(
         return descend(optimiser, jax.grad(loss)(params), params, state, rate), None
 
     return jax.lax.scan(step, (params, optimiser.init(params)), rates)[0][0]
+
+
+def _drawn_loss(params: Params, rows: Rows, vectors: Array, logits: Array, drawn: DrawnItems) -> Array:
+    """Log loss of the items drawn for the rows, summed over the kinds that are always 1."""
+    taste, bias = params["taste"][rows.user], params["user_bias"][rows.user]
+    z = logits[drawn.items] + bias[:, None] + jnp.einsum("rfd,rnd->rnf", taste, vectors[drawn.items])
+    return (jax.nn.softplus(z) * asked_of(drawn.items, drawn.drawing)).sum()
 
 
 def _expected_tastes(vectors: Array, rows: Rows, weights: Array, users: int) -> Array:
@@ -144,7 +152,7 @@ def with_users(
     """
     vectors, logits = item_side(params, features, drawn)
     precision = jnp.asarray([strengths.bias] + [strengths.user] * vectors.shape[1])
-    weights = _weights_of_exposure(params, strengths)
+    weights = _weights_of_exposure(params, strengths, drawn)
     priors = compiled(_priors, static=3)(vectors, rows, weights, log.num_users)
     start = priors.means + jnp.concatenate([params["user_bias"][..., None], params["taste"]], axis=-1)
     drawing = None if drawn is None else drawn.drawing.replace(offset=jnp.zeros_like(drawn.drawing.offset))
@@ -152,7 +160,8 @@ def with_users(
     given = padded(rows._replace(offset=np.asarray(rows.offset - priors.own)))
     users = compiled(user_posterior)(vectors, logits, precision, start, given, chunks, priors.means)
     rated = np.unique(log.user)
-    exposure = compiled(exposure_of)(weights, priors.centre, priors.means[rated]) if strengths.exposure else None
+    told = strengths.exposure > 0 and not (drawn is not None and drawn.drawing.kinds.all())
+    exposure = compiled(exposure_of)(weights, priors.centre, priors.means[rated]) if told else None
     population = compiled(population_of)(users._replace(mean=users.mean - priors.means), rated)
     link = logistic(logits.shape[1])
     tastes = Tastes(vectors, logits, link, population, exposure=exposure, drawing=drawing)

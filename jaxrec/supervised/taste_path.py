@@ -139,28 +139,33 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
     return jax.vmap(user)(path)
 
 
-def expected_after(tastes: Tastes, items: Array, answers: Array, context: Array | None) -> Array:
+def expected_after(
+    tastes: Tastes, items: Array, answers: Array, context: Array | None, shown: Array | int = 0
+) -> Array:
     """P(answer) on the whole catalogue after a history, with its newest row last: [H], [H, F], [C] -> [I, F].
 
-    The posterior mean given what was seen of a person to whom nothing was fitted. Rows with `PADDING` are none.
+    The posterior mean given what was seen of a person to whom nothing was fitted. Rows with `PADDING` are none. The
+    items of the latest `shown` rows [] were chosen by a recommender, and so tell only by their answers.
     """
     tastes, effects = as_expected(tastes), tastes.effects
 
-    def learn(known: _Known, row: tuple[Array, Array]) -> tuple[_Known, None]:
+    def learn(known: _Known, row: tuple[Array, Array, Array]) -> tuple[_Known, None]:
         item, answer = jnp.maximum(row[0], 0), row[1]
         direction, offset, memory = None, jnp.zeros(answer.shape), known.memory
         if effects is not None:
             direction = directions_of(tastes, item)
             offset = offsets(effects, memory, direction[None], context)[0]
         belief, before = learn_row(tastes, known.belief, item, answer, offset)
-        belief, met = _meet(tastes, belief, known.met, item)
+        chosen = _meet(tastes, belief, known.met, item)
+        belief, met = jax.tree.map(lambda new, old: jnp.where(row[2], new, old), chosen, (belief, known.met))
         if effects is not None and direction is not None:
             expected = probabilities(tastes, jnp.asarray(before.mean), jnp.asarray(before.variance))
             memory = remember(effects, memory, direction, answer - expected)
         after = _Known(belief, memory, met)
         return jax.tree.map(lambda new, old: jnp.where(row[0] >= 0, new, old), after, known), None
 
-    known = jax.lax.scan(learn, _nothing(tastes), (items, answers))[0]
+    own = jnp.arange(items.shape[0]) < items.shape[0] - shown
+    known = jax.lax.scan(learn, _nothing(tastes), (items, answers, own))[0]
     logit, variance = _expected(tastes, _outlook(tastes, known), jnp.arange(tastes.item_vectors.shape[0]))
     offset = 0.0 if effects is None else offsets(effects, known.memory, directions_of(tastes), context)
     return probabilities(tastes, logit, variance, offset)
