@@ -28,6 +28,7 @@ from jaxrec.supervised.tastes import Link, Moments
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are tried
 FOLDS, ROUNDS = 3, 3
+CELLS = 2**26  # of directions, rows times columns, that are added up at once: half a gigabyte
 CALIBRATE = 1  # round in which the curve is fitted anew: without the effects it is too flat
 CONFIDENCE = 0.95
 CURVES = 2  # to which a log's effects are fitted, see tastes_fit.py
@@ -84,7 +85,7 @@ def fit_effects(
         offsets = _offsets(features, rates, np.where(mood, 0.0, found.weights * kept))
         if n == CALIBRATE:
             link = calibrated(offsets)
-        features = _alike(log, _features(log, link, fold, fit_to, offsets, context, features.weight), fold, way)
+        features = _again(log, features, link, fold, fit_to, offsets, way)
         change = _estimate(log, features, rates, kept)
         found = change._replace(weights=np.where(mood, 0.0, found.weights * kept) + change.weights)
     kept &= np.abs(found.weights) > width * found.errors
@@ -119,6 +120,16 @@ class _Estimate(NamedTuple):
     weights: np.ndarray  # [F, P] of similarity, mood and context
     errors: np.ndarray  # [F, P]
     loss: float  # mean log loss of each kind with an effect, added up
+
+
+def _again(
+    log: Log, features: _Features, link: Link, fold: np.ndarray, fit_to: FitTo, offsets: np.ndarray, way: Alike
+) -> _Features:
+    """Features given other offsets; what is alike stays, unless it follows the tastes."""
+    new = _features(log, link, fold, fit_to, offsets, features.context, features.weight)
+    if way.directions is None:
+        return _alike(log, new, fold, way)
+    return new._replace(alike=features.alike, alike_extra=features.alike_extra)
 
 
 def _features(
@@ -168,14 +179,12 @@ def _features(
 
 def _alike(log: Log, features: _Features, fold: np.ndarray, way: Alike) -> _Features:
     """Add to the features how alike the item of each row and the items before it are."""
-    alike, usual = np.zeros((len(log), len(RATES))), np.zeros(len(log))
-    sides = features.tastes if way.directions is None else [way.directions]
-    for n, side in enumerate(sides):
-        rows = fold == n if way.directions is None else np.ones(len(log), bool)
-        directions = (unit_rows(side, 1e-6) if way.directions is None else side)[log.item]
-        found, totals = recent_products(log, directions)
-        alike[rows] = found[rows]
-        usual[rows] = ((totals - directions) * directions).sum(1)[rows]
+    alike, usual = np.zeros((len(log), len(RATES)), np.float32), np.zeros(len(log))
+    sides = [unit_rows(side, 1e-6) for side in features.tastes] if way.directions is None else [way.directions]
+    for n, directions in enumerate(sides):
+        rows = fold == n if len(sides) > 1 else np.ones(len(log), bool)
+        found, others = recent_products(log, directions)
+        alike[rows], usual[rows] = found[rows], others[rows]
     extra = alike - features.weight * (usual / features.others)[:, None]
     return features._replace(alike=alike, alike_extra=extra)
 
@@ -194,13 +203,20 @@ def recent_sums(log: Log, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recent_products(log: Log, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Multiply the sums of `recent_sums` with each row's own direction [k]: [R, Q]; and the sums of users [R, k]."""
-    found = np.zeros((len(log), len(RATES)), np.float32)
+    """Multiply each row's direction, of [I, k], with the sums of `recent_sums` [R, Q], and of the other rows [R].
 
-    def multiply(rows: np.ndarray, visible: np.ndarray) -> None:
-        found[rows] = np.einsum("rqk,rk->rq", visible, directions[rows])
+    A few columns at a time, since all of a long log do not fit into memory.
+    """
+    found, others = np.zeros((len(log), len(RATES)), np.float32), np.zeros(len(log))
+    width = max(1, CELLS // max(len(log), 1))
+    for first in range(0, directions.shape[1], width):
+        own = directions[:, first : first + width][log.item]
 
-    return found, _walk(log, directions, multiply)
+        def multiply(rows: np.ndarray, visible: np.ndarray, own: np.ndarray = own) -> None:
+            found[rows] += np.einsum("rqk,rk->rq", visible, own[rows])
+
+        others += ((_walk(log, own, multiply) - own) * own).sum(1)
+    return found, others
 
 
 def _walk(log: Log, values: np.ndarray, look: Callable[[np.ndarray, np.ndarray], None]) -> np.ndarray:

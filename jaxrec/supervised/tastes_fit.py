@@ -41,6 +41,7 @@ from jaxrec.supervised.tastes import Link, Moments, Tastes
 from jaxrec.types import Array, Params
 
 ENDS = 2  # parameters of a curve's free ends
+NEARLY = 0.02  # what free ends leave below or above, if they are those of the curve from 0 to 1
 NEAR = 3  # times fewer steps from parameters that are nearly right
 VARIED = (0.25, 4.0)
 SEARCHED = {  # factors of strengths, in this order: what all users share comes before single ones
@@ -81,16 +82,20 @@ def fit_tastes(
     task = _task(log, item_features(vectors, log, config.text_components, others), ones, config, seed)
     vary = strengths is None and config.search
     with track(label, 2 + vary * sum(map(len, SEARCHED.values()))) as advance:
-        trials: list[tuple[float, Strengths, Fitted]] = []
+        trials: list[tuple[float, Strengths]] = []
+        fits: list[Fitted] = []  # the best one
 
         def try_out(chosen: Strengths) -> None:
             fitted = task.fit(~task.held, task.no_offsets, chosen)
             loss, _ = fit_link([task.hidden(fitted, task.no_offsets)], task.drawing)
-            trials.append((loss, chosen, fitted))
-            advance(1, f"held-out log loss {loss:.4f}")
+            if all(loss < other for other, _ in trials):
+                fits[:] = [fitted]
+            trials.append((loss, chosen))
+            advance(1, f"held-out log loss {min(trials)[0]:.4f}")
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
-        _, chosen, fitted = min(trials, key=lambda trial: trial[0])
+        _, chosen = min(trials, key=lambda trial: trial[0])
+        fitted = fits[0]
         best = _Curve(*task.calibrated(fitted, task.no_offsets, None), task.no_offsets)
         if config.effects:
             best = _with_effects(task, chosen, best)
@@ -195,7 +200,8 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
 
     Curve and effects explain each other's part: if people tire of what they like, their answers look as if nothing
     were liked by more than a share of them. So effects are fitted twice, given a curve with free ends and given one
-    from 0 to 1. The curve that fits held-out rows better is kept; its free ends count against it (AIC).
+    from 0 to 1, unless the free ends are there anyway. The curve that fits held-out rows better is kept; its free ends
+    count against it (AIC).
 
     Kinds that are always 1 have none. Without what was refused, a log does not show whether people tire of what they
     were shown: they may have seen it and not chosen it, or not have seen it.
@@ -227,7 +233,8 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
         found = fit_effects(task.log, link, lambda x: calibrated(x)[1], expected, ways, task.seed, tried)
         return calibrated(found.offsets)[0] + ENDS * bounds / max(int(task.held.sum()), 1), bounds, found
 
-    _, bounds, found = min((attempt(bounds) for bounds in (True, False)), key=lambda one: one[0])
+    free = float(jnp.maximum(plain.link.low, 1 - plain.link.high).max()) > NEARLY
+    _, bounds, found = min((attempt(bounds) for bounds in ((True, False) if free else (True,))), key=lambda one: one[0])
     if found.effects is None:
         return plain._replace(about=found.report)
     links = task.calibrated(fit(~task.held, found.offsets), found.offsets, found.effects, bounds=bounds)

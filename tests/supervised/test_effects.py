@@ -7,11 +7,13 @@ import pytest
 
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.supervised import effects_fit
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.effects import Effects, Recent, forgotten, offsets, remember, remembered
-from jaxrec.supervised.effects_fit import RATES, recent_sums
+from jaxrec.supervised.effects_fit import RATES, recent_products, recent_sums
 from jaxrec.supervised.tastes import directions_of
 from jaxrec.supervised.tastes_fit import fit_tastes
+from tests.tiny_tastes import random_log
 
 EFFECTS = Effects(alike=jnp.array([-0.5, 0.2]), mood=jnp.array([2.0, 0.0]), keep=jnp.array([0.5, 0.8]))
 
@@ -58,6 +60,22 @@ def test_rows_that_were_shown_together_do_not_see_each_other() -> None:
     first = RATES.index(0.5)
     np.testing.assert_allclose(sums[:, first, 0], [0, 0, 0.5 * 1 + 2, 0, 8])
     np.testing.assert_allclose(totals[:, 0], [7, 7, 7, 24, 24])
+
+
+@pytest.mark.parametrize("cells", [1, 2**26])  # a column at a time, and all at once
+def test_products_with_recent_rows_are_the_same_in_any_number_of_parts(cells: int, monkeypatch) -> None:
+    monkeypatch.setattr(effects_fit, "CELLS", cells)
+    log, directions = random_log(np.array([3, 2]), items=4), np.random.default_rng(0).normal(size=(4, 3))
+    found, others = recent_products(log, directions)
+    own, place = directions[log.item], RATES.index(0.8)
+    np.testing.assert_allclose(
+        found[:, place],
+        [0, own[1] @ own[0], own[2] @ (0.8 * own[0] + own[1]), 0, own[4] @ own[3]],
+        rtol=1e-5,
+        atol=1e-7,
+    )
+    want = [own[0] @ (own[1] + own[2]), own[1] @ (own[0] + own[2]), own[2] @ (own[0] + own[1]), own[3] @ own[4]]
+    np.testing.assert_allclose(others, [*want, want[-1]], rtol=1e-6)
 
 
 def bored_people(boredom: float, seed: int = 0) -> tuple[Log, np.ndarray]:
