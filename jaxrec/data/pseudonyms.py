@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
+from jaxrec.home import expanded
 
 VARIABLE = "JAXREC_USER_KEY"
 KEY_BYTES, KEY_CHARACTERS = 32, 32  # bytes of a key made here (written in hex); least characters of any key
@@ -63,7 +64,7 @@ def check_key_outside(config: DataConfig, folder: Path) -> None:
 def _path(config: DataConfig) -> Path:
     if not config.user_key_file:
         raise InputError(f"data.user_key_file: expected a file, got an empty name; {REMEDY}.")
-    return Path(config.user_key_file).expanduser()
+    return expanded(config.user_key_file)
 
 
 def _make(path: Path) -> None:

@@ -21,6 +21,7 @@ from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import counted
 from jaxrec.data.shapes import SHAPES
 from jaxrec.data.signatures import check_signature
+from jaxrec.home import expanded
 
 EXAMPLES = 3  # faulty lines quoted for each reason
 
@@ -95,7 +96,7 @@ class Fault(NamedTuple):
 
 def data_folder(path: str) -> Path:
     """Give the folder that `data.path` names, or raise InputError."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not path or not folder.is_dir():
         got = f"{folder} is not a folder" if path else "it is empty"
         raise InputError(f"data.path: {got}; set it to the folder that holds the log.")

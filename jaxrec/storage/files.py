@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxrec.bounded import JSON_BYTES, read_text
 from jaxrec.checks import InputError
 
 
@@ -68,19 +69,22 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
 KINDS = {object: "any value", dict: "an object", list: "a list"}
 
 
-def read_json(path: Path, fix: str, *, kind: type = object, where: str = "") -> Any:
+def read_json(path: Path, fix: str, *, kind: type = object, where: str = "", most: int = JSON_BYTES) -> Any:
     """Read the value in a JSON file; raises InputError if it cannot be read or is not a `kind` (dict or list).
 
-    The message begins with `where`, by default the path, and ends with `fix`: what to do about it.
+    A file of more than `most` bytes is refused before it is read. The message begins with `where`, by default the path,
+    and ends with `fix`: what to do about it.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path, most))
     except json.JSONDecodeError as error:
         problem = f"line {error.lineno}, column {error.colno}: not JSON ({error.msg})"
     except UnicodeDecodeError as error:
         problem = f"byte {error.start}: not UTF-8 text"
     except FileNotFoundError:
         problem = "missing (No such file)"
+    except InputError as error:
+        problem = str(error).removeprefix(f"{path}: ").partition(";")[0]
     except (OSError, ValueError, RecursionError) as error:
         problem = f"unreadable ({error})"
     else:
