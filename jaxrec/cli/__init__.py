@@ -8,11 +8,10 @@ import traceback
 from collections.abc import Sequence
 
 from jaxrec.checks import InputError
-from jaxrec.cli.faults import REPORT, fault_line
+from jaxrec.cli.faults import REPORT, TRACEBACK, fault_line, told_in_background
 from jaxrec.terminal import safe_output, silence
 from jaxrec.version import __version__
 
-TRACEBACK = "JAXREC_TRACEBACK"  # set, it shows where errors of the operating system arose
 TRAIN_EXAMPLE = """\
 example:
   jaxrec train configs/demo.yaml --run runs/demo
@@ -93,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: the system failed (one line on stderr), or a defect of ours (a traceback). 2: bad input (one line).
     130: interrupted.
     """
+    if arguments is None:  # as a program
+        sys.excepthook = sys.unraisablehook = told_in_background
     with safe_output() as output:
         status = _run(arguments)
         output.flush()
@@ -101,9 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"jaxrec: standard output: {fault_line(output.lost)}", file=sys.stderr)
             status = status or 1
         sys.stderr.flush()
-        if status and arguments is None:  # as a program: libraries that close down have nothing to add
+        if status and arguments is None:  # libraries that close down have nothing to add
             silence(2)
-            sys.unraisablehook = lambda *_: None
         return status
 
 

@@ -1,11 +1,16 @@
 """Errors of the operating system in one line: what, where and how to mend it. The only place that knows them."""
 
 import errno
+import os
 import re
+import sys
+import traceback
 from collections.abc import Iterator
+from typing import Any
 
 from jaxrec.foreign import one_line
 
+TRACEBACK = "JAXREC_TRACEBACK"  # an environment variable; set, it shows where errors of the system arose
 REPORT = (
     "this is a defect of jaxrec; please report it with the lines above, the command and the version "
     "({version}), and remove from them what is private."
@@ -67,6 +72,18 @@ def fault_line(error: BaseException) -> str | None:
                 f"a text or a file name cannot be written in its encoding ({_short(one)}); use UTF-8 (LC_ALL=C.UTF-8)."
             )
     return None
+
+
+def told_in_background(*raised: Any) -> None:
+    """Tell in one line of an exception outside the main program, which tells its own: a hook of `sys`.
+
+    Not that of Orbax's callbacks after its first error: it has closed the loop that they report to.
+    """
+    error = raised[1] if len(raised) == 3 else raised[0].exc_value
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    elif error is not None and "Event loop is closed" not in str(error):
+        print(one_line(f"jaxrec: in the background: {type(error).__name__}: {_short(error)}"), file=sys.stderr)
 
 
 def _system(what: str, where: str, number: int) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import remove_unfinished, write_text
+from jaxrec.storage.files import naming, remove_unfinished, write_text
 
 
 class RunFolder:
@@ -166,7 +166,7 @@ class PretrainFolder(RunFolder):
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         for row in rows:
             clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
             file.write(_line(clean))
