@@ -38,9 +38,11 @@ def quoted(value: Any) -> str:
 
 
 def shape_of(cell: str) -> str:
-    """Show how a private cell is written and not what it says: letters as x, digits as 9."""
-    shown = "".join("9" if one.isdigit() else "x" if one.isalpha() else one for one in cell[: QUOTED // 2])
-    return f"private, like {shown!r}"
+    """Show how a private cell is written and not what it says: letters as x, digits as 9, leading zeros as they are."""
+    cell = cell[: QUOTED // 2]
+    rest = cell.lstrip("0")
+    shown = "".join("9" if one.isdigit() else "x" if one.isalpha() else one for one in rest)
+    return f"private ({'0' * (len(cell) - len(rest))}{shown})"
 
 
 def _escaped(text: str) -> str:
