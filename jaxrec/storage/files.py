@@ -10,6 +10,8 @@ from typing import Any
 
 from jaxrec.bounded import JSON_BYTES, read_text
 from jaxrec.checks import InputError
+from jaxrec.storage.schema import Misfit
+from jaxrec.storage.schemas import check_schema
 
 
 @contextlib.contextmanager
@@ -89,6 +91,8 @@ KINDS = {object: "any value", dict: "an object", list: "a list"}
 def read_json(path: Path, fix: str, *, kind: type = object, where: str = "", most: int = JSON_BYTES) -> Any:
     """Read the value in a JSON file; raises InputError if it cannot be read or is not a `kind` (dict or list).
 
+    It must also fit the schema of files of this name, if there is one (`jaxrec.storage.schemas`).
+
     A file of more than `most` bytes is refused before it is read. The message begins with `where`, by default the path,
     and ends with `fix`: what to do about it.
     """
@@ -105,12 +109,16 @@ def read_json(path: Path, fix: str, *, kind: type = object, where: str = "", mos
     except (OSError, ValueError, RecursionError) as error:
         problem = f"unreadable ({error})"
     else:
-        if isinstance(value, kind):
-            return value
-        problem = f"expected {KINDS[kind]} at the top, got {type(value).__name__}"
+        try:
+            if isinstance(value, kind):
+                check_schema(path.name, value)
+                return value
+            problem = f"expected {KINDS[kind]} at the top, got {type(value).__name__}"
+        except Misfit as misfit:
+            problem = f"damaged ({misfit})"
     raise InputError(f"{where or path}: {problem}; {fix}.")
 
 
-def read_json_object(path: Path, fix: str, *, where: str = "") -> dict[str, Any]:
+def read_json_object(path: Path, fix: str, *, where: str = "", most: int = JSON_BYTES) -> dict[str, Any]:
     """Read the object in a JSON file; raises InputError as `read_json` does."""
-    return read_json(path, fix, kind=dict, where=where)
+    return read_json(path, fix, kind=dict, where=where, most=most)
