@@ -13,18 +13,23 @@ from typing import Any
 HIDDEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-QUOTED, MESSAGE = 80, 2000  # characters of a quoted value, and of a whole message
+QUOTED, MESSAGE = 80, 900  # characters of a quoted value, and of a whole message
+WORD = 200  # characters of a path in a message that would be too long
+LONG_WORD = re.compile(rf"\S{{{WORD + 1},}}")
 LONGEST_INTEGER = 64  # bits; Python refuses to print whole numbers of more than 4,300 digits
 
 
 def visible(text: str) -> str:
     r"""Replace hidden characters by escapes such as \u001b, which are also those of JSON."""
-    return HIDDEN.sub(lambda found: _escaped(found[0]), text)
+    return HIDDEN.sub(lambda found: escaped(found[0]), text)
 
 
 def one_line(message: str) -> str:
     """Make a message one line of visible characters; the middle of a very long one is left out."""
     text = visible(" ".join(str(message).split("\n")).replace("\t", " "))
+    if len(text) <= MESSAGE:
+        return text
+    text = LONG_WORD.sub(lambda word: f"{word[0][: WORD // 2]}...{word[0][-WORD // 2 :]}", text)
     if len(text) <= MESSAGE:
         return text
     half = MESSAGE // 2
@@ -38,14 +43,20 @@ def quoted(value: Any) -> str:
 
 
 def shape_of(cell: str) -> str:
-    """Show how a private cell is written and not what it says: letters as x, digits as 9, leading zeros as they are."""
+    """Show in a message how a cell with the id of a user is written."""
+    return f"private ({shape(cell)})"
+
+
+def shape(cell: str) -> str:
+    """How a cell is written and not what it says: letters as x, digits as 9, leading zeros as they are."""
     cell = cell[: QUOTED // 2]
     rest = cell.lstrip("0")
     shown = "".join("9" if one.isdigit() else "x" if one.isalpha() else one for one in rest)
-    return f"private ({'0' * (len(cell) - len(rest))}{shown})"
+    return "0" * (len(cell) - len(rest)) + shown
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Escapes of characters, as JSON has them: two for those beyond 16 bits."""
     units = text.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
 
@@ -59,7 +70,7 @@ class _Short(reprlib.Repr):
         self.maxother = QUOTED
 
     def repr_str(self, x: str, level: int) -> str:
-        return repr(x) if len(x) <= QUOTED else f"{x[: QUOTED - 20]!r}... of {len(x):,} characters"
+        return repr(x) if len(x) <= QUOTED else f"{x[: QUOTED // 2]!r}... of {len(x):,} characters"
 
     def repr_bytes(self, x: bytes, level: int) -> str:
         return repr(x[:QUOTED])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxrec.foreign import visible
+from jaxrec.foreign import escaped, visible
 
 UNPRINTABLE = "jaxrec_escape"  # the handler of characters that the encoding of a terminal lacks
 
@@ -129,5 +129,4 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     """Replace what cannot be encoded by escapes, which are also those of JSON."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2)), error.end
+    return escaped(error.object[error.start : error.end]), error.end

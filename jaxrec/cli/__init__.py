@@ -89,7 +89,7 @@ example:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its status.
 
-    0: done. 1: the system failed (one line on stderr), or a defect of ours (a traceback). 2: bad input (one line).
+    0: done. 1: a defect of ours (a traceback). 2: bad input, or the system failed (one line on stderr).
     130: interrupted.
     """
     if arguments is None:  # as a program
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output.lost is not None and not isinstance(output.lost, BrokenPipeError):
             # Who leaves has seen enough. A full disk has not.
             print(f"jaxrec: standard output: {fault_line(output.lost)}", file=sys.stderr)
-            status = status or 1
+            status = status or 2
         sys.stderr.flush()
         if status and arguments is None:  # libraries that close down have nothing to add
             silence(2)
@@ -124,7 +124,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             traceback.print_exc()
         told = line or REPORT.format(version=__version__)
         print(f"jaxrec: {told}", file=sys.stderr)
-        return 1
+        return 2 if line else 1
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -44,7 +44,7 @@ def _from_json(text: str) -> list[Any]:
     """Read a list of ids and of objects like {"item": "318", "rating": 4.5}."""
     try:
         history = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f'--history-json: no JSON ({error}); expected a list such as ["318"].') from None
     if not isinstance(history, list) or not all(isinstance(entry, str | int | dict) for entry in history):
         raise InputError(

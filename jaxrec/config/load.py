@@ -56,7 +56,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
         if isinstance(error, InputError):
             raise InputError(_once(path, error)) from None
-        raise InputError(f"{path}: cannot be read as text ({error}); save it as UTF-8.") from None
+        raise InputError(
+            f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error}); save it as UTF-8."
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""

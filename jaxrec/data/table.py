@@ -23,7 +23,7 @@ from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import counted
 from jaxrec.data.shapes import SHAPES
 from jaxrec.data.signatures import check_signature
-from jaxrec.foreign import quoted, shape_of
+from jaxrec.foreign import quoted, shape, shape_of
 from jaxrec.home import expanded
 
 PERSONAL = re.compile(r"[@\d]")  # in a cell that may be the id of a user, and in few names of columns
@@ -151,7 +151,7 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
                 mend = names_advice(names, layout)
             # Without any of the wanted names, the line may be a row, with the id of a user in it.
             row = not set(wanted.values()) & set(names)
-            seen = ", ".join(shape_of(name) if row and PERSONAL.search(name) else name for name in names)
+            seen = ", ".join(shape(name) if row and PERSONAL.search(name) else name for name in names)
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
                 f"the table (columns: {seen}){mend}."

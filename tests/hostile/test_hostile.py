@@ -8,8 +8,11 @@ import pytest
 from tests.hostile.frame import Hostile, faults, prepare, snapshot, start
 from tests.hostile.launch import Launcher
 from tests.hostile.models import MODELS
+from tests.hostile.recipes import RECIPES
+from tests.hostile.runs import RUNS
+from tests.hostile.surroundings import SURROUNDINGS
 
-CASES: tuple[Hostile, ...] = (*MODELS,)
+CASES: tuple[Hostile, ...] = (*MODELS, *RECIPES, *RUNS, *SURROUNDINGS)
 
 
 @pytest.fixture(scope="module")
