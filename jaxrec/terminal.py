@@ -101,7 +101,7 @@ def safe_output() -> Iterator[Output]:
 def console(*, stderr: bool = False, **options: Any) -> Any:
     """A console of rich for text that may be of others."""
     from rich.console import Console  # takes a while to import
-    from rich.text import Text
+    from rich.text import Span, Text
 
     class SafeConsole(Console):
         def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
@@ -109,7 +109,12 @@ def console(*, stderr: bool = False, **options: Any) -> Any:
 
         def render(self, renderable: Any, options: Any = None) -> Any:
             if isinstance(renderable, Text) and visible(renderable.plain) != renderable.plain:
-                renderable = Text(visible(renderable.plain), style=renderable.style, end=renderable.end)
+                plain = renderable.plain
+                spans = [
+                    Span(*(len(visible(plain[:n])) for n in (one.start, one.end)), one.style)
+                    for one in renderable.spans
+                ]
+                renderable = Text(visible(plain), style=renderable.style, end=renderable.end, spans=spans)
             return super().render(renderable, options)
 
         def on_broken_pipe(self) -> None:

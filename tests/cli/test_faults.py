@@ -2,7 +2,7 @@
 
 import errno
 import os
-import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -107,7 +107,7 @@ def test_no_home_directory_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert expanded("~/x") == tmp_path / "x" and cache_folder("~/x/y") == tmp_path / "x" / "y"
 
 
-@pytest.mark.parametrize("most", [2_000, 6_000])
+@pytest.mark.parametrize("most", [2, 10])
 def test_a_disk_that_is_full_in_metrics_or_in_a_save_is_one_line_and_the_run_goes_on_later(
     most: int, recipe: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
@@ -116,10 +116,8 @@ def test_a_disk_that_is_full_in_metrics_or_in_a_save_is_one_line_and_the_run_goe
     shutil.copytree(tiny_run, run)
     words = [sys.executable, "-m", "jaxrec.cli", "train", str(recipe), "--run", str(run), "--resume"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "JAX_ENABLE_COMPILATION_CACHE": "0"}
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # noqa: E731
-    ended = subprocess.run(
-        [*words, "train.updates=12"], capture_output=True, text=True, env=env, preexec_fn=limit, timeout=300
-    )
+    command = f"ulimit -f {most}; exec {shlex.join([*words, 'train.updates=12'])}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, timeout=300)
     lines = [line for line in ended.stderr.splitlines() if not line.startswith("training ")]
     assert ended.returncode == 2 and len(lines) == 1, ended.stderr
     assert lines[0].startswith(f"jaxrec: {run}") and "File too large; raise the limit" in lines[0]
