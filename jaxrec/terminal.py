@@ -103,18 +103,19 @@ def console(*, stderr: bool = False, **options: Any) -> Any:
     from rich.console import Console  # takes a while to import
     from rich.text import Span, Text
 
+    def safe(text: Text) -> Text:
+        """The visible text, with the styles at the same places."""
+        before = text.plain
+        spans = [Span(len(visible(before[: s.start])), len(visible(before[: s.end])), s.style) for s in text.spans]
+        return Text(visible(before), style=text.style, end=text.end, spans=spans)
+
     class SafeConsole(Console):
         def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
             return super().render_str(visible(text), **options)
 
         def render(self, renderable: Any, options: Any = None) -> Any:
             if isinstance(renderable, Text) and visible(renderable.plain) != renderable.plain:
-                plain = renderable.plain
-                spans = [
-                    Span(*(len(visible(plain[:n])) for n in (one.start, one.end)), one.style)
-                    for one in renderable.spans
-                ]
-                renderable = Text(visible(plain), style=renderable.style, end=renderable.end, spans=spans)
+                renderable = safe(renderable)
             return super().render(renderable, options)
 
         def on_broken_pipe(self) -> None:
