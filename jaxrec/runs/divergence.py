@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrec.checks import InputError
 
-PARAMETER = 1e6  # no network that works has parameters beyond it
+PARAMETER = 1e5  # no network that works has parameters beyond it
 SUPERVISED = {"loss": 1e6, "grad_norm": 1e12, "gradient_norm": 1e12}
 SLACK = 1e3  # times the largest value that the mean reward explains
 

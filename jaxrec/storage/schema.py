@@ -94,6 +94,22 @@ def listed(check: Check, least: int = 0, most: int = LISTED) -> Check:
     return check_all
 
 
+def texts(most: int = LISTED) -> Check:
+    """A list of texts; of a million, at once."""
+    one_by_one = listed(text, most=most)
+
+    def check(value: Any, where: str) -> None:
+        try:
+            if type(value) is list and len(value) <= most:
+                "".join(value).encode()
+                return
+        except (TypeError, UnicodeEncodeError):
+            pass  # the slow way finds which one
+        one_by_one(value, where)
+
+    return check
+
+
 def named(check: Check) -> Check:
     """An object whose values are such values, under any names."""
 

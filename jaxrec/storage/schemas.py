@@ -18,6 +18,7 @@ from jaxrec.storage.schema import (
     number,
     record,
     text,
+    texts,
     whole,
 )
 
@@ -26,7 +27,7 @@ ITEMS, WIDTH, HISTORY, SLATE = 2**31 - 1, 2**20, 100_000, 100_000
 
 _bound = either((str, text), (int, number()), (float, number()))  # a number, or "inf" and "-inf"
 _figure = maybe(number())
-_texts, _numbers = listed(text), listed(_figure)
+_texts, _numbers = texts(), listed(_figure)
 _plain = maybe(either((bool, anything), (int, number()), (float, number()), (str, text)))
 
 
