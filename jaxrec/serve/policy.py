@@ -88,6 +88,7 @@ class SavedPolicy:
             raise InputError(
                 f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
             )
+        check_range("k", k, 1, self.world.item_table.shape[0])  # before anything is computed
         obs = self._observation(items, feedback, context)
         output = self.policy.apply(self.params, self.items, obs, self.world)
         if len(items) and not self.spec.repeats:  # the policy itself knows only its window

@@ -93,7 +93,7 @@ TYPES = (
     _bad("half of a UTF-8 character", b"env: {name: \xc3}\n", "cannot be read as text"),
     _bad("a NUL", b"env: {name: a\x00b}\n", "not valid YAML"),
     _bad("an escape sequence", b"env: {name: \x1b[2Jx}\n", "not valid YAML"),
-    _bad("an escaped escape sequence", 'env: {name: "\\e[2J\\a"}\n', "\\u001b[2J\\u0007"),
+    _bad("an escaped escape sequence", 'env: {name: "\\e[2J\\a"}\n', "\\x1b[2J\\x07"),
     _bad("an escaped NUL in a path", ENV + 'encoder: {model: "a\\0b"}\n', "encoder.model"),
     _bad("half of an escaped character", ENV + 'encoder: {model: "\\ud800"}\n', "encoder.model"),
     _bad("an override of direction", 'env: {name: "\\u202egol"}\n', "\\u202e"),
