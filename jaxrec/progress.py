@@ -6,6 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from jaxrec.foreign import visible
+from jaxrec.terminal import console
+
 Advance = Callable[..., None]
 _quiet = contextvars.ContextVar("quiet", default=False)
 
@@ -13,7 +16,7 @@ _quiet = contextvars.ContextVar("quiet", default=False)
 def note(line: str) -> None:
     """Print one line about what a stage does, on standard output."""
     if not _quiet.get():
-        print(line, flush=True)
+        print(visible(line), flush=True)
 
 
 @contextlib.contextmanager
@@ -39,7 +42,6 @@ def track(label: str, total: int, *, every_s: float = 15.0) -> Iterator[Advance]
     if not sys.stderr.isatty():
         yield from _lines(label, total, every_s)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -49,7 +51,7 @@ def track(label: str, total: int, *, every_s: float = 15.0) -> Iterator[Advance]
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, note="")
 
         def advance(steps: int = 1, note: str | None = None) -> None:
@@ -69,7 +71,7 @@ def _lines(label: str, total: int, every_s: float) -> Iterator[Advance]:
         nonlocal said
         said = done
         print(
-            f"{label} {done}/{total} {time.monotonic() - start:.0f}s {note_now}".rstrip(),
+            visible(f"{label} {done}/{total} {time.monotonic() - start:.0f}s {note_now}".rstrip()),
             file=sys.stderr,
             flush=True,
         )

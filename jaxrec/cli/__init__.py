@@ -4,9 +4,13 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from jaxrec.checks import InputError
+from jaxrec.cli.faults import REPORT, TRACEBACK, fault_line, told_in_background
+from jaxrec.terminal import safe_output, silence
+from jaxrec.version import __version__
 
 TRAIN_EXAMPLE = """\
 example:
@@ -83,9 +87,29 @@ example:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0 if done, 2 for bad input (one line on stderr), 130 if interrupted."""
-    options = parse(arguments)
+    """Run one command; returns its status.
+
+    0: done. 1: a defect of ours (a traceback). 2: bad input, or the system failed (one line on stderr).
+    130: interrupted.
+    """
+    if arguments is None:  # as a program
+        sys.excepthook = sys.unraisablehook = told_in_background
+    with safe_output() as output:
+        status = _run(arguments)
+        output.flush()
+        if output.lost is not None and not isinstance(output.lost, BrokenPipeError):
+            # Who leaves has seen enough. A full disk has not.
+            print(f"jaxrec: standard output: {fault_line(output.lost)}", file=sys.stderr)
+            status = status or 2
+        sys.stderr.flush()
+        if status and arguments is None:  # libraries that close down have nothing to add
+            silence(2)
+        return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
+        options = parse(arguments)
         module, function = options.command
         return getattr(importlib.import_module(f"jaxrec.cli.{module}"), function)(options)
     except InputError as error:
@@ -94,9 +118,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxrec: stopped; nothing is half-written.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except Exception as error:
+        line = fault_line(error)
+        if line is None or os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        told = line or REPORT.format(version=__version__)
+        print(f"jaxrec: {told}", file=sys.stderr)
+        return 2 if line else 1
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

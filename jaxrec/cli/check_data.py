@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxrec import terminal
 from jaxrec.runs.check_data import check_data
 
 WIDE = 100  # columns where no terminal says how wide it is
@@ -21,9 +22,9 @@ def run_check_data(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, ensure_ascii=False, allow_nan=False))
         return 0
-    console = Console(highlight=False)
+    console = terminal.console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, WIDE))
+        console = terminal.console(highlight=False, width=max(console.width, WIDE))
     _lines(console, f"{found['recipe']} as it is read", found["account"])
     _examples(console, found["examples"])
     for table in found["tables"]:

@@ -13,6 +13,7 @@ from jaxrec.data.log import counted
 from jaxrec.runs.evaluate import evaluate
 from jaxrec.runs.recommend import recommend
 from jaxrec.serve import Recommendation
+from jaxrec.terminal import console
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
@@ -43,7 +44,7 @@ def _from_json(text: str) -> list[Any]:
     """Read a list of ids and of objects like {"item": "318", "rating": 4.5}."""
     try:
         history = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f'--history-json: no JSON ({error}); expected a list such as ["318"].') from None
     if not isinstance(history, list) or not all(isinstance(entry, str | int | dict) for entry in history):
         raise InputError(
@@ -53,7 +54,6 @@ def _from_json(text: str) -> list[Any]:
 
 
 def _print_table(slate: Sequence[Recommendation], title: str) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -64,4 +64,4 @@ def _print_table(slate: Sequence[Recommendation], title: str) -> None:
     table.add_column("score", justify="right")
     for rank, item in enumerate(slate, 1):
         table.add_row(str(rank), escape(item.id), escape(item.title), f"{item.score:.3f}")
-    Console().print(table)
+    console().print(table)

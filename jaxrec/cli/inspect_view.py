@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
+
+from jaxrec import terminal
 
 LABEL = 19  # columns, the indentation included
 Rows = list[tuple[str, str | list[str]]]  # label and value; lines break only between the parts of a list
@@ -12,7 +13,7 @@ Rows = list[tuple[str, str | list[str]]]  # label and value; lines break only be
 
 def print_account(account: dict[str, Any]) -> None:
     """Print the sections of a description; colours only on a terminal."""
-    console = Console(highlight=False)
+    console = terminal.console(highlight=False)
     titles = {
         "run": "run of jaxrec train",
         "policy": "saved policy",

@@ -32,9 +32,11 @@ class PolicyConfig:
     dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
 
     def __post_init__(self):
-        check_range("learner.policy.width", self.width, 1)
+        check_range("learner.policy.width", self.width, 1, 2**20)
         for name in ("layers", "heads"):
-            check_range(f"learner.policy.{name}", getattr(self, name), 1)
+            check_range(f"learner.policy.{name}", getattr(self, name), 1, 1000)
+        if len(self.hidden) > 100:
+            raise InputError(f"learner.policy.hidden: expected at most 100 layers, got {len(self.hidden):,}.")
         if self.encoder == "transformer" and self.width % self.heads:
             raise InputError(f"learner.policy.width: expected a multiple of {self.heads} heads, got {self.width}.")
         if self.future and self.value != "shared":
@@ -47,7 +49,7 @@ class PolicyConfig:
         check_range("learner.policy.diversity_rows", self.diversity_rows, 0, open_low=True)
         check_range("learner.policy.dropout", self.dropout, 0, 0.9)
         for size in self.hidden:
-            check_range("learner.policy.hidden", size, 1)
+            check_range("learner.policy.hidden", size, 1, 2**20)
 
 
 @section

@@ -14,29 +14,19 @@ from typing import Any, TypeVar
 
 import yaml
 
+from jaxrec.bounded import RECIPE_BYTES, read_text
 from jaxrec.checks import InputError, check_name, check_renamed, suggest
+from jaxrec.config.safe_yaml import load_yaml
+from jaxrec.foreign import quoted
 
 T = TypeVar("T")
 
 TEMPLATE = re.compile(r"\{[^{}]+\}.")  # a text that begins with a column: {title}. {genres}
+BROKEN = re.compile("[\x00\ud800-\udfff]")  # NUL and halves of escaped characters: no file can have such a name
+LARGEST_WHOLE = 2**63 - 1  # of the whole numbers that arrays hold
 Overrides = Sequence[str] | Mapping[str, Any]  # ("section.key=value", ...) or {"section.key": value}
 
 RENAMED = {"env": {"return_model": "comeback_model"}}  # section -> old name of a field -> new name
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys; plain YAML would silently keep one of them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                continue  # a list or mapping as a key is refused below, with its line
-            if key_node.value in seen:
-                line = key_node.start_mark.line + 1
-                raise InputError(f"line {line}: key {key_node.value!r} is given twice; keep one of them.")
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
 
 
 def load_config(cls: type[T], path: str | Path, overrides: Overrides = ()) -> T:
@@ -60,13 +50,15 @@ def config_of(cls: type[T], overrides: Overrides, where: str) -> T:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file; errors name the file and, if known, the line."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        values = load_yaml(read_text(path, RECIPE_BYTES))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; the recipes that come with jaxrec are in configs/.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error}).") from None
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
+        if isinstance(error, InputError):
+            raise InputError(_once(path, error)) from None
+        raise InputError(
+            f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error}); save it as UTF-8."
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
@@ -79,6 +71,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def _once(path: Path, error: InputError) -> str:
+    """The message with the name of the file, which some messages have already."""
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+
+
 def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: str) -> T:
     """Build the dataclass `cls` from a mapping; `where` is the dotted name of the section, `source` the file."""
     fields = {written(field.name): field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -86,7 +83,7 @@ def build_section(cls: type[T], values: Mapping[str, Any], where: str, source: s
     for key in values:
         check_renamed(f"{source}: {where or 'the recipe'}", key, RENAMED.get(where, {}))
         if key not in fields:
-            raise InputError(f"{source}: {where or 'the recipe'} has no field {key!r}{suggest(key, fields)}.")
+            raise InputError(f"{source}: {where or 'the recipe'} has no field {quoted(key)}{suggest(key, fields)}.")
     if hasattr(cls, "filled"):
         values = cls.filled(values)  # type: ignore[attr-defined]
     values = {key: _with_default_variant(value, fields[key].default) for key, value in values.items()}
@@ -135,7 +132,7 @@ def apply_overrides(values: dict[str, Any], overrides: Overrides) -> None:
     for override in overrides:
         name, sign, text = override.partition("=")
         if not sign or not name.strip():
-            raise InputError(f"override {override!r}: expected section.key=value, such as train.updates=100.")
+            raise InputError(f"override {quoted(override)}: expected section.key=value, such as train.updates=100.")
         _put(values, name, _override_value(text, override), override)
 
 
@@ -144,11 +141,12 @@ def _override_value(text: str, override: str) -> Any:
     if text.startswith(("%", ",", "|")):
         return text  # patterns of dates and separators; they cannot begin a plain value of YAML
     try:
-        value = yaml.load(text, _Loader)
-    except (yaml.YAMLError, InputError):
+        value = load_yaml(text)
+    except (yaml.YAMLError, InputError) as error:
         if TEMPLATE.match(text):
             return text
-        raise InputError(f"override {override!r}: the value is not valid YAML.") from None
+        reason = f" ({error})" if isinstance(error, InputError) else ""
+        raise InputError(f"override {quoted(override)}: the value is not valid YAML{reason}.") from None
     bare = isinstance(value, dict) and value and all(inner is None for inner in value.values())
     return text if bare and text.startswith("{") else value
 
@@ -160,7 +158,7 @@ def _put(values: dict[str, Any], name: str, value: Any, override: str) -> None:
         if inner is None:
             inner = values[section] = {}
         if not isinstance(inner, dict):
-            raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
+            raise InputError(f"override {quoted(override)}: {quoted(section)} is a value, not a section.")
         values = inner
     values[key] = value
 
@@ -194,7 +192,7 @@ def _convert(value: Any, hint: Any, where: str, source: str) -> Any:
         if value not in arguments:
             wanted = " | ".join(str(a) for a in arguments)
             raise InputError(
-                f"{source}: {where}: expected {wanted}, got {value!r}{suggest(value, map(str, arguments))}."
+                f"{source}: {where}: expected {wanted}, got {quoted(value)}{suggest(value, map(str, arguments))}."
             )
         return value
     if origin is dict:
@@ -245,6 +243,10 @@ def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
         return ""  # `key=` on the command line, `key:` in a file
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, str) and BROKEN.search(value):
+        raise _wrong(source, where, "text", value, "; remove the NUL or the half of an escaped character in it")
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+        raise _wrong(source, where, f"a whole number of at most {LARGEST_WHOLE:,}", value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
         mend = "; put words such as yes and true in quotes" if hint is str and isinstance(value, bool) else ""
@@ -253,4 +255,4 @@ def _convert_scalar(value: Any, hint: type, where: str, source: str) -> Any:
 
 
 def _wrong(source: str, where: str, wanted: str, got: Any, mend: str = "") -> InputError:
-    return InputError(f"{source}: {where}: expected {wanted}, got {got!r}{mend}.")
+    return InputError(f"{source}: {where}: expected {wanted}, got {quoted(got)}{mend}.")

@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.preset import Preset, Version
 from jaxrec.config.public_events import EVENTS
 from jaxrec.config.public_ratings import RATINGS
+from jaxrec.home import expanded
 
 PRESETS: dict[str, Preset] = {**RATINGS, **EVENTS}
 FOLDERS = ("", "data/")  # of `data.path`, where an archive may hold its files
@@ -30,7 +31,7 @@ def with_preset(values: Mapping[str, Any], general: Mapping[str, Any]) -> dict[s
     given = without_general(values, general)
     wanted = str(given.get("version") or "")
     path = str(given.get("path") or "")
-    found = find(preset, Path(path).expanduser(), wanted) if path else None
+    found = find(preset, expanded(path), wanted) if path else None
     if found is None:
         named = [version for version in preset.versions if version.name == wanted]
         version = (named or preset.versions)[0]
@@ -59,7 +60,7 @@ def find(preset: Preset, folder: Path, version: str = "") -> tuple[Version, dict
 
 def check_found(source: str, path: str, log_file: str) -> None:
     """Raise InputError if the log of a public data set is not in the folder, unless the recipe names another file."""
-    preset, folder = PRESETS[source], Path(path).expanduser()
+    preset, folder = PRESETS[source], expanded(path)
     if not path or not folder.is_dir():
         got = f"{folder} is not a folder" if path else "it is empty"
         raise InputError(

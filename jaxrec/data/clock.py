@@ -77,18 +77,15 @@ def shortened(cells: pa.Array) -> np.ndarray:
     return compute.match_substring_regex(cells, SPREADSHEET).to_numpy(zero_copy_only=False)
 
 
-def check_clock(time: np.ndarray, keep: np.ndarray, cells: pa.Array, where: Callable[[int], str]) -> None:
+def check_clock(time: np.ndarray, keep: np.ndarray, quote: Callable[[int], str]) -> None:
     """Raise InputError if kept times [R], read without a format, have several units or are calendar dates.
 
-    Digits such as 2024013123 sort well, but they are no number of seconds.
+    `quote` names a row and its cell. Digits such as 2024013123 sort well, but they are no number of seconds.
     """
     rows = np.flatnonzero(keep)
     if not len(rows):
         return
     kept = time[rows]
-
-    def quote(row: int) -> str:
-        return f"{where(row)}: {cells[int(row)].as_py()!r}"
 
     pattern = _calendar(kept)
     if pattern:

@@ -40,7 +40,7 @@ class UserTable:
             return []
         if len(missing) == len(pseudonyms):
             where = f"{self.name}: data.columns.user_id"
-            check_joined(ids, self.ids, where, "data.columns.user_id", config.ids)
+            check_joined(ids, self.ids, where, "data.columns.user_id", config.ids, private=True)
         mend = repair([ids[n] for n in missing], set(self.ids) - set(ids), config.ids)
         advice = f"; {mend} finds some of them" if mend else ""
         absent = f"{len(missing):,} of {counted(len(pseudonyms), 'user')}"
@@ -77,6 +77,7 @@ def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
     check_columns(path, names, {"data.columns.user_id": columns.user_id}, layout)
     wanted = [column for column in context_columns(config, columns).values() if column in names]
     table = read_table(path, [columns.user_id, *wanted], layout._replace(exact=frozenset({columns.user_id})))
+    table = dataclasses.replace(table, private=columns.user_id)
     cleaned = clean_ids(table.cells[columns.user_id], config)
     ids = cleaned.to_pylist()
     row: dict[str, int] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxrec.checks import InputError
 from jaxrec.data.layout import Layout
 from jaxrec.data.quotes import DATUM
+from jaxrec.foreign import shape
 
 OTHERS = {";": "semicolon", "\t": "tab", "|": "pipe", "::": "::", ",": "comma"}  # separators as a recipe writes them
 
@@ -24,10 +25,10 @@ def check_header(file: Path, names: Sequence[str], wanted: Sequence[str], layout
     named = [name for name in wanted if DATUM.fullmatch(name)]
     if not data or not ((strong and missing) or len(named) > 1 or any(len(name) > 4 for name in named)):
         return
-    shown = ", ".join(repr(cell[:20]) for cell in cells[:6])
+    shown = ", ".join(repr(shape(cell[:20])) for cell in cells[:6])  # one of them may be the id of a user
     count = f"all {len(cells)} columns in order"
     mend = layout.advice(f"columns=[user, item, ...] to the names of {count}") or "; add a line of column names"
-    raise InputError(f"{file} line 1: no header line, since {shown} look like data{mend}.")
+    raise InputError(f"{file} line 1: no header line, since cells like {shown} look like data{mend}.")
 
 
 def separator_advice(names: Sequence[str], layout: Layout) -> str:

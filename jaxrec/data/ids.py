@@ -12,6 +12,7 @@ from jaxrec.config.data import DataConfig
 from jaxrec.config.files import IdRules
 from jaxrec.data.cells import compute
 from jaxrec.data.table import Fault
+from jaxrec.foreign import quoted, shape_of
 
 INTEGRAL = r"^([+-]?\d+)\.0+$"
 PADDED = r"^0+(\d+)$"
@@ -73,14 +74,17 @@ def blank(cells: pa.Array, missing: Sequence[str]) -> pa.Array:
     return compute.if_else(compute.is_in(cells, value_set=pa.array(missing, cells.type)), "", cells)
 
 
-def check_joined(ids: Collection[str], known: Collection[str], where: str, setting: str, rules: IdRules) -> None:
+def check_joined(
+    ids: Collection[str], known: Collection[str], where: str, setting: str, rules: IdRules, *, private: bool = False
+) -> None:
     """Raise InputError if none of the `ids` of the log is `known` to the table that `where` names.
 
-    The message has examples of both sides. It is printed and never saved, so they may be ids of users.
+    The message has examples of both sides; if they are `private`, it shows only how they are written.
     """
     if not ids or not known or not set(known).isdisjoint(ids):
         return
-    log, table = (", ".join(repr(one) for one in list(side)[:EXAMPLES]) for side in (ids, known))
+    show = shape_of if private else quoted
+    log, table = (", ".join(show(one) for one in list(side)[:EXAMPLES]) for side in (ids, known))
     mend = repair(ids, known, rules)
     remedy = f"set {mend}" if mend else f"correct {setting}, the column of the log or the table"
     raise InputError(

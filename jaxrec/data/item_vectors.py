@@ -16,6 +16,7 @@ from jaxrec.data.cells import as_text, compute, first_line
 from jaxrec.data.ids import normalised
 from jaxrec.data.log import counted
 from jaxrec.data.table import check_columns, files_of, header
+from jaxrec.home import expanded
 
 
 class FileVectors(NamedTuple):
@@ -32,7 +33,7 @@ def read_item_vectors(name: str, feature: ItemFeature, config: DataConfig) -> Fi
     A row of zeros has no direction and counts as missing. Raises InputError for ids that occur twice, for rows of
     different lengths and for numbers that are not finite. In the item table the first row of an id counts, as usual.
     """
-    setting, folder = f"data.item_features.{name}", Path(config.path).expanduser()
+    setting, folder = f"data.item_features.{name}", expanded(config.path)
     if feature.file.endswith(NPY):
         found = _read_npy(folder / feature.file, folder / feature.ids, setting)
     else:

@@ -8,12 +8,14 @@ import contextlib
 import hmac
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
+from jaxrec.home import expanded
 
 VARIABLE = "JAXREC_USER_KEY"
 KEY_BYTES, KEY_CHARACTERS = 32, 32  # bytes of a key made here (written in hex); least characters of any key
@@ -45,10 +47,11 @@ def user_key(config: DataConfig) -> UserKey:
     try:
         if not path.exists():
             _make(path)
+        tightened = _tighten(path)
         secret = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: the key for user ids cannot be read or made ({error.strerror}); {REMEDY}.") from None
-    return UserKey(_checked(secret, str(path)), f"user ids: hashed with the key in {path}")
+    return UserKey(_checked(secret, str(path)), f"user ids: hashed with the key in {path}{tightened}")
 
 
 def check_key_outside(config: DataConfig, folder: Path) -> None:
@@ -63,7 +66,22 @@ def check_key_outside(config: DataConfig, folder: Path) -> None:
 def _path(config: DataConfig) -> Path:
     if not config.user_key_file:
         raise InputError(f"data.user_key_file: expected a file, got an empty name; {REMEDY}.")
-    return Path(config.user_key_file).expanduser()
+    return expanded(config.user_key_file)
+
+
+def _tighten(path: Path) -> str:
+    """Take a key from all but its owner; gives what to say of it. Raises InputError where that cannot be done."""
+    others = stat.S_IMODE(path.stat().st_mode) & 0o077
+    if not others or path.is_dir():
+        return ""
+    try:
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o077)
+    except OSError as error:
+        raise InputError(
+            f"{path}: the key for user ids can be read by others, and cannot be taken from them ({error.strerror}); "
+            f"run chmod 600 on it as its owner, or {REMEDY}."
+        ) from None
+    return ", which others could read until now: if they may have, change it"
 
 
 def _make(path: Path) -> None:

@@ -78,7 +78,7 @@ def log_rows(
 
     Raw user ids go no further: the result holds pseudonyms and, in the rows, numbers by first appearance.
     """
-    table = _with_points(table, columns, config, layout)
+    table = dataclasses.replace(_with_points(table, columns, config, layout), private=columns.user)
     chosen, account = chosen_rows(config.where, table.cells, table.path.name)
     ids = {columns.item: clean_ids(table.cells[columns.item], config)}
     user_cells = table.cells[columns.user]
@@ -106,7 +106,7 @@ def log_rows(
         if change := changed(tuple(config.feedback), alone[keep], feedback[keep], pair[keep]):
             lines.append(f"{table.path.name}: {of}the numbers of (user, item) pairs {change}")
     if columns.time and not config.time_format:
-        check_clock(time, keep, table.cells[columns.time], lambda row: where_in(table, row))
+        check_clock(time, keep, lambda row: f"{where_in(table, row)}: {table.quote(columns.time, int(row))}")
     kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
     time = time[keep]
     if columns.request:

@@ -6,6 +6,7 @@ import glob
 import lzma
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrec.checks import InputError, check_name, suggest
+from jaxrec.config.files import MISSING
 from jaxrec.data import delimited, typed
 from jaxrec.data.cells import COMPRESSED, Part, compute, first_line
 from jaxrec.data.headers import check_header, names_advice, separator_advice
@@ -21,7 +23,10 @@ from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import counted
 from jaxrec.data.shapes import SHAPES
 from jaxrec.data.signatures import check_signature
+from jaxrec.foreign import quoted, shape, shape_of
+from jaxrec.home import expanded
 
+PERSONAL = re.compile(r"[@\d]")  # in a cell that may be the id of a user, and in few names of columns
 EXAMPLES = 3  # faulty lines quoted for each reason
 
 
@@ -59,9 +64,22 @@ class Table:
     parts: tuple[Part, ...]
     cells: Mapping[str, pa.Array]  # [R] text, outer blanks cut
     pseudonymous: bool = False  # True: its user ids are already pseudonyms
+    private: str = ""  # the column of user ids, which no message quotes
 
     def __len__(self) -> int:
         return len(next(iter(self.cells.values())))
+
+    def quote(self, column: str, row: int) -> str:
+        """Quote a cell for a message; of a user id it shows only how it is written, in whichever column it stands."""
+        cell = self.cells[column][row].as_py()
+        people = self.cells.get(self.private)
+        if (
+            people is not None
+            and cell not in ("", *MISSING)
+            and (column == self.private or compute.any(compute.equal(people, cell)).as_py())
+        ):
+            return shape_of(cell)
+        return quoted(cell[:40])
 
     @property
     def malformed(self) -> int:
@@ -95,7 +113,7 @@ class Fault(NamedTuple):
 
 def data_folder(path: str) -> Path:
     """Give the folder that `data.path` names, or raise InputError."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not path or not folder.is_dir():
         got = f"{folder} is not a folder" if path else "it is empty"
         raise InputError(f"data.path: {got}; set it to the folder that holds the log.")
@@ -131,9 +149,12 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
                 mend = "; if the rows are in the order of time, an empty data.columns.time= takes that order"
             if not mend and layout.setting and not set(wanted.values()) & set(names) and _format(path, layout).text:
                 mend = names_advice(names, layout)
+            # Without any of the wanted names, the line may be a row, with the id of a user in it.
+            row = not set(wanted.values()) & set(names)
+            seen = ", ".join(shape(name) if row and PERSONAL.search(name) else name for name in names)
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
-                f"the table (columns: {', '.join(names)}){mend}."
+                f"the table (columns: {seen}){mend}."
             )
 
 
@@ -190,9 +211,9 @@ def drop_faulty(
         keep[rows] = False
         if len(rows):
             what = f"{counted(len(rows), 'row')} with {fault.reason}"
-            places = {walks.place(row): table.cells[fault.column][int(row)].as_py() for row in rows[:EXAMPLES]}
+            places = {walks.place(row): table.quote(fault.column, int(row)) for row in rows[:EXAMPLES]}
             account.append(f"{what} ({', '.join(places)})")
-            quoted.append(f"{what} ({', '.join(f'{line}: {cell[:40]!r}' for line, cell in places.items())})")
+            quoted.append(f"{what} ({', '.join(f'{line}: {cell}' for line, cell in places.items())})")
             fixes.append(fault.fix)
     bad = total - int(keep.sum())
     if bad > allowed_share * total:

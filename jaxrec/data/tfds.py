@@ -27,6 +27,7 @@ from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.readers import assemble, derived_columns, item_columns, item_rows, no_items
 from jaxrec.data.rows import log_columns, log_rows
 from jaxrec.data.table import Table, check_columns, make_table
+from jaxrec.home import expanded
 from jaxrec.progress import track
 from jaxrec.storage.files import atomic_path
 
@@ -92,7 +93,7 @@ def find_prepared(name: str, config: DataConfig, setting: str) -> Prepared:
     """Find the data set that `setting` names, as prepared on this machine; InputError says how to prepare it."""
     import tensorflow_datasets as tfds  # imported late: it takes 0.3 s and 100 modules
 
-    folder, data_dir = Path(name).expanduser(), str(Path(config.tfds.data_dir).expanduser())
+    folder, data_dir = expanded(name), str(expanded(config.tfds.data_dir))
     where = f" --data_dir={data_dir}" if config.tfds.data_dir else ""
     remedy = REMEDY.format(name) + where
     try:
@@ -207,7 +208,7 @@ def _cached(
 ) -> Mapping[str, pa.Array]:
     """Load columns that the same settings read from the same files earlier; else read and cache them."""
     digest = hashlib.sha256(json.dumps([CACHE_VERSION, source.identity, list(settings)]).encode()).hexdigest()
-    path = CACHE.expanduser() / f"{source.path}-{digest[:24]}.parquet"
+    path = expanded(CACHE) / f"{source.path}-{digest[:24]}.parquet"
     try:
         table = parquet.ParquetFile(path, page_checksum_verification=True).read()
         return {name: table.column(name).combine_chunks() for name in table.column_names}

@@ -12,7 +12,6 @@ log and the users of `env.name: full_matrix` (jaxrec/data/matrix.py).
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from jaxrec.data.log import counted
 from jaxrec.data.matrix import read_arrays
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.values import binary_feedback
+from jaxrec.home import expanded
 
 WHERE = "evaluate.truth"
 MATRIX, SHOWN = "matrix", "recommendable"
@@ -54,7 +54,7 @@ def check_true_answers(path: str, config: DataConfig) -> None:
 
 def _read(path: str, config: DataConfig) -> TrueAnswers:
     """Read a file whose users still have their own ids."""
-    file = Path(path).expanduser()
+    file = expanded(path)
     remedy = "give a .npz file with the arrays users, items and one [users, items] per kind of feedback"
     arrays = read_arrays(file, WHERE, remedy, lambda name: name not in NOT_READ)
     try:

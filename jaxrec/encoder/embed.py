@@ -20,6 +20,7 @@ from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.layout import lay_out
 from jaxrec.encoder.load import Encoder, load_encoder
 from jaxrec.encoder.tokenize import check_texts, cuts_of
+from jaxrec.home import expanded
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import track
 from jaxrec.sharding.mesh import make_mesh
@@ -177,7 +178,7 @@ def _key(enc: Encoder, texts: list[str]) -> str:
 
 
 def _writable(cache_dir: str) -> Path:
-    folder = Path(cache_dir).expanduser()
+    folder = expanded(cache_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.checks import InputError
+from jaxrec.home import expanded
 from jaxrec.storage import files as storage
 
 # Models that pip packages carry: (package, folder inside it). Packages are located, never imported.
@@ -17,7 +18,7 @@ _HUB_OTHER = ["onnx/*", "openvino/*"]  # the same weights once more, for other p
 
 def find_model(name: str) -> Path:
     """Find the folder of model `name`; raises InputError if there is none."""
-    path = Path(name).expanduser() if name else None
+    path = expanded(name) if name else None
     if path and path.is_dir():
         return path
     if path and path.exists():

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from jaxrec.evaluation.corrected import Residuals, corrected_lead, corrected_return
 from jaxrec.evaluation.measures import MEASURES, Measures, by_known_rows
 from jaxrec.evaluation.simulate import Simulated
+from jaxrec.terminal import console
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
 POSTERIOR = "posterior_mean"  # what the fitted tastes themselves expect of a person
@@ -191,7 +191,7 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _console() -> Console:
+def _console() -> Any:
     """As wide as the terminal, or wide enough for every table if the output is a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
+    found = console()
+    return found if found.is_terminal else console(width=120)

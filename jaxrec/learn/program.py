@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from jaxrec.config.schema import TrainConfig
+from jaxrec.ops.sizes import watched
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated, state_shardings
 from jaxrec.storage.checkpoint import abstract_like
@@ -25,13 +26,18 @@ class Program:
     world: World  # on every device
 
 
+def trained(state: Any) -> Any:
+    """The part of a learner's state whose size is watched."""
+    return state.params
+
+
 def compile_learner(learner: Learner, world: World, config: TrainConfig, num_shards: int) -> Program:
     """Shard the state over the mesh and build the two programs; nothing runs yet."""
     mesh = make_mesh(config.devices)
     world = jax.device_put(world, replicated(mesh))
     abstract = jax.eval_shape(learner.init, jax.random.key(0), world)
     shardings = state_shardings(mesh, abstract, SHARDED_FIELDS, num_shards)
-    update_many = repeated(learner.update, config.updates_per_call)
+    update_many = repeated(watched(learner.update, trained), config.updates_per_call)
     return Program(
         init=compiled(learner.init, out_shardings=shardings),
         # Output shardings are fixed: normalised ones of the first result would otherwise compile a second program.

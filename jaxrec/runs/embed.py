@@ -18,6 +18,7 @@ from jaxrec.encoder.embed import accelerators, texts_digest, weights_digest
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.tokenize import cut_line
 from jaxrec.encoder.vectors_file import check_output, write_vectors
+from jaxrec.home import expanded
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
 from jaxrec.storage.files import write_json
@@ -28,7 +29,7 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     """Encode every row of `texts` into `output`, at unit length; calling again after a stop continues the work."""
     path, parts, description = Path(output), Path(f"{output}.parts"), Path(f"{output}.json")
     check_output(path, bool(id_column))
-    read = read_texts(Path(texts).expanduser(), column, id_column)
+    read = read_texts(expanded(texts), column, id_column)
     note(f"  {read.account}")
     started = time.perf_counter()
     mesh = accelerators()

@@ -1,18 +1,15 @@
 """Reading the files of a folder that may be half written or damaged."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxrec.storage.files import read_json_object
+from jaxrec.storage.run import rows_of
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSONL file, without an incomplete last row."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [row for _, row in rows_of(path)] if path.is_file() else []
 
 
 def read_account(path: Path) -> dict[str, Any]:

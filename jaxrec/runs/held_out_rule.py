@@ -1,7 +1,5 @@
 """Which checkpoints may become the policy, by how they rank held-out rows of the log (`train.held_out_share`)."""
 
-import json
-
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.nets.policy import make_policy
@@ -9,7 +7,7 @@ from jaxrec.runs.host_loop import NOTHING_FURTHER, Further
 from jaxrec.runs.pretrain import SCORE
 from jaxrec.runs.pretrain_judge import PretrainJudge
 from jaxrec.runs.read_log import Corpus
-from jaxrec.storage.run import RunFolder
+from jaxrec.storage.run import RunFolder, rows_of
 from jaxrec.types import Env, Params
 
 
@@ -38,5 +36,7 @@ def make_rule(config: Config, env: Env, corpus: Corpus | None, run: RunFolder) -
 
 def _of_start(run: RunFolder) -> float:
     """The figure of update 0, which the run has recorded; a resumed run no longer has the start itself."""
-    with run.metrics.open(encoding="utf-8") as file:
-        return json.loads(file.readline())[SCORE]
+    _, first = next(rows_of(run.metrics), ("", {}))
+    if not isinstance(first.get(SCORE), float):
+        raise InputError(f"{run.metrics}: the first row has no {SCORE}; restore it, or start another run with --run.")
+    return first[SCORE]

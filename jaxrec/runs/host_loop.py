@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrec.checks import InputError
+from jaxrec.ops.sizes import LARGEST, largest, names
 from jaxrec.progress import track
+from jaxrec.runs.divergence import Limits, check_restored, check_sane, supervised_limits
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import event_file
 from jaxrec.storage.run import RunFolder
@@ -72,6 +73,8 @@ class Training:
     new_best: Callable[[Any, int], None] = lambda state, step: None  # called with the state of every new best
     size: int  # of an update, in the unit of the speed
     may_be_nan: Sequence[str] = ()  # metrics that may be NaN; all others must be finite
+    trained: Callable[[Any], Any] | None = None  # the part of the state that `watched` updates measure
+    limits: Limits = supervised_limits  # of metrics
     wording: Wording
 
 
@@ -94,6 +97,7 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
         state, step = _begin(training, run, schedule, checkpoints)
         best, score, allowed = checkpoints.best_score, math.nan, True
         finished = _finished(step, checkpoints, schedule)
+        parameters = [] if training.trained is None else names(training.trained(state))
         call = None if finished else _compile_call(training, state, run, step)
         bar = track(words.title, schedule.updates)
         with bar as advance, event_file(run.path, step, schedule.tensorboard) as write_events:
@@ -101,9 +105,19 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
             while call is not None and not finished and not stop:
                 started = time.perf_counter()
                 state, metrics = call(state, *training.arguments)
+                sizes = metrics.pop(LARGEST, None)
                 rows = metric_rows(metrics, step)
                 seconds = time.perf_counter() - started
-                _check_finite(rows, training, checkpoints.latest)
+                check_sane(
+                    rows,
+                    None if sizes is None else np.asarray(sizes),
+                    parameters,
+                    limits=training.limits,
+                    may_be_nan=training.may_be_nan,
+                    update=words.update,
+                    latest=checkpoints.latest,
+                    advice=words.advice,
+                )
                 step += schedule.updates_per_call
                 speed = training.size * schedule.updates_per_call / seconds
                 due = step % schedule.evaluate_every == 0 or step == schedule.updates
@@ -138,6 +152,9 @@ def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: 
     """The state to start from and its step; drops later metrics, which will be computed again."""
     if (step := checkpoints.latest) is not None:
         state = training.restore(checkpoints, step)
+        if training.trained is not None:
+            trained = training.trained(state)
+            check_restored(np.asarray(largest(trained)), names(trained), run.checkpoints / str(step))
         # The last update of a shorter run was evaluated, which a longer run would not do at this step.
         ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
         for name in (training.wording.score, *training.further.names):
@@ -165,23 +182,6 @@ def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> 
     call = training.update_many.lower(state, *training.arguments).compile()
     run.append_timing({"step": step, "compile_seconds": round(time.perf_counter() - started, 3)})
     return call
-
-
-def _check_finite(rows: Rows, training: Training, latest: int | None) -> None:
-    """Stop a diverged training before it is evaluated or saved: a ranking of NaN scores would look like a policy."""
-    for row in rows:
-        broken = [name for name, x in row.items() if not _in_order(x, name in training.may_be_nan)]
-        if broken:
-            name = "loss" if "loss" in broken else broken[0]
-            kept = "nothing was saved yet" if latest is None else f"checkpoint {latest} is the last good one"
-            raise InputError(
-                f"{training.wording.update} {row['step']}: the {name} is {row[name]}, training diverged; {kept}. "
-                f"{training.wording.advice}"
-            )
-
-
-def _in_order(value: float, may_be_nan: bool) -> bool:
-    return math.isfinite(value) or (may_be_nan and math.isnan(value))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.storage.saved_spec import saved_spec
+from jaxrec.storage.schemas import check_description
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
 UNJUDGED = -1e30  # marks a checkpoint without a return, see `jaxrec.storage.checkpoint`
@@ -104,6 +105,7 @@ def describe_simulators(folder: Path) -> dict[str, Any]:
 def _describe_saved(folder: Path) -> dict[str, Any]:
     """Describe a folder of arrays: a policy or one simulator."""
     description = read_account(folder / "description.json")
+    check_description(folder / "description.json", description)
     arrays = array_headers(folder / "arrays")
     table = arrays["item_table"]
     account = {

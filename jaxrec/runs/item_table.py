@@ -1,7 +1,6 @@
 """Vectors of items, and the item table that policies read."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from jaxrec.data import Log
 from jaxrec.encoder import Encoder, open_encoder
 from jaxrec.encoder.embed import embed_counted
 from jaxrec.encoder.tokenize import cut_line
+from jaxrec.home import expanded
 from jaxrec.progress import note
 from jaxrec.supervised.simple import most_popular
 
@@ -33,7 +33,7 @@ def embed(config: Config, texts: Sequence[str], enc: Encoder | None = None, what
     Prints how many texts were cut, if `what` names them.
     """
     enc = enc or open_encoder(config.encoder)
-    cache = str(Path(config.encoder.cache_dir).expanduser()) if config.encoder.cache_dir else ""
+    cache = str(expanded(config.encoder.cache_dir)) if config.encoder.cache_dir else ""
     vectors, cut = embed_counted(enc, texts, batch_tokens=config.encoder.batch_tokens, cache_dir=cache)
     if what:
         note(cut_line(cut, len(texts), enc.max_length, "encoder.max_length", what))

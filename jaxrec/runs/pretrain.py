@@ -14,6 +14,7 @@ from jaxrec.config.load import Overrides, load_config, to_dict, to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.nets.policy import make_policy
+from jaxrec.ops.sizes import watched
 from jaxrec.progress import note, quiet
 from jaxrec.runs import transfer
 from jaxrec.runs.devices import describe_devices
@@ -190,10 +191,13 @@ def _train(
     training = Training(
         start=start,
         restore=restore,
-        update_many=compiled(repeated(stage.update, fit.steps_per_call), donate=0, out_shardings=everywhere),
+        update_many=compiled(
+            repeated(watched(stage.update, stage.trained), fit.steps_per_call), donate=0, out_shardings=everywhere
+        ),
         arguments=(world, data),
         evaluate=evaluate,
         new_best=save,
+        trained=stage.trained,
         size=-(-len(ready.corpus.split.train) // epoch),
         wording=Wording(
             title="pretraining",

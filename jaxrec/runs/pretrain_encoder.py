@@ -20,7 +20,7 @@ from jaxrec.runs.streams import stream
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.run import PretrainFolder
 from jaxrec.supervised.joint import FROZEN, LORA, JointState, make_joint, make_joint_data
-from jaxrec.supervised.pretrain import Plan, PretrainData, Pretraining, PretrainState, steps_per_epoch
+from jaxrec.supervised.pretrain import Plan, PretrainData, Pretraining, PretrainState, steps_per_epoch, trained_of
 from jaxrec.types import Metrics, World
 
 
@@ -30,6 +30,7 @@ class Stage(NamedTuple):
     data: Any  # what all steps read besides the world
     init: Callable[[World, Any], Any]  # world, data -> state
     update: Callable[[Any, World, Any], tuple[Any, Metrics]]
+    trained: Callable[[Any], Any]  # the part of a state that learns
     policy: Callable[[Any], PretrainState]  # the part of a state that is the policy's
     settled: Callable[[Any, Any], Any]  # state, data -> the state with an item table of its encoder as it is now
     world: Callable[[Any, World], World]  # a settled state, the world before -> what its policy reads
@@ -47,6 +48,7 @@ def make_stage(
             data=data,
             init=lambda world, data: pretraining.init(key, world),
             update=pretraining.update,
+            trained=trained_of,
             policy=lambda state: state,
             settled=lambda state, data: state,
             world=lambda state, world: world,
@@ -79,6 +81,7 @@ def make_stage(
         data=make_joint_data(data, enc, ids, most),
         init=lambda world, data: joint.init(key, own, world, data),
         update=joint.update,
+        trained=lambda state: trained_of(state.policy) | {"encoder": state.encoder},
         policy=lambda state: state.policy,
         settled=lambda state, data: refresh(state, data) if int(state.age) else state,
         world=lambda state, world: world.replace(item_table=state.table),

@@ -19,6 +19,7 @@ from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
 from jaxrec.runs import continue_run, held_out_rule, start_from
 from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.divergence import value_limits
 from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
@@ -185,6 +186,7 @@ def train_policy(
         evaluate=evaluate,
         save_policy=save,
         further=held_out_rule.make_rule(config, env, corpus, run),
+        limits=value_limits(config.learner.gamma, config.learner.reward_scale),
     )
 
 

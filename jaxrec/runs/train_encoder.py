@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.config.encoder_fit import EncoderFitConfig
+from jaxrec.ops.sizes import watched
 from jaxrec.runs.host_loop import Schedule, Training, Wording, run_training
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
@@ -61,6 +62,9 @@ def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array
         after, metrics = job.fit.update(state.replace(table=None), frozen, data, state.table)
         return after.replace(table=state.table), metrics
 
+    def trained(state: EncoderState) -> Params:
+        return state.trained
+
     def evaluate(state: EncoderState, _: int) -> tuple[EncoderState, float]:
         score, table = job.evaluation.judge(job.fit.weights(frozen, state.trained))
         # A copy, since the state is donated and the judge keeps its own.
@@ -74,9 +78,12 @@ def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array
     training = Training(
         start=lambda: jax.device_put(job.fit.init(key), everywhere),
         restore=restore,
-        update_many=compiled(repeated(update, config.steps_per_call), donate=0, out_shardings=everywhere),
+        update_many=compiled(
+            repeated(watched(update, trained), config.steps_per_call), donate=0, out_shardings=everywhere
+        ),
         arguments=(frozen, data),
         evaluate=evaluate,
+        trained=trained,
         size=job.texts * config.batch_size,
         wording=Wording(
             title=job.word,

@@ -7,13 +7,15 @@ from typing import Any
 import jax
 
 from jaxrec.config.schema import TrainConfig
-from jaxrec.learn.program import Program, compile_learner
+from jaxrec.learn.program import Program, compile_learner, trained
 from jaxrec.learn.rollout import NAN_AT_FIRST
+from jaxrec.runs.divergence import Limits, value_limits
 from jaxrec.runs.host_loop import NOTHING_FURTHER, Further, Outcome, Schedule, Training, Wording, run_training
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Array, Learner, Params, World
 
+USUAL_LIMITS = value_limits(gamma=0.99, reward_scale=1.0)
 SCORE = "evaluation_return"  # in rows whose parameters were evaluated
 
 
@@ -30,12 +32,13 @@ def train(
     save_policy: Callable[[Params, int], None],
     initial: Params | None = None,
     further: Further = NOTHING_FURTHER,
+    limits: Limits = USUAL_LIMITS,
 ) -> Outcome:
     """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
     `evaluate(params, step)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
     `save_policy(params, step)` is called for every new best. On SIGINT or SIGTERM the current call ends, a checkpoint
-    is written, and `interrupted` is set.
+    is written, and `interrupted` is set. Metrics beyond `limits` end the training with an InputError.
     """
     program = compile_learner(learner, world, config, num_shards)
     training = Training(
@@ -49,6 +52,8 @@ def train(
         new_best=lambda state, step: save_policy(state.params, step),
         size=steps_per_update,
         may_be_nan=NAN_AT_FIRST,
+        trained=trained,
+        limits=limits,
         wording=Wording(
             title="training",
             update="update",

@@ -23,13 +23,16 @@ from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
+from jaxrec.ops.sizes import largest, names
 from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.storage.files import atomic_path, read_json_object, write_json
 from jaxrec.storage.portable import load_portable, read_description, save_portable
 from jaxrec.storage.saved_spec import saved_spec
+from jaxrec.storage.schemas import check_description
 from jaxrec.types import EnvSpec, Observation, Params, World
 
 KIND = "policy"
+ITEMS_BYTES = 4 * 2**30  # of items.json, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +88,7 @@ class SavedPolicy:
             raise InputError(
                 f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
             )
+        check_range("k", k, 1, self.world.item_table.shape[0])  # before anything is computed
         obs = self._observation(items, feedback, context)
         output = self.policy.apply(self.params, self.items, obs, self.world)
         if len(items) and not self.spec.repeats:  # the policy itself knows only its window
@@ -157,15 +161,16 @@ def load_policy(path: str | Path) -> SavedPolicy:
         raise InputError(f"{folder}: no policy yet; `jaxrec train --resume` continues to the first checkpoint.")
     where = str(folder / "description.json")
     description = read_description(folder, KIND)
+    check_description(folder / "description.json", description)
     arrays, _ = load_portable(folder, KIND)
     try:
         spec = build_section(EnvSpec, saved_spec(description), "spec", where)
         config = build_section(PolicyConfig, description["network"], "network", where)
         feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
-        items = read_json_object(folder / "items.json", "train the policy or copy it again")
+        items = read_json_object(folder / "items.json", "train the policy or copy it again", most=ITEMS_BYTES)
         ids, titles = tuple(items["ids"]), tuple(items["titles"])
-        names = {"item_table", "recommendable", "usual_context"} & arrays.keys()
-        world = World(**{name: jnp.asarray(arrays[name]) for name in names})
+        optional = {"item_table", "recommendable", "usual_context"} & arrays.keys()
+        world = World(**{name: jnp.asarray(arrays[name]) for name in optional})
         params = jax.tree.map(jnp.asarray, arrays["params"])
         features = encodings_from_json(description.get("item_features", {}), where)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -174,10 +179,28 @@ def load_policy(path: str | Path) -> SavedPolicy:
         raise InputError(
             f"{folder}: damaged policy ({type(error).__name__}: {error}); train or copy it again."
         ) from None
-    _check_params(folder, make_policy(spec, config), params, world)
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
+    _check_world(folder, spec, world)
+    _check_params(folder, make_policy(spec, config), params, world)
     return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"], features)
+
+
+def _check_world(folder: Path, spec: EnvSpec, world: World) -> None:
+    """Raise InputError unless the arrays that the policy reads are those of the description, with finite numbers."""
+    table, some, usual = world.item_table, world.recommendable, world.usual_context
+    if table.ndim != 2 or (spec.history_length and table.shape[0] != spec.num_items):
+        wanted = f"({spec.num_items}, any)"
+        raise InputError(f"{folder}: item_table has shape {table.shape}, expected {wanted}; copy the folder again.")
+    if some is not None and not ((some >= 0) & (some < table.shape[0])).all():
+        raise InputError(f"{folder}: recommendable has numbers of items that are not there; copy the folder again.")
+    if usual is not None and usual.shape != (spec.context_size,):
+        raise InputError(
+            f"{folder}: usual_context has shape {usual.shape}, expected ({spec.context_size},); copy the folder again."
+        )
+    for name, array in (("item_table", table), ("usual_context", usual)):
+        if array is not None and not jnp.isfinite(array).all():
+            raise InputError(f"{folder}: {name} holds numbers that are not finite; copy the folder again.")
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:
@@ -192,6 +215,9 @@ def _check_params(folder: Path, policy: Policy, params: Params, world: World) ->
                 f"{folder}: params{name} has shape {shapes[1].get(name)}, but description.json asks for "
                 f"{shapes[0].get(name)}; arrays and description are not of one policy; copy the folder again."
             )
+    sizes = zip(names(params), largest(params).tolist(), strict=True)
+    if broken := [name for name, size in sizes if not math.isfinite(size)]:
+        raise InputError(f"{folder}: params {broken[0]} holds numbers that are not finite; train or copy it again.")
 
 
 def _without_infinities(value: Any) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.checks import InputError
+from jaxrec.storage.files import naming
 
 PREFIX = "events.out.tfevents."
 WriteRows = Callable[[Iterable[Mapping[str, Any]]], None]  # rows with their `step`, as in metrics.jsonl
@@ -46,7 +47,8 @@ def event_file(folder: Path, step: int, wanted: bool = True) -> Iterator[WriteRo
     for path in folder.glob(f"{PREFIX}*"):
         if path.name >= _name(step):
             path.unlink()
-    with contextlib.closing(RecordWriter(str(folder / _name(step)))) as file:
+    path = folder / _name(step)
+    with naming(path), contextlib.closing(RecordWriter(str(path))) as file:
 
         def write(event: Any) -> None:
             event.wall_time = time.time()

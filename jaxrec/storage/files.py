@@ -8,12 +8,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxrec.bounded import JSON_BYTES, read_text
 from jaxrec.checks import InputError
+from jaxrec.storage.schema import Misfit
+from jaxrec.storage.schemas import check_schema
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file `path` in errors of the system that name none, such as a full disk in the middle of a file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it on success, remove it on failure. Files and folders."""
+    with naming(path), _atomic_path(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.old.{os.getpid()}.tmp")
@@ -68,28 +88,37 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
 KINDS = {object: "any value", dict: "an object", list: "a list"}
 
 
-def read_json(path: Path, fix: str, *, kind: type = object, where: str = "") -> Any:
+def read_json(path: Path, fix: str, *, kind: type = object, where: str = "", most: int = JSON_BYTES) -> Any:
     """Read the value in a JSON file; raises InputError if it cannot be read or is not a `kind` (dict or list).
 
-    The message begins with `where`, by default the path, and ends with `fix`: what to do about it.
+    It must also fit the schema of files of this name, if there is one (`jaxrec.storage.schemas`).
+
+    A file of more than `most` bytes is refused before it is read. The message begins with `where`, by default the path,
+    and ends with `fix`: what to do about it.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path, most))
     except json.JSONDecodeError as error:
         problem = f"line {error.lineno}, column {error.colno}: not JSON ({error.msg})"
     except UnicodeDecodeError as error:
         problem = f"byte {error.start}: not UTF-8 text"
     except FileNotFoundError:
         problem = "missing (No such file)"
+    except InputError as error:
+        problem = str(error).removeprefix(f"{path}: ").partition(";")[0]
     except (OSError, ValueError, RecursionError) as error:
         problem = f"unreadable ({error})"
     else:
-        if isinstance(value, kind):
-            return value
-        problem = f"expected {KINDS[kind]} at the top, got {type(value).__name__}"
+        try:
+            if isinstance(value, kind):
+                check_schema(path.name, value)
+                return value
+            problem = f"expected {KINDS[kind]} at the top, got {type(value).__name__}"
+        except Misfit as misfit:
+            problem = f"damaged ({misfit})"
     raise InputError(f"{where or path}: {problem}; {fix}.")
 
 
-def read_json_object(path: Path, fix: str, *, where: str = "") -> dict[str, Any]:
+def read_json_object(path: Path, fix: str, *, where: str = "", most: int = JSON_BYTES) -> dict[str, Any]:
     """Read the object in a JSON file; raises InputError as `read_json` does."""
-    return read_json(path, fix, kind=dict, where=where)
+    return read_json(path, fix, kind=dict, where=where, most=most)

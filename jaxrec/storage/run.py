@@ -17,12 +17,15 @@ matrix.npz      the matrix of rewards, if the users are full_matrix
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import remove_unfinished, write_text
+from jaxrec.storage.files import naming, remove_unfinished, write_text
+from jaxrec.storage.schemas import ROW
+
+LONGEST_ROW = 2**20  # bytes
 
 
 class RunFolder:
@@ -88,8 +91,8 @@ class RunFolder:
         if not self.metrics.is_file():
             return
         kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-            if not line.endswith("\n") or (row := json.loads(line))["step"] > step:
+        for line, row in rows_of(self.metrics):
+            if row["step"] > step:
                 break
             if row["step"] == step and forget in row:
                 del row[forget]
@@ -165,8 +168,29 @@ class PretrainFolder(RunFolder):
         self.adapters = self.path / "adapters"
 
 
+def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines and rows of metrics.jsonl or timings.jsonl, without a last line that was cut off by a crash.
+
+    Raises InputError that names a line that is no such row.
+    """
+    with path.open("rb") as file:
+        for number, data in enumerate(iter(lambda: file.readline(LONGEST_ROW), b""), start=1):
+            if not data.endswith(b"\n") and len(data) < LONGEST_ROW:
+                return
+            try:
+                line = data.decode()
+                row = json.loads(line)
+                ROW(row, "")
+            except (ValueError, RecursionError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise InputError(
+                    f"{path} line {number}: damaged ({reason}); remove this line and those after it."
+                ) from None
+            yield line, row
+
+
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         for row in rows:
             clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
             file.write(_line(clean))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxrec.checks import InputError
 from jaxrec.ops.descend import descend
 from jaxrec.progress import track
 from jaxrec.sharding.compile import compiled
@@ -74,8 +75,14 @@ def fit(
                 carry, value = run(carry, data, part, rates[rows], keys[rows], real)
                 values.append(np.asarray(value)[real])
             losses[epoch] = np.concatenate(values).mean()
+            _check_loss(losses[epoch], epoch, label)
             advance(1, f"loss {losses[epoch]:.4f}")
     return carry[0], losses
+
+
+def _check_loss(loss: float, epoch: int, label: str) -> None:
+    if not np.isfinite(loss):
+        raise InputError(f"{label}: epoch {epoch + 1}: the loss is {loss}, the fit diverged; lower its learning rate.")
 
 
 def _several(

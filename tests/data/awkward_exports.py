@@ -102,7 +102,7 @@ SHEETS = (
         "ids that a spreadsheet has rounded",
         users("1.23457E+11", "1.23457E+11", "7"),
         "log.csv: 2 of 3 rows",
-        "2 rows with scientific notation in place of all digits in user (line 2: '1.23457E+11'",
+        "2 rows with scientific notation in place of all digits in user (line 2: private (9.99999x+99)",
         "export them as text",
     ),
     refused(
@@ -116,7 +116,7 @@ SHEETS = (
         "ids of the table of users that a spreadsheet has rounded",
         users("123456789012", "123456789012", "v"),
         "users.csv: 1 of 2 rows",
-        "in place of all digits in user (line 2: '1.23457E+11')",
+        "in place of all digits in user (line 2: private (9.99999x+99))",
         others={"users.csv": "user,age\n1.23457E+11,3\nv,4\n"},
         settings={"user_file": "users.csv", "context": ["age"]},
     ),
@@ -157,7 +157,7 @@ FRAMES = (
     refused(
         "long ids as floats in Parquet",
         parquet_of(user=[2.0**60, 2.0**60, 2.0**61], **THREE),
-        "in place of all digits in user (row 1: '1.152921504606847e+18'",
+        "in place of all digits in user (row 1: private (9.999999999999999x+99)",
         settings=PARQUET,
     ),
     refused(

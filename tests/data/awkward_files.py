@@ -112,7 +112,8 @@ SHAPES = (
     refused(
         "no header line and no setting",
         "1,2,1,5\n1,3,2,1\n2,2,3,4\n",
-        "log.csv line 1: no header line, since '1', '2', '1', '5' look like data; set data.files.log.columns=",
+        "log.csv line 1: no header line, since cells like '9', '9', '9', '9' look like data",
+        "set data.files.log.columns=",
         "all 4 columns",
     ),
     refused(

@@ -109,7 +109,7 @@ IDS = (
     refused(
         "a word of the recipe for missing users",
         LOG.replace("v,", "anonymous,"),
-        "missing or broken user (line 4: 'anonymous')",
+        "missing or broken user (line 4: private (xxxxxxxxx))",
         settings={"missing": ["anonymous"]},
     ),
     read(
@@ -123,7 +123,7 @@ IDS = (
         "no user in the table of users",
         LOG.replace("u,", "07,").replace("v,", "08,"),
         "users.csv: data.columns.user_id: none of the 2 ids of the log is in it",
-        "the log has '07', '08', the table has '7', '8'",
+        "the log has private (09), private (09), the table has private (9), private (9)",
         "set data.ids.strip_zeros=true",
         others={"users.csv": "user,age\n7,3\n8,4\n"},
         settings={"user_file": "users.csv", "context": ["age"]},

@@ -127,6 +127,26 @@ def test_every_learner_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     chex.assert_trees_all_equal(plain(final_state(parts, name=name)), plain(final_state(whole, name=name)))
 
 
+@pytest.mark.parametrize("name", list_learners())
+def test_a_rate_that_is_absurd_ends_every_learner_with_the_parameter_and_the_update(name: str, tmp_path: Path) -> None:
+    env, run = env_for(name), new_run(tmp_path / "run")
+    learner = make_learner(name, auto_reset(env), small_config(name, learning_starts=0, learning_rate=1e9))
+    with pytest.raises(InputError, match=r"^update \d+: .*parameter [\w.]+ .*diverged; nothing was saved yet\. Lower"):
+        start(run, name=name, learner=learner)
+    with Checkpoints(run.checkpoints) as checkpoints:
+        assert checkpoints.latest is None
+
+
+def test_a_checkpoint_of_parameters_that_are_not_sane_is_not_continued(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    start(run, updates=4)
+    state = final_state(run, step=4)
+    with Checkpoints(run.checkpoints) as checkpoints:
+        checkpoints.save(6, state.replace(params=jax.tree.map(lambda x: x * jnp.nan, state.params)), 9.0)
+    with pytest.raises(InputError, match=r"checkpoints/6: parameter [\w.]+ is nan; delete"):
+        start(run)
+
+
 def test_a_replay_left_out_of_checkpoints_is_refilled_before_learning_goes_on(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     start(run, name="dqn", updates=8, save_replay=False)
