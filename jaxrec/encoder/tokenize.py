@@ -11,6 +11,7 @@ from jaxrec.encoder.auto_tokenizer import built, read_tokenizer
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.settings import read_settings, tokenizer_arguments, tokenizer_settings
 from jaxrec.encoder.tokenizer_json import ADDED, other_settings
+from jaxrec.encoder.trial import no_panic, try_file
 
 
 class Tokens(list[list[int]]):
@@ -50,8 +51,10 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer | None:
 def _whole(path: Path, stored: dict[str, Any]) -> Tokenizer:
     """The tokenizer of a tokenizer.json, or the one that transformers builds where the settings ask for another."""
     contents = read_json(path)  # names line and column of a damaged file
+    try_file(path)
     try:
         tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_padding()  # a file may ask for any length
     except Exception as error:  # the library raises no narrower type
         raise InputError(f"{path}: not a tokenizer ({error}); fetch the file again.") from None
     folder = path.parent
@@ -112,7 +115,9 @@ def make_tokenize(tokenizer: Tokenizer | None, folder: Path, vocab_size: int) ->
         check_texts(texts)
         if tokenizer is None:
             raise InputError(f"{folder}: no tokenizer.json or vocab.txt, so texts cannot be read; add one of them.")
-        rows, limit = tokenizer.encode_batch_fast(list(texts)), (tokenizer.truncation or {}).get("max_length", 0)
+        with no_panic(str(folder)):
+            rows = tokenizer.encode_batch_fast(list(texts))
+        limit = (tokenizer.truncation or {}).get("max_length", 0)
         tokens = Tokens([token for token in row.ids if not foreign or token < vocab_size] for row in rows)
         tokens.cut = sum(len(row) == limit and bool(row.overflowing) for row in rows)
         return tokens

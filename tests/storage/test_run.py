@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from jaxrec.checks import InputError
+from jaxrec.storage.lock import LOCK
+from jaxrec.storage.lock import LOCK
 from jaxrec.storage.run import RunFolder
 
 
@@ -18,7 +20,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 def test_a_new_run_holds_its_config_and_opens_again(run: RunFolder) -> None:
     assert run.config.read_text() == "seed: 0\n"
-    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+    assert {path.name for path in run.path.iterdir()} == {LOCK, "config.yaml"}
     assert RunFolder.open(str(run.path)).path == run.path
 
 
