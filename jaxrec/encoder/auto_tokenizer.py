@@ -14,7 +14,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from jaxrec.checks import InputError
-from jaxrec.encoder.trial import no_panic, try_folder
+from jaxrec.encoder.trial import library_errors, try_folder
 
 _FILES = ("vocab.txt", "merges.txt", "*.model")  # of WordPiece, byte-level BPE and SentencePiece
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -63,7 +63,7 @@ def chat_text(folder: str | Path, messages: Sequence[Mapping[str, Any]], generat
 
 def _open(folder: Path, arguments: Mapping[str, Any] | None = None) -> Any:
     options: Any = {**(arguments or {}), "local_files_only": True, "trust_remote_code": False}
-    with _quiet(), no_panic(str(folder)):
+    with _quiet(), library_errors(str(folder)):
         library = _imported("transformers", "transformers", str(folder))
         try:
             return library.AutoTokenizer.from_pretrained(folder, **options)

@@ -109,7 +109,7 @@ def _pooling_mode(path: Path) -> str:
         _FLAGS.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v
     ]
     on = on if isinstance(on, list) else [on]
-    if len(on) != 1 or on[0] not in POOLERS:
+    if len(on) != 1 or not isinstance(on[0], str) or on[0] not in POOLERS:
         raise InputError(
             f"{path}: expected one pooling mode of {', '.join(POOLERS)}, got {', '.join(map(str, on)) or 'none'}."
         )

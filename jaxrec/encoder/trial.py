@@ -19,7 +19,7 @@ from typing import Any
 from jaxrec.checks import InputError
 from jaxrec.encoder import tokenizer_child
 
-SECONDS, SLOW_SECONDS = 5, 60  # of a processor: for tokenizer.json; for what transformers builds
+SECONDS, SLOW_SECONDS = 4, 60  # of a processor: for tokenizer.json; for what transformers builds
 BYTES = 2**31 - 2**27  # of memory; the tokenizers with the most words take half a gigabyte
 ADVICE = "fetch the model again, and do not use it if that does not help"
 _passed: set[str] = set()  # digests of what need not be tried again
@@ -39,14 +39,16 @@ def try_folder(folder: Path, arguments: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def no_panic(where: str) -> Iterator[None]:
-    """Turn a panic of Rust, which is no `Exception`, into an InputError."""
+def library_errors(where: str) -> Iterator[None]:
+    """Turn what a tokenizer raises into an InputError: an `Exception`, or a panic of Rust, which is none."""
     try:
         yield
+    except InputError:
+        raise
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise InputError(f"{where}: the tokenizers library fails ({str(error)!r:.120}); {ADVICE}.") from None
+        raise InputError(f"{where}: the tokenizer fails ({_line(str(error))}); {ADVICE}.") from None
 
 
 def _try(where: str, digest: str, job: str) -> None:
@@ -67,7 +69,7 @@ def _outcome(job: str) -> str:
     program = [sys.executable, "-P", tokenizer_child.__file__]  # -P: the folder of the program has a tokenize.py
     seconds = json.loads(job)["seconds"]
     try:
-        done = subprocess.run(program, input=job.encode(), capture_output=True, timeout=4 * seconds, env=env)
+        done = subprocess.run(program, input=job.encode(), capture_output=True, timeout=2 * seconds, env=env)
     except subprocess.TimeoutExpired:
         return f"takes more than {seconds} s to read"
     except OSError:  # no program of Python, as in a program that embeds it
@@ -84,7 +86,11 @@ def _reason(said: bytes) -> str:
     """The last line that a library wrote before it ended, for the message: ': ...'."""
     lines = said.decode(errors="replace").strip().splitlines()
     lines = [line for line in lines if not line.startswith("note:")]
-    return ": " + re.sub(r"[^ -~]", "?", lines[-1])[:120].rstrip(".") if lines else ""
+    return f": {_line(lines[-1])}" if lines else ""
+
+
+def _line(text: str) -> str:
+    return re.sub(r"[^ -~]", "?", text.strip().partition("\n")[0])[:120].rstrip(". ")
 
 
 def _digest(files: list[Path], settings: str = "") -> str:

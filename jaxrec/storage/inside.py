@@ -35,7 +35,10 @@ def check_folder(folder: Path) -> None:
     for number, entry in enumerate(_entries(folder)):
         if number >= MOST:
             raise InputError(f"{folder}: more than {MOST:,} files; name the folder that holds nothing else.")
-        kind = entry.stat(follow_symlinks=False).st_mode
+        try:
+            kind = entry.stat(follow_symlinks=False).st_mode
+        except FileNotFoundError:  # a temporary file of a command that writes into the folder
+            continue
         if stat.S_ISLNK(kind):
             kind = _target(Path(entry.path), bounds)
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
@@ -58,6 +61,8 @@ def _entries(folder: Path) -> Iterator[os.DirEntry]:
                     yield entry
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
+        except FileNotFoundError:  # the same
+            continue
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be read ({error.strerror}); mend its permissions.") from None
 

@@ -7,9 +7,12 @@ import pytest
 
 from tests.hostile.frame import Hostile, faults, prepare, snapshot, start
 from tests.hostile.launch import Launcher
+from tests.hostile.logs import LOGS
 from tests.hostile.models import MODELS
+from tests.hostile.outputs import OUTPUTS
+from tests.hostile.tokenizers import TOKENIZERS
 
-CASES: tuple[Hostile, ...] = (*MODELS,)
+CASES: tuple[Hostile, ...] = (*MODELS, *TOKENIZERS, *LOGS, *OUTPUTS)
 
 
 @pytest.fixture(scope="module")

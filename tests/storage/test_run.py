@@ -5,7 +5,6 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.storage.lock import LOCK
-from jaxrec.storage.lock import LOCK
 from jaxrec.storage.run import RunFolder
 
 
