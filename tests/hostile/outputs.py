@@ -51,10 +51,6 @@ def recipe(name: str = "in/recipe.yaml") -> Change:
     return lambda place: place.write(name, "# my notes\n" + TINY)
 
 
-def log_recipe(name: str = "in/recipe.yaml") -> Change:
-    return lambda place: place.write(name, "data: {source: generated}\nenv: {name: logged}\nencoder: {model: x}\n")
-
-
 def all_of(*changes: Change) -> Callable[[Place], None]:
     def build(place: Place) -> None:
         for change in changes:
@@ -82,15 +78,6 @@ def release(place: Place, ended: Ended) -> None:
     process = HOLDERS.pop(place.root)
     process.kill()
     process.communicate()
-
-
-def kept(*names: str) -> Callable[[Place, Ended], None]:
-    """These files are still there; the frame has compared what they hold."""
-
-    def check(place: Place, ended: Ended) -> None:
-        assert all(os.path.lexists(place.root / name) for name in names)
-
-    return check
 
 
 NOT_OURS, TAKEN = "did not write", "already exists"
@@ -370,7 +357,5 @@ RUNS = (
         ("not a run folder",),
     ),
     Hostile("a run that is a device", "evaluate /dev/zero", users("in/x"), ("not a run folder",)),
-    Hostile("a recipe that is a device", "train /dev/zero --run {out}/run", users("in/x"), ("/dev/zero",)),
-    Hostile("a recipe that is a pipe", "train {recipe} --run {out}/run", pipe("in/recipe.yaml"), ("recipe.yaml",)),
 )
 OUTPUTS = (*CLAIMS, *LOCKS, *RUNS)

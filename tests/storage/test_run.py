@@ -31,6 +31,31 @@ def test_a_run_that_failed_at_once_may_be_begun_again(run: RunFolder) -> None:
     assert RunFolder.create(run.path, "seed: 1\n").config.read_text() == "seed: 1\n"
 
 
+def test_a_recipe_of_the_user_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 0  # mine\n")
+    for make in (lambda: RunFolder.create(tmp_path, "seed: 0\n"), lambda: RunFolder.reopen(tmp_path)):
+        with pytest.raises(InputError, match=r"no run") as caught:
+            make()
+        assert "\n" not in str(caught.value)
+    assert (tmp_path / "config.yaml").read_text() == "seed: 0  # mine\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_run_of_an_earlier_version_has_no_mark_and_can_be_resumed(run: RunFolder) -> None:
+    (run.path / LOCK).unlink()
+    run.append_metrics([{"step": 1}])
+    assert RunFolder.reopen(run.path).path == run.path
+    assert (run.path / LOCK).is_file()
+
+
+def test_a_link_that_leads_out_of_a_run_is_not_followed(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    run.metrics.symlink_to(tmp_path / "theirs")
+    for opens in (RunFolder.open, RunFolder.reopen):
+        with pytest.raises(InputError, match=r"metrics\.jsonl: a link that leads out"):
+            opens(run.path)
+
+
 def test_a_folder_that_holds_something_is_not_overwritten(run: RunFolder) -> None:
     run.append_timing({"step": 0})
     with pytest.raises(InputError, match=r"demo: already exists; add --resume .* --run") as caught:
