@@ -129,7 +129,7 @@ def test_a_killed_fit_goes_on_where_it_stopped(last_rows_recipe: Path, fitted_la
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert not (folder / "judge").exists()
-    (folder / f".judge.{process.pid}.tmp").mkdir()  # as a kill in the middle of writing leaves it
+    (folder / f".judge.jaxrec-{process.pid}-a1b2c3d4.tmp").mkdir()  # as a kill in the middle of writing leaves it
     report = (folder / "validity.json").stat().st_mtime_ns
     assert main(words) == 0
     assert {path.name for path in folder.iterdir()} == {*PARTS, LOCK}
