@@ -5,7 +5,7 @@ import datetime
 import re
 from typing import Literal
 
-from jaxrec.checks import InputError, check_name
+from jaxrec.checks import InputError, check_name, check_range
 from jaxrec.config.section import section
 
 SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
@@ -44,6 +44,8 @@ class TableFormat:
     decimal: Literal[".", ",", "point", "comma"] = "."
     shape: str = ""  # of a public file that is no table: a name in jaxrec/data/shapes.py
     plain_text: bool = False  # item texts: strip HTML, and join lists that are written as text
+    max_line: float = 16.0  # MB of one line; a longer one is no row, and would be read into memory whole
+    max_unpacked: float = 100.0  # times its size that a compressed or Parquet file may become; 128 MB are always fine
 
     def check(self, name: str) -> None:
         """Raise InputError for values that no file can have; `name` is the section."""
@@ -56,6 +58,8 @@ class TableFormat:
             raise InputError(
                 f"{name}.quoting: only read with separators of one character, got {self.separator!r}; remove it."
             )
+        for limit in ("max_line", "max_unpacked"):
+            check_range(f"{name}.{limit}", getattr(self, limit), 0, open_low=True)
         try:
             known = not self.encoding or codecs.lookup(self.encoding)._is_text_encoding  # type: ignore[attr-defined]
         except (LookupError, ValueError):

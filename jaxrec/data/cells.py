@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import lzma
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from jaxrec.checks import InputError
+from jaxrec.data.unpacked import USUAL, Limits, open_bytes
 
 compute: Any = pyarrow.compute  # its functions are made at import, so type checkers do not see them
 WHOLE_BITS = {16: 11, 32: 24}  # of the whole numbers that floats of so many bits have; longer ones are seen as text
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": None}  # pyarrow's name; None: it cannot read it
 
 
 class Places(NamedTuple):
@@ -46,21 +45,16 @@ class Part:
         return len(next(iter(self.cells.values())))
 
 
-def open_bytes(path: Path) -> Any:
-    """Open a file for reading bytes; a compressed one (COMPRESSED) is unpacked while it is read."""
-    suffix = path.suffix.lower()
-    return lzma.open(path) if suffix == ".xz" else pa.input_stream(str(path), compression=COMPRESSED.get(suffix))
-
-
 def first_line(error: Exception) -> str:
     """Give the first line of a library's error message, short enough for one line of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
 
 
-def check_utf8(path: Path, setting: str = "") -> None:
-    """Raise InputError that names the first line that is not UTF-8 text; `setting` is the section with `encoding`."""
+def check_utf8(path: Path, limits: Limits = USUAL) -> None:
+    """Raise InputError that names the first line that is not UTF-8 text."""
+    setting = limits.setting
     mend = f", or set {setting}.encoding to what it is (latin-1, cp1252, utf-16, ...)" if setting else ""
-    with open_bytes(path) as raw, io.BufferedReader(raw) as file:
+    with open_bytes(path, limits) as raw, io.BufferedReader(raw) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")

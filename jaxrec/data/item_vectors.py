@@ -16,6 +16,7 @@ from jaxrec.data.cells import as_text, compute, first_line
 from jaxrec.data.ids import normalised
 from jaxrec.data.log import counted
 from jaxrec.data.table import check_columns, files_of, header
+from jaxrec.data.unpacked import USUAL, check_parquet
 from jaxrec.home import expanded
 
 
@@ -79,7 +80,7 @@ def _read_npy(path: Path, ids_path: Path, setting: str) -> FileVectors:
         if not file.is_file():
             raise InputError(f"{file}: no such file; correct {setting}.{option} or add the file.")
     try:
-        rows = np.load(path, allow_pickle=False)
+        rows = np.load(path, allow_pickle=False, mmap_mode="r")  # which believes no header
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy file ({first_line(error)}); write it again.") from None
     if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu" or rows.ndim != 2 or 0 in rows.shape:
@@ -108,7 +109,9 @@ def _read_parquet(path: Path, column: str, id_column: str) -> FileVectors:
     ids, parts, where = [], [], f"{path}: column {column!r}"
     for file in files_of(path):
         try:
-            table = parquet.ParquetFile(file).read(columns=[id_column, column])
+            opened = parquet.ParquetFile(file)
+            check_parquet(file, opened, [id_column, column], USUAL)
+            table = opened.read(columns=[id_column, column])
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file}: not a readable Parquet file ({first_line(error)}); write it again.") from None
         ids += compute.utf8_trim_whitespace(as_text(table.column(id_column), id_column, str(file))).to_pylist()

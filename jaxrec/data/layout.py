@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.config.files import TableFormat
-from jaxrec.data.cells import check_utf8, first_line, open_bytes
+from jaxrec.data.cells import check_utf8, first_line
+from jaxrec.data.unpacked import Limits, open_bytes
 
 MARKS = {  # the first bytes of a file and the encoding that they mean; the longer ones first
     codecs.BOM_UTF8: "utf-8-sig",
@@ -31,6 +32,11 @@ class Layout(NamedTuple):
     setting: str = ""  # the section of the recipe: data.files.log; empty: no setting changes this table
     joined: frozenset[str] = frozenset()  # columns whose lists become 'one, two'; elsewhere lists are refused
     exact: frozenset[str] = frozenset()  # columns of ids and times, of which no digit may be lost
+
+    @property
+    def limits(self) -> Limits:
+        """How long its lines may be, and how large it may become when it is unpacked."""
+        return Limits(self.format.max_line * 2**20, self.format.max_unpacked, self.setting)
 
     def advice(self, text: str) -> str:
         """Give '; set data.files.log.TEXT', or nothing where no setting helps."""
@@ -95,29 +101,28 @@ def first_rows(path: Path, dialect: Dialect) -> Iterator[list[str]]:
 
 def open_text(path: Path, dialect: Dialect) -> Any:
     """Open a file for reading as UTF-8 bytes with a separator of one byte."""
-    file = utf8_bytes(path, dialect.encoding)
+    file = utf8_bytes(path, dialect.layout)
     if dialect.delimiter != STAND_IN:
         return file
     return _Replaced(file, dialect.separator.encode(), STAND_IN.encode())
 
 
-def utf8_bytes(path: Path, encoding: str) -> Any:
-    """Open a file of any encoding for reading bytes of UTF-8."""
-    file = open_bytes(path)
+def utf8_bytes(path: Path, layout: Layout, limits: Limits | None = None) -> Any:
+    """Open a file of any encoding for reading bytes of UTF-8; `limits` replace those of the layout."""
+    encoding, file = encoding_of(path, layout), open_bytes(path, limits or layout.limits)
     if _is_utf8(encoding):
         return file
-    native = file if isinstance(file, pa.NativeFile) else pa.PythonFile(file, mode="r")
-    return pa.transcoding_input_stream(native, encoding, "utf-8")
+    return pa.transcoding_input_stream(pa.PythonFile(file, mode="r"), encoding, "utf-8")
 
 
 def check_encoding(path: Path, layout: Layout) -> None:
     """Raise InputError if the file is not text in its encoding."""
     encoding = encoding_of(path, layout)
     if _is_utf8(encoding):
-        check_utf8(path, layout.setting)
+        check_utf8(path, layout.limits)
         return
     try:
-        with open_bytes(path) as raw:
+        with open_bytes(path, layout.limits) as raw:
             for _ in codecs.iterdecode(iter(lambda: raw.read(2**20), b""), encoding):
                 pass
     except UnicodeError as error:

@@ -1,9 +1,15 @@
 """The log, the catalogue and their splits, as plain numpy arrays."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+
+def listed(names: Sequence[str], most: int = 40) -> str:
+    """Write names for a message, the first ones if there are many."""
+    more = f", and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(name[:80] for name in names[:most]) + more
 
 
 def counted(count: int, noun: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from jaxrec.checks import InputError, check_shape
+from jaxrec.data.unpacked import check_npz
 from jaxrec.storage.files import atomic_path
 
 FILE = "matrix.npz"  # in a folder
@@ -81,8 +82,11 @@ def read_arrays(file: Path, where: str, remedy: str, wanted: Callable[[str], boo
     if not file.is_file():
         raise InputError(f"{where}: {file}: no such file; {remedy}.")
     try:
+        check_npz(file)
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files if wanted(name)}
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{where}: {file}: not a readable .npz of numbers ({reason}); write it again.") from None

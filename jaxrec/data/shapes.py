@@ -13,7 +13,8 @@ import pyarrow.csv as pa_csv
 from jaxrec.checks import InputError
 from jaxrec.data import delimited
 from jaxrec.data.cells import Part, Places, compute, first_line
-from jaxrec.data.layout import Layout, check_encoding, encoding_of, utf8_bytes
+from jaxrec.data.layout import Layout, check_encoding, utf8_bytes
+from jaxrec.data.log import listed
 
 NO_SEPARATOR = "\x1f"  # in no line, so that a line is one cell
 GENRES = (
@@ -70,7 +71,7 @@ def _lines(path: Path, layout: Layout) -> pa.Array:
         "convert_options": pa_csv.ConvertOptions(column_types={"line": pa.string()}, strings_can_be_null=False),
     }
     try:
-        with utf8_bytes(path, encoding_of(path, layout)) as file:
+        with utf8_bytes(path, layout) as file:
             lines = pa_csv.read_csv(file, **form).column("line").combine_chunks()
     except (pa.ArrowInvalid, UnicodeError) as error:
         check_encoding(path, layout)
@@ -154,7 +155,7 @@ def _with(path: Path, needed: Sequence[str], layout: Layout) -> list[str]:
         if name not in names:
             raise InputError(
                 f"{path}: no column {name!r}, which files of {layout.setting}.shape={layout.format.shape} have "
-                f"(columns: {', '.join(names)}); name the file as published."
+                f"(columns: {listed(names)}); name the file as published."
             )
     return names
 

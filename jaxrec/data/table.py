@@ -1,5 +1,6 @@
 """Tables in files of several formats, read as cells of text; every fault is reported by file and line."""
 
+import collections
 import dataclasses
 import functools
 import glob
@@ -17,17 +18,19 @@ import pyarrow as pa
 from jaxrec.checks import InputError, check_name, suggest
 from jaxrec.config.files import MISSING
 from jaxrec.data import delimited, typed
-from jaxrec.data.cells import COMPRESSED, Part, compute, first_line
+from jaxrec.data.cells import Part, compute, first_line
 from jaxrec.data.headers import check_header, names_advice, separator_advice
 from jaxrec.data.layout import PLAIN, Layout
-from jaxrec.data.log import counted
+from jaxrec.data.log import counted, listed
 from jaxrec.data.shapes import SHAPES
 from jaxrec.data.signatures import check_signature
+from jaxrec.data.unpacked import COMPRESSED
 from jaxrec.foreign import quoted, shape, shape_of
 from jaxrec.home import expanded
 
 PERSONAL = re.compile(r"[@\d]")  # in a cell that may be the id of a user, and in few names of columns
 EXAMPLES = 3  # faulty lines quoted for each reason
+MOST_COLUMNS = 10_000
 
 
 class Format(NamedTuple):
@@ -132,9 +135,15 @@ def header(path: Path, setting: str, layout: Layout = PLAIN, wanted: Iterable[st
         _readable(file, check_signature)
         form = _format(file, layout, setting)
         names = _readable(file, lambda file, form=form: form.names(file, layout, wanted))
+        if len(names) > MOST_COLUMNS:
+            raise InputError(
+                f"{file}: {len(names):,} columns, expected at most {MOST_COLUMNS:,}; correct the separator, or leave "
+                "out columns."
+            )
         if form.text and not layout.format.columns:
             check_header(file, names, wanted, layout)
-        twice = sorted({name for name in names if name and names.count(name) > 1})
+        counts = collections.Counter(names)
+        twice = sorted(name for name in counts if name and counts[name] > 1)
         if twice:
             raise InputError(f"{file}: column {twice[0]!r} is in the header twice; rename one of them.")
     return names
@@ -151,7 +160,7 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
                 mend = names_advice(names, layout)
             # Without any of the wanted names, the line may be a row, with the id of a user in it.
             row = not set(wanted.values()) & set(names)
-            seen = ", ".join(shape(name) if row and PERSONAL.search(name) else name for name in names)
+            seen = listed([shape(name) if row and PERSONAL.search(name) else name for name in names])
             raise InputError(
                 f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
                 f"the table (columns: {seen}){mend}."
@@ -172,7 +181,7 @@ def read_table(path: Path, columns: Iterable[str], layout: Layout = PLAIN) -> Ta
         if missing:
             raise InputError(
                 f"{file}: no column {missing[0]!r}, which {files[0].name} has; the files of {path.name} form one "
-                f"table and need the same columns (columns: {', '.join(names)})."
+                f"table and need the same columns (columns: {listed(names)})."
             )
     parts = [_readable(file, lambda file: _format(file, layout).read(file, wanted, layout)) for file in files]
     table = make_table(path, parts)

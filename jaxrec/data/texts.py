@@ -1,14 +1,16 @@
 """One column of texts from a table or a text file, for encoding."""
 
+import lzma
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from jaxrec.checks import InputError
-from jaxrec.data.cells import COMPRESSED, check_utf8, compute, first_line, open_bytes
-from jaxrec.data.log import counted
+from jaxrec.data.cells import check_utf8, compute, first_line
+from jaxrec.data.log import counted, listed
 from jaxrec.data.table import check_columns, header, read_table
+from jaxrec.data.unpacked import COMPRESSED, open_bytes
 
 TEXT = "text"  # the column that is read if none is named
 
@@ -36,7 +38,7 @@ def read_texts(path: Path, column: str = "", id_column: str = "") -> Texts:
     others = [name for name in names if name != id_column]
     column = column or (TEXT if TEXT in names else others[0] if len(others) == 1 else "")
     if not column:
-        raise InputError(f"{path}: has {counted(len(names), 'column')} ({', '.join(names)}); name one with --column.")
+        raise InputError(f"{path}: has {counted(len(names), 'column')} ({listed(names)}); name one with --column.")
     check_columns(path, names, {"--column": column} | ({"--ids": id_column} if id_column else {}))
     table = read_table(path, [column, *([id_column] if id_column else [])])
     if table.malformed:
@@ -50,10 +52,13 @@ def read_texts(path: Path, column: str = "", id_column: str = "") -> Texts:
 
 def _lines(path: Path) -> Texts:
     try:
-        check_utf8(path)
         with open_bytes(path) as file:
-            lines = file.read().decode("utf-8-sig").split("\n")
-    except (OSError, EOFError) as error:
+            content = file.read()
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        check_utf8(path)  # names the line
+        raise
+    except (OSError, EOFError, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)}); correct TEXTS or fix the file.") from None
     lines = [line.removesuffix("\r") for line in lines]
     if lines and not lines[-1]:

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pyarrow.parquet as parquet
 
 from jaxrec.checks import InputError
 from jaxrec.data.cells import Part, Places, as_text, check_digits, first_line
-from jaxrec.data.layout import Layout, check_encoding, encoding_of, mark_in_words, utf8_bytes
+from jaxrec.data.layout import Layout, check_encoding, mark_in_words, utf8_bytes
 from jaxrec.data.log import counted
+from jaxrec.data.unpacked import ARRAY, check_parquet, check_repeated
 
 NAMING_LINES = 1000  # lines searched for keys, since a line may leave out a key without a value
 CHUNK = 2**16  # rows of Python objects at a time
@@ -29,10 +31,15 @@ def parquet_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str
 def read_parquet(path: Path, wanted: list[str], layout: Layout) -> Part:
     """Read the wanted columns of a Parquet file, as text."""
     file = _open_parquet(path)
+    check_parquet(path, file, wanted, layout.limits)
+    texts = [name for name in wanted if _is_text(file.schema_arrow.field(name).type)]
     try:
+        file = _open_parquet(path, texts)
         table = file.read(columns=wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {first_line(error)}; write it again.") from None
+    for name in wanted:
+        check_repeated(path, name, table.column(name), layout.limits)
     for name in layout.exact.intersection(wanted):
         check_digits(table.column(name), name, str(path))
     cells = {name: as_text(table.column(name), name, str(path), name in layout.joined) for name in wanted}
@@ -101,7 +108,7 @@ def _objects(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] |
         if _is_array(path, layout):
             yield from enumerate(_entries(path, layout, decoder), start=1)
             return
-        with utf8_bytes(path, encoding_of(path, layout)) as raw:
+        with utf8_bytes(path, layout) as raw:
             for number, line in enumerate(io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n"), start=1):
                 text = line.strip()
                 try:
@@ -128,13 +135,20 @@ def _is_array(path: Path, layout: Layout) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if ".json" not in suffixes:
         return False
-    with utf8_bytes(path, encoding_of(path, layout)) as raw:
+    with utf8_bytes(path, layout) as raw:
         return raw.read(2**12).decode("utf-8-sig", "replace").lstrip()[:1] == "["
 
 
 def _entries(path: Path, layout: Layout, decoder: json.JSONDecoder) -> list[dict[str, Any] | None]:
-    with utf8_bytes(path, encoding_of(path, layout)) as raw:
-        text = raw.read().decode("utf-8-sig")
+    whole = layout.limits._replace(line=math.inf)  # an array may be one line
+    with utf8_bytes(path, layout, whole) as raw:
+        content = raw.read(ARRAY + 1)
+    if len(content) > ARRAY:
+        raise InputError(
+            f"{path}: an array of more than {ARRAY / 2**20:,.0f} MB, which would be read whole; write one object per "
+            "line, in a file ending in .jsonl."
+        )
+    text = content.decode("utf-8-sig")
     try:
         entries = decoder.decode(text)
     except (ValueError, RecursionError) as error:
@@ -176,9 +190,14 @@ def _text(value: Any, name: str, where: str, joined: bool) -> str:
     raise InputError(f"{where}: {name!r} holds {held}; expected one value per row; flatten it.")
 
 
-def _open_parquet(path: Path) -> parquet.ParquetFile:
+def _is_text(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
+
+
+def _open_parquet(path: Path, repeated: Sequence[str] = ()) -> parquet.ParquetFile:
+    """Open a file; texts in the columns `repeated` stay numbers of a list of texts where the file has them so."""
     try:
-        return parquet.ParquetFile(path, page_checksum_verification=True)
+        return parquet.ParquetFile(path, page_checksum_verification=True, read_dictionary=list(repeated))
     except pa.ArrowInvalid as error:
         message = f"not a Parquet file, or a damaged one ({first_line(error)})"
         raise InputError(f"{path}: {message}; write it again, or correct the ending of its name.") from None

@@ -14,6 +14,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from jaxrec.checks import InputError
+from jaxrec.encoder.trial import library_errors, try_folder
 
 _FILES = ("vocab.txt", "merges.txt", "*.model")  # of WordPiece, byte-level BPE and SentencePiece
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -34,6 +35,7 @@ def read_tokenizer(folder: Path, arguments: Mapping[str, Any] | None = None) -> 
 
 def built(folder: Path, arguments: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer that transformers builds from all files of a model folder; `arguments` come before its settings."""
+    try_folder(folder, arguments)
     tokenizer = _open(folder, arguments)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
@@ -61,7 +63,7 @@ def chat_text(folder: str | Path, messages: Sequence[Mapping[str, Any]], generat
 
 def _open(folder: Path, arguments: Mapping[str, Any] | None = None) -> Any:
     options: Any = {**(arguments or {}), "local_files_only": True, "trust_remote_code": False}
-    with _quiet():
+    with _quiet(), library_errors(str(folder)):
         library = _imported("transformers", "transformers", str(folder))
         try:
             return library.AutoTokenizer.from_pretrained(folder, **options)

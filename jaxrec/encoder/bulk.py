@@ -1,6 +1,7 @@
 """Encoding millions of texts to vectors on disk, in parts: finished parts are not redone after a stop.
 
-PARTS/identity.json   what the parts depend on: model, settings, texts
+PARTS/.jaxrec-lock    the mark of a folder of ours; whoever makes the parts holds it
+      identity.json   what the parts depend on: model, settings, texts
       ids-N.npz       token ids of the texts of part N
       vectors-N.npy   their vectors
 
@@ -8,6 +9,9 @@ All texts are tokenised first (on all cores), so that all parts share one choice
 then depend on the texts alone, and a resumed run gives the same bytes as an uninterrupted one.
 """
 
+import contextlib
+import os
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,9 +28,13 @@ from jaxrec.encoder.load import Encoder
 from jaxrec.encoder.tokenize import cuts_of
 from jaxrec.progress import track
 from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished, write_json
+from jaxrec.storage.inside import check_folder
+from jaxrec.storage.lock import LOCK, is_ours
 
 PART = 16_384  # texts; the last batch of a length in each part is padded, and a stop loses at most one part
 IDENTITY = "identity.json"
+JOINED = "joined"  # an empty file: from here on the output is being written
+PART_NAME = re.compile(rf"{IDENTITY}|{JOINED}|ids-\d+\.npz|vectors-\d+\.npy|{re.escape(LOCK)}")
 
 
 class Parts(NamedTuple):
@@ -47,7 +55,8 @@ def embed_in_parts(
 ) -> Parts:
     """Encode all texts into files of vectors [n, width] float32, in the order of the texts, n at most `size`.
 
-    `identity` (plain data) is what the parts depend on. Raises InputError if `folder` has parts of another job.
+    `identity` (plain data) is what the parts depend on. Raises InputError if `folder` has parts of another job, or
+    files that are no parts.
     """
     _claim(folder, identity)
     starts = range(0, len(texts), size)
@@ -83,8 +92,39 @@ def embed_in_parts(
     return Parts([part("vectors", start) for start in starts], cut)
 
 
+def check_parts(folder: Path) -> None:
+    """Raise InputError if there is something at `folder` that nobody made for parts."""
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise InputError(f"{folder}: a file or link, where the parts of the work would be; name another -o.")
+    names = {path.name for path in folder.iterdir()}
+    if names and not is_ours(folder) and not (names & {IDENTITY} and not _others(names)):
+        raise InputError(
+            f"{folder}: holds files that `jaxrec embed` did not write; the parts of the work would be there, so name "
+            "another -o."
+        )
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what `embed_in_parts` wrote, and the folder if nothing else is in it."""
+    remove_unfinished(folder)
+    for path in folder.iterdir():
+        if not _others({path.name}):
+            path.unlink()
+    with contextlib.suppress(OSError):  # something of the user
+        folder.rmdir()
+
+
+def _others(names: set[str]) -> set[str]:
+    """Names that no part has."""
+    return {name for name in names if not PART_NAME.fullmatch(name)}
+
+
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    check_parts(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     remove_unfinished(folder)
     path = folder / IDENTITY
     if not path.exists():

@@ -5,6 +5,8 @@ from typing import Any
 from jaxrec.checks import InputError, check_range
 
 _REQUIRED = object()
+_MOST = 2**24  # of any size: the largest models have 1.6 million words and 10 million positions
+_LAYERS: dict[str, int] = dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer"), 1024)  # each is built
 
 
 class ConfigValues:
@@ -26,10 +28,12 @@ class ConfigValues:
         return value
 
     def whole(self, name: str, default: Any = _REQUIRED, *, least: int = 1) -> Any:
-        """Read a whole number of at least `least`; null counts as missing, here and below."""
+        """Read a whole number from `least` to what any model has; null counts as missing, here and below."""
         value = self._get(name, int, default)
         if value is not default:
             check_range(name, value, least)
+            if value > (most := _LAYERS.get(name, _MOST)):
+                raise InputError(f"{name}: expected at most {most:,}, got {value:.3g}; fetch the file again.")
         return value
 
     def number(self, name: str, default: Any = _REQUIRED) -> Any:

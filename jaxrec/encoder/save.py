@@ -19,6 +19,7 @@ from jaxrec.encoder.load import Encoder
 from jaxrec.encoder.sentence_transformers import read_modules
 from jaxrec.encoder.weight_names import KeyTable
 from jaxrec.storage.files import atomic_path
+from jaxrec.storage.inside import check_folder
 from jaxrec.types import Params
 
 WEIGHTS = "model.safetensors"
@@ -36,6 +37,7 @@ def save_encoder(enc: Encoder, folder: str | Path) -> None:
     """
     if enc.params["words"]["embedding"].dtype == np.int8:
         raise InputError(f"{folder}: int8 weights cannot be saved; load them as float32.")
+    check_folder(enc.folder)
     modules = read_modules(enc.folder)
     inner = modules.folder.relative_to(enc.folder)
     with atomic_path(Path(folder)) as temporary:

@@ -10,6 +10,7 @@ from jaxrec.checks import InputError, check_name
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.pool import HEAD_ACTIVATIONS, POOLERS, Head, Pooling
 from jaxrec.encoder.weights import read_tensors, weight_files
+from jaxrec.storage.inside import inside
 from jaxrec.types import Params
 
 _FLAGS = {  # older files have one flag per mode
@@ -40,7 +41,7 @@ def read_modules(root: Path) -> Modules:
     for module in read_json(path, list):
         if not isinstance(module, dict) or not all(isinstance(module.get(k), str) for k in ("type", "path")):
             raise InputError(f"{path}: expected objects with strings 'type' and 'path', got {module!r:.60}.")
-        kind, place = module["type"].rpartition(".")[2], root / module["path"]
+        kind, place = module["type"].rpartition(".")[2], inside(root, module["path"], f"{path}: path")
         check_name(f"{path}: type", kind, ("Transformer", "Pooling", "Dense", "Normalize", "Dropout"))
         if kind == "Dropout":  # of training only
             continue
@@ -108,7 +109,7 @@ def _pooling_mode(path: Path) -> str:
         _FLAGS.get(k, k) for k, v in stored.items() if k.startswith("pooling_mode_") and v
     ]
     on = on if isinstance(on, list) else [on]
-    if len(on) != 1 or on[0] not in POOLERS:
+    if len(on) != 1 or not isinstance(on[0], str) or on[0] not in POOLERS:
         raise InputError(
             f"{path}: expected one pooling mode of {', '.join(POOLERS)}, got {', '.join(map(str, on)) or 'none'}."
         )
@@ -129,8 +130,10 @@ def _read_head(folder: Path) -> tuple[Params, Head]:
     shapes: dict[str, Any] = {"linear.weight": (stored.get("out_features"), stored.get("in_features"))}
     if bias:
         shapes["linear.bias"] = (stored.get("out_features"),)
-    (file,) = weight_files(folder)
-    tensors = read_tensors(file, shapes)
+    files = weight_files(folder)
+    if len(files) != 1:
+        raise InputError(f"{folder}: a dense layer in {len(files)} files; expected one model.safetensors.")
+    tensors = read_tensors(files[0], shapes)
     weights = {"kernel": jnp.asarray(np.ascontiguousarray(tensors["linear.weight"].T))}
     if bias:
         weights["bias"] = jnp.asarray(tensors["linear.bias"])

@@ -11,6 +11,7 @@ from jaxrec.encoder.auto_tokenizer import built, read_tokenizer
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.settings import read_settings, tokenizer_arguments, tokenizer_settings
 from jaxrec.encoder.tokenizer_json import ADDED, other_settings
+from jaxrec.encoder.trial import library_errors, try_file
 
 
 class Tokens(list[list[int]]):
@@ -34,7 +35,8 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer | None:
     if tokenizer is None:
         return None
     _check_added(tokenizer, folder)
-    _add_ends(tokenizer, folder)
+    with library_errors(str(folder)):
+        _add_ends(tokenizer, folder)
     if read_settings(folder).get("do_lower_case"):
         tokenizer.normalizer = _lowered(tokenizer.normalizer)  # type: ignore[assignment]
     if stored.get("split_special_tokens"):
@@ -50,12 +52,16 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer | None:
 def _whole(path: Path, stored: dict[str, Any]) -> Tokenizer:
     """The tokenizer of a tokenizer.json, or the one that transformers builds where the settings ask for another."""
     contents = read_json(path)  # names line and column of a damaged file
+    try_file(path)
     try:
         tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_padding()  # a file may ask for any length
     except Exception as error:  # the library raises no narrower type
         raise InputError(f"{path}: not a tokenizer ({error}); fetch the file again.") from None
     folder = path.parent
-    if other_settings(contents, tokenizer, stored, folder):
+    with library_errors(str(path)):
+        other = other_settings(contents, tokenizer, stored, folder)
+    if other:
         return built(folder, tokenizer_arguments(folder))
     return tokenizer
 
@@ -112,7 +118,9 @@ def make_tokenize(tokenizer: Tokenizer | None, folder: Path, vocab_size: int) ->
         check_texts(texts)
         if tokenizer is None:
             raise InputError(f"{folder}: no tokenizer.json or vocab.txt, so texts cannot be read; add one of them.")
-        rows, limit = tokenizer.encode_batch_fast(list(texts)), (tokenizer.truncation or {}).get("max_length", 0)
+        with library_errors(str(folder)):
+            rows = tokenizer.encode_batch_fast(list(texts))
+        limit = (tokenizer.truncation or {}).get("max_length", 0)
         tokens = Tokens([token for token in row.ids if not foreign or token < vocab_size] for row in rows)
         tokens.cut = sum(len(row) == limit and bool(row.overflowing) for row in rows)
         return tokens

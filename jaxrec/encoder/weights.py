@@ -15,6 +15,7 @@ from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.weight_names import KeyTable, Rule, match_keys
+from jaxrec.storage.inside import inside
 from jaxrec.types import Params
 
 Layout = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # path and shape of an array -> its sharding
@@ -35,7 +36,7 @@ def weight_files(folder: Path) -> list[Path]:
         shards = read_json(index).get("weight_map")
         if not isinstance(shards, dict) or not shards or not all(isinstance(f, str) for f in shards.values()):
             raise InputError(f"{index}: expected an object 'weight_map' of tensor names to files; fetch it again.")
-        files = [folder / name for name in sorted(set(shards.values()))]
+        files = [inside(folder, name, f"{index}: weight_map") for name in sorted(set(shards.values()))]
         if lost := [path.name for path in files if not path.is_file()]:
             raise InputError(f"{folder}: {', '.join(lost)} missing, named by {index.name}; fetch the model again.")
         return files

@@ -1,6 +1,5 @@
 """`jaxrec train --continue RUN`: continue training the policy of a finished run on a later log."""
 
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from jaxrec.runs.users.registry import user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import carried_params
 from jaxrec.storage.files import atomic_path
+from jaxrec.storage.inside import copy_folder
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.types import Env, Params
 
@@ -37,7 +37,7 @@ def policy_before(config: Config, run: RunFolder) -> SavedPolicy | None:
         _check_encoder(config, old)
         _check_same(old, {"data.feedback": (spec.feedback, tuple(log_config(config).feedback))})
         with atomic_path(run.policy_before) as temporary:
-            shutil.copytree(old.policy, temporary)
+            copy_folder(old.policy, temporary)
     return load_policy(run.policy_before)
 
 

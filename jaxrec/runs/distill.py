@@ -28,6 +28,7 @@ from jaxrec.runs.recipe import Recipe
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.storage.files import write_json
+from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import DistillFolder
 from jaxrec.supervised.distill import DistillData, make_distillation
 from jaxrec.supervised.item_texts import lay_out_texts
@@ -53,7 +54,7 @@ def distill(
     silent: bool = False,
 ) -> Distilled:
     """Prune and distil to the end of the recipe; with `resume` a stopped run continues from its newest checkpoint."""
-    with quiet(silent):
+    with quiet(silent), one_command():
         return _distill(recipe, run, overrides, resume)
 
 

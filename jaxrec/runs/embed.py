@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
-import shutil
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import pyarrow as pa
+from jax.sharding import Mesh
 
 from jaxrec.checks import InputError
 from jaxrec.config.schema import EncoderConfig
-from jaxrec.data.texts import read_texts
-from jaxrec.encoder.bulk import changes, embed_in_parts
+from jaxrec.data.texts import Texts, read_texts
+from jaxrec.encoder.bulk import JOINED, changes, check_parts, embed_in_parts, remove_parts
 from jaxrec.encoder.embed import accelerators, texts_digest, weights_digest
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.tokenize import cut_line
@@ -22,42 +23,91 @@ from jaxrec.home import expanded
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
 from jaxrec.storage.files import write_json
+from jaxrec.storage.lock import hold, one_command
 from jaxrec.version import __version__
+
+FORMAT = "jaxrec.vectors.1"
 
 
 def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "", id_column: str = "") -> Path:
     """Encode every row of `texts` into `output`, at unit length; calling again after a stop continues the work."""
-    path, parts, description = Path(output), Path(f"{output}.parts"), Path(f"{output}.json")
-    check_output(path, bool(id_column))
+    out = Output(Path(output), Path(f"{output}.parts"), Path(f"{output}.json"))
+    check_output(out.path, bool(id_column))
+    _check_ours(out)
     read = read_texts(expanded(texts), column, id_column)
     note(f"  {read.account}")
-    started = time.perf_counter()
     mesh = accelerators()
     enc = open_encoder(config, mesh)
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
+    with one_command():
+        return _embed(enc, config, read, out, mesh)
+
+
+class Output(NamedTuple):
+    """Where the vectors go."""
+
+    path: Path
+    parts: Path  # folder of the work in progress
+    description: Path
+
+
+def _embed(enc: Encoder, config: EncoderConfig, read: Texts, out: Output, mesh: Mesh | None) -> Path:
+    path, parts = out.path, out.parts
+    started = time.perf_counter()
     identity = _identity(enc, config, read.texts, read.ids)
-    differ = _differences(description, identity)
+    differ = _differences(out.description, identity)
     if path.exists() and not differ:
         note(f"{path}: already there, from the same texts with the same model and settings")
-        shutil.rmtree(parts, ignore_errors=True)
+        if parts.exists():
+            hold(parts, "embed")
+            remove_parts(parts)
         return path
-    if path.exists() and not parts.exists():
+    joined = parts / JOINED
+    if path.exists() and not joined.exists():
         raise InputError(
             f"-o: {path} already exists and is of other texts or settings ({', '.join(differ)}); delete it or name "
             "another."
         )
+    hold(parts, "embed")
     note(f"{path}: encoding {len(read.texts):,} texts with {config.model} on {describe_devices()}")
     done = embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh)
     note(cut_line(done.cut, len(read.texts), enc.max_length, "max_length"))
+    _check_ours(out)  # the work may have taken days
+    if path.exists() and not joined.exists():
+        raise InputError(f"-o: {path} has appeared meanwhile; move it, and start the same command again.")
+    joined.touch()
     write_vectors(path, done.files, read.ids)
     shape = [len(read.texts), enc.width]
     result = {"shape": shape, "dtype": "float32", "texts_cut": done.cut, "jaxrec": __version__}
-    write_json(description, {**identity, **result})
-    shutil.rmtree(parts, ignore_errors=True)
+    write_json(out.description, {"format": FORMAT, **identity, **result})
+    remove_parts(parts)
     seconds = time.perf_counter() - started
     rate = f"{shape[0] / seconds:,.0f} texts/s"
     note(f"{path}: {shape[0]:,} x {shape[1]} float32, unit length, in {seconds:.0f} s ({rate})")
     return path
+
+
+def _check_ours(out: Output) -> None:
+    """Raise InputError if a file or folder of the user is where the parts or the description would be written."""
+    check_parts(out.parts)
+    found = _read(out.description)
+    # Descriptions of earlier versions have no format.
+    if found is not None and found.get("format") != FORMAT and not {"tokenizer_and_sizes", "texts_cut"} <= found.keys():
+        raise InputError(
+            f"{out.description}: exists and `jaxrec embed` did not write it; the description of the vectors would "
+            "replace it, so name another -o."
+        )
+
+
+def _read(description: Path) -> dict[str, Any] | None:
+    """The description of a file of vectors; empty if it is something else, None if there is nothing."""
+    if not os.path.lexists(description):
+        return None
+    try:
+        found = json.loads(description.read_text(encoding="utf-8")) if description.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Array | None) -> dict[str, Any]:
@@ -88,10 +138,7 @@ def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Arra
 
 def _differences(description: Path, identity: dict[str, Any]) -> list[str]:
     """Names of what differs between a file of vectors, by its description, and this job."""
-    try:
-        found = json.loads(description.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
+    found = _read(description)
+    if not found:
         return [f"no {description.name} says which"]
     return [f"{name} differs" for name in changes(found, identity)]

@@ -25,6 +25,7 @@ from jaxrec.runs.users.registry import baselines, user_kind
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import Deployed, deployed_in
 from jaxrec.storage.files import write_json, write_text
+from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, World
 
@@ -75,8 +76,9 @@ def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool =
     `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines`, `ensemble` and `truth`; other changes need a run of
     their own.
     """
-    with quiet(silent):
-        return _evaluate(RunFolder.open(run.path if isinstance(run, Run) else run), overrides)
+    with quiet(silent), one_command():
+        folder = run.path if isinstance(run, Run) else run
+        return _evaluate(RunFolder.reopen(folder, "evaluate"), overrides)
 
 
 def _evaluate(run: RunFolder, overrides: Overrides) -> Report:

@@ -87,7 +87,7 @@ def check_sources(run: RunFolder, **digests: str) -> None:
 
 def _resumed(kind: type[Folder], config: Config, section: str, path: str | Path) -> Folder:
     """Open the folder to resume; raises InputError if another recipe made it."""
-    run = kind.open(path)
+    run = kind.reopen(path)
     before = load_config(Config, run.config)
     for name in ("seed", "data", "encoder", section):
         if to_dict(getattr(before, name)) != to_dict(getattr(config, name)):

@@ -21,6 +21,8 @@ from jaxrec.runs.users.fitted_folder import PAGE, PARTS, RESTORE, digest, log_id
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import read_json_object, write_json, write_text
+from jaxrec.storage.inside import check_folder
+from jaxrec.storage.lock import LOCK, hold, is_ours, one_command
 from jaxrec.version import __version__
 
 ABOUT, FORMAT = "simulator.json", "jaxrec.simulators.1"
@@ -41,7 +43,7 @@ def fit_simulator(
     `output` is the folder. By default it is in `simulators/`, named after the recipe and a fingerprint of the log and
     the settings.
     """
-    with quiet(silent):
+    with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         check_fittable(config)
         if output is not None:
@@ -93,6 +95,10 @@ def fingerprint(config: Config, corpus: Corpus) -> str:
 def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
     """Claim `folder` for this fingerprint; raises InputError if it holds something else."""
     about = folder / ABOUT
+    if folder.is_dir():
+        check_folder(folder)
+    if about.is_file() or is_ours(folder):
+        hold(folder, "fit-simulator")
     if about.is_file():
         found = read_json_object(about, RESTORE).get("fingerprint")
         if found != mark:
@@ -100,7 +106,7 @@ def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
                 f"{folder}: holds simulators of another log or recipe (fingerprint {str(found)[:12]}, expected "
                 f"{mark[:12]}); name another folder with -o."
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK}:
         raise InputError(f"{folder}: holds something else ({ABOUT} is missing); name an empty or new folder with -o.")
     else:
         log = corpus.dataset.log
@@ -116,6 +122,7 @@ def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         try:
+            hold(folder, "fit-simulator")
             write_json(about, description)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder with -o.") from None

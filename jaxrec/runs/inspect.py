@@ -12,6 +12,7 @@ from jaxrec.data.item_features import encodings_from_json
 from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
 from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
+from jaxrec.storage.lock import LOCK
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.storage.schemas import check_description
@@ -218,7 +219,7 @@ def _what_is_left(run: RunFolder, config: Config, account: dict[str, Any]) -> tu
         missing.append("a policy")
     if missing:
         logged = config.data is not None and config.data.source != "generated"
-        if logged and [path.name for path in run.path.iterdir()] == [run.config.name]:
+        if logged and {path.name for path in run.path.iterdir()} <= {run.config.name, LOCK}:
             # Most often the log was refused, and to resume would be refused again.
             return missing, f"jaxrec check-data {run.config}"
         return missing, f"jaxrec train {run.config} --run {run.path} --resume"

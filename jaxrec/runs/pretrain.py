@@ -32,6 +32,7 @@ from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
 from jaxrec.storage.files import write_json
+from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_pretraining, steps_per_epoch
 from jaxrec.types import EnvSpec, Params, World
@@ -83,7 +84,7 @@ def pretrain(
     The folder holds a policy as `jaxrec train` writes it, and `learner.start_from` starts reinforcement learning from
     it. Raises InputError, with a one-line message, for bad input.
     """
-    with quiet(silent):
+    with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         check_recipe(config)
         transfer.check(config)
@@ -96,7 +97,7 @@ def pretrain(
 
 def open_folder(config: Config, path: str | Path) -> PretrainFolder:
     """Open the folder to resume; raises InputError if another recipe made it."""
-    run = PretrainFolder.open(path)
+    run = PretrainFolder.reopen(path)
     before = load_config(Config, run.config)
     parts = {name: (getattr(before, name), getattr(config, name)) for name in ("seed", "data", "encoder", "pretrain")}
     parts["learner.policy"] = before.learner.policy, config.learner.policy

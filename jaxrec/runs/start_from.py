@@ -1,6 +1,5 @@
 """First parameters of a learner from a pretrained policy (`learner.start_from`)."""
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from jaxrec.runs.read_log import ContextColumns, Corpus
 from jaxrec.runs.streams import stream
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.storage.files import atomic_path
+from jaxrec.storage.inside import copy_folder
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.supervised.joint import FROZEN
 from jaxrec.types import Array, Env, Params
@@ -111,7 +111,7 @@ def _keep_encoder(source: Path, run: RunFolder) -> None:
     if run.pretrain.exists() or not PretrainFolder(source).encoder.is_dir():
         return
     with atomic_path(run.pretrain.absolute()) as temporary:
-        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns("checkpoints", "events.*"))
+        copy_folder(source, temporary, "checkpoints", "events.*")
 
 
 def _tuned_table(run: RunFolder) -> Array | None:

@@ -31,6 +31,7 @@ from jaxrec.serve import save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
 from jaxrec.storage.events import check_tensorboard
 from jaxrec.storage.files import write_text
+from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, Params
 
@@ -50,7 +51,7 @@ def train(
     had never stopped. SIGINT and SIGTERM write a checkpoint and return (`Run.ended.interrupted`). Notes and a
     progress bar are shown unless `silent`. Raises InputError, with a one-line message, for bad input.
     """
-    with quiet(silent):
+    with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         check_recipe(config)
         folder = run or default_folder(recipe)
@@ -101,7 +102,7 @@ def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
     text = to_yaml(config)
     if not resume:
         return RunFolder.create(path, text)
-    run = RunFolder.open(path)
+    run = RunFolder.reopen(path)
     before = load_config(Config, run.config)
     longer = config.train.updates > before.train.updates
     old, new = (_experiment_of(c, any_schedule=longer) for c in (before, config))

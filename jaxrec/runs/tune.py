@@ -25,6 +25,7 @@ from jaxrec.runs.streams import stream
 from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.runs.tune_judge import Judge
 from jaxrec.storage.files import write_json
+from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import TuneFolder
 from jaxrec.supervised.pairs import PairData, co_liked, make_pair_data
 from jaxrec.supervised.tune import make_tuning
@@ -50,7 +51,7 @@ def tune(
     silent: bool = False,
 ) -> Tuned:
     """Tune to the end of the recipe; with `resume` a stopped run continues from its newest checkpoint."""
-    with quiet(silent):
+    with quiet(silent), one_command():
         return _tune(recipe, run, overrides, resume)
 
 

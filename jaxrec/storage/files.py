@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,10 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+MARK, SHOWN = "jaxrec", 40  # in temporary names; so many characters of the name that they stand for
+UNFINISHED = re.compile(rf"\.{MARK}-(\d+)-\w+\.tmp$")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it on success, remove it on failure. Files and folders."""
@@ -35,8 +41,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.old.{os.getpid()}.tmp")
+    # A new folder that only its owner can enter: nobody can guess its name or put a link into it.
+    mark = f".{path.name[:SHOWN]}.{MARK}-{os.getpid()}-"
+    place = Path(tempfile.mkdtemp(prefix=mark, suffix=".tmp", dir=path.parent))
+    temporary, old = place / path.name, place / f"{path.name}.old"
     try:
         yield temporary
         if path.is_dir() and temporary.exists():
@@ -45,23 +53,15 @@ def _atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
-        for leftover in (temporary, old):
-            _remove(leftover)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove temporary paths in `folder` that belong to killed processes of this machine."""
-    for path in folder.glob(".*.tmp"):
-        process = path.name.split(".")[-2]
-        if process.isdigit() and not _alive(int(process)):
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove temporary folders of `atomic_path` in `folder` that belong to killed processes of this machine."""
+    for path in folder.glob(f".*.{MARK}-*.tmp"):
+        process = UNFINISHED.search(path.name)
+        if process and path.is_dir() and not path.is_symlink() and not _alive(int(process[1])):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _alive(process: int) -> bool:

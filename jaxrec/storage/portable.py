@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 
 from jaxrec.checks import InputError
 from jaxrec.storage.files import atomic_path, read_json_object, write_json
+from jaxrec.storage.inside import check_folder
 
 VERSION = 1
 
@@ -31,6 +32,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     path = Path(folder) / "description.json"
     if not path.is_file():
         raise InputError(f"{folder}: no saved {kind} here (description.json is missing); give the folder of one.")
+    check_folder(folder)
     where, fix = f"{path}: damaged", f"restore the file or make the {kind} again"
     description = read_json_object(path, fix, where=where)
     if not {"kind", "version"} <= description.keys():

@@ -13,6 +13,7 @@ simulators/     the fitted users: those for training and those of the judge
 evaluation.*    written by `jaxrec evaluate`: the figures, and a picture of what the users did
 report.html     the same for a browser, with examples
 matrix.npz      the matrix of rewards, if the users are full_matrix
+.jaxrec-lock    the mark of a folder of ours, and who writes into it at the moment
 """
 
 import json
@@ -22,7 +23,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import naming, remove_unfinished, write_text
+from jaxrec.storage.files import UNFINISHED, naming, remove_unfinished, write_text
+from jaxrec.storage.inside import check_folder
+from jaxrec.storage.lock import LOCK, hold, is_ours
 from jaxrec.storage.schemas import ROW
 
 LONGEST_ROW = 2**20  # bytes
@@ -50,12 +53,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config_yaml: str) -> Self:
-        """Begin a run; refuses a folder that already holds more than a config."""
+        """Begin a run; refuses a folder that holds more than the recipe of a run that never began to train.
+
+        Until the command ends, no other one may write into the folder (`jaxrec.storage.lock`).
+        """
         run = cls(path)
-        if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {run.config.name}):
-            raise InputError(
-                f"{run.path}: already exists; add --resume to continue it, or name another folder with --run."
-            )
+        run._check_free(config_yaml)
+        hold(run.path, cls.made_by)
+        run._check_free(config_yaml)  # once more, now that nobody else can begin a run here
         try:
             write_text(run.config, config_yaml)
         except OSError as error:
@@ -64,14 +69,51 @@ class RunFolder:
             ) from None
         return run
 
+    def _check_free(self, config_yaml: str) -> None:
+        """Raise InputError if the folder holds a run, or anything that no run wrote."""
+        if not self.path.exists():
+            return
+        names = {p.name for p in self.path.iterdir()} if self.path.is_dir() else {""}
+        if {name for name in names if not UNFINISHED.search(name)} - {self.config.name, LOCK}:
+            raise InputError(
+                f"{self.path}: already exists; add --resume to continue it, or name another folder with --run."
+            )
+        if self.config.name in names and not is_ours(self.path) and not self._holds(config_yaml):
+            raise InputError(
+                f"{self.config}: already exists, and no run wrote it; it would be replaced by the recipe as resolved: "
+                "name another folder with --run."
+            )
+
+    def _holds(self, config_yaml: str) -> bool:
+        try:
+            return self.config.read_text(encoding="utf-8") == config_yaml
+        except (OSError, UnicodeDecodeError):
+            return False
+
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Point at an existing run."""
+        """Point at an existing run; raises InputError if there is none, or if something in it leads out of it."""
         run = cls(path)
         if not run.config.is_file():
             raise InputError(
                 f"{run.path}: not a run folder ({run.config.name} is missing); `jaxrec {run.made_by}` makes one."
             )
+        check_folder(run.path)
+        return run
+
+    @classmethod
+    def reopen(cls, path: str | Path, command: str = "") -> Self:
+        """Open a run to write into it, by `command` (default: the one that made it); no other command may meanwhile.
+
+        Raises InputError if another one does, or if the folder holds a recipe alone that no run wrote.
+        """
+        run = cls.open(path)
+        if not is_ours(run.path) and not any(p.exists() for p in (run.metrics, run.checkpoints, run.policy)):
+            raise InputError(
+                f"{run.path}: holds {run.config.name}, but no run; leave --resume out and name another folder with "
+                "--run."
+            )
+        hold(run.path, command or cls.made_by)
         return run
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.envs.logged_world import load_simulator
 from jaxrec.runs.read_log import read_corpus
+from jaxrec.storage.lock import LOCK
 
 PARTS = {"config.yaml", "simulator.json", "log.json", "users.json", "validity.json", "validity.html", "train", "judge"}
 
@@ -49,7 +50,7 @@ def test_a_folder_holds_both_simulators_and_how_far_to_believe_them(
     response: str, recipe: Path, fitted: Path, fitted_last_rows: Path
 ) -> None:
     fitted = fitted if response == "tastes" else fitted_last_rows
-    assert {path.name for path in fitted.iterdir()} == PARTS
+    assert {path.name for path in fitted.iterdir()} == {*PARTS, LOCK}
     about = json.loads((fitted / "simulator.json").read_text())
     assert (about["users"], about["items"], about["feedback"]) == (40, 60, ["liked"])
     report = json.loads((fitted / "validity.json").read_text())
@@ -128,10 +129,10 @@ def test_a_killed_fit_goes_on_where_it_stopped(last_rows_recipe: Path, fitted_la
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert not (folder / "judge").exists()
-    (folder / f".judge.{process.pid}.tmp").mkdir()  # as a kill in the middle of writing leaves it
+    (folder / f".judge.jaxrec-{process.pid}-a1b2c3d4.tmp").mkdir()  # as a kill in the middle of writing leaves it
     report = (folder / "validity.json").stat().st_mtime_ns
     assert main(words) == 0
-    assert {path.name for path in folder.iterdir()} == PARTS
+    assert {path.name for path in folder.iterdir()} == {*PARTS, LOCK}
     assert (folder / "validity.json").stat().st_mtime_ns == report
     for name in ("train", "judge"):
         for mine, other in zip(users(folder / name), users(fitted_last_rows / name), strict=True):

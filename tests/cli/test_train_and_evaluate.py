@@ -15,6 +15,7 @@ from jaxrec.cli import main
 from jaxrec.config.baselines import CHEAP
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
+from jaxrec.storage.lock import LOCK
 from jaxrec.supervised.baselines import neighbours
 
 
@@ -24,7 +25,7 @@ def rows(run: Path) -> list[dict]:
 
 def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
     names = {path.name for path in tiny_run.iterdir()}
-    files = {"config.yaml", "metrics.jsonl", "timings.jsonl", "events.out.tfevents.000000000000"}
+    files = {LOCK, "config.yaml", "metrics.jsonl", "timings.jsonl", "events.out.tfevents.000000000000"}
     evaluated = {"evaluation.json", "evaluation.svg", "report.html"}
     assert names == files | {"checkpoints", "policy", "simulators"} | (names & evaluated)
     assert load_config(Config, tiny_run / "config.yaml") == load_config(Config, recipe)

@@ -94,7 +94,8 @@ def prepare(case: Hostile, root: Path, trained: Callable[[], Path]) -> Place:
 def start(case: Hostile, place: Place, launcher: Launcher) -> Ended:
     """Run the command of a case in its out/ folder."""
     env = {"HOME": str(place.home), "JAXREC_USER_KEY": "k" * 32, "HF_HUB_OFFLINE": "1", **case.env}
-    return launcher.run(place.words(case.command), place.out, env, SECONDS, BYTES, fresh=case.fresh)
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # others compute too
+    return launcher.run(place.words(case.command), place.out, env, SECONDS * busy, BYTES, fresh=case.fresh)
 
 
 Snapshot = dict[str, tuple]

@@ -7,12 +7,15 @@ import pytest
 
 from tests.hostile.frame import Hostile, faults, prepare, snapshot, start
 from tests.hostile.launch import Launcher
+from tests.hostile.logs import LOGS
 from tests.hostile.models import MODELS
+from tests.hostile.outputs import OUTPUTS
 from tests.hostile.recipes import RECIPES
 from tests.hostile.runs import RUNS
 from tests.hostile.surroundings import SURROUNDINGS
+from tests.hostile.tokenizers import TOKENIZERS
 
-CASES: tuple[Hostile, ...] = (*MODELS, *RECIPES, *RUNS, *SURROUNDINGS)
+CASES: tuple[Hostile, ...] = (*MODELS, *TOKENIZERS, *LOGS, *OUTPUTS, *RECIPES, *RUNS, *SURROUNDINGS)
 
 
 @pytest.fixture(scope="module")

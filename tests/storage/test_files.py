@@ -24,7 +24,7 @@ def test_nothing_is_there_before_the_end(tmp_path: Path) -> None:
     path = tmp_path / "note.txt"
     with atomic_path(path) as temporary:
         temporary.write_text("half")
-        assert not path.exists() and temporary.parent == tmp_path
+        assert not path.exists() and temporary.parent.parent == tmp_path
     assert path.read_text() == "half"
 
 
@@ -80,15 +80,48 @@ def test_a_writer_that_wrote_nothing_keeps_the_old_folder(tmp_path: Path) -> Non
     assert names(tmp_path) == ["policy"]
 
 
-def test_what_killed_processes_left_behind_is_removed_and_what_living_ones_write_is_not(tmp_path: Path) -> None:
+def test_a_temporary_folder_cannot_be_guessed_and_only_its_owner_can_enter_it(tmp_path: Path) -> None:
+    places = set()
+    for _ in range(2):
+        with atomic_path(tmp_path / "note.txt") as temporary:
+            places.add(temporary.parent)
+            assert temporary.parent.stat().st_mode & 0o777 == 0o700
+            temporary.write_text("new")
+        assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o666 & ~_umask()
+    assert len(places) == 2
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_link_at_the_target_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "theirs.txt").write_text("theirs")
+    (tmp_path / "theirs").mkdir()
+    for name in ("theirs.txt", "theirs"):
+        link = tmp_path / f"link to {name}"
+        link.symlink_to(tmp_path / name)
+        with atomic_path(link) as temporary:
+            temporary.mkdir() if name == "theirs" else temporary.write_text("ours")
+        assert not link.is_symlink() and (tmp_path / name).exists()
+    assert (tmp_path / "theirs.txt").read_text() == "theirs"
+
+
+def test_what_killed_processes_left_behind_is_removed_and_nothing_else(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for process in (dead.pid, os.getpid()):
-        (tmp_path / f".policy.{process}.tmp").mkdir()
-        (tmp_path / f".policy.old.{process}.tmp").mkdir()
-        (tmp_path / f".note.json.{process}.tmp").touch()
+    ours = [f".policy.jaxrec-{process}-a_b0c1d2.tmp" for process in (dead.pid, os.getpid())]
+    for name in ours:
+        (tmp_path / name / "policy").mkdir(parents=True)
+    users = [f".notes.{dead.pid}.tmp", f".jaxrec-{dead.pid}-a.tmp.txt", f".file.jaxrec-{dead.pid}-abc.tmp"]
+    for name in users:
+        (tmp_path / name).touch()
+    link = tmp_path / f".link.jaxrec-{dead.pid}-abc.tmp"
+    link.symlink_to(tmp_path / ours[1])
     remove_unfinished(tmp_path)
-    assert names(tmp_path) == sorted(f".{name}.{os.getpid()}.tmp" for name in ("policy", "policy.old", "note.json"))
+    assert names(tmp_path) == sorted([ours[1], *users, link.name])
 
 
 def test_json_is_plain_readable_and_strict(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from jaxrec.checks import InputError
+from jaxrec.storage.lock import LOCK
 from jaxrec.storage.run import RunFolder
 
 
@@ -18,7 +19,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 def test_a_new_run_holds_its_config_and_opens_again(run: RunFolder) -> None:
     assert run.config.read_text() == "seed: 0\n"
-    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+    assert {path.name for path in run.path.iterdir()} == {LOCK, "config.yaml"}
     assert RunFolder.open(str(run.path)).path == run.path
 
 
@@ -28,6 +29,31 @@ def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
 
 def test_a_run_that_failed_at_once_may_be_begun_again(run: RunFolder) -> None:
     assert RunFolder.create(run.path, "seed: 1\n").config.read_text() == "seed: 1\n"
+
+
+def test_a_recipe_of_the_user_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 0  # mine\n")
+    for make in (lambda: RunFolder.create(tmp_path, "seed: 0\n"), lambda: RunFolder.reopen(tmp_path)):
+        with pytest.raises(InputError, match=r"no run") as caught:
+            make()
+        assert "\n" not in str(caught.value)
+    assert (tmp_path / "config.yaml").read_text() == "seed: 0  # mine\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_run_of_an_earlier_version_has_no_mark_and_can_be_resumed(run: RunFolder) -> None:
+    (run.path / LOCK).unlink()
+    run.append_metrics([{"step": 1}])
+    assert RunFolder.reopen(run.path).path == run.path
+    assert (run.path / LOCK).is_file()
+
+
+def test_a_link_that_leads_out_of_a_run_is_not_followed(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    run.metrics.symlink_to(tmp_path / "theirs")
+    for opens in (RunFolder.open, RunFolder.reopen):
+        with pytest.raises(InputError, match=r"metrics\.jsonl: a link that leads out"):
+            opens(run.path)
 
 
 def test_a_folder_that_holds_something_is_not_overwritten(run: RunFolder) -> None:

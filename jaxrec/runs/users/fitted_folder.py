@@ -32,6 +32,7 @@ from jaxrec.runs.read_log import ContextColumns, Corpus, Sides
 from jaxrec.runs.users.kind import JUDGE, TRAIN
 from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished
+from jaxrec.storage.inside import check_folder, copy_folder
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import load_basis
 
@@ -49,6 +50,7 @@ def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
             f"env.path: {source} holds no finished simulators ({missing[0]} is missing); give a folder that "
             "`jaxrec fit-simulator` wrote."
         )
+    check_folder(source)
     check_same_log(
         source,
         corpus,
@@ -61,7 +63,7 @@ def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
     with atomic_path(folder.absolute()) as temporary:
         temporary.mkdir()
         for part in [*PARTS, *(part for part in (OWN_TEXTS, FEATURES) if (source / part).exists())]:
-            copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
+            copy = copy_folder if (source / part).is_dir() else shutil.copyfile
             copy(source / part, temporary / part)
 
 
