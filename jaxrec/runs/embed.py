@@ -18,10 +18,13 @@ from jaxrec.encoder.embed import accelerators, texts_digest, weights_digest
 from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.tokenize import cut_line
 from jaxrec.encoder.vectors_file import check_output, write_vectors
-from jaxrec.progress import note
+from jaxrec.progress import note, warn
 from jaxrec.runs.devices import describe_devices
-from jaxrec.storage.files import write_json
+from jaxrec.storage.digests import DIGESTS, Damaged, check_folder, file_digest, text_digest
+from jaxrec.storage.files import read_json_object, write_json
 from jaxrec.version import __version__
+
+DIGEST = "digest"  # in the description of a file of vectors: of both
 
 
 def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "", id_column: str = "") -> Path:
@@ -36,11 +39,14 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     identity = _identity(enc, config, read.texts, read.ids)
     differ = _differences(description, identity)
-    if path.exists() and not differ:
+    damage = _damage(path, description) if path.exists() and not differ else ""
+    if path.exists() and not differ and not damage:
         note(f"{path}: already there, from the same texts with the same model and settings")
         shutil.rmtree(parts, ignore_errors=True)
         return path
-    if path.exists() and not parts.exists():
+    if damage:
+        warn(f"{damage} The texts are encoded again.")
+    elif path.exists() and not parts.exists():
         raise InputError(
             f"-o: {path} already exists and is of other texts or settings ({', '.join(differ)}); delete it or name "
             "another."
@@ -51,7 +57,7 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     write_vectors(path, done.files, read.ids)
     shape = [len(read.texts), enc.width]
     result = {"shape": shape, "dtype": "float32", "texts_cut": done.cut, "jaxrec": __version__}
-    write_json(description, {**identity, **result})
+    write_json(description, {**identity, **result, DIGEST: _digest(path, {**identity, **result})})
     shutil.rmtree(parts, ignore_errors=True)
     seconds = time.perf_counter() - started
     rate = f"{shape[0] / seconds:,.0f} texts/s"
@@ -83,6 +89,25 @@ def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Arra
         "devices": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
         "jax": jax.__version__,
     }
+
+
+def _digest(path: Path, described: dict[str, Any]) -> str:
+    """One digest of the vectors and of what is said about them."""
+    vectors = file_digest(path / DIGESTS if path.is_dir() else path)
+    return text_digest(json.dumps(described, sort_keys=True) + vectors)
+
+
+def _damage(path: Path, description: Path) -> str:
+    """What is wrong with a file of vectors that this job wrote earlier; empty if it is whole or of an old version."""
+    found = read_json_object(description, "encode again")
+    try:
+        if path.is_dir():
+            check_folder(path, "encode again", must=False)
+        if (digest := found.pop(DIGEST, None)) is None or digest == _digest(path, found):
+            return ""
+    except (Damaged, OSError) as error:
+        return str(error)
+    return f"{path}: damaged, or its description is."
 
 
 def _differences(description: Path, identity: dict[str, Any]) -> list[str]:

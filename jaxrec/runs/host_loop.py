@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.progress import track
+from jaxrec.progress import note, track
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import event_file
 from jaxrec.storage.run import RunFolder
@@ -70,6 +70,8 @@ class Training:
     evaluate: Callable[[Any, int], tuple[Any, float]]  # state, step -> the state and its score
     further: Further = NOTHING_FURTHER
     new_best: Callable[[Any, int], None] = lambda state, step: None  # called with the state of every new best
+    # step -> whether what `new_best` wrote is whole, and of this step or a later one
+    best_is_kept: Callable[[int], bool] = lambda step: True
     size: int  # of an update, in the unit of the speed
     may_be_nan: Sequence[str] = ()  # metrics that may be NaN; all others must be finite
     wording: Wording
@@ -90,7 +92,8 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
     Returns the last state. On SIGINT or SIGTERM the current call ends, a checkpoint is written, `interrupted` is set.
     """
     words = training.wording
-    with Checkpoints(run.checkpoints, schedule.keep_latest) as checkpoints, _stop_on_signals() as stop:
+    opened = Checkpoints(run.checkpoints, schedule.keep_latest, run.append_save)
+    with opened as checkpoints, _stop_on_signals() as stop:
         state, step = _begin(training, run, schedule, checkpoints)
         best, score, allowed = checkpoints.best_score, math.nan, True
         finished = _finished(step, checkpoints, schedule)
@@ -115,6 +118,7 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                 write_events([*rows, {"step": step, words.rate: speed}])
                 run.append_timing({"step": step, "seconds": round(seconds, 4), words.rate: round(speed)})
                 if due:
+                    run.metrics_to_disk()  # a power cut may take the rows after a checkpoint, not those before it
                     # The best comes first: after a kill in between, this step is repeated and written again.
                     if allowed and score > best:
                         best = score
@@ -123,6 +127,7 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                 advance(schedule.updates_per_call, words.note(rows[-1], speed, score))
                 finished = _finished(step, checkpoints, schedule)
             if stop and step != (checkpoints.latest or 0):
+                run.metrics_to_disk()
                 checkpoints.save(step, training.saved(state), math.nan)
         return state, Outcome(step, checkpoints.best or 0, best, interrupted=bool(stop) and not finished)
 
@@ -137,12 +142,19 @@ def metric_rows(metrics: dict[str, Array], step: int) -> Rows:
 def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: Checkpoints) -> tuple[Any, int]:
     """The state to start from and its step; drops later metrics, which will be computed again."""
     if (step := checkpoints.latest) is not None:
-        state = training.restore(checkpoints, step)
+        state = training.restore(checkpoints, step)  # before anything is changed: it may be of another recipe
+        checkpoints.begin_writing()
         # The last update of a shorter run was evaluated, which a longer run would not do at this step.
         ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
-        for name in (training.wording.score, *training.further.names):
-            run.cut_back(step, forget=name if ended_between else "")
+        names = (training.wording.score, *training.further.names)
+        run.cut_back(step, forget=names if ended_between else ())
+        best = checkpoints.best
+        if best is not None and checkpoints.judged and not training.best_is_kept(best):
+            note(f"  what {run.path} keeps of its best {training.wording.update} is made again from checkpoint {best}")
+            training.new_best(state if best == step else training.restore(checkpoints, best), best)
         return state, step
+    _check_never_saved(run)
+    checkpoints.begin_writing()
     state = training.start()
     run.cut_back(-1)
     if schedule.evaluate_start:
@@ -151,6 +163,17 @@ def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: 
         training.new_best(state, 0)
         checkpoints.save(0, training.saved(state), score)
     return state, 0
+
+
+def _check_never_saved(run: RunFolder) -> None:
+    """Raise InputError if a run without a whole checkpoint once had one: it would start again in silence."""
+    if run.was_saved():
+        raise InputError(
+            f"{run.checkpoints}: no whole checkpoint, but {run.timings.name} says that one was saved; restore the "
+            f"folder, or delete {run.timings} and --resume to start again from the beginning."
+        )
+    if run.metrics.is_file():
+        note(f"  {run.path} was stopped before its first checkpoint was whole; it starts again from the beginning")
 
 
 def _finished(step: int, checkpoints: Checkpoints, schedule: Schedule) -> bool:

@@ -26,10 +26,11 @@ from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, Pret
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
 from jaxrec.runs.users.fitted_folder import log_identity
-from jaxrec.serve import load_policy, save_policy
+from jaxrec.serve import load_policy, save_policy, saved_step
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.digests import is_whole
 from jaxrec.storage.files import write_json
 from jaxrec.storage.run import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_pretraining, steps_per_epoch
@@ -194,6 +195,7 @@ def _train(
         arguments=(world, data),
         evaluate=evaluate,
         new_best=save,
+        best_is_kept=lambda step: saved_step(ready.run.policy) >= step and all(map(is_whole, stage.written)),
         size=-(-len(ready.corpus.split.train) // epoch),
         wording=Wording(
             title="pretraining",

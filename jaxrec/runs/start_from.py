@@ -14,7 +14,7 @@ from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
 from jaxrec.runs.read_log import ContextColumns, Corpus
 from jaxrec.runs.streams import stream
-from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.serve import SavedPolicy, load_policy, saved_step
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.supervised.joint import FROZEN
@@ -29,6 +29,10 @@ class Start(NamedTuple):
     params: Params | None = None
     interrupted: bool = False
     table: Array | None = None  # [I, E] item table of a tuned encoder, which the policy reads instead of the world's
+
+    def seen_by(self, env: Env) -> Env:
+        """`env` with this item table, if there is one."""
+        return env if self.table is None else env._replace(world=env.world.replace(item_table=self.table))
 
 
 def check(config: Config) -> None:
@@ -94,7 +98,7 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
     assert corpus is not None, "only users fitted to a log have something to start from"
     if source == PRETRAIN:
         folder = PretrainFolder(run.pretrain)
-        if not folder.evaluation.is_file():
+        if not folder.evaluation.is_file() or saved_step(folder.policy) < 0:  # a lost policy is made again there
             folder = _opened(config, folder)
             if pretrain_in(config, folder, corpus).interrupted:
                 return Start(interrupted=True)

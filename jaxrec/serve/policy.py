@@ -24,8 +24,9 @@ from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_fr
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
 from jaxrec.serve.history import Entry, HistoryReader
-from jaxrec.storage.files import atomic_path, read_json_object, write_json
-from jaxrec.storage.portable import load_portable, read_description, save_portable
+from jaxrec.storage.digests import sealed_folder
+from jaxrec.storage.files import read_json_object, write_json
+from jaxrec.storage.portable import load_portable, write_portable
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.types import EnvSpec, Observation, Params, World
 
@@ -94,6 +95,8 @@ class SavedPolicy:
         positions = self.policy.slate(output, self.items, obs, self.world, k)
         scores = output.logits[positions]
         chosen = np.asarray(to_items(positions, obs, self.world))
+        if not (np.asarray(scores) < np.inf).all():  # -inf are items that may not be shown
+            raise InputError("recommend: the policy's scores are not finite numbers; it diverged, so train it again.")
         pairs = [(int(i), float(s)) for i, s in zip(chosen, scores, strict=True) if np.isfinite(s)]
         return [Recommendation(self.ids[i], self.titles[i], s) for i, s in pairs]
 
@@ -143,8 +146,8 @@ def save_policy(
         "step": step,
         **({"item_features": encodings_as_json(item_features)} if item_features else {}),
     }
-    with atomic_path(Path(folder).absolute()) as temporary:
-        save_portable(temporary, KIND, arrays, description)
+    with sealed_folder(Path(folder).absolute()) as temporary:
+        write_portable(temporary, KIND, arrays, description)
         write_json(temporary / "items.json", {"ids": list(items[0]), "titles": list(items[1])}, indent=None)
 
 
@@ -156,8 +159,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
     elif (folder / "config.yaml").is_file():
         raise InputError(f"{folder}: no policy yet; `jaxrec train --resume` continues to the first checkpoint.")
     where = str(folder / "description.json")
-    description = read_description(folder, KIND)
-    arrays, _ = load_portable(folder, KIND)
+    arrays, description = load_portable(folder, KIND)
     try:
         spec = build_section(EnvSpec, saved_spec(description), "spec", where)
         config = build_section(PolicyConfig, description["network"], "network", where)
@@ -178,6 +180,14 @@ def load_policy(path: str | Path) -> SavedPolicy:
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
     return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"], features)
+
+
+def saved_step(folder: Path) -> int:
+    """The step of the policy in a `policy/` folder; -1 if there is none or it is not whole."""
+    try:
+        return load_policy(folder).step
+    except InputError:
+        return -1
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:

@@ -3,7 +3,7 @@
 config.yaml     the resolved recipe; a run is reproducible from it alone
 config-N.yaml   the recipe of the first updates, if a run of N updates became longer with another learning rate
 metrics.jsonl   one row per update, numbers of the learner only: an interrupted and resumed run writes the same bytes
-timings.jsonl   one row per compiled call, times only
+timings.jsonl   one row per compiled call and per checkpoint, times only
 events.*        both for TensorBoard, unless train.tensorboard is false
 checkpoints/    whole learner states
 policy/         what another JAX program needs to use the policy
@@ -17,12 +17,16 @@ matrix.npz      the matrix of rewards, if the users are full_matrix
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import remove_unfinished, write_text
+from jaxrec.progress import warn
+from jaxrec.storage.files import check_orbax_path, remove_unfinished, to_disk, write_text
+
+SAVED = "save_seconds"  # in timings.jsonl, of a checkpoint that is whole
 
 
 class RunFolder:
@@ -49,6 +53,7 @@ class RunFolder:
     def create(cls, path: str | Path, config_yaml: str) -> Self:
         """Begin a run; refuses a folder that already holds more than a config."""
         run = cls(path)
+        check_orbax_path(run.path)
         if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {run.config.name}):
             raise InputError(
                 f"{run.path}: already exists; add --resume to continue it, or name another folder with --run."
@@ -75,27 +80,43 @@ class RunFolder:
         """Add rows to metrics.jsonl; values that are not finite become null."""
         _append(self.metrics, rows)
 
+    def metrics_to_disk(self) -> None:
+        """Wait until the rows of metrics.jsonl are on the disk, so that no checkpoint is without them."""
+        to_disk(self.metrics)
+
     def append_timing(self, row: Mapping[str, Any]) -> None:
         """Add one row to timings.jsonl."""
         _append(self.timings, [row])
 
-    def cut_back(self, step: int, *, forget: str = "") -> None:
+    def append_save(self, step: int, seconds: float) -> None:
+        """Note in timings.jsonl that a checkpoint is whole."""
+        _append(self.timings, [{"step": step, SAVED: round(seconds, 4)}])
+
+    def was_saved(self) -> bool:
+        """True if a checkpoint of this run was whole once; earlier versions did not note it."""
+        return self.timings.is_file() and f'"{SAVED}"' in self.timings.read_text(encoding="utf-8", errors="replace")
+
+    def cut_back(self, step: int, *, forget: Collection[str] = ()) -> None:
         """Drop the rows after `step` from metrics.jsonl, and a last row that was cut off by a crash.
 
-        Also drops the value `forget` of row `step`, and removes files that a killed process left unfinished.
+        Also drops the values `forget` of row `step`, and removes files that a killed process left unfinished. Warns of
+        rows before `step` that are missing or cannot be read; those are kept in metrics.jsonl.damaged.
         """
         remove_unfinished(self.path)
-        if not self.metrics.is_file():
-            return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-            if not line.endswith("\n") or (row := json.loads(line))["step"] > step:
-                break
-            if row["step"] == step and forget in row:
-                del row[forget]
-                line = _line(row)
-            kept.append(line)
-        write_text(self.metrics, "".join(kept))
+        lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.is_file() else []
+        found = {row["step"]: row for line in lines if (row := _row(line)) is not None and row["step"] <= step}
+        missing = [n for n in range(1, step + 1) if n not in found]
+        if missing:
+            if lines:
+                shutil.copyfile(self.metrics, self.metrics.with_name(f"{self.metrics.name}.damaged"))
+            warn(
+                f"{self.metrics}: {len(missing)} of the rows 1 to {step} are missing or damaged, the first is "
+                f"{missing[0]}; training continues from checkpoint {step}, which needs none of them."
+            )
+        if step in found:
+            found[step] = {name: value for name, value in found[step].items() if name not in forget}
+        if lines or step > 0:
+            write_text(self.metrics, "".join(_line(found[n]) for n in sorted(found)))
 
 
 class TuneFolder(RunFolder):
@@ -170,6 +191,17 @@ def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
             clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
             file.write(_line(clean))
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """The row of a line; None if it is damaged or cut off."""
+    try:
+        row = json.loads(line)
+        _line(row)  # no NaN and no infinity, which are null in what we write
+    except (ValueError, RecursionError):
+        return None
+    whole = line.endswith(b"\n") and isinstance(row, dict) and type(row.get("step")) is int
+    return row if whole else None
 
 
 def _line(row: Mapping[str, Any]) -> str:

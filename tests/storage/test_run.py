@@ -90,5 +90,38 @@ def test_cutting_back_to_the_beginning_or_without_metrics_is_fine(run: RunFolder
 
 def test_a_value_of_the_row_to_go_on_from_may_be_forgotten(run: RunFolder) -> None:
     run.append_metrics([{"step": 1, "loss": 0.1, "score": 1.0}, {"step": 2, "loss": 1e-7, "score": None}])
-    run.cut_back(2, forget="score")
+    run.cut_back(2, forget=("score",))
     assert run.metrics.read_text() == '{"step": 1, "loss": 0.1, "score": 1.0}\n{"step": 2, "loss": 1e-07}\n'
+
+
+DAMAGE = {  # of the second of three rows
+    "gone": "",
+    "cut": '{"step": 2, "lo\n',
+    "no row": "[2]\n",
+    "not a number": '{"step": 2, "loss": NaN}\n',
+    "no step": '{"stop": 2}\n',
+    "no text": "\udcff\n",
+}
+
+
+@pytest.mark.parametrize("second", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_gap_before_the_step_is_named_and_the_file_kept(run: RunFolder, second: str, capsys) -> None:
+    damaged = f'{{"step": 1}}\n{second}{{"step": 3}}\n'.encode(errors="surrogateescape")
+    run.metrics.write_bytes(damaged)
+    run.cut_back(3)
+    warning = capsys.readouterr().err
+    assert f"{run.metrics}: 1 of the rows 1 to 3 are missing or damaged, the first is 2; training continues" in warning
+    assert warning.count("\n") == 1 and rows(run) == [{"step": 1}, {"step": 3}]
+    assert (run.path / "metrics.jsonl.damaged").read_bytes() == damaged
+
+
+def test_metrics_that_are_missing_are_named(run: RunFolder, capsys) -> None:
+    run.cut_back(2)
+    assert "2 of the rows 1 to 2 are missing or damaged, the first is 1" in capsys.readouterr().err
+
+
+def test_a_run_remembers_that_a_checkpoint_was_whole(run: RunFolder) -> None:
+    run.append_timing({"step": 1, "seconds": 0.25})
+    assert not run.was_saved()
+    run.append_save(4, 0.5)
+    assert run.was_saved() and run.timings.read_text().endswith('{"step": 4, "save_seconds": 0.5}\n')

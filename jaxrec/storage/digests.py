@@ -1,0 +1,158 @@
+"""Digests of what was written: a folder or file that changed since is refused before anything in it is parsed.
+
+FOLDER/digests.xxh128   one line per file, `DIGEST  PATH`; the first line holds the digest of the others
+NAME.xxh128             the same for a single file NAME; `xxh128sum -c` reads both kinds
+
+A sealed folder inside a sealed folder counts as one file, its own `digests.xxh128`: what reads it checks the rest.
+XXH3 finds any damage of a disk, a copy or an editor. It is no signature: who can write the folder can seal it again.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import xxhash
+
+from jaxrec.checks import InputError
+from jaxrec.storage.files import atomic_path, write_text
+
+ENDING = ".xxh128"
+DIGESTS = f"digests{ENDING}"
+_HEAD = "# jaxrec digests 1 "
+_CHUNK = 1 << 20
+_OF_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave them in folders that they show
+
+
+class Damaged(InputError):
+    """A stored folder or file is not as it was written."""
+
+
+@contextlib.contextmanager
+def sealed_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder; on success it is sealed and becomes `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.mkdir(parents=True)
+        yield temporary
+        seal(temporary)
+
+
+@contextlib.contextmanager
+def sealed_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success the file becomes `path`, with its digest next to it."""
+    with atomic_path(path) as temporary:
+        yield temporary
+        write_text(_beside(path), f"{file_digest(temporary)}  {path.name}\n")  # first: a kill leaves no file without
+
+
+def seal(folder: Path) -> None:
+    """Write the digests of all files in `folder`, and read them back."""
+    lines = "".join(f"{file_digest(folder / name)}  {name}\n" for name in _names(folder))
+    write_text(folder / DIGESTS, f"{_HEAD}{text_digest(lines)}\n{lines}")
+    if _read(folder, "save it again").keys() != set(_names(folder)):
+        raise Damaged(f"{folder}: does not hold the files that were written a moment ago; check the disk.")
+
+
+def is_sealed(folder: Path) -> bool:
+    """True if `folder` has digests."""
+    return (folder / DIGESTS).is_file()
+
+
+def check_folder(folder: Path, fix: str, *, must: bool = True) -> None:
+    """Raise Damaged unless the files of `folder` are those that were sealed; the message ends with `fix`.
+
+    A folder without digests passes unless it `must` have them: earlier versions wrote none.
+    """
+    if not is_sealed(folder) and not must:
+        return
+    wanted, found = _read(folder, fix), _names(folder)
+    for name in sorted(wanted.keys() - set(found)):
+        raise Damaged(f"{folder / name}: missing, though {DIGESTS} names it; {fix}.")
+    for name in found:
+        if name not in wanted:
+            raise Damaged(f"{folder / name}: not among the files of {DIGESTS}; remove it, or {fix}.")
+        _compare(folder / name, wanted[name], fix)
+
+
+def is_whole(folder: Path) -> bool:
+    """True if `folder` is there and as it was sealed, if it was."""
+    try:
+        check_folder(folder, "", must=False)
+    except Damaged:
+        return False
+    return folder.is_dir()
+
+
+def check_file(path: Path, fix: str, *, must: bool = True) -> None:
+    """Raise Damaged unless the file is the one that was sealed; `must` and `fix` as in `check_folder`."""
+    beside = _beside(path)
+    if not beside.is_file() and not must:
+        return
+    digest, _, name = _text(beside, fix).partition("  ")
+    if name != f"{path.name}\n":
+        raise Damaged(f"{beside}: damaged; {fix}.")
+    _compare(path, digest, fix)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a sealed file and its digest."""
+    for one in (path, _beside(path)):
+        one.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """XXH3 of the content, 128 bits in hexadecimal digits; memory is one chunk."""
+    digest, chunk = xxhash.xxh3_128(), memoryview(bytearray(_CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(chunk):
+            digest.update(chunk[:size])
+    return digest.hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """XXH3 of a text, 128 bits in hexadecimal digits."""
+    return xxhash.xxh3_128(text.encode()).hexdigest()
+
+
+def _compare(path: Path, digest: str, fix: str) -> None:
+    try:
+        same = file_digest(path) == digest
+    except OSError as error:
+        raise Damaged(f"{path}: cannot be read ({error.strerror}); {fix}.") from None
+    if not same:
+        raise Damaged(f"{path}: damaged, its digest is not the one it was written with; {fix}.")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ENDING)
+
+
+def _names(folder: Path) -> list[str]:
+    """Sorted paths of the files in `folder`, without its digests; of sealed folders inside, only their digests."""
+    names = []
+    for place, folders, files in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        if DIGESTS in files and Path(place) != folder:
+            names.append((inside / DIGESTS).as_posix())
+            folders.clear()
+            continue
+        names += [(inside / name).as_posix() for name in files if name not in _OF_VIEWERS]
+    return sorted(name for name in names if name != DIGESTS)
+
+
+def _read(folder: Path, fix: str) -> dict[str, str]:
+    """Digests by path; raises Damaged if the file of digests is missing or damaged itself."""
+    path = folder / DIGESTS
+    head, _, lines = _text(path, fix).partition("\n")
+    if head != _HEAD + text_digest(lines):
+        raise Damaged(f"{path}: damaged; {fix}.")
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines.splitlines())}
+
+
+def _text(path: Path, fix: str) -> str:
+    try:
+        return path.read_bytes().decode()  # not read_text: it would take another line end for the one that was written
+    except OSError as error:
+        raise Damaged(f"{path}: cannot be read ({error.strerror}); {fix}.") from None
+    except UnicodeDecodeError:
+        raise Damaged(f"{path}: damaged; {fix}.") from None
