@@ -5,13 +5,13 @@ import dataclasses
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.progress import note, track
+from jaxrec.progress import note, track, warn
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import event_file
 from jaxrec.storage.run import RunFolder
@@ -70,11 +70,15 @@ class Training:
     evaluate: Callable[[Any, int], tuple[Any, float]]  # state, step -> the state and its score
     further: Further = NOTHING_FURTHER
     new_best: Callable[[Any, int], None] = lambda state, step: None  # called with the state of every new best
-    # step -> whether what `new_best` wrote is whole, and of this step or a later one
-    best_is_kept: Callable[[int], bool] = lambda step: True
+    best_is_kept: Callable[[], bool] = lambda: True  # whether what `new_best` wrote is whole
     size: int  # of an update, in the unit of the speed
     may_be_nan: Sequence[str] = ()  # metrics that may be NaN; all others must be finite
     wording: Wording
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of what evaluations add to rows of metrics.jsonl."""
+        return self.wording.score, *self.further.names
 
 
 class Outcome(NamedTuple):
@@ -118,17 +122,15 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                 write_events([*rows, {"step": step, words.rate: speed}])
                 run.append_timing({"step": step, "seconds": round(seconds, 4), words.rate: round(speed)})
                 if due:
-                    run.metrics_to_disk()  # a power cut may take the rows after a checkpoint, not those before it
                     # The best comes first: after a kill in between, this step is repeated and written again.
                     if allowed and score > best:
                         best = score
                         training.new_best(state, step)
-                    checkpoints.save(step, training.saved(state), score if allowed else math.nan)
+                    _save(training, run, checkpoints, state, step, score if allowed else math.nan)
                 advance(schedule.updates_per_call, words.note(rows[-1], speed, score))
                 finished = _finished(step, checkpoints, schedule)
             if stop and step != (checkpoints.latest or 0):
-                run.metrics_to_disk()
-                checkpoints.save(step, training.saved(state), math.nan)
+                _save(training, run, checkpoints, state, step, math.nan)
         return state, Outcome(step, checkpoints.best or 0, best, interrupted=bool(stop) and not finished)
 
 
@@ -146,10 +148,11 @@ def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: 
         checkpoints.begin_writing()
         # The last update of a shorter run was evaluated, which a longer run would not do at this step.
         ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
-        names = (training.wording.score, *training.further.names)
-        run.cut_back(step, forget=names if ended_between else ())
+        cut_back(run, checkpoints, step, training.scores)
+        if ended_between:
+            run.cut_back(step, forget=training.scores)
         best = checkpoints.best
-        if best is not None and checkpoints.judged and not training.best_is_kept(best):
+        if best is not None and checkpoints.judged and not training.best_is_kept():
             note(f"  what {run.path} keeps of its best {training.wording.update} is made again from checkpoint {best}")
             training.new_best(state if best == step else training.restore(checkpoints, best), best)
         return state, step
@@ -161,8 +164,19 @@ def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: 
         state, score = training.evaluate(state, 0)
         run.append_metrics([{"step": 0, training.wording.score: score, **training.further.measure(state, 0)[0]}])
         training.new_best(state, 0)
-        checkpoints.save(0, training.saved(state), score)
+        _save(training, run, checkpoints, state, 0, score)
     return state, 0
+
+
+def _save(training: Training, run: RunFolder, checkpoints: Checkpoints, state: Any, step: int, score: float) -> None:
+    run.metrics_to_disk()  # a power cut may take the rows after a checkpoint, not those before it
+    checkpoints.save(step, training.saved(state), score, run.rows_digest(training.scores))
+
+
+def cut_back(run: RunFolder, checkpoints: Checkpoints, step: int, scores: Collection[str]) -> None:
+    """Drop the rows after `step`, and warn if those before are not the ones that the checkpoint was saved with."""
+    if run.cut_back(step) and checkpoints.rows(step) not in ("", run.rows_digest(scores)):
+        warn(f"{run.metrics}: rows 1 to {step} are not those of checkpoint {step}; some were changed or damaged.")
 
 
 def _check_never_saved(run: RunFolder) -> None:

@@ -26,7 +26,7 @@ from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, Pret
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
 from jaxrec.runs.users.fitted_folder import log_identity
-from jaxrec.serve import load_policy, save_policy, saved_step
+from jaxrec.serve import load_policy, policy_is_whole, save_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
@@ -195,7 +195,7 @@ def _train(
         arguments=(world, data),
         evaluate=evaluate,
         new_best=save,
-        best_is_kept=lambda step: saved_step(ready.run.policy) >= step and all(map(is_whole, stage.written)),
+        best_is_kept=lambda: policy_is_whole(ready.run.policy) and all(map(is_whole, stage.written)),
         size=-(-len(ready.corpus.split.train) // epoch),
         wording=Wording(
             title="pretraining",

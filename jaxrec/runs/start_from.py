@@ -14,7 +14,7 @@ from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
 from jaxrec.runs.read_log import ContextColumns, Corpus
 from jaxrec.runs.streams import stream
-from jaxrec.serve import SavedPolicy, load_policy, saved_step
+from jaxrec.serve import SavedPolicy, load_policy, policy_is_whole
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.supervised.joint import FROZEN
@@ -92,13 +92,13 @@ def start_columns(config: Config) -> ContextColumns | None:
 def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | None) -> Start:
     """Load what `learner.start_from` names; pretrain in RUN/pretrain first if it says so and this is not done yet."""
     source = config.learner.start_from
-    saved_steps = run.checkpoints.is_dir() and any(path.name.isdigit() for path in run.checkpoints.iterdir())
-    if not source or saved_steps:  # a run that goes on has parameters
+    policy_is_wholes = run.checkpoints.is_dir() and any(path.name.isdigit() for path in run.checkpoints.iterdir())
+    if not source or policy_is_wholes:  # a run that goes on has parameters
         return Start(table=_tuned_table(run))
     assert corpus is not None, "only users fitted to a log have something to start from"
     if source == PRETRAIN:
         folder = PretrainFolder(run.pretrain)
-        if not folder.evaluation.is_file() or saved_step(folder.policy) < 0:  # a lost policy is made again there
+        if not folder.evaluation.is_file() or not policy_is_whole(folder.policy):  # a lost policy is made again there
             folder = _opened(config, folder)
             if pretrain_in(config, folder, corpus).interrupted:
                 return Start(interrupted=True)

@@ -29,7 +29,7 @@ from jaxrec.runs.train_learner import restore
 from jaxrec.runs.train_learner import train as run_loop
 from jaxrec.runs.users.kind import Prepared
 from jaxrec.runs.users.registry import user_kind
-from jaxrec.serve import SavedPolicy, save_policy, saved_step
+from jaxrec.serve import SavedPolicy, policy_is_whole, save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import check_tensorboard
@@ -76,7 +76,7 @@ def _train(config: Config, run: RunFolder) -> Run:
     env = start.seen_by(env)
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
     outcome = train_policy(config, env, prepared, run, initial)
-    write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
+    run.write_config(to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
         comparison = continue_run.old_against_new(config, run, env, prepared.corpus)
@@ -186,7 +186,7 @@ def train_policy(
         steps_per_update=config.learner.num_users * config.learner.horizon,
         evaluate=evaluate,
         save_policy=_policy_writer(config, env, prepared, run),
-        policy_is_kept=lambda step: saved_step(run.policy) >= step,
+        policy_is_whole=lambda: policy_is_whole(run.policy),
         further=held_out_rule.make_rule(config, env, prepared.corpus, run),
     )
 

@@ -28,14 +28,14 @@ def train(
     steps_per_update: int,
     evaluate: Callable[[Params, int], float],
     save_policy: Callable[[Params, int], None],
-    policy_is_kept: Callable[[int], bool] = lambda step: True,
+    policy_is_whole: Callable[[], bool] = lambda: True,
     initial: Params | None = None,
     further: Further = NOTHING_FURTHER,
 ) -> Outcome:
     """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
     `evaluate(params, step)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
-    `save_policy(params, step)` is called for every new best, and when a run goes on unless `policy_is_kept(step)`. On
+    `save_policy(params, step)` is called for every new best, and when a run goes on unless `policy_is_whole()`. On
     SIGINT or SIGTERM the current call ends, a checkpoint is written, and `interrupted` is set.
     """
     program = compile_learner(learner, world, config, num_shards)
@@ -48,7 +48,7 @@ def train(
         evaluate=lambda state, step: (state, evaluate(state.params, step)),
         further=further.of(lambda state: state.params),
         new_best=lambda state, step: save_policy(state.params, step),
-        best_is_kept=policy_is_kept,
+        best_is_kept=policy_is_whole,
         size=steps_per_update,
         may_be_nan=NAN_AT_FIRST,
         wording=Wording(

@@ -182,12 +182,13 @@ def load_policy(path: str | Path) -> SavedPolicy:
     return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"], features)
 
 
-def saved_step(folder: Path) -> int:
-    """The step of the policy in a `policy/` folder; -1 if there is none or it is not whole."""
+def policy_is_whole(folder: Path) -> bool:
+    """True if a policy can be loaded from a `policy/` folder."""
     try:
-        return load_policy(folder).step
+        load_policy(folder)
     except InputError:
-        return -1
+        return False
+    return True
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:

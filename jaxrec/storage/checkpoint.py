@@ -26,6 +26,7 @@ from jaxrec.storage.files import check_orbax_path, read_json_object, to_disk
 
 METRIC, STEP = "return", "step"
 SEALED = "sealed"  # in the metrics of a step that is not whole without its digests; earlier versions wrote none
+ROWS = "rows"  # in the same metrics: digest of the run's measurements up to the step
 UNJUDGED = -1e30  # return of a step that was not evaluated, or not to a number
 ARRAYS, METRICS = "default", "metrics/metrics"  # in the folder of a step, as Orbax names them
 PARAMETERS = ("params", "trained")  # parts of a state that are finite in every whole checkpoint
@@ -45,13 +46,15 @@ class Checkpoints:
         """
         self._folder, self._keep_latest, self._saved = Path(folder).absolute(), keep_latest, saved
         self._scores: dict[int, float] = {}
+        self._rows: dict[int, str] = {}
         self._unusable: dict[int, Damaged] = {}
         self._manager: ocp.CheckpointManager | None = None
         self._settling: Future[None] | None = None  # of the last save
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         for step in _steps(self._folder):
             try:
-                self._scores[step] = _score(self._folder / str(step))
+                metrics = _metrics(self._folder / str(step))
+                self._scores[step], self._rows[step] = float(metrics[METRIC]), str(metrics.get(ROWS, ""))
             except Damaged as error:
                 self._unusable[step] = error
         for step, error in self._unusable.items():
@@ -113,17 +116,24 @@ class Checkpoints:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{self._folder}: cannot be written ({reason}); correct it or choose another.") from None
 
-    def save(self, step: int, state: Any, score: float) -> None:
-        """Begin to save `state` as `step`; a NaN score counts as the worst. Raises what the save before ended with."""
+    def rows(self, step: int) -> str:
+        """The digest of the measurements that `step` was saved with; empty if there was none."""
+        return self._rows[step]
+
+    def save(self, step: int, state: Any, score: float, rows: str = "") -> None:
+        """Begin to save `state` as `step`; a NaN score counts as the worst. `rows` is a digest of the measurements.
+
+        Raises what the save before ended with.
+        """
         self.begin_writing()
         assert self._manager is not None
         self.wait()
         started = time.perf_counter()
         score = score if math.isfinite(score) else UNJUDGED
-        metrics = {METRIC: score, STEP: step, SEALED: 1}
+        metrics = {METRIC: score, STEP: step, SEALED: 1, ROWS: rows}
         if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics):
             raise RuntimeError(f"checkpoint {step} was not written: {self._folder} already holds step {self.latest}.")
-        self._scores[step] = score
+        self._scores[step], self._rows[step] = score, rows
         self._settling = self._thread.submit(self._settle, step, headers_of(state), started)
 
     def wait(self) -> None:
@@ -186,18 +196,18 @@ def _steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in found if path.name.isdigit() and path.is_dir())
 
 
-def _score(where: Path) -> float:
-    """Return of the step in `where`; raises Damaged if it is not whole."""
+def _metrics(where: Path) -> dict[str, Any]:
+    """What Orbax's metrics of the step in `where` hold; raises Damaged if it is not whole."""
     if is_sealed(where):
         check_folder(where, FIX)
     try:
         metrics = read_json_object(where / METRICS, FIX)
-        score = float(metrics[METRIC])
+        float(metrics[METRIC])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise Damaged(str(error) if isinstance(error, InputError) else f"{where / METRICS}: damaged; {FIX}.") from None
     if not is_sealed(where) and SEALED in metrics:
         raise Damaged(f"{where}: not finished, or its {DIGESTS} is missing; {FIX}.")
-    return score
+    return metrics
 
 
 def headers_of(state: Any) -> dict[str, ArrayHeader]:

@@ -20,6 +20,7 @@ from jaxrec.storage.files import atomic_path, write_text
 ENDING = ".xxh128"
 DIGESTS = f"digests{ENDING}"
 _HEAD = "# jaxrec digests 1 "
+_COMMENT = "# XXH3 of the lines below: "
 _CHUNK = 1 << 20
 _OF_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave them in folders that they show
 
@@ -107,6 +108,18 @@ def file_digest(path: Path) -> str:
         while size := file.readinto(chunk):
             digest.update(chunk[:size])
     return digest.hexdigest()
+
+
+def sealed_text(text: str) -> str:
+    """`text` after a comment (#) with its digest, for files that people read too; `check_text` finds a change."""
+    return f"{_COMMENT}{text_digest(text)}\n{text}"
+
+
+def check_text(path: Path, fix: str) -> None:
+    """Raise Damaged if the lines of a `sealed_text` have changed; a file without its comment passes."""
+    head, _, text = _text(path, fix).partition("\n")
+    if head.startswith(_COMMENT) and head != _COMMENT + text_digest(text):
+        raise Damaged(f"{path}: changed since it was written; {fix}.")
 
 
 def text_digest(text: str) -> str:

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from jaxrec.checks import InputError
 from jaxrec.progress import warn
+from jaxrec.storage.digests import check_text, sealed_text, text_digest
 from jaxrec.storage.files import check_orbax_path, remove_unfinished, to_disk, write_text
 
 SAVED = "save_seconds"  # in timings.jsonl, of a checkpoint that is whole
@@ -59,7 +60,7 @@ class RunFolder:
                 f"{run.path}: already exists; add --resume to continue it, or name another folder with --run."
             )
         try:
-            write_text(run.config, config_yaml)
+            run.write_config(config_yaml)
         except OSError as error:
             raise InputError(
                 f"{run.path}: cannot be written ({error.strerror}); name another folder with --run."
@@ -74,7 +75,12 @@ class RunFolder:
             raise InputError(
                 f"{run.path}: not a run folder ({run.config.name} is missing); `jaxrec {run.made_by}` makes one."
             )
+        check_text(run.config, "restore it, or delete its first line if the change is yours")
         return run
+
+    def write_config(self, config_yaml: str) -> None:
+        """Write the resolved recipe with its digest, since all figures of the run depend on it."""
+        write_text(self.config, sealed_text(config_yaml))
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows to metrics.jsonl; values that are not finite become null."""
@@ -83,6 +89,13 @@ class RunFolder:
     def metrics_to_disk(self) -> None:
         """Wait until the rows of metrics.jsonl are on the disk, so that no checkpoint is without them."""
         to_disk(self.metrics)
+
+    def rows_digest(self, without: Collection[str]) -> str:
+        """Digest of the rows of metrics.jsonl, of the last one without the values `without`."""
+        content = self.metrics.read_bytes() if self.metrics.is_file() else b""
+        before, _, last = content.removesuffix(b"\n").rpartition(b"\n")
+        row = _row(last + b"\n") or {}
+        return text_digest(before.decode(errors="replace") + _line(_without(row, without)))
 
     def append_timing(self, row: Mapping[str, Any]) -> None:
         """Add one row to timings.jsonl."""
@@ -96,11 +109,11 @@ class RunFolder:
         """True if a checkpoint of this run was whole once; earlier versions did not note it."""
         return self.timings.is_file() and f'"{SAVED}"' in self.timings.read_text(encoding="utf-8", errors="replace")
 
-    def cut_back(self, step: int, *, forget: Collection[str] = ()) -> None:
+    def cut_back(self, step: int, *, forget: Collection[str] = ()) -> bool:
         """Drop the rows after `step` from metrics.jsonl, and a last row that was cut off by a crash.
 
-        Also drops the values `forget` of row `step`, and removes files that a killed process left unfinished. Warns of
-        rows before `step` that are missing or cannot be read; those are kept in metrics.jsonl.damaged.
+        Also drops the values `forget` of row `step`, and removes files that a killed process left unfinished. If rows
+        before `step` are missing or cannot be read, warns, keeps the file as metrics.jsonl.damaged and returns False.
         """
         remove_unfinished(self.path)
         lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.is_file() else []
@@ -114,9 +127,10 @@ class RunFolder:
                 f"{missing[0]}; training continues from checkpoint {step}, which needs none of them."
             )
         if step in found:
-            found[step] = {name: value for name, value in found[step].items() if name not in forget}
+            found[step] = _without(found[step], forget)
         if lines or step > 0:
             write_text(self.metrics, "".join(_line(found[n]) for n in sorted(found)))
+        return not missing
 
 
 class TuneFolder(RunFolder):
@@ -202,6 +216,10 @@ def _row(line: bytes) -> dict[str, Any] | None:
         return None
     whole = line.endswith(b"\n") and isinstance(row, dict) and type(row.get("step")) is int
     return row if whole else None
+
+
+def _without(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def _line(row: Mapping[str, Any]) -> str:

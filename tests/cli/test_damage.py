@@ -159,7 +159,7 @@ def test_a_damaged_run_recovers_every_byte(name: str, tiny_run: Path, recipe: Pa
     assert content(run) == content(tiny_run) and parameters(run) == parameters(tiny_run)
     if "newest checkpoint: a" in name:  # arrays, and an added file
         assert "warning: checkpoint 8 is not used: " in printed.err and "Checkpoint 4 is used instead." in printed.err
-    assert {"4", "8"} <= {path.name for path in (run / "checkpoints").iterdir()} or "gone" in name
+    assert (run / NEWEST).is_dir()
 
 
 @pytest.mark.parametrize("name", REFUSED)
