@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import time
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from jaxrec.storage.digests import DIGESTS, Damaged, check_folder, file_digest, 
 from jaxrec.storage.files import read_json_object, write_json
 from jaxrec.version import __version__
 
+RESULT = ("shape", "dtype", "texts_cut", "jaxrec")  # in the description, besides what the result depends on
 DIGEST = "digest"  # in the description of a file of vectors: of both
 
 
@@ -39,7 +41,7 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     enc = dataclasses.replace(enc, pool=dataclasses.replace(enc.pool, normalise=True))
     identity = _identity(enc, config, read.texts, read.ids)
     differ = _differences(description, identity)
-    damage = _damage(path, description) if path.exists() and not differ else ""
+    damage = _damage(path, description, {*identity, *RESULT}) if path.exists() and not differ else ""
     if path.exists() and not differ and not damage:
         note(f"{path}: already there, from the same texts with the same model and settings")
         shutil.rmtree(parts, ignore_errors=True)
@@ -56,7 +58,7 @@ def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "",
     note(cut_line(done.cut, len(read.texts), enc.max_length, "max_length"))
     write_vectors(path, done.files, read.ids)
     shape = [len(read.texts), enc.width]
-    result = {"shape": shape, "dtype": "float32", "texts_cut": done.cut, "jaxrec": __version__}
+    result = dict(zip(RESULT, (shape, "float32", done.cut, __version__), strict=True))
     write_json(description, {**identity, **result, DIGEST: _digest(path, {**identity, **result})})
     shutil.rmtree(parts, ignore_errors=True)
     seconds = time.perf_counter() - started
@@ -97,13 +99,14 @@ def _digest(path: Path, described: dict[str, Any]) -> str:
     return text_digest(json.dumps(described, sort_keys=True) + vectors)
 
 
-def _damage(path: Path, description: Path) -> str:
+def _damage(path: Path, description: Path, wanted: Set[str]) -> str:
     """What is wrong with a file of vectors that this job wrote earlier; empty if it is whole or of an old version."""
     found = read_json_object(description, "encode again")
     try:
         if path.is_dir():
             check_folder(path, "encode again", must=False)
-        if (digest := found.pop(DIGEST, None)) is None or digest == _digest(path, found):
+        digest = found.pop(DIGEST, None)
+        if found.keys() == wanted and (digest is None or digest == _digest(path, found)):
             return ""
     except (Damaged, OSError) as error:
         return str(error)
