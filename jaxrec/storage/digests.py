@@ -48,9 +48,10 @@ def sealed_file(path: Path) -> Iterator[Path]:
 
 def seal(folder: Path) -> None:
     """Write the digests of all files in `folder`, and read them back."""
-    lines = "".join(f"{file_digest(folder / name)}  {name}\n" for name in _names(folder))
+    names, root = _names(folder), f"{folder}/"
+    lines = "".join(f"{file_digest(root + name)}  {name}\n" for name in names)
     write_text(folder / DIGESTS, f"{_HEAD}{text_digest(lines)}\n{lines}")
-    if _read(folder, "save it again").keys() != set(_names(folder)):
+    if list(_read(folder, "save it again")) != names:
         raise Damaged(f"{folder}: does not hold the files that were written a moment ago; check the disk.")
 
 
@@ -69,10 +70,11 @@ def check_folder(folder: Path, fix: str, *, must: bool = True) -> None:
     wanted, found = _read(folder, fix), _names(folder)
     for name in sorted(wanted.keys() - set(found)):
         raise Damaged(f"{folder / name}: missing, though {DIGESTS} names it; {fix}.")
+    root = f"{folder}/"
     for name in found:
         if name not in wanted:
             raise Damaged(f"{folder / name}: not among the files of {DIGESTS}; remove it, or {fix}.")
-        _compare(folder / name, wanted[name], fix)
+        _compare(root + name, wanted[name], fix)
 
 
 def is_whole(folder: Path) -> bool:
@@ -101,12 +103,13 @@ def remove_file(path: Path) -> None:
         one.unlink(missing_ok=True)
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Path | str) -> str:
     """XXH3 of the content, 128 bits in hexadecimal digits; memory is one chunk."""
-    digest, chunk = xxhash.xxh3_128(), memoryview(bytearray(_CHUNK))
-    with path.open("rb", buffering=0) as file:
-        while size := file.readinto(chunk):
-            digest.update(chunk[:size])
+    digest = xxhash.xxh3_128()
+    with Path(path).open("rb", buffering=0) as file:
+        size = min(os.fstat(file.fileno()).st_size + 1, _CHUNK)
+        while chunk := file.read(size):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -127,7 +130,7 @@ def text_digest(text: str) -> str:
     return xxhash.xxh3_128(text.encode()).hexdigest()
 
 
-def _compare(path: Path, digest: str, fix: str) -> None:
+def _compare(path: Path | str, digest: str, fix: str) -> None:
     try:
         same = file_digest(path) == digest
     except OSError as error:
@@ -142,15 +145,20 @@ def _beside(path: Path) -> Path:
 
 def _names(folder: Path) -> list[str]:
     """Sorted paths of the files in `folder`, without its digests; of sealed folders inside, only their digests."""
-    names = []
-    for place, folders, files in os.walk(folder):
-        inside = Path(place).relative_to(folder)
-        if DIGESTS in files and Path(place) != folder:
-            names.append((inside / DIGESTS).as_posix())
-            folders.clear()
-            continue
-        names += [(inside / name).as_posix() for name in files if name not in _OF_VIEWERS]
-    return sorted(name for name in names if name != DIGESTS)
+    return sorted(name for name in _files(str(folder), "") if name != DIGESTS)
+
+
+def _files(folder: str, inside: str) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        entries = {entry.name: entry for entry in found}
+    if inside and DIGESTS in entries:
+        yield inside + DIGESTS
+        return
+    for name, entry in entries.items():
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path, f"{inside}{name}/")
+        elif name not in _OF_VIEWERS:
+            yield inside + name
 
 
 def _read(folder: Path, fix: str) -> dict[str, str]:
