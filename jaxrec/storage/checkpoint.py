@@ -80,12 +80,13 @@ class Checkpoints:
     @property
     def latest(self) -> int | None:
         """Newest whole step."""
-        return max(self._scores, default=None)
+        return max(dict(self._scores), default=None)  # a copy: the thread that settles a save removes steps
 
     @property
     def best(self) -> int | None:
         """Step with the highest return; the earliest if several are equal."""
-        return max(self._scores, key=lambda step: (self._scores[step], -step), default=None)
+        scores = dict(self._scores)
+        return max(scores, key=lambda step: (scores[step], -step), default=None)
 
     @property
     def best_score(self) -> float:
