@@ -29,7 +29,12 @@ SEALED = "sealed"  # in the metrics of a step that is not whole without its dige
 ROWS = "rows"  # in the same metrics: digest of the run's measurements up to the step
 UNJUDGED = -1e30  # return of a step that was not evaluated, or not to a number
 ARRAYS, METRICS = "default", "metrics/metrics"  # in the folder of a step, as Orbax names them
-PARAMETERS = ("params", "trained")  # parts of a state that are finite in every whole checkpoint
+PARAMETERS = {
+    "params",
+    "target_params",
+    "trained",
+    "encoder",
+}  # parts of a state that are finite in every whole checkpoint
 FIX = "delete this checkpoint, or continue from the one before"
 
 
@@ -248,7 +253,8 @@ def _check_same_arrays(where: Path, abstract: Any) -> None:
 def _check_finite(where: Path, state: Any) -> None:
     for path, x in jax.tree_util.tree_leaves_with_path(state):
         name = _name(path)
-        if name.split(".")[0] in PARAMETERS and jnp.issubdtype(x.dtype, jnp.floating) and not jnp.isfinite(x).all():
+        weights = not PARAMETERS.isdisjoint(name.split(".")) and jnp.issubdtype(x.dtype, jnp.floating)
+        if weights and not jnp.isfinite(x).all():
             raise InputError(f"{where}: {name} holds numbers that are not finite; {FIX}.")
 
 
