@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 from jaxrec.foreign import visible
@@ -17,6 +18,14 @@ def note(line: str) -> None:
     """Print one line about what a stage does, on standard output."""
     if not _quiet.get():
         print(visible(line), flush=True)
+
+
+def warn(line: str) -> None:
+    """Print a warning on standard error; where notes are hidden it is a Python warning, so that it is never lost."""
+    if _quiet.get():
+        warnings.warn(line, stacklevel=2)
+    else:
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

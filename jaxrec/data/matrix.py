@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxrec.checks import InputError, check_shape
 from jaxrec.data.unpacked import check_npz
-from jaxrec.storage.files import atomic_path
+from jaxrec.storage.digests import check_file, sealed_file
 
 FILE = "matrix.npz"  # in a folder
 OPTIONAL = ("categories", "vectors", "recommendable")
@@ -56,10 +56,10 @@ class RewardMatrix:
 
 
 def save_matrix(path: str | Path, rewards: RewardMatrix) -> None:
-    """Write a .npz file; it is complete or not there at all."""
+    """Write a .npz file, with its digest in NAME.npz.xxh128; it is complete or not there at all."""
     arrays = {name: getattr(rewards, name) for name in ("matrix", *OPTIONAL)}
     present: Any = {name: np.asarray(x) for name, x in arrays.items() if x is not None}
-    with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+    with sealed_file(Path(path)) as temporary, temporary.open("wb") as file:
         np.savez(file, **present)
 
 
@@ -67,6 +67,7 @@ def load_matrix(path: str | Path) -> RewardMatrix:
     """Read a .npz file, or FOLDER/matrix.npz; raises InputError if it is missing, damaged or not finite."""
     path = Path(path)
     file = path / FILE if path.is_dir() else path
+    check_file(file, "write it again, or delete that digest if you changed it yourself", must=False)
     wanted = ("matrix", *OPTIONAL)
     arrays = read_arrays(file, "env.path", "`jaxrec.data.matrix.save_matrix` writes one", wanted.__contains__)
     if "matrix" not in arrays:

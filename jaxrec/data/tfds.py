@@ -29,7 +29,7 @@ from jaxrec.data.rows import log_columns, log_rows
 from jaxrec.data.table import Table, check_columns, make_table
 from jaxrec.home import expanded
 from jaxrec.progress import track
-from jaxrec.storage.files import atomic_path
+from jaxrec.storage.digests import Damaged, check_file, sealed_file
 
 CACHE = Path("~/.cache/jaxrec/tfds")  # next to the compiled programs
 CACHE_VERSION = "1"  # increase it when cells are made differently
@@ -210,12 +210,13 @@ def _cached(
     digest = hashlib.sha256(json.dumps([CACHE_VERSION, source.identity, list(settings)]).encode()).hexdigest()
     path = expanded(CACHE) / f"{source.path}-{digest[:24]}.parquet"
     try:
+        check_file(path, "it is read again", must=False)
         table = parquet.ParquetFile(path, page_checksum_verification=True).read()
         return {name: table.column(name).combine_chunks() for name in table.column_names}
-    except (OSError, pa.ArrowException):  # missing or damaged
+    except (OSError, pa.ArrowException, Damaged):  # missing or damaged
         cells = read()
     try:
-        with atomic_path(path) as temporary:
+        with sealed_file(path) as temporary:
             parquet.write_table(pa.table(cells), temporary, compression="zstd", write_page_checksum=True)
     except OSError as error:  # the rows are good, so a full disk must not lose them
         warnings.warn(f"{path}: rows were not cached ({error.strerror}).", stacklevel=2)

@@ -24,7 +24,7 @@ from jaxrec.encoder.load import Encoder
 from jaxrec.encoder.sentence_transformers import read_modules
 from jaxrec.encoder.weight_names import Rule
 from jaxrec.sharding.compile import compiled
-from jaxrec.storage.files import atomic_path
+from jaxrec.storage.digests import sealed_folder
 from jaxrec.types import Array, Params
 
 A, B = "_lora_a", "_lora_b"
@@ -100,8 +100,7 @@ def save_adapters(enc: Encoder, adapters: Params, rank: int, alpha: float, folde
             tensors[f"{place}.lora_B.weight"] = np.ascontiguousarray(b.T)
             sizes[module] = a.shape[1]
     description = _description(sizes, rank, alpha, transposed=not any(r.transpose for rs in fused.values() for r in rs))
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with sealed_folder(folder) as temporary:
         save_file(tensors, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
         (temporary / "adapter_config.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 

@@ -3,7 +3,7 @@
 PARTS/.jaxrec-lock    the mark of a folder of ours; whoever makes the parts holds it
       identity.json   what the parts depend on: model, settings, texts
       ids-N.npz       token ids of the texts of part N
-      vectors-N.npy   their vectors
+      vectors-N.npy   their vectors; each with its digest in NAME.xxh128
 
 All texts are tokenised first (on all cores), so that all parts share one choice of padded lengths. Parts and batches
 then depend on the texts alone, and a resumed run gives the same bytes as an uninterrupted one.
@@ -27,7 +27,8 @@ from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.load import Encoder
 from jaxrec.encoder.tokenize import cuts_of
 from jaxrec.progress import track
-from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished, write_json
+from jaxrec.storage.digests import check_file, sealed_file
+from jaxrec.storage.files import read_json_object, remove_unfinished, write_json
 from jaxrec.storage.inside import check_folder
 from jaxrec.storage.lock import LOCK, is_ours
 
@@ -87,7 +88,7 @@ def embed_in_parts(
                 advance(min(size, len(texts) - start))
                 continue
             vectors = encode_ids(enc, _rows(part("ids", start)), batch_tokens, advance, buckets=buckets, mesh=mesh)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
+            with sealed_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, vectors)
     return Parts([part("vectors", start) for start in starts], cut)
 
@@ -152,7 +153,7 @@ def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, An
     arrays = _read(path)
     if arrays is None:
         arrays: Any = make()
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
+        with sealed_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
     return arrays
 
@@ -160,6 +161,7 @@ def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, An
 def _read(path: Path) -> Any:
     """Load a numpy file; None if it is missing or damaged."""
     try:
+        check_file(path, "it is made again")
         stored = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         return stored if path.suffix == ".npy" else {name: stored[name] for name in stored.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -24,7 +24,7 @@ from jaxrec.home import expanded
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import track
 from jaxrec.sharding.mesh import make_mesh
-from jaxrec.storage.files import atomic_path
+from jaxrec.storage.digests import check_file, sealed_file
 from jaxrec.types import Params
 
 _CACHE_VERSION = "3"  # raise it when the mathematics of any encoder changes
@@ -189,18 +189,20 @@ def _writable(cache_dir: str) -> Path:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> Embedded | None:
-    """Load stored vectors; None if the file is missing or damaged (zip members carry a CRC)."""
+    """Load stored vectors; None if the file is missing or damaged."""
     try:
+        check_file(path, "it is made again", must=False)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             found = Embedded(stored["vectors"], int(stored["cut"]) if "cut" in stored else -1)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         return None
-    return found if found.vectors.shape == shape and found.vectors.dtype == np.float32 else None
+    whole = found.vectors.shape == shape and found.vectors.dtype == np.float32 and np.isfinite(found.vectors).all()
+    return found if whole else None
 
 
 def _write(path: Path, found: Embedded) -> None:
     try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
+        with sealed_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, vectors=found.vectors, cut=found.cut)
     except OSError as error:  # the vectors are good: a full disk must not lose them
         warnings.warn(f"{path}: vectors were not cached ({error.strerror}).", stacklevel=3)

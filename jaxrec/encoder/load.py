@@ -28,6 +28,7 @@ from jaxrec.encoder.settings import check_padding, own_length
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
 from jaxrec.encoder.transformer import REMAT, Transformer
 from jaxrec.encoder.weights import read_params, weight_files
+from jaxrec.storage.digests import DIGESTS, check_digests
 from jaxrec.types import Array, Params
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -89,6 +90,7 @@ def load_encoder(
     check_name("remat", remat, REMAT)
     check_name("weights", weights, WEIGHTS)
     root = find_model(str(name))
+    check_digests(root, f"make or copy it again, or delete {DIGESTS} in it if you changed it yourself", must=False)
     modules = read_modules(root)
     family, config = read_architecture(modules.folder / "config.json")
     if bidirectional:

@@ -18,7 +18,7 @@ from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.load import Encoder
 from jaxrec.encoder.sentence_transformers import read_modules
 from jaxrec.encoder.weight_names import KeyTable
-from jaxrec.storage.files import atomic_path
+from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.inside import check_folder
 from jaxrec.types import Params
 
@@ -40,7 +40,7 @@ def save_encoder(enc: Encoder, folder: str | Path) -> None:
     check_folder(enc.folder)
     modules = read_modules(enc.folder)
     inner = modules.folder.relative_to(enc.folder)
-    with atomic_path(Path(folder)) as temporary:
+    with sealed_folder(Path(folder)) as temporary:
         for path in _settings(enc.folder):
             target = temporary / path.relative_to(enc.folder)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import atomic_path
+from jaxrec.storage.files import atomic_path, check_orbax_path
 from jaxrec.storage.portable import save_portable
 
 KIND = "vectors"
@@ -21,6 +21,8 @@ def check_output(path: Path, with_ids: bool) -> None:
         raise InputError(
             f"-o: {path}: expected NAME.npy, NAME.parquet or the name of a folder (Orbax), got {path.suffix!r}."
         )
+    if not path.suffix:
+        check_orbax_path(path)
     if with_ids and path.suffix != ".parquet":
         raise InputError(f"--ids: {path.name} cannot store ids; write NAME.parquet, or leave --ids out.")
 

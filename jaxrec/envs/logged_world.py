@@ -16,9 +16,8 @@ from flax import struct
 from jaxrec.checks import InputError, check_range
 from jaxrec.data.log import Log
 from jaxrec.envs.known_answers import KnownAnswers
-from jaxrec.storage.files import atomic_path
-from jaxrec.storage.portable import load_portable, save_portable
-from jaxrec.storage.schemas import check_description
+from jaxrec.storage.digests import sealed_folder
+from jaxrec.storage.portable import load_portable, write_portable
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.exposure import Exposure
@@ -131,8 +130,8 @@ def save_simulator(folder: Path, world: World) -> None:
         description["comeback"] = {"source": users.comeback.source}
     if users.leave is not None:
         arrays["leave"] = {"weights": users.leave.weights}
-    with atomic_path(Path(folder).absolute()) as temporary:
-        save_portable(temporary, KIND, arrays, description)
+    with sealed_folder(Path(folder).absolute()) as temporary:
+        write_portable(temporary, KIND, arrays, description)
         for n in range(members):
             save_response(temporary / f"response_{n}", jax.tree.map(lambda x, n=n: x[n], users.members))
 
@@ -145,7 +144,6 @@ def load_simulator(folder: str | Path) -> World:
     arrays, description = load_portable(folder, KIND)
     if description.get("layout") != LAYOUT:
         raise InputError(f"{folder}: simulator of another version of jaxrec; fit it again with `jaxrec train`.")
-    check_description(folder / "description.json", description)
     try:
         responses = [load_response(folder / f"response_{n}") for n in range(description["members"])]
         arrays, tastes = jax.tree.map(jnp.asarray, arrays), None

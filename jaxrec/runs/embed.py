@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +21,16 @@ from jaxrec.encoder.load import Encoder, open_encoder
 from jaxrec.encoder.tokenize import cut_line
 from jaxrec.encoder.vectors_file import check_output, write_vectors
 from jaxrec.home import expanded
-from jaxrec.progress import note
+from jaxrec.progress import note, warn
 from jaxrec.runs.devices import describe_devices
-from jaxrec.storage.files import write_json
+from jaxrec.storage.digests import DIGESTS, Damaged, check_digests, file_digest, text_digest
+from jaxrec.storage.files import read_json_object, write_json
 from jaxrec.storage.lock import hold, one_command
 from jaxrec.version import __version__
 
 FORMAT = "jaxrec.vectors.1"
+RESULT = ("format", "shape", "dtype", "texts_cut", "jaxrec")  # in the description, besides what the result depends on
+DIGEST = "digest"  # in the description of a file of vectors: of both
 
 
 def embed_file(config: EncoderConfig, texts: str, output: str, column: str = "", id_column: str = "") -> Path:
@@ -56,14 +60,17 @@ def _embed(enc: Encoder, config: EncoderConfig, read: Texts, out: Output, mesh: 
     started = time.perf_counter()
     identity = _identity(enc, config, read.texts, read.ids)
     differ = _differences(out.description, identity)
-    if path.exists() and not differ:
+    damage = _damage(path, out.description, {*identity, *RESULT}) if path.exists() and not differ else ""
+    if path.exists() and not differ and not damage:
         note(f"{path}: already there, from the same texts with the same model and settings")
         if parts.exists():
             hold(parts, "embed")
             remove_parts(parts)
         return path
     joined = parts / JOINED
-    if path.exists() and not joined.exists():
+    if damage:
+        warn(f"{damage} The texts are encoded again.")
+    elif path.exists() and not joined.exists():
         raise InputError(
             f"-o: {path} already exists and is of other texts or settings ({', '.join(differ)}); delete it or name "
             "another."
@@ -73,13 +80,13 @@ def _embed(enc: Encoder, config: EncoderConfig, read: Texts, out: Output, mesh: 
     done = embed_in_parts(enc, read.texts, parts, identity, config.batch_tokens, mesh)
     note(cut_line(done.cut, len(read.texts), enc.max_length, "max_length"))
     _check_ours(out)  # the work may have taken days
-    if path.exists() and not joined.exists():
+    if path.exists() and not joined.exists() and not damage:
         raise InputError(f"-o: {path} has appeared meanwhile; move it, and start the same command again.")
     joined.touch()
     write_vectors(path, done.files, read.ids)
     shape = [len(read.texts), enc.width]
-    result = {"shape": shape, "dtype": "float32", "texts_cut": done.cut, "jaxrec": __version__}
-    write_json(out.description, {"format": FORMAT, **identity, **result})
+    result = dict(zip(RESULT, (FORMAT, shape, "float32", done.cut, __version__), strict=True))
+    write_json(out.description, {**identity, **result, DIGEST: _digest(path, {**identity, **result})})
     remove_parts(parts)
     seconds = time.perf_counter() - started
     rate = f"{shape[0] / seconds:,.0f} texts/s"
@@ -134,6 +141,26 @@ def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Arra
         "devices": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
         "jax": jax.__version__,
     }
+
+
+def _digest(path: Path, described: dict[str, Any]) -> str:
+    """One digest of the vectors and of what is said about them."""
+    vectors = file_digest(path / DIGESTS if path.is_dir() else path)
+    return text_digest(json.dumps(described, sort_keys=True) + vectors)
+
+
+def _damage(path: Path, description: Path, wanted: Set[str]) -> str:
+    """What is wrong with a file of vectors that this job wrote earlier; empty if it is whole or of an old version."""
+    found = read_json_object(description, "encode again")
+    try:
+        if path.is_dir():
+            check_digests(path, "encode again", must=False)
+        digest = found.pop(DIGEST, None)
+        if found.keys() | {"format"} == wanted and (digest is None or digest == _digest(path, found)):
+            return ""
+    except (Damaged, OSError) as error:
+        return str(error)
+    return f"{path}: damaged, or its description is."
 
 
 def _differences(description: Path, identity: dict[str, Any]) -> list[str]:

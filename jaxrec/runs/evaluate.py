@@ -14,7 +14,7 @@ from jaxrec.evaluation import recommenders, report
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_simulations
 from jaxrec.evaluation.verdict import verdict, verdict_lines
-from jaxrec.progress import note, quiet
+from jaxrec.progress import note, quiet, warn
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.evaluation_page import people_section, write_page
 from jaxrec.runs.finished import Run
@@ -85,7 +85,7 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     from jaxrec.evaluation.pictures import behaviour_picture  # matplotlib is only for what draws
 
     config = _load(run, overrides)
-    saved = load_policy(run.path)
+    saved = _saved_policy(run)
     note(f"evaluating {run.policy} (update {saved.step}) on {describe_devices()}")
     kind = user_kind(config.env.name)
     judging = kind.judge(config, run, saved)
@@ -129,6 +129,19 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
         picture=run.evaluation_picture,
         page=run.page,
     )
+
+
+def _saved_policy(run: RunFolder) -> SavedPolicy:
+    """The policy of the run, made again from the best checkpoint if it is missing or damaged."""
+    from jaxrec.runs.train import rebuild_policy  # which compares policies with functions of this module
+
+    try:
+        return load_policy(run.path)
+    except InputError as error:
+        if not rebuild_policy(run):
+            raise
+        warn(f"{error} It was made again from the best checkpoint.")
+    return load_policy(run.path)
 
 
 def _load(run: RunFolder, overrides: Overrides) -> Config:

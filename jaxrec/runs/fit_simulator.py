@@ -20,7 +20,7 @@ from jaxrec.runs.users.fit import fit_simulators
 from jaxrec.runs.users.fitted_folder import PAGE, PARTS, RESTORE, digest, log_identity, read_validity
 from jaxrec.runs.users.registry import user_kind
 from jaxrec.runs.users.validity_lines import validity_lines
-from jaxrec.storage.files import read_json_object, write_json, write_text
+from jaxrec.storage.files import check_orbax_path, read_json_object, write_json, write_text
 from jaxrec.storage.inside import check_folder
 from jaxrec.storage.lock import LOCK, hold, is_ours, one_command
 from jaxrec.version import __version__
@@ -94,6 +94,7 @@ def fingerprint(config: Config, corpus: Corpus) -> str:
 
 def begin(folder: Path, mark: str, config: Config, corpus: Corpus) -> None:
     """Claim `folder` for this fingerprint; raises InputError if it holds something else."""
+    check_orbax_path(folder)
     about = folder / ABOUT
     if folder.is_dir():
         check_folder(folder)

@@ -5,13 +5,14 @@ import dataclasses
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.ops.sizes import LARGEST, largest, names
-from jaxrec.progress import track
+from jaxrec.progress import note, track, warn
 from jaxrec.runs.divergence import Limits, check_restored, check_sane, supervised_limits
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import event_file
@@ -71,11 +72,17 @@ class Training:
     evaluate: Callable[[Any, int], tuple[Any, float]]  # state, step -> the state and its score
     further: Further = NOTHING_FURTHER
     new_best: Callable[[Any, int], None] = lambda state, step: None  # called with the state of every new best
+    best_is_kept: Callable[[], bool] = lambda: True  # whether what `new_best` wrote is whole
     size: int  # of an update, in the unit of the speed
     may_be_nan: Sequence[str] = ()  # metrics that may be NaN; all others must be finite
     trained: Callable[[Any], Any] | None = None  # the part of the state that `watched` updates measure
     limits: Limits = supervised_limits  # of metrics
     wording: Wording
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of what evaluations add to rows of metrics.jsonl."""
+        return self.wording.score, *self.further.names
 
 
 class Outcome(NamedTuple):
@@ -93,7 +100,8 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
     Returns the last state. On SIGINT or SIGTERM the current call ends, a checkpoint is written, `interrupted` is set.
     """
     words = training.wording
-    with Checkpoints(run.checkpoints, schedule.keep_latest) as checkpoints, _stop_on_signals() as stop:
+    opened = Checkpoints(run.checkpoints, schedule.keep_latest, run.append_save)
+    with opened as checkpoints, _stop_on_signals() as stop:
         state, step = _begin(training, run, schedule, checkpoints)
         best, score, allowed = checkpoints.best_score, math.nan, True
         finished = _finished(step, checkpoints, schedule)
@@ -133,11 +141,11 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                     if allowed and score > best:
                         best = score
                         training.new_best(state, step)
-                    checkpoints.save(step, training.saved(state), score if allowed else math.nan)
+                    _save(training, run, checkpoints, state, step, score if allowed else math.nan)
                 advance(schedule.updates_per_call, words.note(rows[-1], speed, score))
                 finished = _finished(step, checkpoints, schedule)
             if stop and step != (checkpoints.latest or 0):
-                checkpoints.save(step, training.saved(state), math.nan)
+                _save(training, run, checkpoints, state, step, math.nan)
         return state, Outcome(step, checkpoints.best or 0, best, interrupted=bool(stop) and not finished)
 
 
@@ -151,23 +159,53 @@ def metric_rows(metrics: dict[str, Array], step: int) -> Rows:
 def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: Checkpoints) -> tuple[Any, int]:
     """The state to start from and its step; drops later metrics, which will be computed again."""
     if (step := checkpoints.latest) is not None:
-        state = training.restore(checkpoints, step)
+        state = training.restore(checkpoints, step)  # before anything is changed: it may be of another recipe
         if training.trained is not None:
             trained = training.trained(state)
             check_restored(np.asarray(largest(trained)), names(trained), run.checkpoints / str(step))
+        checkpoints.begin_writing()
         # The last update of a shorter run was evaluated, which a longer run would not do at this step.
         ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
-        for name in (training.wording.score, *training.further.names):
-            run.cut_back(step, forget=name if ended_between else "")
+        cut_back(run, checkpoints, step, training.scores)
+        if ended_between:
+            run.cut_back(step, forget=training.scores)
+        best = checkpoints.best
+        if best is not None and checkpoints.judged and not training.best_is_kept():
+            note(f"  what {run.path} keeps of its best {training.wording.update} is made again from checkpoint {best}")
+            training.new_best(state if best == step else training.restore(checkpoints, best), best)
         return state, step
+    _check_never_saved(run)
+    checkpoints.begin_writing()
     state = training.start()
     run.cut_back(-1)
     if schedule.evaluate_start:
         state, score = training.evaluate(state, 0)
         run.append_metrics([{"step": 0, training.wording.score: score, **training.further.measure(state, 0)[0]}])
         training.new_best(state, 0)
-        checkpoints.save(0, training.saved(state), score)
+        _save(training, run, checkpoints, state, 0, score)
     return state, 0
+
+
+def _save(training: Training, run: RunFolder, checkpoints: Checkpoints, state: Any, step: int, score: float) -> None:
+    run.metrics_to_disk()  # a power cut may take the rows after a checkpoint, not those before it
+    checkpoints.save(step, training.saved(state), score, run.rows_digest(training.scores))
+
+
+def cut_back(run: RunFolder, checkpoints: Checkpoints, step: int, scores: Collection[str]) -> None:
+    """Drop the rows after `step`, and warn if those before are not the ones that the checkpoint was saved with."""
+    if run.cut_back(step) and checkpoints.rows(step) not in ("", run.rows_digest(scores)):
+        warn(f"{run.metrics}: rows 1 to {step} are not those of checkpoint {step}; some were changed or damaged.")
+
+
+def _check_never_saved(run: RunFolder) -> None:
+    """Raise InputError if a run without a whole checkpoint once had one: it would start again in silence."""
+    if run.was_saved():
+        raise InputError(
+            f"{run.checkpoints}: no whole checkpoint, but {run.timings.name} says that one was saved; restore the "
+            f"folder, or delete {run.timings} and --resume to start again from the beginning."
+        )
+    if run.metrics.is_file():
+        note(f"  {run.path} was stopped before its first checkpoint was whole; it starts again from the beginning")
 
 
 def _finished(step: int, checkpoints: Checkpoints, schedule: Schedule) -> bool:

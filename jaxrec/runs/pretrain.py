@@ -27,10 +27,11 @@ from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, Pret
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
 from jaxrec.runs.users.fitted_folder import log_identity
-from jaxrec.serve import load_policy, save_policy
+from jaxrec.serve import load_policy, policy_is_whole, save_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.digests import is_whole
 from jaxrec.storage.files import write_json
 from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import PretrainFolder
@@ -199,6 +200,7 @@ def _train(
         evaluate=evaluate,
         new_best=save,
         trained=stage.trained,
+        best_is_kept=lambda: policy_is_whole(ready.run.policy) and all(map(is_whole, stage.written)),
         size=-(-len(ready.corpus.split.train) // epoch),
         wording=Wording(
             title="pretraining",

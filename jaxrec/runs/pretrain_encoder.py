@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ class Stage(NamedTuple):
     settled: Callable[[Any, Any], Any]  # state, data -> the state with an item table of its encoder as it is now
     world: Callable[[Any, World], World]  # a settled state, the world before -> what its policy reads
     save: Callable[[Any], None]  # write what a new best policy has besides itself
+    written: tuple[Path, ...] = ()  # folders that `save` writes
     note: Callable[[Any], str] = lambda state: ""  # an abstract state -> what is trained besides the policy
 
 
@@ -86,5 +88,6 @@ def make_stage(
         settled=lambda state, data: refresh(state, data) if int(state.age) else state,
         world=lambda state, world: world.replace(item_table=state.table),
         save=save,
+        written=(run.encoder, run.adapters) if config.encoder.train == LORA else (run.encoder,),
         note=sizes,
     )

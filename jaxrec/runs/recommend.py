@@ -17,7 +17,7 @@ from jaxrec.data.log import counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
-from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE
+from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE, check_whole
 from jaxrec.serve import Recommendation, SavedPolicy, load_policy
 from jaxrec.serve.history import Entry
 from jaxrec.storage.files import read_json_object
@@ -109,5 +109,6 @@ def _context(config: Config, run: RunFolder, rows: Log) -> np.ndarray:
             basis = load_basis(run.simulators / OWN_TEXTS)
             means = basis.reduce(embed(config, written, what="")).mean(0)
             known |= {NAME.format(n): value for n, value in enumerate(means)}
+    check_whole(run.simulators)
     names = read_json_object(run.simulators / LOG, RESTORE)["context"]
     return np.array([known.get(name, 0.0) for name in names], np.float32)

@@ -13,7 +13,7 @@ from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
 from jaxrec.runs.read_log import ContextColumns, Corpus
 from jaxrec.runs.streams import stream
-from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.serve import SavedPolicy, load_policy, policy_is_whole
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.inside import copy_folder
 from jaxrec.storage.run import PretrainFolder, RunFolder
@@ -29,6 +29,10 @@ class Start(NamedTuple):
     params: Params | None = None
     interrupted: bool = False
     table: Array | None = None  # [I, E] item table of a tuned encoder, which the policy reads instead of the world's
+
+    def seen_by(self, env: Env) -> Env:
+        """`env` with this item table, if there is one."""
+        return env if self.table is None else env._replace(world=env.world.replace(item_table=self.table))
 
 
 def check(config: Config) -> None:
@@ -88,13 +92,13 @@ def start_columns(config: Config) -> ContextColumns | None:
 def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | None) -> Start:
     """Load what `learner.start_from` names; pretrain in RUN/pretrain first if it says so and this is not done yet."""
     source = config.learner.start_from
-    saved_steps = run.checkpoints.is_dir() and any(path.name.isdigit() for path in run.checkpoints.iterdir())
-    if not source or saved_steps:  # a run that goes on has parameters
+    policy_is_wholes = run.checkpoints.is_dir() and any(path.name.isdigit() for path in run.checkpoints.iterdir())
+    if not source or policy_is_wholes:  # a run that goes on has parameters
         return Start(table=_tuned_table(run))
     assert corpus is not None, "only users fitted to a log have something to start from"
     if source == PRETRAIN:
         folder = PretrainFolder(run.pretrain)
-        if not folder.evaluation.is_file():
+        if not folder.evaluation.is_file() or not policy_is_whole(folder.policy):  # a lost policy is made again there
             folder = _opened(config, folder)
             if pretrain_in(config, folder, corpus).interrupted:
                 return Start(interrupted=True)

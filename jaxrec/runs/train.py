@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxrec.checks import InputError
@@ -15,6 +16,7 @@ from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.recommenders import learned
 from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.learn import make_learner
+from jaxrec.learn.program import compile_learner
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
 from jaxrec.runs import continue_run, held_out_rule, start_from
@@ -24,16 +26,18 @@ from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
 from jaxrec.runs.streams import stream
+from jaxrec.runs.train_learner import restore
 from jaxrec.runs.train_learner import train as run_loop
 from jaxrec.runs.users.kind import Prepared
 from jaxrec.runs.users.registry import user_kind
-from jaxrec.serve import save_policy
+from jaxrec.serve import SavedPolicy, policy_is_whole, save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
+from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import check_tensorboard
 from jaxrec.storage.files import write_text
 from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import RunFolder
-from jaxrec.types import Env, Params
+from jaxrec.types import Env, Learner, Params
 
 
 def train(
@@ -63,26 +67,44 @@ def train(
 def _train(config: Config, run: RunFolder) -> Run:
     started = time.perf_counter()
     note(f"run {run.path} on {describe_devices()}")
-    before = continue_run.policy_before(config, run)
-    kind, initial = user_kind(config.env.name), None
-    prepared = kind.prepare(config, run, before)
-    env = kind.make(config.env, prepared.world)
+    before, initial = continue_run.policy_before(config, run), None
+    prepared, env = _prepare(config, run, before)
     if before is not None and prepared.catalogue is not None:
         initial = continue_run.starting_params(config, before, env, prepared.catalogue.ids)
     start = start_from.starting_params(config, run, env, prepared.corpus)
     if start.interrupted:
         return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
     initial = initial if start.params is None else start.params
-    if start.table is not None:
-        env = env._replace(world=env.world.replace(item_table=start.table))
+    env = start.seen_by(env)
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
     outcome = train_policy(config, env, prepared, run, initial)
-    write_text(run.config, to_yaml(config))  # a resumed run may have a larger number of updates
+    run.write_config(to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
         comparison = continue_run.old_against_new(config, run, env, prepared.corpus)
     seconds = time.perf_counter() - started
     return Run(run, Ended(outcome.step, outcome.best_score, outcome.interrupted, seconds, comparison))
+
+
+def _prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> tuple[Prepared, Env]:
+    kind = user_kind(config.env.name)
+    prepared = kind.prepare(config, run, before)
+    return prepared, kind.make(config.env, prepared.world)
+
+
+def rebuild_policy(run: RunFolder) -> bool:
+    """Write RUN/policy again from the best checkpoint; False if no whole checkpoint was evaluated."""
+    with Checkpoints(run.checkpoints) as checkpoints:
+        best = checkpoints.best
+        if best is None or not checkpoints.judged:
+            return False
+        config = load_config(Config, run.config, ["train.devices=1"])  # however many the run had
+        prepared, env = _prepare(config, run, continue_run.policy_before(config, run))
+        env = start_from.starting_params(config, run, env, prepared.corpus).seen_by(env)
+        program = compile_learner(_learner(config, env), env.world, config.train, config.learner.shards)
+        state = restore(checkpoints, best, program, config.train)
+    _policy_writer(config, env, prepared, run)(state.params, best)
+    return True
 
 
 def check_recipe(config: Config) -> None:
@@ -142,10 +164,6 @@ def train_policy(
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
     kind = user_kind(config.env.name)
-    trained_in = kind.training(config, env)
-    if config.train.randomize:
-        trained_in = randomize(trained_in, config.train.randomize)
-    learner = make_learner(config.learner.name, auto_reset(trained_in), config.learner)
     policy = make_policy(env.spec, config.learner.policy)
     facts = item_facts(kind.item_rows(env.world))
     selecting = env
@@ -153,14 +171,40 @@ def train_policy(
         assert kind.others is not None, "check_recipe refuses this"
         selecting = kind.others(config, run)
     simulate = make_simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
-    numbers = tuple(str(n) for n in range(env.spec.num_items))
-    catalogue, corpus = prepared.catalogue, prepared.corpus
-    items = (numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles)
 
     def evaluate(params: Params, step: int) -> float:
         arrays = (params, policy.items(params, env.world))
         # The same visits every time: differences between checkpoints are then smaller than those between users.
         return simulate(selecting.world, facts, key_evaluate, config.train.evaluate_users, arrays).mean
+
+    return run_loop(
+        _learner(config, env),
+        env.world,
+        run,
+        config.train,
+        key=stream(config, "learn"),
+        initial=initial,
+        num_shards=config.learner.shards,
+        steps_per_update=config.learner.num_users * config.learner.horizon,
+        evaluate=evaluate,
+        save_policy=_policy_writer(config, env, prepared, run),
+        policy_is_whole=lambda: policy_is_whole(run.policy),
+        further=held_out_rule.make_rule(config, env, prepared.corpus, run),
+        limits=value_limits(config.learner.gamma, config.learner.reward_scale),
+    )
+
+
+def _learner(config: Config, env: Env) -> Learner:
+    trained_in = user_kind(config.env.name).training(config, env)
+    if config.train.randomize:
+        trained_in = randomize(trained_in, config.train.randomize)
+    return make_learner(config.learner.name, auto_reset(trained_in), config.learner)
+
+
+def _policy_writer(config: Config, env: Env, prepared: Prepared, run: RunFolder) -> Callable[[Params, int], None]:
+    """A function of parameters and their step that replaces the policy folder."""
+    numbers = tuple(str(n) for n in range(env.spec.num_items))
+    catalogue, corpus = prepared.catalogue, prepared.corpus
 
     def save(params: Params, step: int) -> None:
         save_policy(
@@ -170,25 +214,12 @@ def train_policy(
             spec=env.spec,
             config=config.learner.policy,
             feedback=_feedback_kinds(config, env),
-            items=items,
+            items=(numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles),
             step=step,
             item_features=None if corpus is None else corpus.features.encodings,
         )
 
-    return run_loop(
-        learner,
-        env.world,
-        run,
-        config.train,
-        key=stream(config, "learn"),
-        initial=initial,
-        num_shards=config.learner.shards,
-        steps_per_update=config.learner.num_users * config.learner.horizon,
-        evaluate=evaluate,
-        save_policy=save,
-        further=held_out_rule.make_rule(config, env, corpus, run),
-        limits=value_limits(config.learner.gamma, config.learner.reward_scale),
-    )
+    return save
 
 
 def _feedback_kinds(config: Config, env: Env) -> dict[str, FeedbackKind]:

@@ -30,6 +30,7 @@ def train(
     steps_per_update: int,
     evaluate: Callable[[Params, int], float],
     save_policy: Callable[[Params, int], None],
+    policy_is_whole: Callable[[], bool] = lambda: True,
     initial: Params | None = None,
     further: Further = NOTHING_FURTHER,
     limits: Limits = USUAL_LIMITS,
@@ -37,19 +38,21 @@ def train(
     """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
     `evaluate(params, step)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
-    `save_policy(params, step)` is called for every new best. On SIGINT or SIGTERM the current call ends, a checkpoint
-    is written, and `interrupted` is set. Metrics beyond `limits` end the training with an InputError.
+    `save_policy(params, step)` is called for every new best, and when a run goes on unless `policy_is_whole()`. On
+    SIGINT or SIGTERM the current call ends, a checkpoint is written, and `interrupted` is set. Metrics beyond `limits`
+    end the training with an InputError.
     """
     program = compile_learner(learner, world, config, num_shards)
     training = Training(
         start=lambda: program.init(key, program.world, initial),
-        restore=lambda checkpoints, step: _restore(checkpoints, step, program, config),
+        restore=lambda checkpoints, step: restore(checkpoints, step, program, config),
         saved=lambda state: _saved(state, config),
         update_many=program.update_many,
         arguments=(program.world,),
         evaluate=lambda state, step: (state, evaluate(state.params, step)),
         further=further.of(lambda state: state.params),
         new_best=lambda state, step: save_policy(state.params, step),
+        best_is_kept=policy_is_whole,
         size=steps_per_update,
         may_be_nan=NAN_AT_FIRST,
         trained=trained,
@@ -80,7 +83,7 @@ def _saved(state: Any, config: TrainConfig) -> Any:
     return state if config.save_replay or not hasattr(state, "replay") else state.replace(replay=None)
 
 
-def _restore(checkpoints: Checkpoints, step: int, program: Program, config: TrainConfig) -> Any:
+def restore(checkpoints: Checkpoints, step: int, program: Program, config: TrainConfig) -> Any:
     """Read the state of `step`; a replay that was not saved starts empty and is refilled before learning continues."""
     wanted = _saved(program.abstract, config)
     state = checkpoints.restore(step, wanted)

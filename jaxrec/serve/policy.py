@@ -25,10 +25,10 @@ from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
 from jaxrec.ops.sizes import largest, names
 from jaxrec.serve.history import Entry, HistoryReader
-from jaxrec.storage.files import atomic_path, read_json_object, write_json
-from jaxrec.storage.portable import load_portable, read_description, save_portable
+from jaxrec.storage.digests import sealed_folder
+from jaxrec.storage.files import read_json_object, write_json
+from jaxrec.storage.portable import load_portable, write_portable
 from jaxrec.storage.saved_spec import saved_spec
-from jaxrec.storage.schemas import check_description
 from jaxrec.types import EnvSpec, Observation, Params, World
 
 KIND = "policy"
@@ -98,6 +98,8 @@ class SavedPolicy:
         positions = self.policy.slate(output, self.items, obs, self.world, k)
         scores = output.logits[positions]
         chosen = np.asarray(to_items(positions, obs, self.world))
+        if not (np.asarray(scores) < np.inf).all():  # -inf are items that may not be shown
+            raise InputError("recommend: the policy's scores are not finite numbers; it diverged, so train it again.")
         pairs = [(int(i), float(s)) for i, s in zip(chosen, scores, strict=True) if np.isfinite(s)]
         return [Recommendation(self.ids[i], self.titles[i], s) for i, s in pairs]
 
@@ -147,8 +149,8 @@ def save_policy(
         "step": step,
         **({"item_features": encodings_as_json(item_features)} if item_features else {}),
     }
-    with atomic_path(Path(folder).absolute()) as temporary:
-        save_portable(temporary, KIND, arrays, description)
+    with sealed_folder(Path(folder).absolute()) as temporary:
+        write_portable(temporary, KIND, arrays, description)
         write_json(temporary / "items.json", {"ids": list(items[0]), "titles": list(items[1])}, indent=None)
 
 
@@ -160,9 +162,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
     elif (folder / "config.yaml").is_file():
         raise InputError(f"{folder}: no policy yet; `jaxrec train --resume` continues to the first checkpoint.")
     where = str(folder / "description.json")
-    description = read_description(folder, KIND)
-    check_description(folder / "description.json", description)
-    arrays, _ = load_portable(folder, KIND)
+    arrays, description = load_portable(folder, KIND)
     try:
         spec = build_section(EnvSpec, saved_spec(description), "spec", where)
         config = build_section(PolicyConfig, description["network"], "network", where)
@@ -201,6 +201,15 @@ def _check_world(folder: Path, spec: EnvSpec, world: World) -> None:
     for name, array in (("item_table", table), ("usual_context", usual)):
         if array is not None and not jnp.isfinite(array).all():
             raise InputError(f"{folder}: {name} holds numbers that are not finite; copy the folder again.")
+
+
+def policy_is_whole(folder: Path) -> bool:
+    """True if a policy can be loaded from a `policy/` folder."""
+    try:
+        load_policy(folder)
+    except InputError:
+        return False
+    return True
 
 
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:

@@ -1,6 +1,10 @@
-"""Files that are complete or absent: outputs get a temporary name and are renamed. Also the one reader of JSON."""
+"""Files that are complete or absent: outputs get a temporary name and are renamed. Also the one reader of JSON.
+
+What was renamed survives a power cut: its bytes are on the disk before its name is, as far as the disk tells the truth.
+"""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -31,6 +35,18 @@ MARK, SHOWN = "jaxrec", 40  # in temporary names; so many characters of the name
 UNFINISHED = re.compile(rf"\.{MARK}-(\d+)-\w+\.tmp$")
 
 
+def check_orbax_path(path: Path) -> None:
+    """Raise InputError if Orbax would look for the arrays it writes to `path` somewhere else, and lose them.
+
+    It takes the whole path for a pattern, in which these characters stand for others.
+    """
+    if found := sorted(set("[*?") & set(str(path.absolute()))):
+        raise InputError(
+            f"{path.absolute()}: arrays cannot be saved under a path with {found[0]!r} (Orbax reads it as a pattern); "
+            "rename that folder or choose another one."
+        )
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it on success, remove it on failure. Files and folders."""
@@ -47,13 +63,41 @@ def _atomic_path(path: Path) -> Iterator[Path]:
     temporary, old = place / path.name, place / f"{path.name}.old"
     try:
         yield temporary
+        to_disk(temporary)
         if path.is_dir() and temporary.exists():
             path.rename(old)  # a folder cannot be replaced in one step: a kill before the next line leaves both, hidden
         temporary.replace(path)
+        _sync(path.parent)
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or a folder with all that is in it, is on the disk under its name."""
+    if path.is_dir():
+        for place, _, files in os.walk(path):
+            for name in files:
+                _sync(Path(place, name))
+            _sync(Path(place))
+    elif path.exists():
+        _sync(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders, and renames there are not ours to order
+        return
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems without it; not a full disk
+            raise
+    finally:
+        os.close(opened)
 
 
 def remove_unfinished(folder: Path) -> None:

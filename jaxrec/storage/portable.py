@@ -2,6 +2,7 @@
 
 FOLDER/arrays/           a nested dict of numpy arrays, written by Orbax; restores on any devices, without a target
 FOLDER/description.json  plain data: kind, version, sizes, names
+FOLDER/digests.xxh128    digests of all files (`jaxrec.storage.digests`)
 """
 
 from pathlib import Path
@@ -12,47 +13,71 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import atomic_path, read_json_object, write_json
+from jaxrec.storage.array_headers import array_headers
+from jaxrec.storage.checkpoint import headers_of
+from jaxrec.storage.digests import DIGESTS, check_digests, is_sealed, sealed_folder
+from jaxrec.storage.files import check_orbax_path, read_json_object, write_json
 from jaxrec.storage.inside import check_folder
+from jaxrec.storage.schemas import check_description
 
 VERSION = 1
+ARRAYS, DESCRIPTION = "arrays", "description.json"
 
 
 def save_portable(folder: Path, kind: str, arrays: dict[str, Any], description: dict[str, Any]) -> None:
-    """Write the folder completely or not at all; `arrays` is a nested dict of arrays, none of them empty."""
-    with atomic_path(Path(folder).absolute()) as temporary:
-        temporary.mkdir(parents=True)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(temporary / "arrays", jax.tree.map(np.asarray, arrays))
-        write_json(temporary / "description.json", {"kind": kind, "version": VERSION, **description})
+    """Write the folder completely or not at all, sealed; `arrays` is a nested dict of arrays, none of them empty."""
+    with sealed_folder(Path(folder).absolute()) as temporary:
+        write_portable(temporary, kind, arrays, description)
+
+
+def write_portable(folder: Path, kind: str, arrays: dict[str, Any], description: dict[str, Any]) -> None:
+    """Write the parts of `save_portable` into a folder that is sealed later, perhaps with more in it."""
+    check_orbax_path(folder)
+    arrays = jax.tree.map(np.asarray, arrays)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / ARRAYS, arrays)
+    if array_headers(folder / ARRAYS) != headers_of(arrays):
+        raise InputError(f"{folder / ARRAYS}: not all arrays were saved; check the disk and save again.")
+    # What once was sealed is not whole without its digests.
+    write_json(folder / DESCRIPTION, {"kind": kind, "version": VERSION, "sealed": True, **description})
 
 
 def read_description(folder: Path, kind: str) -> dict[str, Any]:
-    """Read the JSON next to the arrays; raises InputError unless the folder holds `kind` in a version we can read."""
-    path = Path(folder) / "description.json"
+    """Read the JSON next to the arrays; raises InputError unless the folder is whole and holds `kind`."""
+    path, fix = Path(folder) / DESCRIPTION, f"restore the folder or make the {kind} again"
     if not path.is_file():
-        raise InputError(f"{folder}: no saved {kind} here (description.json is missing); give the folder of one.")
-    check_folder(folder)
-    where, fix = f"{path}: damaged", f"restore the file or make the {kind} again"
-    description = read_json_object(path, fix, where=where)
+        raise InputError(f"{folder}: no saved {kind} here ({DESCRIPTION} is missing); give the folder of one.")
+    check_folder(Path(folder))
+    check_digests(Path(folder), fix, must=False)
+    description = read_json_object(path, fix, where=(where := f"{path}: damaged"))
     if not {"kind", "version"} <= description.keys():
         raise InputError(f"{where}: expected 'kind' and 'version' in it; {fix}.")
+    if description.pop("sealed", False) and not is_sealed(Path(folder)):
+        raise InputError(f"{Path(folder) / DIGESTS}: missing; {fix}.")
     found, version = description["kind"], description["version"]
     if found != kind:
         raise InputError(f"{folder}: holds a {found}, expected a {kind}.")
     if version != VERSION:
         raise InputError(f"{path}: version {version} of the format, expected {VERSION}; use the jaxrec that wrote it.")
+    check_description(path, description)
     return description
 
 
 def load_portable(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the arrays as a nested dict of numpy arrays, and the description."""
+    """Read the arrays as a nested dict of numpy arrays, and the description.
+
+    Raises InputError if the folder is not whole, or holds numbers that are not finite.
+    """
     folder = Path(folder).absolute()
     description = read_description(folder, kind)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            arrays = checkpointer.restore(folder / "arrays")
+            arrays = jax.tree.map(np.asarray, checkpointer.restore(folder / ARRAYS))
     except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{folder / 'arrays'}: unreadable ({reason}); restore it or make the {kind} again.") from None
-    return jax.tree.map(np.asarray, arrays), description
+        raise InputError(f"{folder / ARRAYS}: unreadable ({reason}); restore it or make the {kind} again.") from None
+    for path, x in jax.tree_util.tree_leaves_with_path(arrays):
+        if jax.numpy.issubdtype(x.dtype, jax.numpy.floating) and not np.isfinite(x).all():
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise InputError(f"{folder / ARRAYS}: {name} holds numbers that are not finite; make the {kind} again.")
+    return arrays, description

@@ -3,7 +3,7 @@
 config.yaml     the resolved recipe; a run is reproducible from it alone
 config-N.yaml   the recipe of the first updates, if a run of N updates became longer with another learning rate
 metrics.jsonl   one row per update, numbers of the learner only: an interrupted and resumed run writes the same bytes
-timings.jsonl   one row per compiled call, times only
+timings.jsonl   one row per compiled call and per checkpoint, times only
 events.*        both for TensorBoard, unless train.tensorboard is false
 checkpoints/    whole learner states
 policy/         what another JAX program needs to use the policy
@@ -18,17 +18,21 @@ matrix.npz      the matrix of rewards, if the users are full_matrix
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import UNFINISHED, naming, remove_unfinished, write_text
+from jaxrec.progress import warn
+from jaxrec.storage.digests import check_text, sealed_text, text_digest
+from jaxrec.storage.files import UNFINISHED, check_orbax_path, naming, remove_unfinished, to_disk, write_text
 from jaxrec.storage.inside import check_folder
 from jaxrec.storage.lock import LOCK, hold, is_ours
 from jaxrec.storage.schemas import ROW
 
 LONGEST_ROW = 2**20  # bytes
+SAVED = "save_seconds"  # in timings.jsonl, of a checkpoint that is whole
 
 
 class RunFolder:
@@ -58,11 +62,12 @@ class RunFolder:
         Until the command ends, no other one may write into the folder (`jaxrec.storage.lock`).
         """
         run = cls(path)
+        check_orbax_path(run.path)
         run._check_free(config_yaml)
         hold(run.path, cls.made_by)
         run._check_free(config_yaml)  # once more, now that nobody else can begin a run here
         try:
-            write_text(run.config, config_yaml)
+            run.write_config(config_yaml)
         except OSError as error:
             raise InputError(
                 f"{run.path}: cannot be written ({error.strerror}); name another folder with --run."
@@ -86,7 +91,7 @@ class RunFolder:
 
     def _holds(self, config_yaml: str) -> bool:
         try:
-            return self.config.read_text(encoding="utf-8") == config_yaml
+            return self.config.read_text(encoding="utf-8") in (config_yaml, sealed_text(config_yaml))
         except (OSError, UnicodeDecodeError):
             return False
 
@@ -99,6 +104,7 @@ class RunFolder:
                 f"{run.path}: not a run folder ({run.config.name} is missing); `jaxrec {run.made_by}` makes one."
             )
         check_folder(run.path)
+        check_text(run.config, "restore it, or delete its first line if the change is yours")
         return run
 
     @classmethod
@@ -116,31 +122,59 @@ class RunFolder:
         hold(run.path, command or cls.made_by)
         return run
 
+    def write_config(self, config_yaml: str) -> None:
+        """Write the resolved recipe with its digest, since all figures of the run depend on it."""
+        write_text(self.config, sealed_text(config_yaml))
+
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows to metrics.jsonl; values that are not finite become null."""
         _append(self.metrics, rows)
+
+    def metrics_to_disk(self) -> None:
+        """Wait until the rows of metrics.jsonl are on the disk, so that no checkpoint is without them."""
+        to_disk(self.metrics)
+
+    def rows_digest(self, without: Collection[str]) -> str:
+        """Digest of the rows of metrics.jsonl, of the last one without the values `without`."""
+        content = self.metrics.read_bytes() if self.metrics.is_file() else b""
+        before, _, last = content.removesuffix(b"\n").rpartition(b"\n")
+        row = _row(last + b"\n") or {}
+        return text_digest(before.decode(errors="replace") + _line(_without(row, without)))
 
     def append_timing(self, row: Mapping[str, Any]) -> None:
         """Add one row to timings.jsonl."""
         _append(self.timings, [row])
 
-    def cut_back(self, step: int, *, forget: str = "") -> None:
+    def append_save(self, step: int, seconds: float) -> None:
+        """Note in timings.jsonl that a checkpoint is whole."""
+        _append(self.timings, [{"step": step, SAVED: round(seconds, 4)}])
+
+    def was_saved(self) -> bool:
+        """True if a checkpoint of this run was whole once; earlier versions did not note it."""
+        return self.timings.is_file() and f'"{SAVED}"' in self.timings.read_text(encoding="utf-8", errors="replace")
+
+    def cut_back(self, step: int, *, forget: Collection[str] = ()) -> bool:
         """Drop the rows after `step` from metrics.jsonl, and a last row that was cut off by a crash.
 
-        Also drops the value `forget` of row `step`, and removes files that a killed process left unfinished.
+        Also drops the values `forget` of row `step`, and removes files that a killed process left unfinished. If rows
+        before `step` are missing or cannot be read, warns, keeps the file as metrics.jsonl.damaged and returns False.
         """
         remove_unfinished(self.path)
-        if not self.metrics.is_file():
-            return
-        kept = []
-        for line, row in rows_of(self.metrics):
-            if row["step"] > step:
-                break
-            if row["step"] == step and forget in row:
-                del row[forget]
-                line = _line(row)
-            kept.append(line)
-        write_text(self.metrics, "".join(kept))
+        lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.is_file() else []
+        found = {row["step"]: row for line in lines if (row := _row(line)) is not None and row["step"] <= step}
+        missing = [n for n in range(1, step + 1) if n not in found]
+        if missing:
+            if lines:
+                shutil.copyfile(self.metrics, self.metrics.with_name(f"{self.metrics.name}.damaged"))
+            warn(
+                f"{self.metrics}: {len(missing)} of the rows 1 to {step} are missing or damaged, the first is "
+                f"{missing[0]}; training continues from checkpoint {step}, which needs none of them."
+            )
+        if step in found:
+            found[step] = _without(found[step], forget)
+        if lines or step > 0:
+            write_text(self.metrics, "".join(_line(found[n]) for n in sorted(found)))
+        return not missing
 
 
 class TuneFolder(RunFolder):
@@ -236,6 +270,21 @@ def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
             clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
             file.write(_line(clean))
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """The row of a line; None if it is damaged or cut off."""
+    try:
+        row = json.loads(line)
+        _line(row)  # no NaN and no infinity, which are null in what we write
+    except (ValueError, RecursionError):
+        return None
+    whole = line.endswith(b"\n") and isinstance(row, dict) and type(row.get("step")) is int
+    return row if whole else None
+
+
+def _without(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from jaxrec.checks import InputError
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.nets.response import ResponseHead, UserEncoder
-from jaxrec.storage.files import atomic_path, read_json_object, write_json
+from jaxrec.storage.digests import check_digests, sealed_folder
+from jaxrec.storage.files import read_json_object, write_json
 from jaxrec.types import PADDING, Array, Params
 
 FORMAT = "jaxrec.response.2"
@@ -152,8 +153,7 @@ def save_response(path: str | Path, response: Response) -> None:
         "feedback": list(response.feedback_names),
         "context_size": response.context_size,
     }
-    with atomic_path(Path(path)) as folder:
-        folder.mkdir()
+    with sealed_folder(Path(path)) as folder:
         safetensors.numpy.save_file({k: np.asarray(v) for k, v in flat.items()}, folder / "arrays.safetensors")
         write_json(folder / "response.json", meta)
 
@@ -165,6 +165,8 @@ def load_response(path: str | Path) -> Response:
         f"{path}: not a readable response model",
         "expected what `jaxrec train` writes to RUN/simulators; train again",
     )
+    if path.is_dir():
+        check_digests(path, wanted, must=False)
     meta = read_json_object(path / "response.json", wanted, where=f"{where}: response.json")
     if meta.get("format") != FORMAT:
         raise InputError(f"{path}: response.json is not of format {FORMAT!r}; {wanted}.")
@@ -174,6 +176,8 @@ def load_response(path: str | Path) -> Response:
         tree = tree_paths.unflatten_dict({k: jnp.asarray(v) for k, v in flat.items()}, sep="/")
         static = {"feedback_names": tuple(meta["feedback"]), "context_size": meta["context_size"]}
         response = Response(**tree, config=config, **static)
+        if broken := [name for name, x in flat.items() if x.dtype.kind == "f" and not np.isfinite(x).all()]:
+            raise ValueError(f"{broken[0]} holds numbers that are not finite")
         jax.eval_shape(lambda r: all_probabilities(r, user_state(r, empty_history(r))), response)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         detail = str(error).split("\n")[0]

@@ -14,6 +14,7 @@ import pytest
 
 from jaxrec.cli import main
 from jaxrec.data.pseudonyms import VARIABLE
+from tests.damage import without_digests
 from tests.recipes import TINY_ENCODER
 
 LOG = "user,item,time,liked\n" + "".join(f"u{u},i{i},{u + i},{(u + i) % 2}\n" for u in range(6) for i in range(30))
@@ -65,7 +66,7 @@ def utf16(folder: Path) -> None:
 
 def edit_json(name: str, **values: object) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        path = folder / name
+        path = without_digests(folder) / name
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
     return damage
@@ -190,10 +191,10 @@ BAD_INPUT = (
         ("another recipe", "'clip: 0.2'"),
     ),
     BadInput(
-        "a damaged checkpoint",
+        "a damaged checkpoint of an earlier version",
         "train RECIPE --run RUN --resume train.updates=12",
         ("checkpoints", "damaged", "delete"),
-        cut("checkpoints/8/default"),
+        lambda folder: cut("checkpoints/8/default")(without_digests(folder)),
     ),
     BadInput(
         "a folder of nothing",
@@ -208,9 +209,9 @@ BAD_INPUT = (
     ),
     BadInput("a policy to inspect without arrays", "inspect RUN", ("policy", "arrays"), remove("policy/arrays")),
     BadInput("a run that is no folder", "evaluate nowhere", ("nowhere", "not a run folder")),
-    BadInput("a run without a policy", "evaluate RUN", ("no policy yet", "--resume"), remove("policy")),
+    BadInput("a run without a policy", "recommend RUN", ("no policy yet", "--resume"), remove("policy")),
     BadInput(
-        "a damaged description", "evaluate RUN", ("description.json", "damaged"), write("policy/description.json", "{")
+        "a damaged description", "recommend RUN", ("description.json", "damaged"), write("policy/description.json", "{")
     ),
     BadInput(
         "a policy of a later version",
@@ -219,7 +220,7 @@ BAD_INPUT = (
         edit_json("policy/description.json", version=99),
     ),
     BadInput("a folder of another kind", "recommend RUN/simulators/train", ("holds a simulator", "expected a policy")),
-    BadInput("damaged arrays", "recommend RUN", ("arrays", "unreadable"), cut("policy/arrays")),
+    BadInput("damaged arrays", "recommend RUN", ("arrays", "damaged"), cut("policy/arrays")),
     BadInput(
         "a network of another shape",
         "recommend RUN",

@@ -94,7 +94,7 @@ def test_parts_that_are_done_are_not_done_again(source: Path, tmp_path: Path, mo
         return encode_ids(*arguments, **options)
 
     monkeypatch.setattr(bulk, "encode_ids", stopping)
-    assert main(words) == 130 and len(list((tmp_path / "v.npy.parts").glob("vectors-*"))) == 3
+    assert main(words) == 130 and len(list((tmp_path / "v.npy.parts").glob("vectors-*.npy"))) == 3
     part = tmp_path / "v.npy.parts" / "vectors-00001.npy"
     part.write_bytes(part.read_bytes()[:50])  # as after a power cut
 
@@ -105,6 +105,20 @@ def test_parts_that_are_done_are_not_done_again(source: Path, tmp_path: Path, mo
     monkeypatch.setattr(bulk, "encode_ids", counted)
     assert main(words) == 0 and len(done) == 3 + 1 + 4  # seven parts: the damaged one and the four others
     np.testing.assert_allclose(np.load(out), jaxrec.encode(texts(50), MODEL, normalize=True, cache_dir=""), atol=1e-6)
+
+
+def test_damaged_vectors_and_descriptions_are_made_again(source: Path, tmp_path: Path, capsys) -> None:
+    out, words = tmp_path / "v.npy", ["embed", MODEL, str(source), "-o", str(tmp_path / "v.npy"), *SMALL]
+    assert main(words) == 0
+    whole, description = out.read_bytes(), out.with_suffix(".npy.json").read_text()
+    out.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert main(words) == 0
+    assert out.read_bytes() == whole and "The texts are encoded again." in capsys.readouterr().err
+    for old, new in (('"texts_cut": 0', '"texts_cut": 1'), ('"digest"', '"digesu"')):
+        out.with_suffix(".npy.json").write_text(description.replace(old, new))
+        assert main(words) == 0
+        assert "The texts are encoded again." in capsys.readouterr().err
+        assert out.with_suffix(".npy.json").read_text() == description
 
 
 @pytest.mark.slow

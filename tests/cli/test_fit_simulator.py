@@ -17,7 +17,8 @@ from jaxrec.envs.logged_world import load_simulator
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.storage.lock import LOCK
 
-PARTS = {"config.yaml", "simulator.json", "log.json", "users.json", "validity.json", "validity.html", "train", "judge"}
+FILES = {"simulator.json", "log.json", "users.json", "validity.json", "validity.html", "digests.xxh128"}
+PARTS = {"config.yaml", "train", "judge"} | FILES
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,8 @@ def test_adapters_are_written_beside_the_merged_encoder(recipe: Path, tmp_path: 
     assert main(["tune", str(recipe), *SMALL, *words, "--run", str(run)]) == 0
     account = json.loads((run / "tuning.json").read_text())
     assert account["parameters"]["trained"] == 2 * 4 * 2 * (32 + 32)
-    assert {p.name for p in (run / "adapters").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    names = {"adapter_config.json", "adapter_model.safetensors", "digests.xxh128"}
+    assert {p.name for p in (run / "adapters").iterdir()} == names
     assert (run / "encoder" / "model.safetensors").is_file()
 
 

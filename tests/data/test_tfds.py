@@ -102,7 +102,7 @@ def test_a_label_is_a_number_as_feedback_and_a_word_elsewhere(prepared):
 
 def test_rows_are_read_once_and_kept_without_raw_user_ids(prepared, cache, monkeypatch):
     first = load_dataset(config(prepared), 0)
-    (kept,) = cache.iterdir()
+    (kept,) = cache.glob("*.parquet")
     assert "Zoë".encode() not in kept.read_bytes()
     monkeypatch.setattr(tfds, "_decoded", None)  # from here on reading rows anew would fail
     assert_same_dataset(load_dataset(config(prepared), 0), first)
@@ -114,7 +114,7 @@ def test_rows_are_read_once_and_kept_without_raw_user_ids(prepared, cache, monke
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-20], lambda raw: raw[:300] + b"?" + raw[301:], lambda raw: b""])
 def test_a_damaged_cache_is_read_anew(damage, prepared, cache):
     first = load_dataset(config(prepared), 0)
-    (kept,) = cache.iterdir()
+    (kept,) = cache.glob("*.parquet")
     whole = kept.read_bytes()
     kept.write_bytes(damage(whole))
     assert_same_dataset(load_dataset(config(prepared), 0), first)
@@ -126,7 +126,7 @@ def test_a_data_set_that_was_prepared_again_is_read_again(prepared, cache):
     for file in (prepared / "visit_log" / "1.0.0").glob("*array_record*"):
         os.utime(file)
     load_dataset(config(prepared), 0)
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.parquet"))) == 2
 
 
 def test_what_is_wrong_with_a_data_set_is_said_in_one_line(prepared, tmp_path):

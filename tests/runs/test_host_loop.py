@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,35 @@ def test_a_metric_that_may_be_nan_is_null_then_but_never_infinite(tmp_path: Path
         run_training(
             training(update_many=compiled(infinite), may_be_nan=("first",)), new_run(tmp_path / "other"), SCHEDULE
         )
+
+
+def test_a_changed_row_before_the_checkpoint_is_named(tmp_path: Path, capsys) -> None:
+    run = new_run(tmp_path)
+    run_training(training(), run, SCHEDULE)
+    run_training(training(), run, SCHEDULE)
+    assert not capsys.readouterr().err.count("warning")
+    run.metrics.write_text(run.metrics.read_text().replace('"n": 3.0', '"n": 7.0'))
+    run_training(training(), run, SCHEDULE)
+    assert f"{run.metrics}: rows 1 to 12 are not those of checkpoint 12" in capsys.readouterr().err
+
+
+def test_what_is_kept_of_the_best_is_made_again(tmp_path: Path) -> None:
+    run, made = new_run(tmp_path), []
+    again = training(new_best=lambda state, step: made.append((float(state["n"]), step)), best_is_kept=lambda: False)
+    run_training(again, run, SCHEDULE)
+    run_training(again, run, SCHEDULE)
+    assert made == [(4.0, 4), (4.0, 4)]
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_start_again_in_silence(tmp_path: Path, capsys) -> None:
+    run = new_run(tmp_path)
+    run_training(training(), run, SCHEDULE)
+    before = rows(run)
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(InputError, match=r"no whole checkpoint, but timings.jsonl says that one was saved; .* delete"):
+        run_training(training(), run, SCHEDULE)
+    assert rows(run) == before
+    run.timings.unlink()
+    capsys.readouterr()
+    run_training(training(), run, SCHEDULE)
+    assert "starts again from the beginning" in capsys.readouterr().out and rows(run) == before

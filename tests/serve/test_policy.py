@@ -16,6 +16,7 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.policy import make_policy
 from jaxrec.serve import SavedPolicy, load_policy, save_policy
 from jaxrec.types import EnvSpec, SlateAction, World
+from tests.damage import without_digests
 
 IDS = ("a", "b", "c:1", "d", "e", "f")
 SPEC = EnvSpec(name="logged", action=SlateAction(size=2), num_items=6, feedback=("liked",), history_length=3)
@@ -92,7 +93,8 @@ def test_plain_orbax_and_json_read_what_is_saved(tmp_path: Path) -> None:
         arrays = checkpointer.restore(tmp_path / "policy" / "arrays")
     np.testing.assert_array_equal(arrays["item_table"], world.item_table)
     np.testing.assert_array_equal(arrays["params"]["query"]["kernel"], params["query"]["kernel"])
-    assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == ["arrays", "description.json", "items.json"]
+    names = ["arrays", "description.json", "digests.xxh128", "items.json"]
+    assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == names
 
 
 def test_the_order_of_a_set_does_not_matter_but_what_was_thought_of_it_does(policy: SavedPolicy) -> None:
@@ -141,7 +143,7 @@ def test_entries_that_name_nothing_are_refused(policy: SavedPolicy, history: str
 
 def test_arrays_of_another_network_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "policy")
-    path = tmp_path / "policy" / "description.json"
+    path = without_digests(tmp_path / "policy") / "description.json"
     path.write_text(path.read_text().replace('"width": 4', '"width": 8'))
     with pytest.raises(InputError, match="arrays and description are not of one policy"):
         load_policy(tmp_path / "policy")
@@ -149,12 +151,25 @@ def test_arrays_of_another_network_are_refused(tmp_path: Path) -> None:
 
 def test_a_policy_saved_before_actions_had_a_type_opens(policy: SavedPolicy, tmp_path: Path) -> None:
     save(tmp_path / "policy")
-    path = tmp_path / "policy" / "description.json"
+    path = without_digests(tmp_path / "policy") / "description.json"
     description = json.loads(path.read_text())
     assert description["spec"].pop("action") == {"name": "slate", "size": 2}
     description["spec"]["slate_size"] = 2
     path.write_text(json.dumps(description))
     assert load_policy(tmp_path / "policy").spec == policy.spec == SPEC
+
+
+def test_parameters_that_are_not_finite_are_an_error_and_no_empty_slate(tmp_path: Path) -> None:
+    table = jnp.ones((6, 5))
+    params = make_policy(SPEC, CONFIG).init(jax.random.key(0), World(item_table=table))
+    params["query"]["kernel"] = params["query"]["kernel"].at[0, 0].set(jnp.nan)
+    what = {"spec": SPEC, "config": CONFIG, "feedback": FEEDBACK, "items": (IDS, IDS), "step": 1}
+    save_policy(tmp_path / "policy", params=params, world=World(item_table=table), **what)
+    with pytest.raises(InputError, match=r"params.query.kernel holds numbers that are not finite"):
+        load_policy(tmp_path / "policy")
+    diverged = SavedPolicy(CONFIG, params, World(item_table=table), SPEC, FEEDBACK, IDS, IDS, 1)
+    with pytest.raises(InputError, match="scores are not finite numbers"):
+        diverged.recommend(["a"], k=2)
 
 
 def test_a_run_without_a_policy_says_how_to_get_one(tmp_path: Path) -> None:

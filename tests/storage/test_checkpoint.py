@@ -1,4 +1,6 @@
 import math
+import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxrec.checks import InputError
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.digests import DIGESTS
+from tests.damage import flip_bit, without_digests
 
 DATA = PartitionSpec("data")
 
@@ -177,21 +181,136 @@ def without_structure(step: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut_short, without_manifests, without_structure])
-def test_a_damaged_checkpoint_is_refused_and_the_one_before_still_opens(tmp_path: Path, damage) -> None:
-    saved(tmp_path, {1: 0.0, 2: 1.0})
-    damage(tmp_path / "2")
+def test_a_checkpoint_that_an_earlier_version_wrote_is_refused_if_it_cannot_be_read(tmp_path: Path, damage) -> None:
+    damage(without_digests(saved(tmp_path, {1: 0.0, 2: 1.0})) / "2")
     message = refuses(tmp_path, 2, target(make_state(0)))
     assert "delete this step to fall back to the one before" in message
     with Checkpoints(tmp_path) as checkpoints:
         assert_same(checkpoints.restore(1, target(make_state(0))), make_state(1))
 
 
-def test_damaged_scores_are_one_line_when_the_folder_is_opened(tmp_path: Path) -> None:
+def without_seal(step: Path) -> None:
+    (step / DIGESTS).unlink()
+
+
+def with_damaged_scores(step: Path) -> None:
+    (step / "metrics" / "metrics").write_text('{"re')
+
+
+def with_damaged_scores_and_no_seal(step: Path) -> None:
+    with_damaged_scores(step)
+    without_seal(step)
+
+
+def emptied(step: Path) -> None:
+    shutil.rmtree(step)
+    step.mkdir()
+
+
+def with_one_more_file(step: Path) -> None:
+    (step / "default" / "d" / "more").touch()
+
+
+DAMAGE = [
+    cut_short,
+    without_manifests,
+    without_structure,
+    without_seal,
+    with_damaged_scores,
+    with_damaged_scores_and_no_seal,
+    emptied,
+    with_one_more_file,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_the_checkpoint_before_a_damaged_one_is_used_with_a_warning(tmp_path: Path, damage, capsys) -> None:
+    saved(tmp_path, {1: 5.0, 2: 1.0, 3: 9.0}, keep_latest=3)
+    damage(tmp_path / "3")
+    before = sorted(tmp_path.rglob("*"))
+    with Checkpoints(tmp_path) as checkpoints:
+        warning = capsys.readouterr().err
+        assert warning.startswith(f"warning: checkpoint 3 is not used: {tmp_path}/3") and warning.count("\n") == 1
+        assert warning.endswith(" Checkpoint 2 is used instead.\n")
+        assert (checkpoints.latest, checkpoints.best, checkpoints.best_score) == (2, 1, 5.0)
+        assert_same(checkpoints.restore(2, target(make_state(0))), make_state(2))
+        with pytest.raises(InputError, match=f"{tmp_path}/3"):
+            checkpoints.restore(3, target(make_state(0)))
+        assert sorted(tmp_path.rglob("*")) == before  # reading moves nothing
+        checkpoints.begin_writing()
+        assert steps(tmp_path) == [1, 2] and (tmp_path / "3.damaged").is_dir()
+        checkpoints.save(3, make_state(3), 9.0)
+    assert steps(tmp_path) == [2, 3] and not (tmp_path / "3.damaged").exists()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert (checkpoints.latest, checkpoints.best) == (3, 3)
+        assert_same(checkpoints.restore(3, target(make_state(0))), make_state(3))
+
+
+def test_one_flipped_bit_in_any_file_of_a_checkpoint_is_found(tmp_path: Path, capsys) -> None:
+    rng = random.Random(0)
     saved(tmp_path, {1: 0.0, 2: 1.0})
-    (tmp_path / "2" / "metrics" / "metrics").write_text('{"re')
-    with pytest.raises(InputError, match="damaged") as caught:
-        Checkpoints(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: ") and "\n" not in str(caught.value)
+    files = [path for path in (tmp_path / "2").rglob("*") if path.is_file() and path.stat().st_size]
+    assert {"_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "metrics", DIGESTS} <= {path.name for path in files}
+    for path in files:
+        whole = path.read_bytes()
+        flip_bit(path, rng)
+        with Checkpoints(tmp_path) as checkpoints:
+            assert checkpoints.latest == 1, path
+        assert f"checkpoint 2 is not used: {path}" in capsys.readouterr().err
+        path.write_bytes(whole)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 2
+
+
+def test_the_step_before_is_let_go_only_when_the_new_one_is_sealed(tmp_path: Path, monkeypatch) -> None:
+    saved(tmp_path, {1: 0.0}, keep_latest=1)
+
+    def refuse(folder: Path) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("jaxrec.storage.checkpoint.seal", refuse)
+    checkpoints = Checkpoints(tmp_path, keep_latest=1)
+    checkpoints.save(2, make_state(2), 1.0)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoints.close()
+    assert steps(tmp_path) == [1, 2]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 1
+
+
+def test_what_orbax_did_not_write_is_found_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("jaxrec.storage.checkpoint.check_orbax_path", lambda path: None)
+    checkpoints = Checkpoints(tmp_path / "a[1]b")
+    checkpoints.save(1, make_state(1), 1.0)
+    with pytest.raises((InputError, OSError)):
+        checkpoints.close()
+
+
+def test_a_path_that_loses_arrays_is_refused_before_the_first_update(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path / "a[1]b") as checkpoints, pytest.raises(InputError, match=r"a path with '\['"):
+        checkpoints.begin_writing()
+    assert not (tmp_path / "a[1]b").exists()
+
+
+def test_parameters_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = make_state(1)
+    state.params["query"]["bias"] = jnp.array([0.0, jnp.nan])
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, 0.0)
+    assert "params.query.bias holds numbers that are not finite" in refuses(tmp_path, 1, target(state))
+
+
+def test_a_save_is_reported_once_it_is_on_the_disk(tmp_path: Path) -> None:
+    reported = []
+
+    def report(step: int, seconds: float) -> None:
+        assert (tmp_path / str(step) / DIGESTS).is_file() and seconds > 0
+        reported.append(step)
+
+    with Checkpoints(tmp_path, saved=report) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(step), 0.0)
+    assert reported == [1, 2]
 
 
 def test_what_a_killed_save_left_behind_is_ignored(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import random
 from pathlib import Path
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.storage.portable import VERSION, load_portable, read_description, save_portable
+from tests.damage import flip_bit, without_digests
 
 ARRAYS = {
     "params": {"query": {"kernel": jnp.arange(6, dtype=jnp.float32).reshape(2, 3)}, "bias": np.ones(3)},
@@ -64,14 +66,14 @@ def test_another_kind_is_refused(folder: Path) -> None:
 
 
 def test_another_version_is_refused(folder: Path) -> None:
-    path = folder / "description.json"
+    path = without_digests(folder) / "description.json"
     path.write_text(json.dumps({"kind": "policy", "version": VERSION + 1}))
     assert f"version {VERSION + 1} of the format, expected {VERSION}" in refuses(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"kind": "policy"}', "[1]", "3", "null", '{"kind":\n "policy",\n oops}'])
 def test_a_damaged_description_is_refused(folder: Path, text: str) -> None:
-    (folder / "description.json").write_text(text)
+    (without_digests(folder) / "description.json").write_text(text)
     assert "description.json: damaged" in refuses(folder)
 
 
@@ -82,8 +84,8 @@ def test_a_folder_without_a_description_and_no_folder_are_refused(folder: Path) 
 
 
 @pytest.mark.parametrize("damage", ["missing", "no manifest", "cut short"])
-def test_damaged_arrays_are_refused(folder: Path, damage: str) -> None:
-    arrays = folder / "arrays"
+def test_damaged_arrays_of_an_earlier_version_are_refused(folder: Path, damage: str) -> None:
+    arrays = without_digests(folder) / "arrays"
     if damage == "missing":
         arrays.rename(folder / "elsewhere")
     elif damage == "no manifest":
@@ -92,3 +94,45 @@ def test_damaged_arrays_are_refused(folder: Path, damage: str) -> None:
         for path in arrays.rglob("d/*"):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "arrays: unreadable" in refuses(folder)
+
+
+def test_one_flipped_bit_is_refused_in_any_file(folder: Path) -> None:
+    rng = random.Random(0)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
+    assert {"manifest.ocdbt", "_METADATA", "description.json", "digests.xxh128"} <= {path.name for path in files}
+    for path in [path for path in files for _ in range(3)]:
+        whole = path.read_bytes()
+        flip_bit(path, rng)
+        assert str(path) in refuses(folder)
+        path.write_bytes(whole)
+    load_portable(folder, "policy")
+
+
+def test_a_missing_and_an_added_file_are_refused(folder: Path) -> None:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        path.unlink()
+        assert "missing" in refuses(folder)
+        path.write_bytes(whole)
+    (folder / "arrays" / "d" / "more").touch()
+    assert "arrays/d/more: not among the files of digests.xxh128; remove it, or" in refuses(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    for name, x in {"single": np.array([1.0, value]), "half": jnp.array([value, 1.0], jnp.bfloat16)}.items():
+        save_portable(tmp_path / "folder", "vectors", {"deep": {name: x}}, {})
+        with pytest.raises(InputError, match=f"deep.{name} holds numbers that are not finite"):
+            load_portable(tmp_path / "folder", "vectors")
+
+
+@pytest.mark.parametrize("name", ["a[1]b", "q?b", "st*r"])
+def test_a_path_that_orbax_reads_as_a_pattern_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="arrays cannot be saved under a path with") as caught:
+        save_portable(tmp_path / name / "policy", "policy", ARRAYS, {})
+    assert "\n" not in str(caught.value) and not list(tmp_path.rglob("*.*"))
+
+
+def test_a_folder_moved_to_such_a_path_opens(folder: Path, tmp_path: Path) -> None:
+    moved = Path(folder.rename(tmp_path / "run [best]"))
+    assert load_portable(moved, "policy")[1]["width"] == 3

@@ -23,6 +23,7 @@ from jaxrec.supervised.response import (
     user_state,
 )
 from jaxrec.supervised.response_fit import fit_response, item_fields, logits_of_rows, window_batches
+from tests.damage import without_digests
 
 USERS, ROWS, ITEMS, TEXT = 150, 60, 40, 2
 CONFIG = ResponseConfig(history_length=20, width=16, heads=2, epochs=10, batch_size=16, dropout=0.0)
@@ -240,7 +241,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(fitted, tmp_path) -
     (folder / "response.json").write_text("[1")
     refused("not a readable response model")
     save_response(folder, fitted[0])
-    arrays = folder / "arrays.safetensors"
+    arrays = without_digests(folder) / "arrays.safetensors"
     whole = arrays.read_bytes()
     arrays.write_bytes(whole[: len(whole) // 2])
     refused("not a readable response model")
@@ -250,6 +251,10 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(fitted, tmp_path) -
     refused("do not fit|not a readable")
     (folder / "response.json").write_text(text.replace('"width"', '"wide"'))
     refused("not a readable response model")
+    save_response(folder, fitted[0].replace(base=fitted[0].base.at[0].set(np.nan)))
+    refused("base holds numbers that are not finite")
+    arrays.write_bytes(whole[:-1])
+    refused("arrays.safetensors: damaged, its digest is not the one")
 
 
 def test_feedback_that_never_varies_is_refused() -> None:

@@ -39,6 +39,7 @@ from jaxrec.runs.users.fitted_folder import (
 from jaxrec.runs.users.kind import JUDGE, TRAIN
 from jaxrec.runs.users.log_checks import check_kinds
 from jaxrec.runs.users.validity_lines import validity_lines
+from jaxrec.storage.digests import is_sealed, seal
 from jaxrec.storage.files import read_json_object, remove_unfinished, write_json, write_text
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.comeback_fit import StatesAfter, fit_comebacks, states_after, taste_states
@@ -63,6 +64,8 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
         remove_unfinished(place)
     _note_sources(corpus, folder)
     if all((folder / part).exists() for part in PARTS):
+        if is_sealed(folder / TRAIN) and not is_sealed(folder):  # stopped before its last line
+            seal(folder)
         return
     check_kinds(config, corpus)
     for line in _successes_only(config, corpus.dataset.log):
@@ -84,6 +87,7 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
             world = make_world(fitted, log, table, vectors.text.shape[1], recommendable, comeback, leave)
             save_simulator(folder / name, world)
     shutil.rmtree(folder / FITS, ignore_errors=True)
+    seal(folder)
 
 
 def _fitted(

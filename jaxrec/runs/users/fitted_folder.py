@@ -7,6 +7,7 @@ FOLDER/train/, judge/   the users for training and, fitted to other people, the 
        item_features.json   the columns of item features, if the recipe has them
        validity.json    how far to trust the users; validity.html is for reading
        fits/            finished members of an ensemble, until all members are fitted
+       digests.xxh128   digests of all of it, once it is finished (`jaxrec.storage.digests`)
 
 Every part is written whole or not at all, and finished parts are kept: an interrupted fit continues where it stopped.
 """
@@ -31,7 +32,8 @@ from jaxrec.progress import note
 from jaxrec.runs.read_log import ContextColumns, Corpus, Sides
 from jaxrec.runs.users.kind import JUDGE, TRAIN
 from jaxrec.runs.users.validity_lines import validity_lines
-from jaxrec.storage.files import atomic_path, read_json_object, remove_unfinished
+from jaxrec.storage.digests import check_digests, sealed_folder
+from jaxrec.storage.files import read_json_object, remove_unfinished
 from jaxrec.storage.inside import check_folder, copy_folder
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import load_basis
@@ -60,16 +62,22 @@ def copy_simulators(source: Path, corpus: Corpus, folder: Path) -> None:
     for line in validity_lines(read_validity(source)):
         note(line)
     remove_unfinished(folder.parent)
-    with atomic_path(folder.absolute()) as temporary:
-        temporary.mkdir()
+    with sealed_folder(folder.absolute()) as temporary:
         for part in [*PARTS, *(part for part in (OWN_TEXTS, FEATURES) if (source / part).exists())]:
             copy = copy_folder if (source / part).is_dir() else shutil.copyfile
             copy(source / part, temporary / part)
 
 
+def check_whole(folder: Path) -> None:
+    """Raise InputError if finished simulators have changed; `train/` and `judge/` are checked when they are read."""
+    if folder.is_dir():
+        check_digests(folder, f"restore it, or delete {folder} and fit again", must=False)
+
+
 def context_before(*folders: Path) -> ContextColumns | None:
     """Context columns and item features of the first of `folders` with simulators, or None."""
     for folder in folders:
+        check_whole(folder)
         if (folder / LOG).is_file():
             names = tuple(read_json_object(folder / LOG, RESTORE).get("context", ()))
             path = folder / FEATURES
@@ -84,6 +92,7 @@ def context_before(*folders: Path) -> ContextColumns | None:
 def sides_before(*folders: Path) -> Sides | None:
     """The split of the users in the first of `folders` that records one, or None."""
     for folder in folders:
+        check_whole(folder)
         if (folder / USERS).is_file():
             sides = read_json_object(folder / USERS, RESTORE)
             return Sides(sides.get("salt", ""), frozenset(sides.get(TRAIN, ())), frozenset(sides.get(JUDGE, ())))
@@ -108,6 +117,7 @@ def check_users_known(config: Config, sides: Sides | None, users: Sequence[str])
 def check_same_log(folder: Path, corpus: Corpus, message: str) -> None:
     """Raise InputError if `folder` has another log (wrong item numbers) or split (judges might have trained)."""
     path = folder / LOG
+    check_whole(folder)
     if path.is_file():
         now, saved = log_identity(corpus), read_json_object(path, RESTORE)
         # Only logs with features have their key. Of the others, older versions wrote fewer.
@@ -153,6 +163,7 @@ def _features_digest(corpus: Corpus) -> str:
 
 def read_validity(folder: Path) -> dict[str, Any]:
     """Read the validity report in `folder`; raises InputError if it is damaged."""
+    check_whole(folder)
     report = read_json_object(folder / VALIDITY, RESTORE)
     try:
         findings(report)
