@@ -27,7 +27,7 @@ from jaxrec.encoder.encode_ids import encode_ids
 from jaxrec.encoder.load import Encoder
 from jaxrec.encoder.tokenize import cuts_of
 from jaxrec.progress import track
-from jaxrec.storage.digests import check_file, sealed_file
+from jaxrec.storage.digests import ENDING, check_file, sealed_file
 from jaxrec.storage.files import read_json_object, remove_unfinished, write_json
 from jaxrec.storage.inside import check_folder
 from jaxrec.storage.lock import LOCK, is_ours
@@ -35,7 +35,7 @@ from jaxrec.storage.lock import LOCK, is_ours
 PART = 16_384  # texts; the last batch of a length in each part is padded, and a stop loses at most one part
 IDENTITY = "identity.json"
 JOINED = "joined"  # an empty file: from here on the output is being written
-PART_NAME = re.compile(rf"{IDENTITY}|{JOINED}|ids-\d+\.npz|vectors-\d+\.npy|{re.escape(LOCK)}")
+PART_NAME = re.compile(rf"{IDENTITY}|{JOINED}|(ids-\d+\.npz|vectors-\d+\.npy)({re.escape(ENDING)})?|{re.escape(LOCK)}")
 
 
 class Parts(NamedTuple):
