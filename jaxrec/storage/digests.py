@@ -16,13 +16,14 @@ import xxhash
 
 from jaxrec.checks import InputError
 from jaxrec.storage.files import atomic_path, write_text
+from jaxrec.storage.lock import LOCK
 
 ENDING = ".xxh128"
 DIGESTS = f"digests{ENDING}"
 _HEAD = "# jaxrec digests 1 "
 _COMMENT = "# XXH3 of the lines below: "
 _CHUNK = 1 << 20
-_OF_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")  # file managers leave them in folders that they show
+_OF_OTHERS = (".DS_Store", "Thumbs.db", "desktop.ini", LOCK)  # of file managers, and of whoever writes at the time
 
 
 class Damaged(InputError):
@@ -157,7 +158,7 @@ def _files(folder: str, inside: str) -> Iterator[str]:
     for name, entry in entries.items():
         if entry.is_dir(follow_symlinks=False):
             yield from _files(entry.path, f"{inside}{name}/")
-        elif name not in _OF_VIEWERS:
+        elif name not in _OF_OTHERS:
             yield inside + name
 
 
