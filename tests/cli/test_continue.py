@@ -15,6 +15,7 @@ from jaxrec.config.schema import Config
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.runs.users.fitted_folder import sides_before
 from jaxrec.serve import load_policy
+from jaxrec.storage.digests import seal
 
 pytestmark = pytest.mark.slow  # every test begins from two runs of its own
 GROWN = ("data.generated.items=70", "learner.policy.item_residual=true")
@@ -73,9 +74,11 @@ def test_a_log_of_other_users_or_without_a_record_of_them_is_refused(
     words = ["train", str(recipe), "--continue", str(old), *GROWN]
     users = old / "simulators" / "users.json"
     users.write_text(json.dumps({"train": ["somebody"], "judge": ["else"]}))
+    seal(users.parent)
     assert main([*words, "--run", str(tmp_path / "a")]) != 0
     assert "none of the log's" in capsys.readouterr().err
     users.unlink()
+    seal(users.parent)
     assert main([*words, "--run", str(tmp_path / "b")]) != 0
     assert "it is unknown which users trained" in capsys.readouterr().err
     assert main(["fit-simulator", str(recipe), "-o", str(tmp_path / "sim"), *GROWN, "seed=5"]) == 0
