@@ -20,6 +20,7 @@ from jaxrec.checks import InputError
 from jaxrec.encoder import tokenizer_child
 
 SECONDS, SLOW_SECONDS = 4, 60  # of a processor: for tokenizer.json; for what transformers builds
+WAIT = 120  # seconds by the clock; a busy machine may take many for one of a processor
 BYTES = 2**31 - 2**27  # of memory; the tokenizers with the most words take half a gigabyte
 ADVICE = "fetch the model again, and do not use it if that does not help"
 _passed: set[str] = set()  # digests of what need not be tried again
@@ -69,9 +70,9 @@ def _outcome(job: str) -> str:
     program = [sys.executable, "-P", tokenizer_child.__file__]  # -P: the folder of the program has a tokenize.py
     seconds = json.loads(job)["seconds"]
     try:
-        done = subprocess.run(program, input=job.encode(), capture_output=True, timeout=2 * seconds, env=env)
+        done = subprocess.run(program, input=job.encode(), capture_output=True, timeout=WAIT, env=env)
     except subprocess.TimeoutExpired:
-        return f"takes more than {seconds} s to read"
+        return f"takes more than {WAIT} s to read"
     except OSError:  # no program of Python, as in a program that embeds it
         return ""
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
