@@ -91,7 +91,7 @@ VALIDITY = record(
             {},
             {
                 "strengths": named(number()),
-                "effects": maybe(record({"feedback": named(named(EFFECT)), "keep": named(number())})),
+                "effects": maybe(record({"feedback": named(named(EFFECT))}, {"keep": named(number())})),
             },
         ),
         "test_share": number(0, 1),
