@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from jaxrec.storage.digests import is_sealed, seal
 from tests.hostile.frame import Hostile, Place
 
 INSPECT, RECOMMEND = "inspect {run}", "recommend {run} --history 1,2 -k 3"
@@ -16,12 +18,24 @@ def edit(name: str, change: Change) -> Callable[[Place], None]:
     def build(place: Place) -> None:
         path = place.run / name
         path.write_text(json.dumps(change(json.loads(path.read_text()))))
+        seal_again(path)
 
     return build
 
 
 def content(name: str, data: str | bytes) -> Callable[[Place], None]:
-    return lambda place: place.write(f"in/run/{name}", data) and None
+    def build(place: Place) -> None:
+        place.write(f"in/run/{name}", data)
+        seal_again(place.run / name)
+
+    return build
+
+
+def seal_again(path: Path) -> None:
+    """Seal the folders that hold a changed file: whoever means harm can, and digests are no signatures."""
+    for folder in path.parents[:4]:
+        if is_sealed(folder):
+            seal(folder)
 
 
 def put(*keys: str | int, value: Any) -> Change:
@@ -131,7 +145,7 @@ DESCRIPTIONS = (
     _case(RECOMMEND, "a description of 5,000 digits", content("policy/description.json", f'{{"a": {"9" * 5000}}}')),
     _case(RECOMMEND, "an empty description", content("policy/description.json", ""), "not JSON"),
     _case(RECOMMEND, "a description that is a pipe", fifo("policy/description.json"), "description.json"),
-    _case(RECOMMEND, "a description of 3 GB", zeros("policy/description.json"), "description.json", "bytes"),
+    _case(RECOMMEND, "a description of 3 GB", zeros("policy/description.json"), "description.json", "damaged"),
     _case(INSPECT, "a description of 3 GB, inspected", zeros("policy/description.json"), "description.json", "bytes"),
 )
 ITEMS = (
@@ -191,12 +205,6 @@ ROWS = (
     _case(INSPECT, "a row of 100,000 lists", content("metrics.jsonl", "[" * 100_000 + "\n"), "line 1"),
     _case(INSPECT, "rows of random bytes", content("metrics.jsonl", bytes(range(256)) * 4), "metrics.jsonl"),
     _case(INSPECT, "a NUL in the timings", content("timings.jsonl", b"\0\n"), "timings.jsonl line 1"),
-    _case(
-        "train {run}/config.yaml --run {run} --resume train.updates=12",
-        "a resume after a damaged row",
-        content("metrics.jsonl", '{"step": 1}\n{"step": \n'),
-        "metrics.jsonl line 2",
-    ),
     _case(INSPECT, "a score of words", content("checkpoints/8/metrics/metrics", '{"return": "x"}'), "return"),
     _case(INSPECT, "a score of infinity", content("checkpoints/8/metrics/metrics", '{"return": 1e999}'), "return"),
     _case(INSPECT, "an evaluation of a list", content("evaluation.json", "[]"), "evaluation.json"),

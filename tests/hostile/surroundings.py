@@ -7,6 +7,7 @@ from typing import Any
 from tests.hostile.frame import Hostile, Place, nothing
 from tests.hostile.launch import Ended
 from tests.hostile.recipes import ENV, recipe
+from tests.hostile.runs import seal_again
 
 # An escape sequence, a title of the window, a C1 control, a NUL, overrides of direction, a tag that is not seen.
 EVIL = "\x1b[31mred \x1b]0;owned\x07 \x9b2J \x00 \u202egnp.exe\u2066 \U000e0041 \r\x08"
@@ -35,6 +36,7 @@ def titles(place: Place) -> None:
     items["titles"] = [EVIL for _ in items["titles"]]
     items["ids"] = [f"{n}{EVIL}" for n, _ in enumerate(items["ids"])]
     path.write_text(json.dumps(items))
+    seal_again(path)
 
 
 def log(content: str, name: str = "log.csv") -> Callable[[Place], None]:
