@@ -18,6 +18,7 @@ from jaxrec.data.log import Log
 from jaxrec.envs.known_answers import KnownAnswers
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.portable import load_portable, write_portable
+from jaxrec.storage.schemas import check_description
 from jaxrec.supervised.comeback import ComebackModel
 from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.exposure import Exposure
@@ -144,6 +145,7 @@ def load_simulator(folder: str | Path) -> World:
     arrays, description = load_portable(folder, KIND)
     if description.get("layout") != LAYOUT:
         raise InputError(f"{folder}: simulator of another version of jaxrec; fit it again with `jaxrec train`.")
+    check_description(folder / "description.json", description)
     try:
         responses = [load_response(folder / f"response_{n}") for n in range(description["members"])]
         arrays, tastes = jax.tree.map(jnp.asarray, arrays), None

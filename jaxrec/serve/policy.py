@@ -29,6 +29,7 @@ from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
 from jaxrec.storage.portable import load_portable, write_portable
 from jaxrec.storage.saved_spec import saved_spec
+from jaxrec.storage.schemas import check_description
 from jaxrec.types import EnvSpec, Observation, Params, World
 
 KIND = "policy"
@@ -163,6 +164,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
         raise InputError(f"{folder}: no policy yet; `jaxrec train --resume` continues to the first checkpoint.")
     where = str(folder / "description.json")
     arrays, description = load_portable(folder, KIND)
+    check_description(folder / "description.json", description)
     try:
         spec = build_section(EnvSpec, saved_spec(description), "spec", where)
         config = build_section(PolicyConfig, description["network"], "network", where)
