@@ -128,7 +128,9 @@ FILES: dict[str, Check] = {
             for who in ("teacher", "student_before", "student")
         }
     ),
-    "response.json": record({"config": named(anything), "feedback": _texts, "context_size": whole(0, WIDTH)}),
+    "response.json": record(  # `format` says first whether the rest is that of this version
+        {}, {"config": named(anything), "feedback": _texts, "context_size": whole(0, WIDTH)}
+    ),
     "metrics": record({"return": number()}, {"step": whole()}),  # of a checkpoint
 }
 ROW = both(record({"step": whole()}), named(_plain))  # of metrics.jsonl and timings.jsonl
