@@ -13,8 +13,9 @@ LONGEST_NAME = 200  # characters of a name that is compared with known ones
 class InputError(ValueError):
     """An error that a person can fix; the command line prints its one line and exits with status 2.
 
-    The message becomes one line without control characters, and the middle of a very long one is left out. Errors of
-    the operating system are told in one line too; any other exception is a bug of ours and keeps its traceback.
+    The message becomes one line without control characters, and the middle of a very long one is left out. The
+    command line also reports errors of the operating system in one line. Any other exception is a bug of ours and keeps
+    its traceback.
     """
 
     def __init__(self, message: object):

@@ -25,7 +25,7 @@ def warn(line: str) -> None:
     if _quiet.get():
         warnings.warn(line, stacklevel=2)
     else:
-        print(f"warning: {line}", file=sys.stderr, flush=True)
+        print(visible(f"warning: {line}"), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

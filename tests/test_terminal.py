@@ -77,14 +77,29 @@ def inspect(run: Path, before: str = "", after: str = "") -> subprocess.Complete
     return subprocess.run(["bash", "-c", words], capture_output=True, text=True, env=env)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
-def test_a_full_disk_for_the_output_is_one_line_and_no_success(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "log.json").write_text('{"rows": 1, "users": 1, "items": "x", "feedback": ["liked"]}')
-    ended = inspect(tmp_path / "run", after="> /dev/full")
+@pytest.fixture
+def simulators(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "log.json").write_text('{"rows": 1, "users": 1, "items": "x", "feedback": ["liked"]}')
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full, a disk that is always full")
+def test_a_full_disk_for_the_output_is_one_line_and_no_success(simulators: Path) -> None:
+    ended = inspect(simulators, after="> /dev/full")
     assert ended.returncode == 2 and ended.stderr.startswith("jaxrec: standard output: No space left on device; free")
     assert ended.stderr.count("\n") == 1
-    ended = inspect(tmp_path / "run", after=">&- 2>&-")  # closed, not full: nobody wants to see it
+
+
+def test_a_limit_of_the_output_is_one_line_and_no_success(simulators: Path, tmp_path: Path) -> None:
+    ended = inspect(simulators, before="ulimit -f 0;", after=f'> "{tmp_path / "out"}"')
+    assert ended.returncode == 2 and ended.stderr.startswith("jaxrec: standard output: File too large; raise")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_an_output_that_nobody_reads_is_no_error(simulators: Path) -> None:
+    ended = inspect(simulators, after=">&- 2>&-")  # closed, not full: nobody wants to see it
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    ended = inspect(tmp_path / "run", after="| true")
+    ended = inspect(simulators, after="| true")
     assert ended.stderr == ""

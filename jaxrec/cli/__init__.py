@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from jaxrec.checks import InputError
-from jaxrec.cli.faults import REPORT, TRACEBACK, fault_line, told_in_background
+from jaxrec.cli.faults import REPORT, TRACEBACK, fault_line, report_in_background
 from jaxrec.terminal import safe_output, silence
 from jaxrec.version import __version__
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130: interrupted.
     """
     if arguments is None:  # as a program
-        sys.excepthook = sys.unraisablehook = told_in_background
+        sys.excepthook = sys.unraisablehook = report_in_background
     with safe_output() as output:
         status = _run(arguments)
         output.flush()
@@ -122,8 +122,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         line = fault_line(error)
         if line is None or os.environ.get(TRACEBACK):
             traceback.print_exc()
-        told = line or REPORT.format(version=__version__)
-        print(f"jaxrec: {told}", file=sys.stderr)
+        message = line or REPORT.format(version=__version__)
+        print(f"jaxrec: {message}", file=sys.stderr)
         return 2 if line else 1
 
 

@@ -54,13 +54,12 @@ EXAMPLE = "train.evaluate_users, learner.num_users, encoder.batch_size"
 
 
 def fault_line(error: BaseException) -> str | None:
-    """Tell in one line what a person can mend; None for defects of ours."""
+    """Describe in one line an error that a person can mend; None for defects of ours."""
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in MENDS:
             return _system(one.strerror or "", str(one.filename2 or one.filename or _path(str(one))), one.errno)
-        if number := next((number for words, number in WORDS.items() if words in str(one)), None):
-            words = next(words for words, found in WORDS.items() if found == number)
-            return _system(words, _path(str(one)), number)
+        if words := next((words for words in WORDS if words in str(one)), None):
+            return _system(words, _path(str(one)), WORDS[words])
         if isinstance(one, MemoryError) or any(words in str(one) for words in NO_MEMORY):
             return f"out of memory ({_short(one)}); lower the sizes in the recipe (such as {EXAMPLE}), or free memory."
         if isinstance(one, OSError):
@@ -74,10 +73,10 @@ def fault_line(error: BaseException) -> str | None:
     return None
 
 
-def told_in_background(*raised: Any) -> None:
-    """Tell in one line of an exception outside the main program, which tells its own: a hook of `sys`.
+def report_in_background(*raised: Any) -> None:
+    """Report in one line an exception outside the main program, which reports its own: a hook of `sys`.
 
-    Not that of Orbax's callbacks after its first error: it has closed the loop that they report to.
+    Exceptions of Orbax's callbacks after its first error are left out: it has closed the loop that they report to.
     """
     error = raised[1] if len(raised) == 3 else raised[0].exc_value
     if os.environ.get(TRACEBACK):

@@ -16,7 +16,7 @@ CACHE = Path("~/.cache/jaxrec/compiled")
 class OneLine(logging.Handler):
     """Prints what libraries log in one line each.
 
-    Not the errors that they log with a traceback: these are raised too, and told once, by the command line.
+    Errors that they log with a traceback are left out: they are raised as well, and the command line reports them.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

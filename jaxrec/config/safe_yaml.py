@@ -11,7 +11,8 @@ import yaml
 from jaxrec.checks import InputError
 from jaxrec.foreign import quoted
 
-DEPTH, VALUES = 32, 20_000  # levels of nesting; values, those behind aliases counted each time
+DEPTH = 32  # levels of nesting
+VALUES = 20_000  # a value that aliases repeat counts once for each repetition
 NUMBER, TEXT = 64, 20_000  # characters of a number, of any value
 NUMBERS = ("int", "float", "timestamp")
 
@@ -57,7 +58,7 @@ def load_yaml(text: str) -> Any:
 def _check_bounds(text: str) -> None:
     """Raise InputError for too many levels or values, without building any."""
     open_: list[tuple[str | None, int]] = []  # anchor of each open list or mapping, and the values before it
-    sizes: dict[str, int] = {}  # values behind each anchor
+    sizes: dict[str, int] = {}  # number of values that each anchor marks
     count = 0
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.CollectionEndEvent):

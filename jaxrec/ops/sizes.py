@@ -1,4 +1,4 @@
-"""How large the parameters are after every update, so that a training that diverged is told by its parameter."""
+"""Sizes of the parameters after every update, so that the error of a diverged training can name a parameter."""
 
 from collections.abc import Callable
 from typing import Any

@@ -111,10 +111,9 @@ def _read(description: Path) -> dict[str, Any] | None:
     if not os.path.lexists(description):
         return None
     try:
-        found = json.loads(description.read_text(encoding="utf-8")) if description.is_file() else None
-    except (OSError, ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else {}
+        return read_json_object(description, "name another -o")
+    except InputError:
+        return {}
 
 
 def _identity(enc: Encoder, config: EncoderConfig, texts: pa.Array, ids: pa.Array | None) -> dict[str, Any]:

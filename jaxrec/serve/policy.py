@@ -23,7 +23,6 @@ from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
-from jaxrec.ops.sizes import largest, names
 from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
@@ -189,7 +188,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
 
 
 def _check_world(folder: Path, spec: EnvSpec, world: World) -> None:
-    """Raise InputError unless the arrays that the policy reads are those of the description, with finite numbers."""
+    """Raise InputError unless the arrays that the policy reads are those of the description."""
     table, some, usual = world.item_table, world.recommendable, world.usual_context
     if table.ndim != 2 or (spec.history_length and table.shape[0] != spec.num_items):
         wanted = f"({spec.num_items}, any)"
@@ -200,9 +199,6 @@ def _check_world(folder: Path, spec: EnvSpec, world: World) -> None:
         raise InputError(
             f"{folder}: usual_context has shape {usual.shape}, expected ({spec.context_size},); copy the folder again."
         )
-    for name, array in (("item_table", table), ("usual_context", usual)):
-        if array is not None and not jnp.isfinite(array).all():
-            raise InputError(f"{folder}: {name} holds numbers that are not finite; copy the folder again.")
 
 
 def policy_is_whole(folder: Path) -> bool:
@@ -226,9 +222,6 @@ def _check_params(folder: Path, policy: Policy, params: Params, world: World) ->
                 f"{folder}: params{name} has shape {shapes[1].get(name)}, but description.json asks for "
                 f"{shapes[0].get(name)}; arrays and description are not of one policy; copy the folder again."
             )
-    sizes = zip(names(params), largest(params).tolist(), strict=True)
-    if broken := [name for name, size in sizes if not math.isfinite(size)]:
-        raise InputError(f"{folder}: params {broken[0]} holds numbers that are not finite; train or copy it again.")
 
 
 def _without_infinities(value: Any) -> Any:

@@ -29,12 +29,7 @@ SEALED = "sealed"  # in the metrics of a step that is not whole without its dige
 ROWS = "rows"  # in the same metrics: digest of the run's measurements up to the step
 UNJUDGED = -1e30  # return of a step that was not evaluated, or not to a number
 ARRAYS, METRICS = "default", "metrics/metrics"  # in the folder of a step, as Orbax names them
-PARAMETERS = {
-    "params",
-    "target_params",
-    "trained",
-    "encoder",
-}  # parts of a state that are finite in every whole checkpoint
+PARAMETERS = {"params", "target_params", "trained", "encoder"}  # parts of a state that are finite if it is whole
 FIX = "delete this checkpoint, or continue from the one before"
 
 

@@ -145,7 +145,7 @@ def check_schema(name: str, value: Any) -> None:
 def check_description(path: Path, description: dict[str, Any]) -> None:
     """Raise InputError unless the description of a policy or simulator fits the schema of its kind.
 
-    Not part of `check_schema`, since a folder of another version is told by its version first.
+    Not part of `check_schema`, since for a folder of another version the version is what has to be reported.
     """
     check = DESCRIPTIONS.get(str(description.get("kind")))
     try:

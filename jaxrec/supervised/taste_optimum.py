@@ -160,8 +160,8 @@ def with_users(
     given = padded(rows._replace(offset=np.asarray(rows.offset - priors.own)))
     users = compiled(user_posterior)(vectors, logits, precision, start, given, chunks, priors.means)
     rated = np.unique(log.user)
-    told = strengths.exposure > 0 and not (drawn is not None and drawn.drawing.kinds.all())
-    exposure = compiled(exposure_of)(weights, priors.centre, priors.means[rated]) if told else None
+    used = strengths.exposure > 0 and not (drawn is not None and drawn.drawing.kinds.all())
+    exposure = compiled(exposure_of)(weights, priors.centre, priors.means[rated]) if used else None
     population = compiled(population_of)(users._replace(mean=users.mean - priors.means), rated)
     link = logistic(logits.shape[1])
     tastes = Tastes(vectors, logits, link, population, exposure=exposure, drawing=drawing)
@@ -178,7 +178,6 @@ class _Priors(NamedTuple):
 
 def _priors(vectors: Array, rows: Rows, weights: Array, users: int) -> _Priors:
     centre = vectors[rows.item].mean(0)
-    met = met_by(vectors, rows, users, centre)
-    whole = prior_means(weights, met)
-    own = whole[rows.user] - prior_means(weights, without_row(met, vectors, rows, centre))
+    whole = prior_means(weights, met_by(vectors, rows, users, centre))
+    own = whole[rows.user] - _expected_tastes(vectors, rows, weights, users)
     return _Priors(with_bias(whole), centre, jnp.einsum("rfd,rd->rf", own, vectors[rows.item]))

@@ -13,7 +13,7 @@ import pytest
 from jaxrec import cli
 from jaxrec.checks import InputError
 from jaxrec.cli import main
-from jaxrec.cli.faults import fault_line, told_in_background
+from jaxrec.cli.faults import fault_line, report_in_background
 from jaxrec.home import cache_folder, expanded
 from jaxrec.storage.files import atomic_path, write_text
 
@@ -86,7 +86,7 @@ def test_an_error_of_the_system_ends_a_command_with_its_line_alone(
 
 def test_what_libraries_raise_in_the_background_is_a_line_or_nothing(capsys: pytest.CaptureFixture) -> None:
     for error in (RuntimeError("Event loop is closed"), OSError("the pipe\nbroke")):
-        told_in_background(type(error), error, None)
+        report_in_background(type(error), error, None)
     assert capsys.readouterr().err == "jaxrec: in the background: OSError: the pipe broke\n"
 
 
