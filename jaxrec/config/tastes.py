@@ -23,6 +23,7 @@ class TastesConfig:
     base_rate: float = 0.1  # and P(answer) of items as the log's users met them, which no such log can tell
     effects: bool = True  # fit short-term effects of what was shown lately; 0 where the log does not confirm them
     steps: int = 300  # of Adam, each over all rows
+    rounds: int = 3  # of fitting items to what is believed of users; 0: to their most likely tastes alone
     learning_rate: float = 0.03
 
     def __post_init__(self):
@@ -37,6 +38,7 @@ class TastesConfig:
             "learning_rate",
         ):
             check_range(f"tastes.{name}", getattr(self, name), 0, open_low=True)
+        check_range("tastes.rounds", self.rounds, 0)
         check_range("tastes.exposure_strength", self.exposure_strength, 0)
         check_range("tastes.holdout", self.holdout, 0.01, 0.5)
         check_range("tastes.base_rate", self.base_rate, 0.001, 0.999)

@@ -1,5 +1,18 @@
-"""The most likely tastes of a log for given strengths, and the posterior of its users given the items."""
+"""The most likely items of a log for given strengths, and the posterior of its users given the items.
 
+Items and users are first fitted together, by their most likely values. That alone overfits: an item's vector is fitted
+to guesses of its users' tastes as if they were known, and the users to the items in turn, so that both agree on
+exceptions which are not there. Held-out rows hardly show them, since they are few. A recommender looks for the largest
+predictions, and finds them. So items are then fitted to what is believed of the users. A user's theta has a mean and a
+covariance S, and the expected loss of a row is, to second order,
+
+    loss(z) + p (1 - p) x' S x / 2        x = (1, v_i), z at the mean
+
+This is variational EM with the delta method (Braun and McAuliffe, 2010) and Laplace's approximation of users. Rounds
+alternate between S and the items. Directions of v_i in which little is known about people shrink.
+"""
+
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -14,10 +27,19 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import Drawing, DrawnItems, asked_of
 from jaxrec.supervised.exposure import exposure_of, met_by, prior_means, with_bias, without_row
 from jaxrec.supervised.taste_link import logistic
-from jaxrec.supervised.taste_posterior import Rows, Users, in_chunks, padded, population_of, user_posterior
-from jaxrec.supervised.tastes import Tastes
+from jaxrec.supervised.taste_posterior import (
+    Rows,
+    Users,
+    doubt_about_users,
+    in_chunks,
+    padded,
+    population_of,
+    user_posterior,
+)
+from jaxrec.supervised.tastes import Tastes, design
 from jaxrec.types import PADDING, Array, Params
 
+NEAR = 3  # times fewer steps from parameters that are nearly right
 Fitted = tuple[Tastes, Users]  # items, before calibration, and the posterior of all users
 
 
@@ -90,10 +112,12 @@ def most_likely(
     strengths: Strengths,
     drawn: DrawnItems | None,
     config: TastesConfig,
+    doubt: Array | None = None,
 ) -> Params:
     """Minimise log loss plus penalties over all rows at once: Adam with a cosine schedule.
 
-    Items `drawn` for the rows have the answer 0. What single items have of their own (e_i) does not learn from the
+    `doubt` [I, D, D] is that about the users (`taste_posterior.doubt_about_users`); None: as if they were known. Items
+    `drawn` for the rows have the answer 0. What single items have of their own (e_i) does not learn from the
     exposure of users: with as many e_i as items, it would be item pairs that explain the rows, and held-out rows
     suffer (MovieLens latest-small: log loss .566 in place of .537).
     """
@@ -112,6 +136,9 @@ def most_likely(
         total = log_loss(z, rows.answer).sum()
         if drawn is not None:
             total = total + _drawn_loss(params, rows, vectors, logits, drawn)
+        if doubt is not None:
+            x = design(vectors)
+            total = total + 0.5 * jnp.einsum("id,ide,ie->", x, doubt, x)
         penalty = 0.5 * (
             strengths.user * jnp.square(params["taste"]).sum()
             + strengths.bias * jnp.square(params["user_bias"]).sum()
@@ -143,28 +170,69 @@ def _expected_tastes(vectors: Array, rows: Rows, weights: Array, users: int) -> 
     return prior_means(weights, without_row(met, vectors, rows, centre))
 
 
-def with_users(
-    params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log, drawn: DrawnItems | None
-) -> Fitted:
-    """Items of the fitted parameters, and the posterior of all users given these items.
+def fit_in_rounds(
+    start: Params,
+    rows: Rows,
+    features: Array,
+    strengths: Strengths,
+    log: Log,
+    drawn: DrawnItems | None,
+    config: TastesConfig,
+    *,
+    near: bool = False,
+) -> tuple[Params, Fitted]:
+    """Parameters of the items, fitted in rounds, and the posterior of all users given these items.
 
-    Logits are those that compare rows with `drawn`, so there is no offset to add.
+    With `near`, `start` was fitted to the same rows with other offsets, and needs fewer steps. Logits of items compare
+    rows with `drawn`, so there is no offset to add.
     """
+    short = dataclasses.replace(config, steps=-(-config.steps // NEAR))
+    fit, params = compiled(most_likely, static=5), start
+    if not (near and config.rounds):
+        params = fit(params, rows, features, strengths, drawn, short if near else config)
+    for _ in range(config.rounds):
+        known = _known(params, rows, features, strengths, log, drawn)
+        doubt = compiled(doubt_about_users)(known.vectors, known.logits, known.users, known.given, known.drawn)
+        params = fit(params, rows, features, strengths, drawn, short, doubt)
+    known = _known(params, rows, features, strengths, log, drawn)
+    return params, _as_tastes(params, known, strengths, log, drawn)
+
+
+class _Known(NamedTuple):
+    """Items, and what is known about users given these items."""
+
+    vectors: Array  # [I, d]
+    logits: Array  # [I, F]
+    priors: "_Priors"
+    given: Rows  # in chunks, with the offsets of a user's mean from all rows
+    drawn: DrawnItems | None  # in chunks
+    users: Users
+
+
+def _known(
+    params: Params, rows: Rows, features: Array, strengths: Strengths, log: Log, drawn: DrawnItems | None
+) -> _Known:
     vectors, logits = item_side(params, features, drawn)
     precision = jnp.asarray([strengths.bias] + [strengths.user] * vectors.shape[1])
     weights = _weights_of_exposure(params, strengths, drawn)
     priors = compiled(_priors, static=3)(vectors, rows, weights, log.num_users)
     start = priors.means + jnp.concatenate([params["user_bias"][..., None], params["taste"]], axis=-1)
-    drawing = None if drawn is None else drawn.drawing.replace(offset=jnp.zeros_like(drawn.drawing.offset))
     chunks = None if drawn is None else drawn._replace(items=in_chunks(drawn.items, PADDING))
     given = padded(rows._replace(offset=np.asarray(rows.offset - priors.own)))
     users = compiled(user_posterior)(vectors, logits, precision, start, given, chunks, priors.means)
-    rated = np.unique(log.user)
+    return _Known(vectors, logits, priors, given, chunks, users)
+
+
+def _as_tastes(params: Params, known: _Known, strengths: Strengths, log: Log, drawn: DrawnItems | None) -> Fitted:
+    """Before calibration."""
+    rated, priors, users = np.unique(log.user), known.priors, known.users
     used = strengths.exposure > 0 and not (drawn is not None and drawn.drawing.kinds.all())
+    weights = _weights_of_exposure(params, strengths, drawn)
     exposure = compiled(exposure_of)(weights, priors.centre, priors.means[rated]) if used else None
     population = compiled(population_of)(users._replace(mean=users.mean - priors.means), rated)
-    link = logistic(logits.shape[1])
-    tastes = Tastes(vectors, logits, link, population, exposure=exposure, drawing=drawing)
+    drawing = None if drawn is None else drawn.drawing.replace(offset=jnp.zeros_like(drawn.drawing.offset))
+    link = logistic(known.logits.shape[1])
+    tastes = Tastes(known.vectors, known.logits, link, population, exposure=exposure, drawing=drawing)
     return tastes.replace(feedback_names=log.feedback_names), users
 
 

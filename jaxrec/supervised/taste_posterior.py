@@ -77,16 +77,11 @@ def user_posterior(
 
         def add(carry: tuple[Array, Array], part: tuple[Rows, Array | None]):
             (gradient, curvature), (rows, drawn) = carry, part
-            x = design(vectors[rows.item])  # [n, D]
-            z = logits[rows.item] + rows.offset + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
-            p = jax.nn.sigmoid(z)
-            own = (rows.user >= 0)[:, None].astype(z.dtype)
+            x, p, own = _answers(vectors, logits, theta, rows)
             slope = ((p - rows.answer) * own)[..., None] * x[:, None]
             bend = (p * (1 - p) * own)[..., None, None] * (x[:, :, None] * x[:, None, :])[:, None]
             if others is not None and drawn is not None:
-                x = design(vectors[drawn])  # [n, N, D]
-                p = jax.nn.sigmoid(logits[drawn] + jnp.einsum("nfd,nkd->nkf", theta[rows.user], x))
-                asked = asked_of(drawn, others.drawing)
+                x, p, asked = _drawn_answers(vectors, logits, theta, rows, drawn, others)
                 slope = slope + jnp.einsum("nkf,nkd->nfd", p * asked, x)
                 bend = bend + jnp.einsum("nkf,nkd,nke->nfde", p * (1 - p) * asked, x, x)
             return (gradient.at[rows.user].add(slope), curvature.at[rows.user].add(bend)), None
@@ -100,6 +95,47 @@ def user_posterior(
 
     mean = jax.lax.scan(newton, start, None, length=NEWTON_STEPS)[0]
     return Users(mean, sums(mean)[1])
+
+
+def doubt_about_users(
+    vectors: Array, logits: Array, users: Users, chunks: Rows, others: DrawnItems | None = None
+) -> Array:
+    """How much doubt about its users an item meets: sums over its rows, and those it is drawn for, [I, D, D].
+
+    What is summed is the covariance of theta of the row's user, times the curvature p (1 - p) of the row's loss. Half
+    of x' doubt x, with x = (1, v_i), is what this doubt adds to the expected loss of the item's rows, to second order.
+    Rows in chunks, items and `others` are those of `user_posterior`.
+    """
+    covariance = jnp.linalg.inv(users.precision)
+
+    def add(doubt: Array, part: tuple[Rows, Array | None]) -> tuple[Array, None]:
+        rows, drawn = part
+        _, p, own = _answers(vectors, logits, users.mean, rows)
+        doubt = doubt.at[rows.item].add(jnp.einsum("nf,nfde->nde", p * (1 - p) * own, covariance[rows.user]))
+        if others is not None and drawn is not None:
+            _, p, asked = _drawn_answers(vectors, logits, users.mean, rows, drawn, others)
+            doubt = doubt.at[drawn].add(jnp.einsum("nkf,nfde->nkde", p * (1 - p) * asked, covariance[rows.user]))
+        return doubt, None
+
+    size = users.mean.shape[-1]
+    start = jnp.zeros((len(vectors), size, size))
+    return jax.lax.scan(add, start, (chunks, None if others is None else others.items))[0]
+
+
+def _answers(vectors: Array, logits: Array, theta: Array, rows: Rows) -> tuple[Array, Array, Array]:
+    """Designs [n, D] and probabilities [n, F] of rows, and 1 or, for padding, 0: [n, 1]."""
+    x = design(vectors[rows.item])
+    z = logits[rows.item] + rows.offset + jnp.einsum("nfd,nd->nf", theta[rows.user], x)
+    return x, jax.nn.sigmoid(z), (rows.user >= 0)[:, None].astype(z.dtype)
+
+
+def _drawn_answers(
+    vectors: Array, logits: Array, theta: Array, rows: Rows, drawn: Array, others: DrawnItems
+) -> tuple[Array, Array, Array]:
+    """Designs [n, N, D] and probabilities [n, N, F] of items drawn for rows, and for which kinds they are 0."""
+    x = design(vectors[drawn])
+    p = jax.nn.sigmoid(logits[drawn] + jnp.einsum("nfd,nkd->nkf", theta[rows.user], x))
+    return x, p, asked_of(drawn, others.drawing)
 
 
 def population_of(users: Users, rated: Array) -> Belief:

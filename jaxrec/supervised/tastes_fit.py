@@ -1,6 +1,5 @@
 """Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ import numpy as np
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.progress import track
-from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.alike import ways_alike
 from jaxrec.supervised.contrast import (
     Drawing,
@@ -32,8 +30,7 @@ from jaxrec.supervised.taste_optimum import (
     Strengths,
     catalogue_side,
     first_params,
-    most_likely,
-    with_users,
+    fit_in_rounds,
 )
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import expected_logits, rows_of, with_draws
@@ -42,7 +39,6 @@ from jaxrec.types import Array, Params
 
 ENDS = 2  # parameters of a curve's free ends
 NEARLY = 0.02  # what free ends leave below or above, if they are those of the curve from 0 to 1
-NEAR = 3  # times fewer steps from parameters that are nearly right
 VARIED = (0.25, 4.0)
 SEARCHED = {  # factors of strengths, in this order: what all users share comes before single ones
     "exposure": (0.0, *VARIED),  # 0: whether it helps at all
@@ -86,17 +82,16 @@ def fit_tastes(
         fits: list[Fitted] = []  # the best one
 
         def try_out(chosen: Strengths) -> None:
-            fitted = task.fit(~task.held, task.no_offsets, chosen)
-            loss, _ = fit_link([task.hidden(fitted, task.no_offsets)], task.drawing)
+            fit = task.fit(~task.held, task.no_offsets, chosen)
+            loss, _ = fit_link([task.hidden(fit, task.no_offsets)], task.drawing)
             if all(loss < other for other, _ in trials):
-                fits[:] = [fitted]
+                fits[:] = [fit]
             trials.append((loss, chosen))
             advance(1, f"held-out log loss {min(trials)[0]:.4f}")
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
         _, chosen = min(trials, key=lambda trial: trial[0])
-        fitted = fits[0]
-        best = _Curve(*task.calibrated(fitted, task.no_offsets, None), task.no_offsets)
+        best = _Curve(*task.calibrated(fits[0], task.no_offsets, None), task.no_offsets)
         if config.effects:
             best = _with_effects(task, chosen, best)
         tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
@@ -141,10 +136,8 @@ class _Task(NamedTuple):
         rows = rows_of(log, offsets[part])
         # Only the part is known to the fit: the other rows' items may be drawn.
         drawn = None if self.drawing is None else drawn_items(self.drawing, log, self.seed)
-        steps = self.config.steps if near is None else -(-self.config.steps // NEAR)
-        config, start = dataclasses.replace(self.config, steps=steps), self.start if near is None else near
-        params = compiled(most_likely, static=5)(start, rows, self.features, strengths, drawn, config)
-        return params, with_users(params, rows, self.features, strengths, log, drawn)
+        given = rows, self.features, strengths, log, drawn, self.config
+        return fit_in_rounds(self.start, *given) if near is None else fit_in_rounds(near, *given, near=True)
 
     def hidden(self, fitted: Fitted, offsets: np.ndarray) -> Held:
         """Held-out rows, and items drawn for them that their users never choose, as expected from the other rows."""

@@ -1,0 +1,119 @@
+"""Items are fitted to what is believed of users: sums worked by hand, and exceptions that are not there."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.config.tastes import TastesConfig
+from jaxrec.data.log import Log
+from jaxrec.supervised.contrast import DrawnItems, drawing_for
+from jaxrec.supervised.taste_posterior import Rows, Users, doubt_about_users, in_chunks, padded
+from jaxrec.supervised.tastes import all_logits, design, probabilities
+from jaxrec.supervised.tastes_fit import fit_tastes
+from jaxrec.types import PADDING
+
+SMALL = TastesConfig(
+    width=8, text_components=24, user_strength=2.0, text_strength=2.0, search=False, effects=False, exposure_strength=0.0
+)
+USERS, TOPICS, PER_TOPIC, ROWS = 80, 6, 30, 40
+ITEMS = TOPICS * PER_TOPIC
+
+
+def users_of(rng: np.random.Generator, count: int, kinds: int, size: int) -> Users:
+    roots = rng.normal(size=(count, kinds, size, size))
+    mean = rng.normal(size=(count, kinds, size))
+    return Users(jnp.asarray(mean, jnp.float32), jnp.asarray(roots @ roots.swapaxes(-1, -2) + 2 * np.eye(size)))
+
+
+def expected_sums(vectors, logits, users: Users, pairs: list[tuple]) -> np.ndarray:
+    """Row by row; pairs are (user, item, offset [F], which kinds count [F])."""
+    size, covariance = users.mean.shape[-1], np.linalg.inv(np.asarray(users.precision, np.float64))
+    out = np.zeros((len(vectors), size, size))
+    for user, item, offset, counts in pairs:
+        z = np.asarray(logits)[item] + offset + np.asarray(users.mean)[user] @ np.asarray(design(vectors))[item]
+        p = 1 / (1 + np.exp(-z))
+        out[item] += np.einsum("f,fde->de", p * (1 - p) * counts, covariance[user])
+    return out
+
+
+def test_doubt_is_summed_over_the_rows_of_an_item_and_those_it_is_drawn_for() -> None:
+    rng = np.random.default_rng(0)
+    users, vectors = users_of(rng, 3, 2, 3), jnp.asarray(rng.normal(size=(4, 2)), jnp.float32)
+    logits = jnp.asarray(rng.normal(size=(4, 2)), jnp.float32)
+    user, item = np.array([0, 0, 1, 2, 2], np.int32), np.array([1, 3, 1, 0, 1], np.int32)
+    offset = rng.normal(size=(5, 2)).astype(np.float32)
+    rows = Rows(user, item, np.zeros((5, 2), np.float32), offset)
+    pairs = [(user[n], item[n], offset[n], np.ones(2)) for n in range(5)]
+    given = padded(rows)
+    given = Rows(*(np.concatenate([x, np.full_like(x, fill)]) for x, fill in zip(given, (-1, 0, 0, 0), strict=True)))
+    np.testing.assert_allclose(
+        doubt_about_users(vectors, logits, users, given), expected_sums(vectors, logits, users, pairs), rtol=1e-4
+    )
+
+    times = np.arange(5)
+    log = Log(user, item, times, np.stack([np.ones(5), times % 2], 1), ("bought", "liked"), 3, 4)
+    drawing = drawing_for(log, np.array([True, False]), 2)
+    assert drawing is not None
+    drawn = np.array([[0, 2], [2, PADDING], [0, 0], [3, 2], [PADDING, PADDING]], np.int32)
+    pairs += [(user[n], i, 0.0, np.array([1.0, 0.0])) for n in range(5) for i in drawn[n] if i != PADDING]
+    found = doubt_about_users(
+        vectors, logits, users, padded(rows), DrawnItems(jnp.asarray(in_chunks(drawn, PADDING)), drawing)
+    )
+    np.testing.assert_allclose(found, expected_sums(vectors, logits, users, pairs), rtol=1e-4)
+
+
+def test_half_of_the_doubt_is_what_it_adds_to_the_expected_loss() -> None:
+    """For a row whose logit is uncertain by little, against draws of its user."""
+    rng = np.random.default_rng(1)
+    users = users_of(rng, 1, 1, 3)
+    users = users._replace(precision=users.precision * 10)
+    vectors = jnp.asarray(rng.normal(size=(1, 2)), jnp.float32)
+    rows = Rows(np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32))
+    x = np.asarray(design(vectors))[0]
+    added = 0.5 * x @ np.asarray(doubt_about_users(vectors, jnp.zeros((1, 1)), users, padded(rows)))[0] @ x
+    spread = np.sqrt(x @ np.linalg.inv(np.asarray(users.precision)[0, 0]) @ x)
+    mean = float(np.asarray(users.mean)[0, 0] @ x)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    losses = np.log1p(np.exp(-(mean + spread * nodes)))
+    expected = (weights * losses).sum() / weights.sum() - np.log1p(np.exp(-mean))
+    assert abs(added - expected) < 0.1 * expected
+
+
+def topics_log(seed: int) -> tuple[Log, np.ndarray, np.ndarray]:
+    """People who like two topics of six; texts [I, E] with words that mean nothing, and the true chances [U, I]."""
+    rng = np.random.default_rng(seed)
+    topic = np.arange(ITEMS) % TOPICS
+    likes = np.argsort(rng.random((USERS, TOPICS)), 1)[:, :2]
+    truth = np.where((topic[None, :, None] == likes[:, None]).any(-1), 0.85, 0.1)
+    texts = np.concatenate([np.eye(TOPICS)[topic], 0.15 * rng.normal(size=(ITEMS, 20))], 1)
+    item = np.stack([rng.permutation(ITEMS)[:ROWS] for _ in range(USERS)])
+    user = np.repeat(np.arange(USERS), ROWS).astype(np.int32)
+    liked = rng.random(len(user)) < truth[user, item.ravel()]
+    log = Log(
+        user, item.ravel().astype(np.int32), np.arange(len(user)), liked[:, None] * 1.0, ("liked",), USERS, ITEMS
+    )
+    return log, texts, truth
+
+
+def test_the_best_of_what_is_disliked_is_taken_for_less_of_an_exception() -> None:
+    """Among items that a person dislikes, those with the largest predictions are liked no more than the others."""
+    log, texts, truth = topics_log(0)
+    promised, errors = {}, {}
+    for rounds in (0, 3):
+        config = dataclasses.replace(SMALL, rounds=rounds)
+        tastes, _ = fit_tastes(log, texts, config, 0)
+        p = np.asarray(probabilities(tastes, all_logits(tastes, tastes.means))[..., 0])
+        disliked = np.sort(np.where(truth < 0.5, p, 0.0), axis=1)
+        promised[rounds], errors[rounds] = disliked[:, -6:].mean(), np.sqrt(np.mean((p - truth) ** 2))
+    assert errors[3] < 0.9 * errors[0]
+    assert promised[3] - 0.1 < 0.8 * (promised[0] - 0.1)
+
+
+def test_no_doubt_about_users_changes_nothing() -> None:
+    """Users who are known exactly add nothing, so the fit is the most likely one."""
+    users = users_of(np.random.default_rng(2), 2, 1, 3)
+    sure = users._replace(precision=users.precision * 1e12)
+    rows = Rows(np.array([0, 1]), np.array([0, 0]), np.ones((2, 1)), np.zeros((2, 1)))
+    doubt = doubt_about_users(jnp.ones((1, 2)), jnp.zeros((1, 1)), sure, padded(rows))
+    assert float(jnp.abs(doubt).max()) < 1e-10
