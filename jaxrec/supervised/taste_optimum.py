@@ -183,14 +183,14 @@ def fit_in_rounds(
 ) -> tuple[Params, Fitted]:
     """Parameters of the items, fitted in rounds, and the posterior of all users given these items.
 
-    With `near`, `start` was fitted to the same rows with other offsets, and needs fewer steps. Logits of items compare
+    With `near`, `start` was fitted to the same rows with other offsets, and needs one round of few steps. Logits of items compare
     rows with `drawn`, so there is no offset to add.
     """
     short = dataclasses.replace(config, steps=-(-config.steps // NEAR))
     fit, params = compiled(most_likely, static=5), start
     if not (near and config.rounds):
         params = fit(params, rows, features, strengths, drawn, short if near else config)
-    for _ in range(config.rounds):
+    for _ in range(min(config.rounds, 1) if near else config.rounds):
         known = _known(params, rows, features, strengths, log, drawn)
         doubt = compiled(doubt_about_users)(known.vectors, known.logits, known.users, known.given, known.drawn)
         params = fit(params, rows, features, strengths, drawn, short, doubt)

@@ -14,7 +14,13 @@ from jaxrec.supervised.tastes_fit import fit_tastes
 from jaxrec.types import PADDING
 
 SMALL = TastesConfig(
-    width=8, text_components=24, user_strength=2.0, text_strength=2.0, search=False, effects=False, exposure_strength=0.0
+    width=8,
+    text_components=24,
+    user_strength=2.0,
+    text_strength=2.0,
+    search=False,
+    effects=False,
+    exposure_strength=0.0,
 )
 USERS, TOPICS, PER_TOPIC, ROWS = 80, 6, 30, 40
 ITEMS = TOPICS * PER_TOPIC
@@ -90,9 +96,7 @@ def topics_log(seed: int) -> tuple[Log, np.ndarray, np.ndarray]:
     item = np.stack([rng.permutation(ITEMS)[:ROWS] for _ in range(USERS)])
     user = np.repeat(np.arange(USERS), ROWS).astype(np.int32)
     liked = rng.random(len(user)) < truth[user, item.ravel()]
-    log = Log(
-        user, item.ravel().astype(np.int32), np.arange(len(user)), liked[:, None] * 1.0, ("liked",), USERS, ITEMS
-    )
+    log = Log(user, item.ravel().astype(np.int32), np.arange(len(user)), liked[:, None] * 1.0, ("liked",), USERS, ITEMS)
     return log, texts, truth
 
 
