@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,14 +60,16 @@ class Launcher:
         most_bytes: int,
         *,
         fresh: bool = False,
+        meanwhile: Callable[[int], None] = lambda process: None,
     ) -> Ended:
-        """Run `jaxrec WORDS` in `folder`."""
+        """Run `jaxrec WORDS` in `folder`; `meanwhile` is called with its process id once it has started."""
         assert self.server.stdin is not None and self.server.stdout is not None
         with tempfile.TemporaryDirectory() as said:
             job = {"words": list(words), "folder": str(folder), "env": dict(env), "said": said}
             job |= {"seconds": seconds, "bytes": most_bytes, "fresh": fresh}
             self.server.stdin.write(json.dumps(job) + "\n")
             self.server.stdin.flush()
+            meanwhile(int(self.server.stdout.readline()))
             ended = json.loads(self.server.stdout.readline())
             texts = (Path(said, name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
             return Ended(*ended, *texts)
@@ -85,6 +87,7 @@ def _watched(job: dict[str, Any]) -> tuple[int, str, float, int]:
     """Start a job and wait for it; kill it at a limit."""
     started, killed, most = time.monotonic(), "", 0
     process = _spawned(job) if job["fresh"] else os.fork() or _child(job)
+    print(process, flush=True)
     while True:
         ended, status, usage = os.wait4(process, os.WNOHANG)
         if ended:
@@ -138,7 +141,8 @@ def _child(job: dict[str, Any]) -> int:
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
         from jaxrec.cli import main
 
-        code = main(job["words"])
+        sys.argv = ["jaxrec", *job["words"]]  # as a program, which also silences libraries that close down
+        code = main()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:
