@@ -33,9 +33,12 @@ from tests.flipped_bits import DQN, TUNE, leaves, policy_of
 from tests.hostile.launch import Ended, Launcher
 from tests.recipes import TINY, TINY_ENCODER
 
-OFTEN = ("updates: 8, updates_per_call: 2, checkpoint_every: 4", "updates: 16, updates_per_call: 2, checkpoint_every: 2")
+OFTEN = (
+    "updates: 8, updates_per_call: 2, checkpoint_every: 4",
+    "updates: 16, updates_per_call: 2, checkpoint_every: 2",
+)
 RECIPES = {"ppo": TINY.replace(*OFTEN), "dqn": DQN.replace(*OFTEN), "tune": TUNE.replace("steps: 4", "steps: 12")}
-TEXTS, PARTS = 40_000, 3  # PARTS of `jaxrec.encoder.bulk.PART` texts
+TEXTS = 40_000  # three parts of vectors
 SECONDS, BYTES = 600.0, 8 * 2**30
 LATEST = 0.05  # seconds after a save was seen to begin
 

@@ -95,14 +95,13 @@ def _prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> tupl
 def rebuild_policy(run: RunFolder) -> bool:
     """Write RUN/policy again from the best checkpoint; False if no whole checkpoint was evaluated."""
     with Checkpoints(run.checkpoints) as checkpoints:
-        best = checkpoints.best
-        if best is None or not checkpoints.judged:
+        if not checkpoints.judged:
             return False
         config = load_config(Config, run.config, ["train.devices=1"])  # however many the run had
         prepared, env = _prepare(config, run, continue_run.policy_before(config, run))
         env = start_from.starting_params(config, run, env, prepared.corpus).seen_by(env)
         program = compile_learner(_learner(config, env), env.world, config.train, config.learner.shards)
-        state = restore(checkpoints, best, program, config.train)
+        best, state = checkpoints.best_sane(lambda step: restore(checkpoints, step, program, config.train))
     _policy_writer(config, env, prepared, run)(state.params, best)
     return True
 
