@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from jaxrec.bounded import check_depth
 from jaxrec.checks import InputError
 from jaxrec.data.cells import Part, Places, as_text, check_digits, first_line
 from jaxrec.data.layout import Layout, check_encoding, mark_in_words, utf8_bytes
@@ -112,8 +113,9 @@ def _objects(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] |
             for number, line in enumerate(io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n"), start=1):
                 text = line.strip()
                 try:
+                    check_depth(text)
                     row, end = decoder.raw_decode(text) if text else ({}, 0)
-                except (ValueError, RecursionError):
+                except ValueError:
                     row, end = _python_object(text), len(text)
                 whole = isinstance(row, dict) and end == len(text) and (row or not text)
                 yield number, row if whole else None
@@ -150,8 +152,9 @@ def _entries(path: Path, layout: Layout, decoder: json.JSONDecoder) -> list[dict
         )
     text = content.decode("utf-8-sig")
     try:
+        check_depth(text)
         entries = decoder.decode(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not a JSON array of objects ({first_line(error)}); write it again.") from None
     return [entry if isinstance(entry, dict) and entry else None for entry in entries]
 
