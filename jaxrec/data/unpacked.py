@@ -82,8 +82,8 @@ class Xz:
             if "emory" not in str(error):
                 raise
             raise InputError(
-                f"{self.path}: needs more than {XZ_MEMORY / 2**20:.0f} MB of memory to be unpacked; unpack it first, or "
-                "pack it again with `xz -9` or less."
+                f"{self.path}: needs more than {XZ_MEMORY / 2**20:.0f} MB of memory to be unpacked; unpack it first, "
+                "or pack it again with `xz -9` or less."
             ) from None
 
     def close(self) -> None:

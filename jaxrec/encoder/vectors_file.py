@@ -44,15 +44,12 @@ def write_vectors(path: Path, parts: Sequence[Path], ids: pa.Array | None) -> No
 
 def _write_npy(path: Path, parts: Sequence[Path]) -> None:
     shapes = [np.load(part, mmap_mode="r").shape for part in parts]
-    with atomic_path(path) as temporary:
-        whole = np.lib.format.open_memmap(
-            temporary, "w+", np.float32, (sum(rows for rows, _ in shapes), shapes[0][1]), version=(1, 0)
-        )
-        start = 0
-        for part, (rows, _) in zip(parts, shapes, strict=True):
-            whole[start : start + rows] = np.load(part)
-            start += rows
-        whole.flush()
+    shape = (sum(rows for rows, _ in shapes), shapes[0][1])
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:  # a memory map would count as memory
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            np.load(part).tofile(file)
 
 
 def _write_parquet(path: Path, parts: Sequence[Path], ids: pa.Array | None) -> None:

@@ -23,7 +23,7 @@ from jaxrec.progress import warn
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.digests import Damaged, seal
 from jaxrec.storage.files import check_orbax_path, to_disk
-from jaxrec.storage.steps import ARRAYS, FIX, METRIC, ROWS, SEALED, STEP, UNJUDGED, read_metrics, steps_in
+from jaxrec.storage.steps import ARRAYS, ASIDE, FIX, METRIC, ROWS, SEALED, STEP, UNJUDGED, read_metrics, steps_in
 
 PARAMETERS = {"params", "target_params", "trained", "encoder"}  # parts of a state that hold parameters
 LARGEST_PARAMETER = 1e5  # no network that works has parameters beyond it
@@ -165,7 +165,7 @@ class Checkpoints:
         warn(f"checkpoint {step} is not used: {self._unusable[step]}{instead}")
 
     def _aside(self, step: int) -> Path:
-        return self._folder / f"{step}.damaged"
+        return self._folder / f"{step}{ASIDE}"
 
     def arrays(self, step: int) -> dict[str, ArrayHeader]:
         """Shapes and types of what step `step` holds, by dotted name."""

@@ -13,6 +13,7 @@ import functools
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
@@ -120,6 +121,17 @@ def check_digests(folder: Path, fix: str, *, must: bool = True) -> None:
         if name not in wanted:
             raise Damaged(f"{folder / name}: not among the files of {DIGESTS}; remove it, or {fix}.")
         _compare(root + name, (wanted[name],), fix)
+
+
+def check_described(folder: Path, description: dict[str, Any], fix: str) -> None:
+    """Raise Damaged if the description of a folder says that it was sealed, and its digests are gone.
+
+    If it was never sealed, a note says so. Takes the word out of the description.
+    """
+    if description.pop("sealed", False) and not is_sealed(folder):
+        raise Damaged(f"{folder / DIGESTS}: missing; {fix}.")
+    if not is_sealed(folder):
+        note_unverified(folder)
 
 
 def is_whole(folder: Path) -> bool:

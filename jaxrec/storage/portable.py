@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from jaxrec.checks import InputError
 from jaxrec.storage.array_headers import array_headers
 from jaxrec.storage.checkpoint import headers_of
-from jaxrec.storage.digests import DESCRIPTION, DIGESTS, check_digests, is_sealed, note_unverified, sealed_folder
+from jaxrec.storage.digests import DESCRIPTION, check_described, check_digests, sealed_folder
 from jaxrec.storage.files import check_orbax_path, read_json_object, write_json
 from jaxrec.storage.inside import check_folder
 
@@ -54,10 +54,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     description = read_json_object(path, fix, where=(where := f"{path}: damaged"))
     if not {"kind", "version"} <= description.keys():
         raise InputError(f"{where}: expected 'kind' and 'version' in it; {fix}.")
-    if description.pop("sealed", False) and not is_sealed(Path(folder)):
-        raise InputError(f"{Path(folder) / DIGESTS}: missing; {fix}.")
-    if not is_sealed(Path(folder)):
-        note_unverified(Path(folder))
+    check_described(Path(folder), description, fix)
     found, version = description["kind"], description["version"]
     if found != kind:
         raise InputError(f"{folder}: holds a {found}, expected a {kind}.")

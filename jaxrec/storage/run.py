@@ -31,6 +31,7 @@ from jaxrec.storage.files import UNFINISHED, check_orbax_path, naming, remove_un
 from jaxrec.storage.inside import check_folder
 from jaxrec.storage.lock import LOCK, hold, is_ours
 from jaxrec.storage.schemas import ROW
+from jaxrec.storage.steps import ASIDE
 
 LONGEST_ROW = 2**20  # bytes
 SAVED = "save_seconds"  # in timings.jsonl, of a checkpoint that is whole
@@ -166,7 +167,7 @@ class RunFolder:
         missing = [n for n in range(1, step + 1) if n not in found]
         if missing:
             if lines:
-                shutil.copyfile(self.metrics, self.metrics.with_name(f"{self.metrics.name}.damaged"))
+                shutil.copyfile(self.metrics, self.metrics.with_name(f"{self.metrics.name}{ASIDE}"))
             warn(
                 f"{self.metrics}: {len(missing)} of the rows 1 to {step} are missing or damaged, the first is "
                 f"{missing[0]}; training continues from checkpoint {step}, which needs none of them."

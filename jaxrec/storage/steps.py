@@ -11,6 +11,7 @@ METRIC, STEP = "return", "step"
 SEALED = "sealed"  # in the metrics of a step that is not whole without its digests; earlier versions wrote none
 ROWS = "rows"  # in the same metrics: digest of the run's measurements up to the step
 UNJUDGED = -1e30  # return of a step that was not evaluated, or not to a number
+ASIDE = ".damaged"  # ends the names of what was damaged and is kept
 ARRAYS, METRICS = "default", "metrics/metrics"  # in the folder of a step, as Orbax names them
 FIX = "delete this checkpoint, or continue from the one before"
 
