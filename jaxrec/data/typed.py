@@ -17,6 +17,7 @@ from jaxrec.data.cells import Part, Places, as_text, check_digits, first_line
 from jaxrec.data.layout import Layout, check_encoding, mark_in_words, utf8_bytes
 from jaxrec.data.log import counted
 from jaxrec.data.unpacked import ARRAY, check_parquet, check_repeated
+from jaxrec.foreign import quoted
 
 NAMING_LINES = 1000  # lines searched for keys, since a line may leave out a key without a value
 CHUNK = 2**16  # rows of Python objects at a time
@@ -78,7 +79,9 @@ def read_json(path: Path, wanted: list[str], layout: Layout) -> Part:
             try:
                 chunks[name].append(pa.array(values, pa.string()))
             except UnicodeEncodeError:
-                raise InputError(f"{path}: {name!r} holds half of an escaped character; write it as UTF-8.") from None
+                raise InputError(
+                    f"{path}: {quoted(name)} holds half of an escaped character; write it as UTF-8."
+                ) from None
         rows.clear()
 
     for number, row in _objects(path, layout):
@@ -190,7 +193,7 @@ def _text(value: Any, name: str, where: str, joined: bool) -> str:
     if joined and isinstance(value, list):
         return ", ".join(filter(None, (_text(one, name, where, joined) for one in value)))
     held = "lists" if isinstance(value, list) else "objects"
-    raise InputError(f"{where}: {name!r} holds {held}; expected one value per row; flatten it.")
+    raise InputError(f"{where}: {quoted(name)} holds {held}; expected one value per row; flatten it.")
 
 
 def _is_text(kind: pa.DataType) -> bool:

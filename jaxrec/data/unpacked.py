@@ -15,6 +15,7 @@ import pyarrow.compute
 import pyarrow.parquet as parquet
 
 from jaxrec.checks import InputError
+from jaxrec.foreign import quoted
 
 compute: Any = pyarrow.compute  # its functions are made at import, so type checkers do not see them
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": None}  # pyarrow's name; None: it cannot read it
@@ -160,7 +161,7 @@ def check_repeated(path: Path, name: str, column: pa.ChunkedArray, limits: Limit
             total += int(lengths.astype(np.int64) @ rows)
     if total > most:
         raise InputError(
-            f"{path}: column {name!r} becomes {total / 2**20:,.0f} MB of text"
+            f"{path}: column {quoted(name)} becomes {total / 2**20:,.0f} MB of text"
             f"{limits.advice('max_unpacked', 'write it again')}."
         )
 
@@ -180,8 +181,8 @@ def check_npz(path: Path) -> None:
                 announced = _announced(file)
             if announced > entry.file_size:
                 raise InputError(
-                    f"{path}: {entry.filename!r:.60} announces {announced:,} bytes and has {entry.file_size:,}; write "
-                    "it again."
+                    f"{path}: {quoted(entry.filename)} announces {announced:,} bytes and has {entry.file_size:,}; "
+                    "write it again."
                 )
 
 

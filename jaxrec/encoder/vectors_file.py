@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from jaxrec.checks import InputError
+from jaxrec.foreign import quoted
 from jaxrec.storage.files import atomic_path, check_orbax_path
 from jaxrec.storage.portable import save_portable
 
@@ -19,7 +20,7 @@ def check_output(path: Path, with_ids: bool) -> None:
     """Raise InputError for an unknown file ending, and for ids that the format cannot store."""
     if path.suffix not in ENDINGS:
         raise InputError(
-            f"-o: {path}: expected NAME.npy, NAME.parquet or the name of a folder (Orbax), got {path.suffix!r}."
+            f"-o: {path}: expected NAME.npy, NAME.parquet or the name of a folder (Orbax), got {quoted(path.suffix)}."
         )
     if not path.suffix:
         check_orbax_path(path)

@@ -15,6 +15,7 @@ from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.recommenders import learned
 from jaxrec.evaluation.simulate import make_simulation
+from jaxrec.foreign import quoted
 from jaxrec.learn import make_learner
 from jaxrec.learn.program import compile_learner
 from jaxrec.nets.policy import make_policy
@@ -129,7 +130,9 @@ def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
     old, new = (_experiment_of(c, any_schedule=longer) for c in (before, config))
     if old != new:
         was, now = (to_yaml(one).splitlines() for one in (old, new))
-        changed = next((f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(was, now, strict=False) if a != b), "")
+        changed = next(
+            (f"{quoted(a.strip())} became {quoted(b.strip())}" for a, b in zip(was, now, strict=False) if a != b), ""
+        )
         raise InputError(
             f"{run.config}: the run was made by another recipe ({changed}); "
             f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or start another run with --run."
