@@ -80,16 +80,17 @@ def state_of(run: Path) -> list[object]:
     return [steps, (run / "metrics.jsonl").read_bytes(), *(leaves(state) for state in found)]
 
 
-def jobs_in(folder: Path, launcher: Launcher) -> list[Job]:
-    """All jobs; their recipes, texts and fitted users are written to `folder`."""
+def jobs_in(folder: Path, launcher: Launcher, users: Path | None = None) -> list[Job]:
+    """All jobs; their recipes and texts are written to `folder`, and users are fitted there if none are given."""
     for name, recipe in RECIPES.items():
         (folder / f"{name}.yaml").write_text(recipe)
     texts = folder / "texts.txt"
     texts.write_text("".join(f"film {n} about {n % 7} and {n % 5}\n" for n in range(TEXTS)))
-    users = folder / "users"
-    fitted = launcher.run(["fit-simulator", str(folder / "ppo.yaml"), "-o", str(users)], folder, {}, SECONDS, BYTES)
-    if fitted.code:
-        raise SystemExit(f"fit-simulator: failed without a kill: {fitted.err}")
+    if users is None:
+        users = folder / "users"
+        fit = ["fit-simulator", str(folder / "ppo.yaml"), "-o", str(users)]
+        if (fitted := launcher.run(fit, folder, {}, SECONDS, BYTES)).code:
+            raise SystemExit(f"fit-simulator: failed without a kill: {fitted.err}")
     embed = ["embed", str(TINY_ENCODER), str(texts), "max_length=32", "-o"]
     encoder = "encoder/model.safetensors"
     return [
@@ -169,11 +170,12 @@ def kill_often(job: Job, folder: Path, launcher: Launcher, kills: int, draw: ran
     want, done, counts, differ = job.written(folder / job.name / "whole"), 0, Counter(), []
     while counts["random"] + counts["inside"] < kills or (folder / job.name / str(done)).exists():
         place, number = folder / job.name / str(done), counts["random"] + counts["inside"]
+        before = unfinished(place)  # by the process before
         inside = kill_inside(place, draw.randint(1, 4), draw.uniform(0.0, LATEST))
         kill = inside if number % 2 else kill_after(draw.uniform(0.0, seconds))
         ended = run(place, kill) if number < kills else run(place)
         if ended.code == -signal.SIGKILL:
-            counts["inside" if unfinished(place) else "random"] += 1
+            counts["inside" if unfinished(place) - before else "random"] += 1
             continue
         if ended.code or job.written(place) != want:
             differ.append(f"{place}: {ended.err or 'differs'}")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PRELOADED = ("check_data", "train", "evaluate", "encoders", "inspect")
+LIBRARIES = ("pandas", "rich.table")  # imported late by pyarrow and by us: half a second that each fork would take
 POLL = 0.02  # seconds
 OWN = 250 * 2**20  # bytes that a fork shares with the server and cannot be blamed for
 
@@ -79,6 +80,9 @@ def serve() -> None:
     """Run the jobs on standard input, one line each."""
     for name in PRELOADED:
         importlib.import_module(f"jaxrec.cli.{name}")
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     for line in sys.stdin:
         print(json.dumps(_watched(json.loads(line))), flush=True)
 
