@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 
 from jaxrec.runs.devices import describe_devices
 from jaxrec.serve import load_policy
-from jaxrec.storage import checkpoint, portable
+from jaxrec.storage import checkpoint, portable, steps
 from jaxrec.storage.checkpoint import Checkpoints
 
 Spent = dict[str, float]  # seconds in all, and of them in digests
@@ -51,7 +51,7 @@ def clock(module: Any, name: str) -> Iterator[Spent]:
 
 def load(folder: Path, abstract: Any) -> Spent:
     """Open a folder of checkpoints and restore the newest."""
-    with clock(checkpoint, "check_folder") as spent, Checkpoints(folder) as checkpoints:
+    with clock(steps, "check_digests") as spent, Checkpoints(folder) as checkpoints:
         assert checkpoints.latest is not None
         jax.block_until_ready(checkpoints.restore(checkpoints.latest, abstract))
     return spent
@@ -69,7 +69,7 @@ def save(state: Any) -> Spent:
 
 def policy(run: Path) -> Spent:
     """Load a policy."""
-    with clock(portable, "check_folder") as spent:
+    with clock(portable, "check_digests") as spent:
         load_policy(run)
     return spent
 

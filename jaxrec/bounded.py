@@ -1,12 +1,41 @@
-"""Small text files read within bounds: a file that is too large, endless or no file is refused before it is read."""
+"""Text of others read within bounds: what is too large, endless, no file or too deep is refused before it is read."""
 
+import json
 import os
+import re
 import stat
 from pathlib import Path
+from typing import Any
 
 from jaxrec.checks import InputError
 
 RECIPE_BYTES, JSON_BYTES = 256 * 2**10, 512 * 2**20
+JSON_DEPTH = 100  # levels of lists and objects
+_TOKEN = re.compile(r'[\[{\]}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # brackets, and strings, which may hold some
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read a value of JSON of at most JSON_DEPTH levels, which are counted before anything is built.
+
+    Raises ValueError (of which InputError is one) if it is not JSON or too deep.
+    """
+    text = text.decode() if isinstance(text, bytes) else text
+    check_depth(text)
+    return json.loads(text)
+
+
+def check_depth(text: str) -> None:
+    """Raise InputError if a text of JSON has more than JSON_DEPTH levels, without reading values."""
+    if text.count("[") + text.count("{") <= JSON_DEPTH:
+        return
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if text[token.start()] in "[{":
+            depth += 1
+            if depth > JSON_DEPTH:
+                raise InputError(f"more than {JSON_DEPTH} levels of lists and objects; simplify it.")
+        elif text[token.start()] in "]}":
+            depth -= 1
 
 
 def read_text(path: Path, most: int) -> str:

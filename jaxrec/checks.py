@@ -52,7 +52,7 @@ def check_name(name: str, value: str, known: Iterable[str]) -> None:
 def check_renamed(name: str, value: str, renamed: Mapping[str, str]) -> None:
     """Raise InputError if `value` is an old name; the message gives the new one."""
     if value in renamed:
-        raise InputError(f"{name}: {value!r} is now called {renamed[value]!r}; rename it.")
+        raise InputError(f"{name}: {quoted(value)} is now called {quoted(renamed[value])}; rename it.")
 
 
 def suggest(value: str, known: Iterable[str]) -> str:

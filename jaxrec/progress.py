@@ -14,10 +14,10 @@ Advance = Callable[..., None]
 _quiet = contextvars.ContextVar("quiet", default=False)
 
 
-def note(line: str) -> None:
-    """Print one line about what a stage does, on standard output."""
+def note(line: str, *, aside: bool = False) -> None:
+    """Print one line about what a stage does, on standard output; `aside` is on standard error, apart from results."""
     if not _quiet.get():
-        print(visible(line), flush=True)
+        print(visible(line), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def warn(line: str) -> None:

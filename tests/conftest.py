@@ -1,7 +1,9 @@
 """Strict arithmetic and eight virtual devices for every test."""
 
+import fcntl
 import gc
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,7 +84,13 @@ def last_rows_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run; tests that change it copy it first."""
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["train", str(recipe), "--run", str(run)]) == 0
-    return run
+    """A finished run; tests that change it copy it first. One worker trains it, and each has a copy of its own."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "tiny").exists():
+            assert main(["train", str(recipe), "--run", str(shared / "begun")]) == 0
+            (shared / "begun").rename(shared / "tiny")
+    return Path(shutil.copytree(shared / "tiny", tmp_path_factory.mktemp("runs") / "tiny"))

@@ -94,10 +94,12 @@ def rows_of(path: Path) -> Callable[[], object]:
 
 
 def leaves(tree: object) -> list[bytes]:
-    """Bytes of all arrays of a tree."""
+    """Bytes of all arrays of a tree, random keys among them."""
     import jax
 
-    return [np.asarray(x).tobytes() for x in jax.tree.leaves(tree)]
+    found = jax.tree.leaves(tree)
+    plain = (jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in found)
+    return [np.asarray(x).tobytes() for x in plain]
 
 
 def simulators_of(folder: Path) -> Callable[[], object]:

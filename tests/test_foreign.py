@@ -1,7 +1,10 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+import jaxrec
 from jaxrec.checks import InputError, check_name, check_range, suggest
 from jaxrec.foreign import MESSAGE, QUOTED, one_line, quoted, shape, visible
 
@@ -66,3 +69,28 @@ def test_errors_are_one_safe_line_wherever_they_arise() -> None:
     with pytest.raises(InputError, match="bits"):
         check_range("seed", 10**300, 0, 1)
     assert suggest("x" * 10**6, ["x" * 10**6 + "y"]) == ""
+
+
+# Names that the program or the programmer gives: constants, registered names, fields of schemas.
+OURS = {
+    "__init__.py": {"name"},
+    "config/users.py": {"name"},
+    "data/generated.py": {"FEEDBACK"},
+    "encoder/layout.py": {"used[0]"},
+    "encoder/settings.py": {"_ONLY[name][0]"},
+    "envs/randomize.py": {"env.spec.name"},
+    "foreign.py": {"x[: QUOTED // 2]"},
+    "learn/registry.py": {"name"},
+    "runs/users/registry.py": {"name"},
+    "serve/history.py": {"ITEM"},
+    "storage/files.py": {"found[0]"},
+    "storage/schema.py": {"name"},
+    "supervised/response.py": {"FORMAT"},
+    "supervised/simple.py": {"name"},
+}
+
+
+def test_messages_quote_what_others_wrote_by_the_one_function_that_shortens_it() -> None:
+    root = Path(jaxrec.__file__).parent
+    found = {str(path.relative_to(root)): re.findall(r"\{([^{}]+)!r", path.read_text()) for path in root.rglob("*.py")}
+    assert {name: set(values) for name, values in found.items() if values} == OURS

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from jaxrec.bounded import parse_json
 from jaxrec.checks import InputError
 from jaxrec.cli.runtime import prepare
 from jaxrec.data.log import counted
@@ -43,8 +44,8 @@ def run_recommend(options: argparse.Namespace) -> int:
 def _from_json(text: str) -> list[Any]:
     """Read a list of ids and of objects like {"item": "318", "rating": 4.5}."""
     try:
-        history = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        history = parse_json(text)
+    except ValueError as error:
         raise InputError(f'--history-json: no JSON ({error}); expected a list such as ["318"].') from None
     if not isinstance(history, list) or not all(isinstance(entry, str | int | dict) for entry in history):
         raise InputError(

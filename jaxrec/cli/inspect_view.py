@@ -6,6 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from jaxrec import terminal
+from jaxrec.foreign import quoted
 
 LABEL = 19  # columns, the indentation included
 Rows = list[tuple[str, str | list[str]]]  # label and value; lines break only between the parts of a list
@@ -106,7 +107,7 @@ def _simulators(account: dict[str, Any]) -> Rows:
     if log := account["log"]:
         rows.append(("log", f"{log['rows']:,} rows of {log['users']:,} users; feedback {', '.join(log['feedback'])}"))
     for name, kind in account["validity"].items():
-        rows.append((f"fit of {name!r}", [f"{measure} {_number(value)}" for measure, value in kind.items()]))
+        rows.append((f"fit of {quoted(name)}", [f"{measure} {_number(value)}" for measure, value in kind.items()]))
     for name in ("train", "judge"):
         one = account["fitted"].get(name)
         rows.append((name, "not fitted yet" if one is None else _members(one)))

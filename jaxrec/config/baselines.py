@@ -1,6 +1,7 @@
 """Names of the recommenders that policies are compared with; `jaxrec.supervised.simple` has the recommenders."""
 
 from jaxrec.checks import InputError, check_name
+from jaxrec.foreign import quoted
 
 BASELINES = [
     "most_popular",  # rows of the item
@@ -24,4 +25,4 @@ def check_baselines(where: str, names: tuple[str, ...]) -> None:
     for place, name in enumerate(names):
         check_name(where, name, BASELINES)
         if name in names[:place]:
-            raise InputError(f"{where}: {name!r} is given twice; keep one of them.")
+            raise InputError(f"{where}: {quoted(name)} is given twice; keep one of them.")

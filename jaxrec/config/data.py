@@ -10,6 +10,7 @@ from jaxrec.config.files import MISSING, FileFormats, IdRules, RowFilter, check_
 from jaxrec.config.item_features import PARQUET, ItemFeature, check_item_features
 from jaxrec.config.presets import PRESETS, with_preset
 from jaxrec.config.section import section
+from jaxrec.foreign import quoted
 
 SOURCES = ("files", "tfds", "generated", *PRESETS)
 
@@ -57,7 +58,9 @@ class Columns:
     def __post_init__(self):
         for key in ("item", "time", "review", "request"):
             if getattr(self, key) and getattr(self, key) == self.user:
-                raise InputError(f"data.columns.{key}: {self.user!r} is the column of the users; name another one.")
+                raise InputError(
+                    f"data.columns.{key}: {quoted(self.user)} is the column of the users; name another one."
+                )
 
 
 @section

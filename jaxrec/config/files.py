@@ -7,6 +7,7 @@ from typing import Literal
 
 from jaxrec.checks import InputError, check_name, check_range
 from jaxrec.config.section import section
+from jaxrec.foreign import quoted
 
 SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 MISSING = (
@@ -51,12 +52,16 @@ class TableFormat:
         """Raise InputError for values that no file can have; `name` is the section."""
         twice = sorted({column for column in self.columns if self.columns.count(column) > 1})
         if twice:
-            raise InputError(f"{name}.columns: {twice[0]!r} is given twice; expected one name per column of the file.")
+            raise InputError(
+                f"{name}.columns: {quoted(twice[0])} is given twice; expected one name per column of the file."
+            )
         if any(letter in self.delimiter for letter in '"\r\n'):
-            raise InputError(f"{name}.separator: {self.separator!r} cannot separate cells; expected ';', '|', tab, ...")
+            raise InputError(
+                f"{name}.separator: {quoted(self.separator)} cannot separate cells; expected ';', '|', tab, ..."
+            )
         if self.quoting and len(self.delimiter.encode()) > 1:
             raise InputError(
-                f"{name}.quoting: only read with separators of one character, got {self.separator!r}; remove it."
+                f"{name}.quoting: only read with separators of one character, got {quoted(self.separator)}; remove it."
             )
         for limit in ("max_line", "max_unpacked"):
             check_range(f"{name}.{limit}", getattr(self, limit), 0, open_low=True)
@@ -66,7 +71,8 @@ class TableFormat:
             known = False
         if not known:
             raise InputError(
-                f"{name}.encoding: no encoding {self.encoding!r}; expected one such as latin-1, cp1252, utf-16, gbk."
+                f"{name}.encoding: no encoding {quoted(self.encoding)}; expected one such as "
+                "latin-1, cp1252, utf-16, gbk."
             )
 
     @property
@@ -107,8 +113,8 @@ class RowFilter:
     def __post_init__(self):
         if not (self.in_ or self.not_in) and {self.equals, self.at_least, self.at_most} == {None}:
             raise InputError(
-                f"data.where: column {self.column!r} has no condition; set equals, in, not_in, at_least or at_most "
-                "(also in data.item_where)."
+                f"data.where: column {quoted(self.column)} has no condition; set equals, in, not_in, at_least or "
+                "at_most (also in data.item_where)."
             )
 
 
@@ -129,6 +135,6 @@ def check_time_format(value: str) -> None:
         if "bad directive" in str(error) or "stray" in str(error):
             raise InputError(f"data.time_format: {error}; see the table of strptime in Python's docs.") from None
     except re.error:
-        raise InputError(f"data.time_format: {value!r} has a part twice; remove one of them.") from None
+        raise InputError(f"data.time_format: {quoted(value)} has a part twice; remove one of them.") from None
     if value and "%" not in value:
         check_name("data.time_format (or a pattern such as %d/%m/%Y)", value, TIME_UNITS)

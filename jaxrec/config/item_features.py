@@ -5,6 +5,7 @@ from typing import Literal
 
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.section import section
+from jaxrec.foreign import quoted
 
 NPY, PARQUET = ".npy", ".parquet"  # endings of files with vectors
 
@@ -48,7 +49,7 @@ def check_item_features(features: Mapping[str, ItemFeature], has_items: bool, ty
 
 def _check_file(where: str, feature: ItemFeature) -> None:
     if not feature.file.endswith((NPY, PARQUET)):
-        raise InputError(f"{where}.file: expected NAME{NPY} or NAME{PARQUET}, got {feature.file!r}.")
+        raise InputError(f"{where}.file: expected NAME{NPY} or NAME{PARQUET}, got {quoted(feature.file)}.")
     if not feature.ids:
         wanted = "the file with one item id per line" if feature.file.endswith(NPY) else "the column of item ids"
         raise InputError(f"{where}.ids: missing; set it to {wanted}.")

@@ -10,6 +10,7 @@ from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.config.recsim import InterestEvolutionConfig, InterestExplorationConfig, LongTermSatisfactionConfig
 from jaxrec.config.sardine import SardineConfig
+from jaxrec.foreign import quoted
 
 ENTRY_POINTS = "jaxrec.envs"  # group in a package's metadata; its modules call `jaxrec.register_env` when imported
 
@@ -45,7 +46,8 @@ class _Sections(Mapping[str, type]):
                 self._entries[name].load()
             except Exception as error:
                 raise InputError(
-                    f"env.name: the package of {name!r} cannot be imported ({error!r}); fix or uninstall it."
+                    f"env.name: the package of {quoted(name)} cannot be imported ({quoted(error)}); fix or "
+                    "uninstall it."
                 ) from error
             if name not in ENV_CONFIGS:
                 raise InputError(f"env.name: the package of {name!r} does not call jaxrec.register_env({name!r}, ...).")

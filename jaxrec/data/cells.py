@@ -12,6 +12,7 @@ import pyarrow.compute
 
 from jaxrec.checks import InputError
 from jaxrec.data.unpacked import USUAL, Limits, open_bytes
+from jaxrec.foreign import quoted
 
 compute: Any = pyarrow.compute  # its functions are made at import, so type checkers do not see them
 WHOLE_BITS = {16: 11, 32: 24}  # of the whole numbers that floats of so many bits have; longer ones are seen as text
@@ -79,7 +80,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: b
         offsets = np.r_[0, np.cumsum(compute.fill_null(compute.list_value_length(cells), 0).to_numpy())]
         return compute.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts), ", ")
     if pa.types.is_nested(kind):
-        raise InputError(f"{where}: column {name!r} holds {kind}; expected one value per row; flatten it.")
+        raise InputError(f"{where}: column {quoted(name)} holds {kind}; expected one value per row; flatten it.")
     if pa.types.is_floating(kind):
         cells = _floats_as_text(compute.cast(cells, pa.float64()) if kind.bit_width < 32 else cells)
     try:
@@ -91,7 +92,9 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: b
         wanted = (
             "UTF-8 text" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else "numbers, text or times"
         )
-        raise InputError(f"{where}: column {name!r} holds {kind} that cannot be read; expected {wanted}.") from None
+        raise InputError(
+            f"{where}: column {quoted(name)} holds {kind} that cannot be read; expected {wanted}."
+        ) from None
 
 
 def check_digits(column: pa.ChunkedArray, name: str, where: str) -> None:
@@ -101,7 +104,7 @@ def check_digits(column: pa.ChunkedArray, name: str, where: str) -> None:
         largest = compute.max(compute.abs(column.cast(pa.float64()))).as_py() or 0
         if largest > 2**bits:
             raise InputError(
-                f"{where}: column {name!r} holds {column.type} up to {largest:.0f}, whose last digits are lost "
+                f"{where}: column {quoted(name)} holds {column.type} up to {largest:.0f}, whose last digits are lost "
                 f"(beyond {2**bits:,}); write it as whole numbers or text."
             )
 

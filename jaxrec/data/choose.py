@@ -11,6 +11,7 @@ from jaxrec.config.files import RowFilter
 from jaxrec.data.cells import compute
 from jaxrec.data.log import counted
 from jaxrec.data.values import number_source, numbers
+from jaxrec.foreign import quoted
 
 DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
 THOUSANDS_POINTS = r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$"  # where commas are decimal: 1.234,5
@@ -90,7 +91,7 @@ def _check_spelling(words: Collection[str], setting: str, kind: FeedbackKind, co
         if near:
             near = suggest(word, present) or near
             raise InputError(
-                f"{setting}: no row has {kind.column} {word!r}{near} Correct it (values: {_values(column)})."
+                f"{setting}: no row has {kind.column} {quoted(word)}{near} Correct it (values: {_values(column)})."
             )
 
 
@@ -100,8 +101,9 @@ def _check_case(words: Collection[str], setting: str, others: pa.Array) -> None:
     for value in compute.unique(others.slice(0, 100_000)).to_pylist():
         if word := folded.get(value.casefold()):
             raise InputError(
-                f"{setting}: some rows have {value!r}, which is not {word!r}; set {setting.rpartition('.')[0]}.in="
-                f"[{word}, {value}] if both count as 1, or weights={{{word}: 1, {value}: 0}} in its place if not."
+                f"{setting}: some rows have {quoted(value)}, which is not {quoted(word)}; set "
+                f"{setting.rpartition('.')[0]}.in=[{word}, {value}] if both count as 1, or "
+                f"weights={{{word}: 1, {value}: 0}} in its place if not."
             )
 
 

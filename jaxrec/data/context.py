@@ -14,6 +14,7 @@ from jaxrec.data.layout import Layout
 from jaxrec.data.log import Log, counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.table import check_columns, compute, drop_faulty, header, read_table
+from jaxrec.foreign import quoted
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY_S, FIRST_DAY = 86_400, 3  # 1970-01-01 was a Thursday
@@ -66,7 +67,9 @@ def context_columns(config: DataConfig, columns: Columns) -> dict[str, str]:
     for setting, column in named.items():
         for use, others in taken.items():
             if column in others:
-                raise InputError(f"{setting}: column {column!r} cannot be context, since {use} uses it; remove it.")
+                raise InputError(
+                    f"{setting}: column {quoted(column)} cannot be context, since {use} uses it; remove it."
+                )
     return named
 
 
@@ -160,7 +163,7 @@ def _frequent(name: str, cells: pa.Array, most: int) -> tuple[np.ndarray, list[s
     """One-hot columns [R, at most `most`] of the most frequent values; other and missing values are zeros."""
     found = {str(pair["values"]): pair["counts"] for pair in compute.value_counts(cells).to_pylist() if pair["values"]}
     if not found:
-        raise InputError(f"data.context: column {name!r} is empty in every row; remove it.")
+        raise InputError(f"data.context: column {quoted(name)} is empty in every row; remove it.")
     values = sorted(found, key=lambda value: (-found[value], value))[:most]
     place = compute.index_in(cells, pa.array(values)).fill_null(len(values)).to_numpy(zero_copy_only=False)
     return np.eye(len(values) + 1)[place, :-1], [f"{name}={value}" for value in values]

@@ -14,6 +14,7 @@ from jaxrec.data.log import Dataset, Log, counted
 from jaxrec.data.readers import assemble
 from jaxrec.data.topics import DESCRIPTIONS, TITLES, TOPICS
 from jaxrec.data.values import binary_feedback
+from jaxrec.foreign import quoted
 
 FEEDBACK = "liked"  # the only column of feedback, 0 or 1
 OWN_SHARE = 0.5  # share of a user's shown items that come from liked topics; the rest is from the whole catalogue
@@ -42,7 +43,9 @@ def read_generated(config: DataConfig, seed: int) -> Dataset:
     number, as text, is the pseudonym.
     """
     for setting, column in context_columns(config, config.columns).items():
-        raise InputError(f"{setting}: no column {column!r} in the generated log; remove it (known: hour, weekday).")
+        raise InputError(
+            f"{setting}: no column {quoted(column)} in the generated log; remove it (known: hour, weekday)."
+        )
     items_key, _, log_key = np.random.SeedSequence(seed).spawn(3)
     sizes = config.generated
     tastes = hidden_tastes(sizes, seed)
@@ -131,7 +134,7 @@ def _item_table(topic: np.ndarray, rng: np.random.Generator) -> ItemTable:
 def _kind(name: str, kind: FeedbackKind) -> FeedbackKind:
     if kind.column not in (None, FEEDBACK):
         raise InputError(
-            f"data.feedback.{name}.column: no column {kind.column!r} in the generated log"
+            f"data.feedback.{name}.column: no column {quoted(kind.column)} in the generated log"
             f"{suggest(str(kind.column), [FEEDBACK])}; its only column of feedback is {FEEDBACK!r}."
         )
     if kind.weights:

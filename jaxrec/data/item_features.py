@@ -27,6 +27,7 @@ from jaxrec.data.item_text import ItemTable
 from jaxrec.data.item_vectors import aligned, read_item_vectors
 from jaxrec.data.log import counted
 from jaxrec.data.values import numbers
+from jaxrec.foreign import quoted
 
 LARGEST = 5.0  # standard deviations, where numbers are cut: one outlier must not drown the rest of its item's row
 
@@ -177,7 +178,7 @@ def _column(items: ItemTable, column: str, setting: str) -> Sequence[str]:
     columns = {**items.columns, **items.as_read}
     if column not in columns:
         raise InputError(
-            f"{setting}: no column {column!r} in {items.name}{suggest(column, columns)}; correct it "
+            f"{setting}: no column {quoted(column)} in {items.name}{suggest(column, columns)}; correct it "
             f"(columns: {', '.join(columns)})."
         )
     return columns[column]
@@ -188,7 +189,7 @@ def _numbers(cells: Sequence[str], ids: Sequence[str], where: str) -> np.ndarray
     wrong = [n for n, cell in enumerate(cells) if cell and np.isnan(values[n])]
     if wrong:
         raise InputError(
-            f"{where}: {cells[wrong[0]][:40]!r} of item {ids[wrong[0]]!r} is not a finite number "
+            f"{where}: {quoted(cells[wrong[0]])} of item {quoted(ids[wrong[0]])} is not a finite number "
             f"({counted(len(wrong), 'such item')}); correct the column, or set its kind to category."
         )
     return values

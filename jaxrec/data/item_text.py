@@ -8,6 +8,7 @@ from jaxrec.checks import InputError, suggest
 from jaxrec.config.files import IdRules
 from jaxrec.data.ids import EXAMPLES, repair
 from jaxrec.data.log import Catalogue, counted
+from jaxrec.foreign import quoted
 
 PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 AS_READ = IdRules()
@@ -37,7 +38,9 @@ def placeholders(template: str) -> list[tuple[str, str | None]]:
         if found[0] in ("{{", "}}"):
             literal += found[0][0]
         elif not found[1]:
-            raise InputError(f"data.text: {template!r} is not a template; write columns as {{title}}, braces doubled.")
+            raise InputError(
+                f"data.text: {quoted(template)} is not a template; write columns as {{title}}, braces doubled."
+            )
         else:
             parts.append((literal, found[1]))
             literal = ""
@@ -54,11 +57,13 @@ def check_template(template: str, known: Sequence[str], where: str) -> None:
     """Raise InputError unless the template names at least one column, and only columns in `known`."""
     names = columns_of(template)
     if not names:
-        raise InputError(f"data.text: {template!r} names no column, so all items would have one text; add {{title}}.")
+        raise InputError(
+            f"data.text: {quoted(template)} names no column, so all items would have one text; add {{title}}."
+        )
     for name in names:
         if name not in known:
             raise InputError(
-                f"data.text: no column {name!r} in {where}{suggest(name, known)}; correct the template "
+                f"data.text: no column {quoted(name)} in {where}{suggest(name, known)}; correct the template "
                 f"(columns: {', '.join(known)})."
             )
 

@@ -17,6 +17,7 @@ from jaxrec.data.ids import normalised
 from jaxrec.data.log import counted
 from jaxrec.data.table import check_columns, files_of, header
 from jaxrec.data.unpacked import USUAL, check_parquet
+from jaxrec.foreign import quoted
 from jaxrec.home import expanded
 
 
@@ -48,12 +49,13 @@ def read_item_vectors(name: str, feature: ItemFeature, config: DataConfig) -> Fi
         item, count = collections.Counter(found.ids).most_common(1)[0]
         if count > 1:
             raise InputError(
-                f"{found.where}: {counted(count, 'row')} for item {item!r}, expected one per item; remove the others."
+                f"{found.where}: {counted(count, 'row')} for item {quoted(item)}, expected one per item; "
+                "remove the others."
             )
     wrong = np.flatnonzero(~np.isfinite(found.rows).all(1) & ~np.isnan(found.rows).all(1))
     if len(wrong):
         raise InputError(
-            f"{found.where}: NaN or infinity in the vector of item {found.ids[wrong[0]]!r} "
+            f"{found.where}: NaN or infinity in the vector of item {quoted(found.ids[wrong[0]])} "
             f"({counted(len(wrong), 'vector')} in all); expected finite numbers; make these vectors again."
         )
     found.rows[~found.rows.any(1)] = np.nan
@@ -70,7 +72,7 @@ def aligned(vectors: FileVectors, ids: Sequence[str], setting: str) -> np.ndarra
     if (place < 0).all():
         raise InputError(
             f"{setting}: no id of {vectors.where} is among the {len(ids):,} items of the log (the first ids are "
-            f"{vectors.ids[0]!r} and {ids[0]!r}); correct the ids."
+            f"{quoted(vectors.ids[0])} and {quoted(ids[0])}); correct the ids."
         )
     return np.where((place >= 0)[:, None], vectors.rows[place], np.float32(np.nan))
 
@@ -100,13 +102,13 @@ def _read_npy(path: Path, ids_path: Path, setting: str) -> FileVectors:
     # A whole row of NaN would mean "no vector" from here on, and in a file without gaps it is a mistake.
     gone = np.flatnonzero(np.isnan(rows).all(1))
     if len(gone):
-        raise InputError(f"{path}: the vector of item {ids[gone[0]]!r} is NaN; leave out items that have none.")
+        raise InputError(f"{path}: the vector of item {quoted(ids[gone[0]])} is NaN; leave out items that have none.")
     return FileVectors(path.name, ids, _single(rows))
 
 
 def _read_parquet(path: Path, column: str, id_column: str) -> FileVectors:
     """Read a column of lists; a null has no vector."""
-    ids, parts, where = [], [], f"{path}: column {column!r}"
+    ids, parts, where = [], [], f"{path}: column {quoted(column)}"
     for file in files_of(path):
         try:
             opened = parquet.ParquetFile(file)

@@ -2,9 +2,10 @@
 
 import ast
 import html
-import json
 import re
 from typing import Any
+
+from jaxrec.bounded import parse_json
 
 INVISIBLE = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 INLINE = re.compile(r"</?(a|b|em|font|i|small|span|strong|sub|sup|u)(\s[^<>]*)?>", re.IGNORECASE)  # inside of words
@@ -24,7 +25,7 @@ def plain_text(cell: str) -> str:
 
 
 def _joined(text: str) -> str:
-    for read in (json.loads, ast.literal_eval):  # literal_eval reads plain values and runs nothing
+    for read in (parse_json, ast.literal_eval):  # literal_eval reads plain values and runs nothing
         try:
             values: Any = read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

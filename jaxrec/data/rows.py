@@ -28,6 +28,7 @@ from jaxrec.data.pairs import changed, combined, groups, times_of_requests
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.table import Fault, Table, check_columns, compute, drop_faulty, header, read_table, where_in
 from jaxrec.data.values import binary_feedback, feedback_numbers
+from jaxrec.foreign import quoted
 
 LOG_FORMAT = "data.files.log"
 
@@ -68,7 +69,7 @@ def _check_feedback(setting: str, column: str, taken: Mapping[str, str]) -> None
     """Raise InputError if a column of feedback has the ids of the users or the items."""
     for other in ("data.columns.user", "data.columns.item"):
         if taken.get(other) == column:
-            raise InputError(f"{setting}: {column!r} is the column of {other}; name the column of the feedback.")
+            raise InputError(f"{setting}: {quoted(column)} is the column of {other}; name the column of the feedback.")
 
 
 def log_rows(
@@ -157,7 +158,7 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
         return np.arange(len(table)), []
     cells = table.cells[columns.time]
     time, bad = read_times(cells, config.time_format)
-    wanted = f"time of the format {config.time_format!r}" if config.time_format else "number or ISO date"
+    wanted = f"time of the format {quoted(config.time_format)}" if config.time_format else "number or ISO date"
     present = cells.filter(pa.array(bad & ~compute.is_in(cells, pa.array(["", *config.missing])).to_numpy(False)))
     fix = (
         time_advice(present, layout.setting, bool(bad.mean() > 0.5)) if len(present) and not config.time_format else ""

@@ -15,6 +15,7 @@ from jaxrec.data import delimited
 from jaxrec.data.cells import Part, Places, compute, first_line
 from jaxrec.data.layout import Layout, check_encoding, utf8_bytes
 from jaxrec.data.log import listed
+from jaxrec.foreign import quoted
 
 NO_SEPARATOR = "\x1f"  # in no line, so that a line is one cell
 GENRES = (
@@ -154,7 +155,7 @@ def _with(path: Path, needed: Sequence[str], layout: Layout) -> list[str]:
     for name in needed:
         if name not in names:
             raise InputError(
-                f"{path}: no column {name!r}, which files of {layout.setting}.shape={layout.format.shape} have "
+                f"{path}: no column {quoted(name)}, which files of {layout.setting}.shape={layout.format.shape} have "
                 f"(columns: {listed(names)}); name the file as published."
             )
     return names

@@ -145,7 +145,7 @@ def header(path: Path, setting: str, layout: Layout = PLAIN, wanted: Iterable[st
         counts = collections.Counter(names)
         twice = sorted(name for name in counts if name and counts[name] > 1)
         if twice:
-            raise InputError(f"{file}: column {twice[0]!r} is in the header twice; rename one of them.")
+            raise InputError(f"{file}: column {quoted(twice[0])} is in the header twice; rename one of them.")
     return names
 
 
@@ -162,7 +162,7 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
             row = not set(wanted.values()) & set(names)
             seen = listed([shape(name) if row and PERSONAL.search(name) else name for name in names])
             raise InputError(
-                f"{path}: no column {column!r} (wanted by {key}){suggest(column, names)}; correct {key} or "
+                f"{path}: no column {quoted(column)} (wanted by {key}){suggest(column, names)}; correct {key} or "
                 f"the table (columns: {seen}){mend}."
             )
 
@@ -180,7 +180,7 @@ def read_table(path: Path, columns: Iterable[str], layout: Layout = PLAIN) -> Ta
         missing = [name for name in wanted if name not in names]
         if missing:
             raise InputError(
-                f"{file}: no column {missing[0]!r}, which {files[0].name} has; the files of {path.name} form one "
+                f"{file}: no column {quoted(missing[0])}, which {files[0].name} has; the files of {path.name} form one "
                 f"table and need the same columns (columns: {listed(names)})."
             )
     parts = [_readable(file, lambda file: _format(file, layout).read(file, wanted, layout)) for file in files]
@@ -314,7 +314,7 @@ def _format(file: Path, layout: Layout = PLAIN, setting: str = "") -> Format:
     if layout.format.separator and inner != ".parquet":
         return separated(",")
     raise InputError(
-        f"{file}: no table format ends in {inner + suffix if packed else suffix or 'nothing'!r}; expected "
+        f"{file}: no table format ends in {quoted(inner + suffix if packed else suffix or 'nothing')}; expected "
         f"{', '.join(FORMATS)}, and {', '.join(COMPRESSED)} after all but .parquet; rename the file or correct "
         f"{setting}{layout.advice('separator (tab, comma, semicolon, pipe, ::) if it has one')}."
     )

@@ -27,6 +27,7 @@ from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.readers import assemble, derived_columns, item_columns, item_rows, no_items
 from jaxrec.data.rows import log_columns, log_rows
 from jaxrec.data.table import Table, check_columns, make_table
+from jaxrec.foreign import quoted
 from jaxrec.home import expanded
 from jaxrec.progress import track
 from jaxrec.storage.digests import Damaged, check_file, sealed_file
@@ -103,22 +104,26 @@ def find_prepared(name: str, config: DataConfig, setting: str) -> Prepared:
             builder = tfds.builder(name, data_dir=data_dir if where else None)
     except (ValueError, KeyError, ImportError, OSError, AssertionError) as error:
         said = first_line(error)
-        raise InputError(f"{setting}: {name!r} is not prepared on this machine ({said}); {remedy}.") from None
+        raise InputError(f"{setting}: {quoted(name)} is not prepared on this machine ({said}); {remedy}.") from None
     if not builder.info.splits:
         looked = Path(builder.data_path)
-        raise InputError(f"{setting}: {name!r} is not prepared on this machine (nothing in {looked}); {remedy}.")
+        raise InputError(f"{setting}: {quoted(name)} is not prepared on this machine (nothing in {looked}); {remedy}.")
     kind = builder.info.file_format.value if builder.info.file_format else "an unknown format"
     if kind != "array_record":
         raise InputError(
-            f"{setting}: {name!r} is prepared as {kind}, expected array_record; prepare it again: {remedy}."
+            f"{setting}: {quoted(name)} is prepared as {kind}, expected array_record; prepare it again: {remedy}."
         )
     try:
         rows = builder.info.splits[config.tfds.split].num_examples  # also of slices such as train[:10%]
     except (ValueError, KeyError, AssertionError):
         known = ", ".join(builder.info.splits)
-        raise InputError(f"data.tfds.split: no split {config.tfds.split!r} in {name!r} (known: {known}).") from None
+        raise InputError(
+            f"data.tfds.split: no split {quoted(config.tfds.split)} in {quoted(name)} (known: {known})."
+        ) from None
     if not rows:
-        raise InputError(f"data.tfds.split: {config.tfds.split!r} of {name!r} has no rows; choose another split.")
+        raise InputError(
+            f"data.tfds.split: {quoted(config.tfds.split)} of {quoted(name)} has no rows; choose another split."
+        )
     return Prepared(Path(builder.info.full_name.replace("/", "-")), builder, config.tfds.split)
 
 
@@ -186,7 +191,7 @@ def _converter(
         return lambda rows: pa.array([", ".join(inner(list(row)).to_pylist()) for row in rows], pa.string())
     if isinstance(feature, kinds.FeaturesDict | kinds.Sequence) or feature.shape != ():
         raise InputError(
-            f"{source.path}: feature {name!r} holds {feature}; expected one value per row; name another feature."
+            f"{source.path}: feature {quoted(name)} holds {feature}; expected one value per row; name another feature."
         )
     if isinstance(feature, kinds.ClassLabel) and not numeric:
         return lambda rows: pa.array([feature.names[row] if row >= 0 else "" for row in rows], pa.string())

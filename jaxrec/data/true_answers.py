@@ -21,6 +21,7 @@ from jaxrec.data.log import counted
 from jaxrec.data.matrix import read_arrays
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.data.values import binary_feedback
+from jaxrec.foreign import quoted
 from jaxrec.home import expanded
 
 WHERE = "evaluate.truth"
@@ -76,12 +77,12 @@ def _check_names(arrays: Mapping[str, np.ndarray], kinds: Mapping[str, FeedbackK
     for name in arrays:
         if name not in known:
             raise InputError(
-                f"array {name!r} is no kind of feedback of data.feedback{suggest(name, known)}; rename or remove it "
-                f"(known: {', '.join(known)})."
+                f"array {quoted(name)} is no kind of feedback of data.feedback{suggest(name, known)}; rename or remove "
+                f"it (known: {', '.join(known)})."
             )
     for name in IDS:
         if name not in arrays:
-            raise InputError(f"no array {name!r} in it; add the ids of the {name}, as in the log.")
+            raise InputError(f"no array {quoted(name)} in it; add the ids of the {name}, as in the log.")
 
 
 def _ids(name: str, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
@@ -107,13 +108,14 @@ def _kind(name: str, kind: FeedbackKind, arrays: Mapping[str, np.ndarray], confi
     column = kind.column or MATRIX
     source = column if column in arrays else MATRIX
     if source not in arrays or (source != kind.column and len(config.feedback) > 1):
-        raise InputError(f"no array {name!r} for this kind of feedback; add it [users, items], with 0, 1 or NaN.")
+        raise InputError(f"no array {quoted(name)} for this kind of feedback; add it [users, items], with 0, 1 or NaN.")
     values = {column: _numbers(source, arrays, shape)}
     number = values[column]
     if kind.over is not None:
         if kind.over not in arrays:
             raise InputError(
-                f"no array {kind.over!r}, by which data.feedback.{name}.over divides {source}; add it, or give {name}."
+                f"no array {quoted(kind.over)}, by which data.feedback.{name}.over divides {source}; add it, or "
+                f"give {name}."
             )
         values[kind.over] = _numbers(kind.over, arrays, shape)
         if (values[kind.over] == 0).any():

@@ -11,11 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from jaxrec.bounded import check_depth
 from jaxrec.checks import InputError
 from jaxrec.data.cells import Part, Places, as_text, check_digits, first_line
 from jaxrec.data.layout import Layout, check_encoding, mark_in_words, utf8_bytes
 from jaxrec.data.log import counted
 from jaxrec.data.unpacked import ARRAY, check_parquet, check_repeated
+from jaxrec.foreign import quoted
 
 NAMING_LINES = 1000  # lines searched for keys, since a line may leave out a key without a value
 CHUNK = 2**16  # rows of Python objects at a time
@@ -77,7 +79,9 @@ def read_json(path: Path, wanted: list[str], layout: Layout) -> Part:
             try:
                 chunks[name].append(pa.array(values, pa.string()))
             except UnicodeEncodeError:
-                raise InputError(f"{path}: {name!r} holds half of an escaped character; write it as UTF-8.") from None
+                raise InputError(
+                    f"{path}: {quoted(name)} holds half of an escaped character; write it as UTF-8."
+                ) from None
         rows.clear()
 
     for number, row in _objects(path, layout):
@@ -112,8 +116,9 @@ def _objects(path: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] |
             for number, line in enumerate(io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n"), start=1):
                 text = line.strip()
                 try:
+                    check_depth(text)
                     row, end = decoder.raw_decode(text) if text else ({}, 0)
-                except (ValueError, RecursionError):
+                except ValueError:
                     row, end = _python_object(text), len(text)
                 whole = isinstance(row, dict) and end == len(text) and (row or not text)
                 yield number, row if whole else None
@@ -150,8 +155,9 @@ def _entries(path: Path, layout: Layout, decoder: json.JSONDecoder) -> list[dict
         )
     text = content.decode("utf-8-sig")
     try:
+        check_depth(text)
         entries = decoder.decode(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not a JSON array of objects ({first_line(error)}); write it again.") from None
     return [entry if isinstance(entry, dict) and entry else None for entry in entries]
 
@@ -187,7 +193,7 @@ def _text(value: Any, name: str, where: str, joined: bool) -> str:
     if joined and isinstance(value, list):
         return ", ".join(filter(None, (_text(one, name, where, joined) for one in value)))
     held = "lists" if isinstance(value, list) else "objects"
-    raise InputError(f"{where}: {name!r} holds {held}; expected one value per row; flatten it.")
+    raise InputError(f"{where}: {quoted(name)} holds {held}; expected one value per row; flatten it.")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -15,6 +15,7 @@ import pyarrow.compute
 import pyarrow.parquet as parquet
 
 from jaxrec.checks import InputError
+from jaxrec.foreign import quoted
 
 compute: Any = pyarrow.compute  # its functions are made at import, so type checkers do not see them
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": None}  # pyarrow's name; None: it cannot read it
@@ -22,6 +23,7 @@ ALWAYS = 128 * 2**20  # bytes that any file may become
 ARRAY = 256 * 2**20  # bytes of one JSON array, which is read whole
 CELLS = 2**24  # cells that any Parquet file may have
 CHUNK = 2**20
+XZ_MEMORY = 256 * 2**20  # bytes of the dictionary that a .xz file asks for; `xz -9` asks for 65 MB
 
 
 class Limits(NamedTuple):
@@ -47,8 +49,47 @@ def open_bytes(path: Path, limits: Limits = USUAL) -> Any:
     """Open a file for reading bytes, within limits; a compressed one (COMPRESSED) is unpacked while it is read."""
     suffix = path.suffix.lower()
     if suffix == ".xz":
-        return Limited(lzma.open(path), path, limits)
+        return Limited(Xz(path), path, limits)
     return Limited(pa.input_stream(str(path), compression=COMPRESSED.get(suffix)), path, limits)
+
+
+class Xz:
+    """The content of a .xz file, read with bounded memory: Python's own reader has no bound."""
+
+    def __init__(self, path: Path):
+        self.path, self.file = path, path.open("rb")
+        self.decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        """Give the next bytes, at most `size`; none at the end. Raises EOFError or LZMAError if it is damaged."""
+        while True:
+            data = b""
+            if self.decoder.eof:  # another stream may follow, after a padding of zeros
+                data = self.decoder.unused_data.lstrip(b"\0")
+                while not data:
+                    if not (more := self.file.read(CHUNK)):
+                        return b""
+                    data = more.lstrip(b"\0")
+                self.decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+            elif self.decoder.needs_input and not (data := self.file.read(CHUNK)):
+                raise EOFError("it ends in the middle")
+            if chunk := self._decompress(data, size):
+                return chunk
+
+    def _decompress(self, data: bytes, size: int) -> bytes:
+        try:
+            return self.decoder.decompress(data, size)
+        except lzma.LZMAError as error:
+            if "emory" not in str(error):
+                raise
+            raise InputError(
+                f"{self.path}: needs more than {XZ_MEMORY / 2**20:.0f} MB of memory to be unpacked; unpack it first, "
+                "or pack it again with `xz -9` or less."
+            ) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
 
 
 class Limited(io.RawIOBase):
@@ -120,7 +161,7 @@ def check_repeated(path: Path, name: str, column: pa.ChunkedArray, limits: Limit
             total += int(lengths.astype(np.int64) @ rows)
     if total > most:
         raise InputError(
-            f"{path}: column {name!r} becomes {total / 2**20:,.0f} MB of text"
+            f"{path}: column {quoted(name)} becomes {total / 2**20:,.0f} MB of text"
             f"{limits.advice('max_unpacked', 'write it again')}."
         )
 
@@ -140,8 +181,8 @@ def check_npz(path: Path) -> None:
                 announced = _announced(file)
             if announced > entry.file_size:
                 raise InputError(
-                    f"{path}: {entry.filename!r:.60} announces {announced:,} bytes and has {entry.file_size:,}; write "
-                    "it again."
+                    f"{path}: {quoted(entry.filename)} announces {announced:,} bytes and has {entry.file_size:,}; "
+                    "write it again."
                 )
 
 

@@ -9,6 +9,7 @@ from jaxrec.checks import InputError, check_name
 from jaxrec.encoder.architecture import ROTARY_SCALINGS, Architecture, LayerKind, Rotary
 from jaxrec.encoder.config_values import ConfigValues
 from jaxrec.encoder.folder import read_json
+from jaxrec.foreign import quoted
 
 
 def read_architecture(path: Path) -> tuple[str, Architecture]:
@@ -21,7 +22,7 @@ def parse_architecture(values: dict[str, Any], path: Path) -> tuple[str, Archite
     stored = ConfigValues(values)
     family = str(stored.values.get("model_type"))
     if family not in READERS:
-        raise InputError(f"{path}: model_type {family!r} is not supported; supported: {', '.join(READERS)}.")
+        raise InputError(f"{path}: model_type {quoted(family)} is not supported; supported: {', '.join(READERS)}.")
     try:
         return family, Architecture(**READERS[family](stored))
     except InputError as error:
@@ -281,7 +282,7 @@ def _typed_layers(c: ConfigValues, default: list[str], kinds: dict[str, LayerKin
     """Kinds of the layers from `layer_types`, or from `default` if the file has none."""
     words = c.words("layer_types") or default
     if len(words) != len(default) or not all(word in list(kinds) for word in words):
-        raise InputError(f"layer_types: expected {len(default)} of {', '.join(kinds)}, got {words!r:.80}.")
+        raise InputError(f"layer_types: expected {len(default)} of {', '.join(kinds)}, got {quoted(words)}.")
     return tuple(kinds[word] for word in words)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.foreign import quoted
 
 _REQUIRED = object()
 _MOST = 2**24  # of any size: the largest models have 1.6 million words and 10 million positions
@@ -24,7 +25,7 @@ class ConfigValues:
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
-            raise InputError(f"{name}: expected a value of type {kind.__name__}, got {value!r}.")
+            raise InputError(f"{name}: expected a value of type {kind.__name__}, got {quoted(value)}.")
         return value
 
     def whole(self, name: str, default: Any = _REQUIRED, *, least: int = 1) -> Any:
@@ -63,4 +64,4 @@ class ConfigValues:
         """Raise if a value is given that the mathematics here does not cover."""
         for name, want in wanted.items():
             if self.values.get(name) not in (want, None):
-                raise InputError(f"{name}: only {want!r} is supported, got {self.values[name]!r}.")
+                raise InputError(f"{name}: only {quoted(want)} is supported, got {quoted(self.values[name])}.")

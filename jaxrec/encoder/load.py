@@ -28,6 +28,7 @@ from jaxrec.encoder.settings import check_padding, own_length
 from jaxrec.encoder.tokenize import Tokenize, load_tokenizer, make_tokenize
 from jaxrec.encoder.transformer import REMAT, Transformer
 from jaxrec.encoder.weights import read_params, weight_files
+from jaxrec.foreign import quoted
 from jaxrec.storage.digests import DIGESTS, check_digests
 from jaxrec.types import Array, Params
 
@@ -193,7 +194,7 @@ def _make_pool(root: Path, modules: Modules, config: Architecture, mode: str, di
 def _choose_prompt(root: Path, prompt: str, name: str) -> tuple[dict[str, str], str]:
     prompts, default = read_prompts(root)
     if prompt and name:
-        raise InputError(f"prompt_name: {name!r}, but a prompt is given too; give one of them.")
+        raise InputError(f"prompt_name: {quoted(name)}, but a prompt is given too; give one of them.")
     if name:
         if not prompts:
             raise InputError(f"prompt_name: {root} has no prompts; give the text as prompt.")

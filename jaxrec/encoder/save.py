@@ -32,8 +32,8 @@ def save_encoder(enc: Encoder, folder: str | Path) -> None:
 
     Only what an encoder uses is written: heads of a training task and decoders are left out. Other programs may
     refuse an encoder with fewer heads than its source had (docs/text-encoders.md). Pooling, prompt and
-    other settings given when loading are not saved, so give them again. An existing folder is
-    replaced.
+    other settings given when loading are not saved, so give them again. A folder that
+    jaxrec wrote is replaced, and InputError is raised for any other that is not empty.
     """
     if enc.params["words"]["embedding"].dtype == np.int8:
         raise InputError(f"{folder}: int8 weights cannot be saved; load them as float32.")

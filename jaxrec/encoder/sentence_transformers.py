@@ -10,6 +10,7 @@ from jaxrec.checks import InputError, check_name
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.pool import HEAD_ACTIVATIONS, POOLERS, Head, Pooling
 from jaxrec.encoder.weights import read_tensors, weight_files
+from jaxrec.foreign import quoted
 from jaxrec.storage.inside import inside
 from jaxrec.types import Params
 
@@ -40,7 +41,7 @@ def read_modules(root: Path) -> Modules:
     folder, mode, normalise, heads, weights, places = root, "", False, [], {}, []
     for module in read_json(path, list):
         if not isinstance(module, dict) or not all(isinstance(module.get(k), str) for k in ("type", "path")):
-            raise InputError(f"{path}: expected objects with strings 'type' and 'path', got {module!r:.60}.")
+            raise InputError(f"{path}: expected objects with strings 'type' and 'path', got {quoted(module)}.")
         kind, place = module["type"].rpartition(".")[2], inside(root, module["path"], f"{path}: path")
         check_name(f"{path}: type", kind, ("Transformer", "Pooling", "Dense", "Normalize", "Dropout"))
         if kind == "Dropout":  # of training only
@@ -69,7 +70,7 @@ def _check_normalise(path: Path) -> None:
     """Raise unless what is normalised is the text's vector; older folders have no file."""
     for name, value in (read_json(path) if path.is_file() else {}).items():
         if name in ("module_input_name", "module_output_name") and value not in (None, "sentence_embedding"):
-            raise InputError(f"{path}: {name}: only 'sentence_embedding' is supported, got {value!r:.60}.")
+            raise InputError(f"{path}: {name}: only 'sentence_embedding' is supported, got {quoted(value)}.")
 
 
 def read_dimensions(root: Path) -> int:
@@ -78,11 +79,11 @@ def read_dimensions(root: Path) -> int:
     settings = read_json(path) if path.is_file() else {}
     if settings.get("model_type") not in (None, "SentenceTransformer"):
         raise InputError(
-            f"{path}: model_type: only 'SentenceTransformer' is supported, got {settings['model_type']!r}."
+            f"{path}: model_type: only 'SentenceTransformer' is supported, got {quoted(settings['model_type'])}."
         )
     stored = settings.get("truncate_dim")
     if stored is not None and (type(stored) is not int or stored < 1):
-        raise InputError(f"{path}: truncate_dim: expected a whole number of channels, got {stored!r}.")
+        raise InputError(f"{path}: truncate_dim: expected a whole number of channels, got {quoted(stored)}.")
     return stored or 0
 
 
@@ -94,7 +95,7 @@ def read_prompts(root: Path) -> tuple[dict[str, str], str]:
     stored = read_json(path)
     prompts, default = stored.get("prompts") or {}, stored.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
-        raise InputError(f"{path}: prompts: expected an object of strings, got {prompts!r:.60}.")
+        raise InputError(f"{path}: prompts: expected an object of strings, got {quoted(prompts)}.")
     prompts = {name: text or "" for name, text in prompts.items()}
     if default is None:
         return prompts, ""

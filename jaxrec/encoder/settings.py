@@ -11,6 +11,7 @@ from typing import Any
 from jaxrec.checks import InputError, check_name
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.folder import read_json
+from jaxrec.foreign import quoted
 
 _FILES = tuple(  # older files are named after the family
     f"sentence_{family}_config.json"
@@ -59,19 +60,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
     stored = read_json(path)
     lower = stored.get("do_lower_case")
     if not isinstance(lower, bool | None):
-        raise InputError(f"{path}: do_lower_case: expected true, false or null, got {lower!r}.")
+        raise InputError(f"{path}: do_lower_case: expected true, false or null, got {quoted(lower)}.")
     groups = {name: keys for names, keys in _ARGUMENTS.items() for name in names}
     for name, value in stored.items():
         where = f"{path}: {name}"
         if name in _ONLY:
             if value not in (*_ONLY[name], None):
-                raise InputError(f"{where}: only {_ONLY[name][0]!r} is supported, got {value!r:.60}.")
+                raise InputError(f"{where}: only {_ONLY[name][0]!r} is supported, got {quoted(value)}.")
         elif name == "modality_config":
             _check_modality(where, value)
         elif name in groups:
             _check_arguments(where, value, groups[name])
         elif name not in (*_FOLLOWED, *_SPEED) and value not in (None, {}, []):
-            raise InputError(f"{where}: {value!r:.60} is not supported; set it to null if vectors do not need it.")
+            raise InputError(f"{where}: {quoted(value)} is not supported; set it to null if vectors do not need it.")
     return stored
 
 
@@ -79,19 +80,19 @@ def _check_modality(where: str, value: Any) -> None:
     text = value.get("text") if isinstance(value, dict) else None
     wanted = {"method": "forward", "method_output_name": "last_hidden_state"}
     if not isinstance(text, dict) or any(text.get(name) != word for name, word in wanted.items()):
-        raise InputError(f"{where}: only text read by {wanted} is supported, got {text!r:.120}.")
+        raise InputError(f"{where}: only text read by {wanted} is supported, got {quoted(text)}.")
 
 
 def _check_arguments(where: str, value: Any, known: tuple[str, ...]) -> None:
     if not isinstance(value, dict | None):
-        raise InputError(f"{where}: expected an object, got {value!r:.60}.")
+        raise InputError(f"{where}: expected an object, got {quoted(value)}.")
     for name, one in (value or {}).items():
         if name in ("torch_dtype", "dtype") and one not in _DTYPES:
             raise InputError(
-                f"{where}: {name}: {one!r} is not followed; delete it, and set encoder.dtype if you want it."
+                f"{where}: {name}: {quoted(one)} is not followed; delete it, and set encoder.dtype if you want it."
             )
         if name not in (*known, *_HARMLESS) and one not in (None, {}, []):
-            raise InputError(f"{where}: {name}: {one!r:.60} is not supported; delete it if vectors do not need it.")
+            raise InputError(f"{where}: {name}: {quoted(one)} is not supported; delete it if vectors do not need it.")
 
 
 def tokenizer_arguments(folder: Path) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def tokenizer_settings(folder: Path) -> dict[str, Any]:
     stored = (read_json(path) if path.is_file() else {}) | tokenizer_arguments(folder)
     for name in _FLAGS:
         if not isinstance(stored.get(name), bool | None):
-            raise InputError(f"{path}: {name}: expected true, false or null, got {stored[name]!r}.")
+            raise InputError(f"{path}: {name}: expected true, false or null, got {quoted(stored[name])}.")
     for name in ("truncation_side", "padding_side"):
         if stored.get(name) is not None:
             check_name(f"{path}: {name}", str(stored[name]), _SIDES)
@@ -140,5 +141,5 @@ def own_length(folder: Path, positions: float) -> int:
 
 def _length(name: str, value: Any, positions: float) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 3:
-        raise InputError(f"{name}: expected a number of tokens, at least 3, got {value!r}.")
+        raise InputError(f"{name}: expected a number of tokens, at least 3, got {quoted(value)}.")
     return int(min(value, positions, _NO_LIMIT))

@@ -12,6 +12,7 @@ from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.settings import read_settings, tokenizer_arguments, tokenizer_settings
 from jaxrec.encoder.tokenizer_json import ADDED, other_settings
 from jaxrec.encoder.trial import library_errors, try_file
+from jaxrec.foreign import quoted
 
 
 class Tokens(list[list[int]]):
@@ -82,8 +83,8 @@ def _check_added(tokenizer: Tokenizer, folder: Path) -> None:
         if got != row:
             has = "lacks it" if got is None else f"has it at {got}"
             raise InputError(
-                f"{path}: {token!r}: expected row {row}, but the tokenizer {has}; number added tokens from the end of "
-                "the vocabulary, without gaps, or list them in tokenizer.json."
+                f"{path}: {quoted(token)}: expected row {row}, but the tokenizer {has}; number added tokens from the "
+                "end of the vocabulary, without gaps, or list them in tokenizer.json."
             )
 
 
@@ -101,7 +102,9 @@ def _add_ends(tokenizer: Tokenizer, folder: Path) -> None:
             continue
         row = tokenizer.token_to_id(token) if isinstance(token, str) else None
         if row is None:
-            raise InputError(f"{path}: {flag} is true, but {name} {token!r} is not in the vocabulary; set it to false.")
+            raise InputError(
+                f"{path}: {flag} is true, but {name} {quoted(token)} is not in the vocabulary; set it to false."
+            )
         template = f"{token} {template}" if place == 0 else f"{template} {token}"
         known.append((token, row))
     if known:
@@ -146,7 +149,7 @@ def check_texts(texts: Sequence[str]) -> None:
         raise InputError(f"texts: expected a list of strings, got one {type(texts).__name__}; write [text].")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InputError(f"texts[{row}]: expected a string, got {type(text).__name__} ({text!r:.40}).")
+            raise InputError(f"texts[{row}]: expected a string, got {type(text).__name__} ({quoted(text)}).")
         try:
             text.encode()
         except UnicodeEncodeError as error:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from jaxrec.checks import InputError
+from jaxrec.foreign import quoted
 from jaxrec.storage.files import atomic_path, check_orbax_path
 from jaxrec.storage.portable import save_portable
 
@@ -19,7 +20,7 @@ def check_output(path: Path, with_ids: bool) -> None:
     """Raise InputError for an unknown file ending, and for ids that the format cannot store."""
     if path.suffix not in ENDINGS:
         raise InputError(
-            f"-o: {path}: expected NAME.npy, NAME.parquet or the name of a folder (Orbax), got {path.suffix!r}."
+            f"-o: {path}: expected NAME.npy, NAME.parquet or the name of a folder (Orbax), got {quoted(path.suffix)}."
         )
     if not path.suffix:
         check_orbax_path(path)
@@ -44,15 +45,12 @@ def write_vectors(path: Path, parts: Sequence[Path], ids: pa.Array | None) -> No
 
 def _write_npy(path: Path, parts: Sequence[Path]) -> None:
     shapes = [np.load(part, mmap_mode="r").shape for part in parts]
-    with atomic_path(path) as temporary:
-        whole = np.lib.format.open_memmap(
-            temporary, "w+", np.float32, (sum(rows for rows, _ in shapes), shapes[0][1]), version=(1, 0)
-        )
-        start = 0
-        for part, (rows, _) in zip(parts, shapes, strict=True):
-            whole[start : start + rows] = np.load(part)
-            start += rows
-        whole.flush()
+    shape = (sum(rows for rows, _ in shapes), shapes[0][1])
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:  # a memory map would count as memory
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            np.load(part).tofile(file)
 
 
 def _write_parquet(path: Path, parts: Sequence[Path], ids: pa.Array | None) -> None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError, check_name, check_range
+from jaxrec.foreign import quoted
 from jaxrec.types import Array, Env, Observation, StepOutput, World
 
 
@@ -74,10 +75,10 @@ def _shapes(env: Env, ranges: Mapping[str, Sequence[float]]) -> dict[str, tuple[
     for name, bounds in ranges.items():
         check_name(f"randomize({env.spec.name!r})", name, known)
         if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-            raise InputError(f"randomize.{name}: expected (lowest, highest), got {bounds!r}.")
+            raise InputError(f"randomize.{name}: expected (lowest, highest), got {quoted(bounds)}.")
         for bound in bounds:
             if not isinstance(bound, int | float):
-                raise InputError(f"randomize.{name}: expected numbers, got {bound!r}.")
+                raise InputError(f"randomize.{name}: expected numbers, got {quoted(bound)}.")
             check_range(f"randomize.{name}", bound)
         check_range(f"randomize.{name}, highest", bounds[1], bounds[0])
     return {name: known[name].shape for name in ranges}

@@ -15,6 +15,7 @@ from jaxrec.config.schema import Config
 from jaxrec.data import Catalogue, Log
 from jaxrec.data.log import counted
 from jaxrec.data.split import few_targets
+from jaxrec.foreign import quoted
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.users.registry import user_kind
 
@@ -147,7 +148,7 @@ def text_warnings(catalogue: Catalogue) -> list[str]:
     if twice:
         title, count = max(twice.items(), key=lambda pair: pair[1])
         shared = f"{counted(sum(twice.values()), 'item')} share {counted(len(twice), 'title')}"
-        lines.append(f"{shared} ({title[:40]!r}: {count:,} items); they may be one item with several ids")
+        lines.append(f"{shared} ({quoted(title)}: {count:,} items); they may be one item with several ids")
     return lines
 
 

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from jaxrec.checks import InputError
+from jaxrec.storage.checkpoint import LARGEST_PARAMETER as PARAMETER
 
-PARAMETER = 1e5  # no network that works has parameters beyond it
 SUPERVISED = {"loss": 1e6, "grad_norm": 1e12, "gradient_norm": 1e12}
 SLACK = 1e3  # times the largest value that the mean reward explains
 
@@ -58,12 +57,6 @@ def check_sane(
             kept = "nothing was saved yet" if latest is None else f"checkpoint {latest} is the last good one"
             both = " and ".join(part for part in (wrong, worst) if part)
             raise InputError(f"{update} {row['step']}: {both}, training diverged; {kept}. {advice}")
-
-
-def check_restored(sizes: np.ndarray, parameters: Sequence[str], where: Any) -> None:
-    """Raise InputError if the parameters [parameters] of a checkpoint are not sane: it would go on from noise."""
-    if worst := _parameter(sizes, parameters):
-        raise InputError(f"{where}: {worst}; delete the folder of this step to continue from the one before.")
 
 
 def _metric(row: Mapping[str, float], limits: Mapping[str, float], may_be_nan: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.encoder import Encoder
 from jaxrec.encoder.load import length_of, tokenize_to
 from jaxrec.encoder.tokenize import cut_line, cuts_of
+from jaxrec.foreign import quoted
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.half_written import read_account
@@ -69,7 +70,7 @@ def begin(
     corpus = read_corpus(config)
     if fit.field_dropout and len(corpus.dataset.catalogue.fields) < 2:
         raise InputError(
-            f"{section}.field_dropout: {data.text!r} has one field, which cannot be left out; set it to 0."
+            f"{section}.field_dropout: {quoted(data.text)} has one field, which cannot be left out; set it to 0."
         )
     return Begun(config, run, mesh, corpus)
 

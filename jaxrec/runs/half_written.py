@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from jaxrec.storage.digests import check_file
 from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import rows_of
 
@@ -13,8 +14,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_account(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object."""
-    return read_json_object(path, "its folder is half copied or damaged: restore the file, or make the folder again")
+    """Read a JSON file that holds an object; it must be the one that was written if it has a digest next to it."""
+    fix = "its folder is half copied or damaged: restore the file, or make the folder again"
+    check_file(path, fix, must=False)
+    return read_json_object(path, fix)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.ops.sizes import LARGEST, largest, names
+from jaxrec.ops.sizes import LARGEST, names
 from jaxrec.progress import note, track, warn
-from jaxrec.runs.divergence import Limits, check_restored, check_sane, supervised_limits
+from jaxrec.runs.divergence import Limits, check_sane, supervised_limits
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import event_file
 from jaxrec.storage.run import RunFolder
@@ -158,21 +158,25 @@ def metric_rows(metrics: dict[str, Array], step: int) -> Rows:
 
 def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: Checkpoints) -> tuple[Any, int]:
     """The state to start from and its step; drops later metrics, which will be computed again."""
-    if (step := checkpoints.latest) is not None:
-        state = training.restore(checkpoints, step)  # before anything is changed: it may be of another recipe
-        if training.trained is not None:
-            trained = training.trained(state)
-            check_restored(np.asarray(largest(trained)), names(trained), run.checkpoints / str(step))
+    if checkpoints.latest is not None:
+
+        def restore(step: int) -> Any:
+            return training.restore(checkpoints, step)
+
+        # Before anything is changed: it may be of another recipe.
+        best = checkpoints.best
+        step, state = checkpoints.newest_sane(restore)
+        lost = checkpoints.judged and (best != checkpoints.best or not training.best_is_kept())
+        best, best_state = checkpoints.best_sane(lambda one: state if one == step else restore(one)) if lost else (0, 0)
         checkpoints.begin_writing()
         # The last update of a shorter run was evaluated, which a longer run would not do at this step.
         ended_between = step % schedule.evaluate_every != 0 and step < schedule.updates
         cut_back(run, checkpoints, step, training.scores)
         if ended_between:
             run.cut_back(step, forget=training.scores)
-        best = checkpoints.best
-        if best is not None and checkpoints.judged and not training.best_is_kept():
+        if lost:
             note(f"  what {run.path} keeps of its best {training.wording.update} is made again from checkpoint {best}")
-            training.new_best(state if best == step else training.restore(checkpoints, best), best)
+            training.new_best(best_state, best)
         return state, step
     _check_never_saved(run)
     checkpoints.begin_writing()

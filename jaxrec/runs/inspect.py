@@ -10,23 +10,27 @@ from jaxrec.config.schema import Config
 from jaxrec.config.users import fitted_simulators
 from jaxrec.data.item_features import encodings_from_json
 from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
+from jaxrec.runs.inspect_damage import damage_in
 from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.lock import LOCK
 from jaxrec.storage.run import PretrainFolder, RunFolder
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.storage.schemas import check_description
+from jaxrec.storage.steps import ARRAYS, METRIC, METRICS, UNJUDGED, steps_in
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
-UNJUDGED = -1e30  # marks a checkpoint without a return, see `jaxrec.storage.checkpoint`
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Describe a folder as plain data; raises InputError for unknown or damaged folders."""
+    """Describe a folder as plain data; `damaged` has one line for each part that is not as it was written.
+
+    Raises InputError for unknown folders, and for those that are too damaged to be described.
+    """
     for name, describe_kind in KINDS:
         if (folder / name).is_file():
             try:
-                return describe_kind(folder)
+                return describe_kind(folder) | {"damaged": damage_in(folder)}
             except InputError:
                 raise
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -160,11 +164,10 @@ def _recipe(config: Config, policy: dict[str, Any] | None) -> dict[str, Any]:
 
 def _checkpoints(folder: Path) -> list[dict[str, Any]]:
     """Describe all checkpoints, oldest first; the best is the earliest with the highest return."""
-    steps = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
     found = []
-    for step in steps:
-        score = read_account(folder / str(step) / "metrics" / "metrics")["return"]
-        arrays = array_headers(folder / str(step) / "default")
+    for step in steps_in(folder):
+        score = read_account(folder / str(step) / METRICS)[METRIC]
+        arrays = array_headers(folder / str(step) / ARRAYS)
         parts: dict[str, int] = {}
         for name, x in arrays.items():
             part = name.split(".")[0]

@@ -31,7 +31,7 @@ from jaxrec.serve import load_policy, policy_is_whole, save_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
-from jaxrec.storage.digests import is_whole
+from jaxrec.storage.digests import is_whole, sealed_file
 from jaxrec.storage.files import write_json
 from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import PretrainFolder
@@ -155,7 +155,8 @@ def _write_account(config: Config, run: PretrainFolder, corpus: Corpus, plan: Pl
         "log": identity,
     }
     if not run.account.is_file():
-        write_json(run.account, account)
+        with sealed_file(run.account) as temporary:  # a transfer reads from it what the policy reads
+            write_json(temporary, account)
 
 
 def _train(

@@ -7,6 +7,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
+from jaxrec.foreign import quoted
 from jaxrec.nets.policy import is_value_part, make_policy
 from jaxrec.progress import note
 from jaxrec.runs import pretrain_inputs, transfer
@@ -58,7 +59,7 @@ def check(config: Config) -> None:
         transfer.check(config)
     if source != PRETRAIN and not Path(source).is_dir():
         raise InputError(
-            f"learner.start_from: no folder {source!r}; give a folder of `jaxrec pretrain`, or {PRETRAIN}."
+            f"learner.start_from: no folder {quoted(source)}; give a folder of `jaxrec pretrain`, or {PRETRAIN}."
         )
     if source != PRETRAIN:
         has_encoder = PretrainFolder(source).encoder.is_dir()

@@ -15,6 +15,7 @@ from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.recommenders import learned
 from jaxrec.evaluation.simulate import make_simulation
+from jaxrec.foreign import quoted
 from jaxrec.learn import make_learner
 from jaxrec.learn.program import compile_learner
 from jaxrec.nets.policy import make_policy
@@ -95,14 +96,13 @@ def _prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> tupl
 def rebuild_policy(run: RunFolder) -> bool:
     """Write RUN/policy again from the best checkpoint; False if no whole checkpoint was evaluated."""
     with Checkpoints(run.checkpoints) as checkpoints:
-        best = checkpoints.best
-        if best is None or not checkpoints.judged:
+        if not checkpoints.judged:
             return False
         config = load_config(Config, run.config, ["train.devices=1"])  # however many the run had
         prepared, env = _prepare(config, run, continue_run.policy_before(config, run))
         env = start_from.starting_params(config, run, env, prepared.corpus).seen_by(env)
         program = compile_learner(_learner(config, env), env.world, config.train, config.learner.shards)
-        state = restore(checkpoints, best, program, config.train)
+        best, state = checkpoints.best_sane(lambda step: restore(checkpoints, step, program, config.train))
     _policy_writer(config, env, prepared, run)(state.params, best)
     return True
 
@@ -130,7 +130,9 @@ def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
     old, new = (_experiment_of(c, any_schedule=longer) for c in (before, config))
     if old != new:
         was, now = (to_yaml(one).splitlines() for one in (old, new))
-        changed = next((f"{a.strip()!r} became {b.strip()!r}" for a, b in zip(was, now, strict=False) if a != b), "")
+        changed = next(
+            (f"{quoted(a.strip())} became {quoted(b.strip())}" for a, b in zip(was, now, strict=False) if a != b), ""
+        )
         raise InputError(
             f"{run.config}: the run was made by another recipe ({changed}); "
             f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or start another run with --run."

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxrec.checks import InputError
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
+from jaxrec.foreign import quoted
 from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
 from jaxrec.runs.half_written import read_account
@@ -35,7 +36,9 @@ def check(config: Config) -> None:
     if not source:
         return
     if not Path(source).is_dir():
-        raise InputError(f"{SETTING}: no folder {source!r}; give a folder of `jaxrec pretrain` or `jaxrec train`.")
+        raise InputError(
+            f"{SETTING}: no folder {quoted(source)}; give a folder of `jaxrec pretrain` or `jaxrec train`."
+        )
     if config.encoder.train != "frozen":
         raise InputError(
             f"encoder.train: {config.encoder.train} changes what the vectors mean that {source} reads; set it to "

@@ -7,7 +7,6 @@
 An id may contain colons and commas, because the longest known id is taken. It may also be in double quotes.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from jaxrec.checks import InputError, check_name, suggest
 from jaxrec.config.data import FeedbackKind
+from jaxrec.foreign import quoted
 
 Entry = str | Mapping[str, Any]  # "ID:NAME=NUMBER", or {"item": ID, NAME: NUMBER}
 ITEM = "item"  # the key of the id
@@ -76,13 +76,13 @@ class HistoryReader:
         for value in values:
             name, equals, number = value.partition("=")
             if not equals:
-                raise InputError(f"history: expected NAME=NUMBER after {item_id}, got {value!r}.")
+                raise InputError(f"history: expected NAME=NUMBER after {item_id}, got {quoted(value)}.")
             named[name.strip()] = number.strip()
         return item_id, named
 
     def _mapped(self, entry: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         if ITEM not in entry:
-            raise InputError(f"history: no key {ITEM!r} in {json.dumps(dict(entry))}; give the id of the item there.")
+            raise InputError(f"history: no key {ITEM!r} in {quoted(dict(entry))}; give the id of the item there.")
         item_id = str(entry[ITEM])
         if item_id not in self._row:
             raise self._unknown(item_id)
@@ -90,7 +90,7 @@ class HistoryReader:
 
     def _unknown(self, item_id: str) -> InputError:
         close = suggest(item_id, self._ids) or suggest(item_id.partition(":")[0], self._ids)
-        return InputError(f"history: no item {item_id!r} in the catalogue of {len(self._ids)}{close}.")
+        return InputError(f"history: no item {quoted(item_id)} in the catalogue of {len(self._ids)}{close}.")
 
     def _column(self, item_id: str) -> str:
         """The name that a number without a name belongs to."""
@@ -122,7 +122,7 @@ class HistoryReader:
             try:
                 number = float(named[given])
             except ValueError:
-                raise InputError(f"history: expected a number for {given}, got {named[given]!r}.") from None
+                raise InputError(f"history: expected a number for {given}, got {quoted(named[given])}.") from None
         if kind.band is not None and not by_name:
             return float(kind.band[0] <= number <= kind.band[1])
         if number not in (0.0, 1.0):

@@ -138,7 +138,7 @@ def save_policy(
     step: int,
     item_features: Encodings | None = None,
 ) -> None:
-    """Write the folder completely or not at all; `items` are ids and titles."""
+    """Write the folder completely or not at all; `items` are ids and titles. Only a folder of ours is replaced."""
     arrays: dict[str, Any] = {"params": params, "item_table": world.item_table}
     optional = {"recommendable": world.recommendable, "usual_context": world.usual_context}
     arrays |= {name: value for name, value in optional.items() if value is not None}

@@ -1,12 +1,13 @@
 """Read names, shapes and types of the arrays in an Orbax folder, without JAX and without reading the arrays."""
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorstore  # registers bfloat16 and its like with numpy
+
+from jaxrec.bounded import parse_json
 
 
 class ArrayHeader(NamedTuple):
@@ -39,6 +40,6 @@ def array_headers(folder: Path) -> dict[str, ArrayHeader]:
     for key in sorted(store.list().result()):
         name, _, file = key.decode().rpartition("/")
         if file == ".zarray":
-            header = json.loads(store.read(key).result().value)
+            header = parse_json(store.read(key).result().value)
             arrays[name] = ArrayHeader(tuple(header["shape"]), np.dtype(header["dtype"]))
     return arrays

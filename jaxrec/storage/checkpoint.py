@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,16 +21,17 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from jaxrec.checks import InputError
 from jaxrec.progress import warn
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
-from jaxrec.storage.digests import DIGESTS, Damaged, check_digests, is_sealed, seal
-from jaxrec.storage.files import check_orbax_path, read_json_object, to_disk
+from jaxrec.storage.digests import Damaged, seal
+from jaxrec.storage.files import check_orbax_path, to_disk
+from jaxrec.storage.steps import ARRAYS, ASIDE, FIX, METRIC, ROWS, SEALED, STEP, UNJUDGED, read_metrics, steps_in
 
-METRIC, STEP = "return", "step"
-SEALED = "sealed"  # in the metrics of a step that is not whole without its digests; earlier versions wrote none
-ROWS = "rows"  # in the same metrics: digest of the run's measurements up to the step
-UNJUDGED = -1e30  # return of a step that was not evaluated, or not to a number
-ARRAYS, METRICS = "default", "metrics/metrics"  # in the folder of a step, as Orbax names them
-PARAMETERS = {"params", "target_params", "trained", "encoder"}  # parts of a state that are finite if it is whole
-FIX = "delete this checkpoint, or continue from the one before"
+PARAMETERS = {"params", "target_params", "trained", "encoder"}  # parts of a state that hold parameters
+LARGEST_PARAMETER = 1e5  # no network that works has parameters beyond it
+T = TypeVar("T")
+
+
+class Insane(InputError):
+    """The state of a checkpoint has parameters that are not finite or too large: it would go on from noise."""
 
 
 class Checkpoints:
@@ -47,20 +48,18 @@ class Checkpoints:
         self._folder, self._keep_latest, self._saved = Path(folder).absolute(), keep_latest, saved
         self._scores: dict[int, float] = {}
         self._rows: dict[int, str] = {}
-        self._unusable: dict[int, Damaged] = {}
+        self._unusable: dict[int, InputError] = {}
         self._manager: ocp.CheckpointManager | None = None
         self._settling: Future[None] | None = None  # of the last save
         self._thread = ThreadPoolExecutor(1, "checkpoints")
-        for step in _steps(self._folder):
+        for step in steps_in(self._folder):
             try:
-                metrics = _metrics(self._folder / str(step))
+                metrics = read_metrics(self._folder / str(step))
                 self._scores[step], self._rows[step] = float(metrics[METRIC]), str(metrics.get(ROWS, ""))
             except Damaged as error:
                 self._unusable[step] = error
-        for step, error in self._unusable.items():
-            newest = self.latest is None or step > self.latest
-            instead = f" Checkpoint {self.latest} is used instead." if newest and self.latest is not None else ""
-            warn(f"checkpoint {step} is not used: {error}{instead}")
+        for step in self._unusable:
+            self._warn(step)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -160,8 +159,13 @@ class Checkpoints:
         shutil.rmtree(self._aside(step), ignore_errors=True)
         self._saved(step, time.perf_counter() - started)
 
+    def _warn(self, step: int) -> None:
+        newest = self.latest is None or step > self.latest
+        instead = f" Checkpoint {self.latest} is used instead." if newest and self.latest is not None else ""
+        warn(f"checkpoint {step} is not used: {self._unusable[step]}{instead}")
+
     def _aside(self, step: int) -> Path:
-        return self._folder / f"{step}.damaged"
+        return self._folder / f"{step}{ASIDE}"
 
     def arrays(self, step: int) -> dict[str, ArrayHeader]:
         """Shapes and types of what step `step` holds, by dotted name."""
@@ -172,7 +176,10 @@ class Checkpoints:
             raise _unreadable(where, error) from None
 
     def restore(self, step: int, abstract: Any) -> Any:
-        """Read step `step` into the shapes, types and shardings of `abstract` (ShapeDtypeStructs)."""
+        """Read step `step` into the shapes, types and shardings of `abstract` (ShapeDtypeStructs).
+
+        Raises InputError if it does not fit, and Insane if its parameters are not sane.
+        """
         where = self._usable(step)
         try:
             _check_same_arrays(where, abstract)
@@ -182,33 +189,35 @@ class Checkpoints:
             raise
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged and differing trees
             raise _unreadable(where, error) from None
-        _check_finite(where, state)
+        _check_parameters(where, state)
         return state
+
+    def newest_sane(self, restore: Callable[[int], T]) -> tuple[int, T]:
+        """The newest step that is sane, and what `restore` gives for it; those that are not are left out."""
+        return self._sane(lambda: self.latest, restore)
+
+    def best_sane(self, restore: Callable[[int], T]) -> tuple[int, T]:
+        """The same of the best step."""
+        return self._sane(lambda: self.best, restore)
+
+    def _sane(self, choose: Callable[[], int | None], restore: Callable[[int], T]) -> tuple[int, T]:
+        while True:
+            step = choose()
+            assert step is not None
+            try:
+                return step, restore(step)
+            except Insane as error:
+                if len(self._scores) == 1:
+                    raise
+                del self._scores[step], self._rows[step]
+                self._unusable[step] = error
+                self._warn(step)
 
     def _usable(self, step: int) -> Path:
         self.wait()
         if step in self._unusable:
             raise self._unusable[step]
         return self._folder / str(step)
-
-
-def _steps(folder: Path) -> list[int]:
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(int(path.name) for path in found if path.name.isdigit() and path.is_dir())
-
-
-def _metrics(where: Path) -> dict[str, Any]:
-    """What Orbax's metrics of the step in `where` hold; raises Damaged if it is not whole."""
-    if is_sealed(where):
-        check_digests(where, FIX)
-    try:
-        metrics = read_json_object(where / METRICS, FIX)
-        float(metrics[METRIC])
-    except (InputError, KeyError, TypeError, ValueError) as error:
-        raise Damaged(str(error) if isinstance(error, InputError) else f"{where / METRICS}: damaged; {FIX}.") from None
-    if not is_sealed(where) and SEALED in metrics:
-        raise Damaged(f"{where}: not finished, or its {DIGESTS} is missing; {FIX}.")
-    return metrics
 
 
 def headers_of(state: Any) -> dict[str, ArrayHeader]:
@@ -245,12 +254,17 @@ def _check_same_arrays(where: Path, abstract: Any) -> None:
             )
 
 
-def _check_finite(where: Path, state: Any) -> None:
+def _check_parameters(where: Path, state: Any) -> None:
+    """Raise Insane if a parameter of the state is not finite, or larger than those of a network that works."""
     for path, x in jax.tree_util.tree_leaves_with_path(state):
         name = _name(path)
-        weights = not PARAMETERS.isdisjoint(name.split(".")) and jnp.issubdtype(x.dtype, jnp.floating)
-        if weights and not jnp.isfinite(x).all():
-            raise InputError(f"{where}: {name} holds numbers that are not finite; {FIX}.")
+        if PARAMETERS.isdisjoint(name.split(".")) or not jnp.issubdtype(x.dtype, jnp.floating):
+            continue
+        size = float(jnp.abs(x).max(initial=0.0))
+        if not math.isfinite(size):
+            raise Insane(f"{where}: {name} holds numbers that are not finite; {FIX}.")
+        if size > LARGEST_PARAMETER:
+            raise Insane(f"{where}: {name} reaches {size:.2g} (sane up to {LARGEST_PARAMETER:.0e}); {FIX}.")
 
 
 def abstract_like(state: Any, shardings: Any) -> Any:

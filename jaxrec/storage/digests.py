@@ -1,28 +1,33 @@
 """Digests of what was written: a folder or file that changed since is refused before anything in it is parsed.
 
 FOLDER/digests.xxh128   one line per file, `DIGEST  PATH`; the first line holds the digest of the others
-NAME.xxh128             the same for a single file NAME; `xxh128sum -c` reads both kinds
+NAME.xxh128             the same for a single file NAME; `xxh128sum -c` reads both kinds. While NAME is replaced it has
+                        two lines, of the old content and of the new, so that a kill at any moment leaves a whole file
 
 A sealed folder inside a sealed folder counts as one file, its own `digests.xxh128`: what reads it checks the rest.
 XXH3 finds any damage of a disk, a copy or an editor. It is no signature: who can write the folder can seal it again.
 """
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
 from jaxrec.checks import InputError
-from jaxrec.storage.files import atomic_path, write_text
-from jaxrec.storage.lock import LOCK
+from jaxrec.progress import note
+from jaxrec.storage.files import atomic_path, read_json_object, write_text
+from jaxrec.storage.lock import LOCK, is_ours
 
 ENDING = ".xxh128"
 DIGESTS = f"digests{ENDING}"
 _HEAD = "# jaxrec digests 1 "
 _COMMENT = "# XXH3 of the lines below: "
 _CHUNK = 1 << 20
+DESCRIPTION = "description.json"  # of folders of arrays (`jaxrec.storage.portable`)
 _OF_OTHERS = (".DS_Store", "Thumbs.db", "desktop.ini", LOCK)  # of file managers, and of whoever writes at the time
 
 
@@ -32,11 +37,16 @@ class Damaged(InputError):
 
 @contextlib.contextmanager
 def sealed_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder; on success it is sealed and becomes `path`, whole or not at all."""
+    """Yield an empty temporary folder; on success it is sealed and becomes `path`, whole or not at all.
+
+    Raises InputError if that would replace something that jaxrec did not write.
+    """
+    check_replaceable(path)
     with atomic_path(path) as temporary:
         temporary.mkdir(parents=True)
         yield temporary
         seal(temporary)
+        check_replaceable(path)  # the work may have taken hours
 
 
 @contextlib.contextmanager
@@ -44,7 +54,42 @@ def sealed_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success the file becomes `path`, with its digest next to it."""
     with atomic_path(path) as temporary:
         yield temporary
-        write_text(_beside(path), f"{file_digest(temporary)}  {path.name}\n")  # first: a kill leaves no file without
+        before = file_digest(path) if path.is_file() and _is_whole_file(path) else ""
+        digest = file_digest(temporary)
+        write_text(_beside(path), "".join(f"{one}  {path.name}\n" for one in (digest, before) if one))
+    if before:
+        write_text(_beside(path), f"{digest}  {path.name}\n")
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise InputError if `folder` is there, is not empty, and has no mark of jaxrec: it is the user's.
+
+    Its digests are a mark, and so are the lock, the description of arrays that an earlier version wrote, and the lock
+    of the folder around it, as of a run.
+    """
+    if not os.path.lexists(folder):
+        return
+    if folder.is_dir():
+        if is_ours(folder) or is_ours(folder.parent) or _has_digests(folder) or _is_described(folder):
+            return
+        if not folder.is_symlink() and not any(folder.iterdir()):
+            return
+    raise InputError(f"{folder}: already exists, and jaxrec did not write it; move it, or name another folder.")
+
+
+def _has_digests(folder: Path) -> bool:
+    try:
+        with (folder / DIGESTS).open("rb") as file:
+            return file.read(len(_HEAD)) == _HEAD.encode()
+    except OSError:
+        return False
+
+
+def _is_described(folder: Path) -> bool:
+    try:
+        return {"kind", "version"} <= read_json_object(folder / DESCRIPTION, "").keys()
+    except InputError:
+        return False
 
 
 def seal(folder: Path) -> None:
@@ -75,7 +120,18 @@ def check_digests(folder: Path, fix: str, *, must: bool = True) -> None:
     for name in found:
         if name not in wanted:
             raise Damaged(f"{folder / name}: not among the files of {DIGESTS}; remove it, or {fix}.")
-        _compare(root + name, wanted[name], fix)
+        _compare(root + name, (wanted[name],), fix)
+
+
+def check_described(folder: Path, description: dict[str, Any], fix: str) -> None:
+    """Raise Damaged if the description of a folder says that it was sealed, and its digests are gone.
+
+    If it was never sealed, a note says so. Takes the word out of the description.
+    """
+    if description.pop("sealed", False) and not is_sealed(folder):
+        raise Damaged(f"{folder / DIGESTS}: missing; {fix}.")
+    if not is_sealed(folder):
+        note_unverified(folder)
 
 
 def is_whole(folder: Path) -> bool:
@@ -92,10 +148,29 @@ def check_file(path: Path, fix: str, *, must: bool = True) -> None:
     beside = _beside(path)
     if not beside.is_file() and not must:
         return
-    digest, _, name = _text(beside, fix).partition("  ")
-    if name != f"{path.name}\n":
+    lines = [line.partition("  ") for line in _text(beside, fix).splitlines(keepends=True)]
+    if not 1 <= len(lines) <= 2 or any(name != f"{path.name}\n" for _, _, name in lines):
         raise Damaged(f"{beside}: damaged; {fix}.")
-    _compare(path, digest, fix)
+    _compare(path, {digest for digest, _, _ in lines}, fix)
+
+
+def _is_whole_file(path: Path) -> bool:
+    try:
+        check_file(path, "")
+    except Damaged:
+        return False
+    return True
+
+
+def note_unverified(path: Path) -> None:
+    """Say once, of the folder with our mark around `path` or of `path`, that there were no digests to check."""
+    around = (one for one in (path, *path.absolute().parents[:3]) if is_ours(one))
+    _note_unverified(next(around, path))
+
+
+@functools.cache
+def _note_unverified(folder: Path) -> None:
+    note(f"{folder}: written by an earlier version without digests; not verified", aside=True)
 
 
 def remove_file(path: Path) -> None:
@@ -131,9 +206,9 @@ def text_digest(text: str) -> str:
     return xxhash.xxh3_128(text.encode()).hexdigest()
 
 
-def _compare(path: Path | str, digest: str, fix: str) -> None:
+def _compare(path: Path | str, digests: Collection[str], fix: str) -> None:
     try:
-        same = file_digest(path) == digest
+        same = file_digest(path) in digests
     except OSError as error:
         raise Damaged(f"{path}: cannot be read ({error.strerror}); {fix}.") from None
     if not same:

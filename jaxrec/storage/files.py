@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxrec.bounded import JSON_BYTES, read_text
+from jaxrec.bounded import JSON_BYTES, parse_json, read_text
 from jaxrec.checks import InputError
 from jaxrec.storage.schema import Misfit
 from jaxrec.storage.schemas import check_schema
@@ -141,7 +141,7 @@ def read_json(path: Path, fix: str, *, kind: type = object, where: str = "", mos
     and ends with `fix`: what to do about it.
     """
     try:
-        value = json.loads(read_text(path, most))
+        value = parse_json(read_text(path, most))
     except json.JSONDecodeError as error:
         problem = f"line {error.lineno}, column {error.colno}: not JSON ({error.msg})"
     except UnicodeDecodeError as error:
@@ -150,7 +150,7 @@ def read_json(path: Path, fix: str, *, kind: type = object, where: str = "", mos
         problem = "missing (No such file)"
     except InputError as error:
         problem = str(error).removeprefix(f"{path}: ").partition(";")[0]
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         problem = f"unreadable ({error})"
     else:
         try:

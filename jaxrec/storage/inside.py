@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
 from jaxrec.checks import InputError
+from jaxrec.foreign import quoted
 
 MOST = 100_000  # paths in one folder
 LONGEST, LONGEST_PART = 1_024, 255  # bytes of a path in a file, and of each of its parts
@@ -23,9 +24,9 @@ def inside(folder: Path, name: str, where: str) -> Path:
     except UnicodeEncodeError:
         long = True
     if long or "\0" in name:
-        raise InputError(f"{where}: {name[:40]!r} is no path that a system can have; correct it.")
+        raise InputError(f"{where}: {quoted(name)} is no path that a system can have; correct it.")
     if path.drive or path.root or ".." in path.parts:
-        raise InputError(f"{where}: {name[:80]!r} leads out of {folder}; expected a path inside of the folder.")
+        raise InputError(f"{where}: {quoted(name)} leads out of {folder}; expected a path inside of the folder.")
     return folder / name
 
 
@@ -83,7 +84,7 @@ def _target(link: Path, bounds: Path) -> int:
         real = link.resolve(strict=True)
         kind = real.stat().st_mode
     except (OSError, RuntimeError):  # of links in a circle
-        raise InputError(f"{link}: a link that points nowhere ({str(link.readlink())!r:.80}); delete it.") from None
+        raise InputError(f"{link}: a link that points nowhere ({quoted(str(link.readlink()))}); delete it.") from None
     if not real.is_relative_to(bounds):
         raise InputError(f"{link}: a link that leads out of its folder; put a copy of the file there instead.")
     if stat.S_ISDIR(kind) and link.absolute().is_relative_to(real):

@@ -15,6 +15,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxrec.bounded import parse_json
 from jaxrec.checks import InputError
 from jaxrec.progress import note
 
@@ -126,8 +127,8 @@ def _take(file: int, folder: Path) -> None:
 
 def _read(content: bytes) -> dict[str, object]:
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        found = parse_json(content)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

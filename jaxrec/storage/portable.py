@@ -15,16 +15,19 @@ import orbax.checkpoint as ocp
 from jaxrec.checks import InputError
 from jaxrec.storage.array_headers import array_headers
 from jaxrec.storage.checkpoint import headers_of
-from jaxrec.storage.digests import DIGESTS, check_digests, is_sealed, sealed_folder
+from jaxrec.storage.digests import DESCRIPTION, check_described, check_digests, sealed_folder
 from jaxrec.storage.files import check_orbax_path, read_json_object, write_json
 from jaxrec.storage.inside import check_folder
 
 VERSION = 1
-ARRAYS, DESCRIPTION = "arrays", "description.json"
+ARRAYS = "arrays"
 
 
 def save_portable(folder: Path, kind: str, arrays: dict[str, Any], description: dict[str, Any]) -> None:
-    """Write the folder completely or not at all, sealed; `arrays` is a nested dict of arrays, none of them empty."""
+    """Write the folder completely or not at all, sealed; `arrays` is a nested dict of arrays, none of them empty.
+
+    Raises InputError if there is a folder that jaxrec did not write.
+    """
     with sealed_folder(Path(folder).absolute()) as temporary:
         write_portable(temporary, kind, arrays, description)
 
@@ -51,8 +54,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     description = read_json_object(path, fix, where=(where := f"{path}: damaged"))
     if not {"kind", "version"} <= description.keys():
         raise InputError(f"{where}: expected 'kind' and 'version' in it; {fix}.")
-    if description.pop("sealed", False) and not is_sealed(Path(folder)):
-        raise InputError(f"{Path(folder) / DIGESTS}: missing; {fix}.")
+    check_described(Path(folder), description, fix)
     found, version = description["kind"], description["version"]
     if found != kind:
         raise InputError(f"{folder}: holds a {found}, expected a {kind}.")

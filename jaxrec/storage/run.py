@@ -23,6 +23,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from jaxrec.bounded import parse_json
 from jaxrec.checks import InputError
 from jaxrec.progress import warn
 from jaxrec.storage.digests import check_text, sealed_text, text_digest
@@ -30,6 +31,7 @@ from jaxrec.storage.files import UNFINISHED, check_orbax_path, naming, remove_un
 from jaxrec.storage.inside import check_folder
 from jaxrec.storage.lock import LOCK, hold, is_ours
 from jaxrec.storage.schemas import ROW
+from jaxrec.storage.steps import ASIDE
 
 LONGEST_ROW = 2**20  # bytes
 SAVED = "save_seconds"  # in timings.jsonl, of a checkpoint that is whole
@@ -165,7 +167,7 @@ class RunFolder:
         missing = [n for n in range(1, step + 1) if n not in found]
         if missing:
             if lines:
-                shutil.copyfile(self.metrics, self.metrics.with_name(f"{self.metrics.name}.damaged"))
+                shutil.copyfile(self.metrics, self.metrics.with_name(f"{self.metrics.name}{ASIDE}"))
             warn(
                 f"{self.metrics}: {len(missing)} of the rows 1 to {step} are missing or damaged, the first is "
                 f"{missing[0]}; training continues from checkpoint {step}, which needs none of them."
@@ -255,9 +257,9 @@ def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 return
             try:
                 line = data.decode()
-                row = json.loads(line)
+                row = parse_json(line)
                 ROW(row, "")
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 reason = " ".join(str(error).split())[:200]
                 raise InputError(
                     f"{path} line {number}: damaged ({reason}); remove this line and those after it."
@@ -275,9 +277,9 @@ def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def _row(line: bytes) -> dict[str, Any] | None:
     """The row of a line; None if it is damaged or cut off."""
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         _line(row)  # no NaN and no infinity, which are null in what we write
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     whole = line.endswith(b"\n") and isinstance(row, dict) and type(row.get("step")) is int
     return row if whole else None

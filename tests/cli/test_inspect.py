@@ -11,6 +11,8 @@ from jaxrec.cli import main
 from jaxrec.runs.inspect import describe
 from jaxrec.serve import load_policy
 from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.digests import sealed_file
+from tests.damage import without_digests
 
 
 @pytest.fixture
@@ -139,3 +141,50 @@ def test_jax_is_not_imported(run: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "progress" in done.stdout, done.stderr
+
+
+def refused(run: Path, capsys: pytest.CaptureFixture) -> list[str]:
+    """Lines of standard error, after a description that ends with what is damaged."""
+    assert main(["inspect", str(run)]) == 2
+    said = capsys.readouterr()
+    assert "progress" in said.out and "next: " in said.out
+    return said.err.splitlines()
+
+
+def test_damaged_parts_are_named_in_one_line_each(run: Path, capsys: pytest.CaptureFixture) -> None:
+    largest = max((run / "checkpoints/4/default/d").iterdir(), key=lambda path: path.stat().st_size)
+    for path in (largest, run / "policy/items.json", run / "simulators/validity.html"):
+        path.write_bytes(path.read_bytes() + b" ")
+    (run / "simulators/train/more.txt").write_text("more")
+    (run / "checkpoints/8/digests.xxh128").unlink()
+    *warnings, last = refused(run, capsys)
+    where = ("checkpoints/4/default/d/", "checkpoints/8: not finished", "policy/items.json: damaged")
+    where = (*where, "simulators/validity.html: damaged", "simulators/train/more.txt: not among")
+    assert len(warnings) == len(where) and all(line.startswith(f"warning: {run}/") for line in warnings)
+    assert sorted(one for one in where for line in warnings if one in line) == sorted(where)
+    assert last == f"jaxrec: {run}: 5 damaged parts; the warnings above say which."
+    assert describe(run)["damaged"] == [line.removeprefix("warning: ") for line in warnings]
+
+
+def test_what_was_set_aside_is_not_reported_again(run: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.copytree(run / "checkpoints/8", run / "checkpoints/6.damaged")
+    (run / "checkpoints/6.damaged/metrics/metrics").write_text("{}")
+    assert printed(capsys, str(run)) and describe(run)["damaged"] == []
+
+
+def test_a_policy_without_its_digests_is_damaged_and_one_of_an_earlier_version_is_not(
+    run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (run / "policy/digests.xxh128").unlink()
+    assert "policy/digests.xxh128: missing" in refused(run, capsys)[0]
+    assert main(["inspect", str(without_digests(run))]) == 0
+    note = f"{run}: written by an earlier version without digests; not verified\n"
+    assert capsys.readouterr().err == note
+
+
+def test_a_file_with_its_own_digest_is_compared(run: Path, capsys: pytest.CaptureFixture) -> None:
+    with sealed_file(run / "extra.bin") as temporary:
+        temporary.write_text("whole")
+    printed(capsys, str(run))
+    (run / "extra.bin").write_text("hole")
+    assert refused(run, capsys)[0].startswith(f"warning: {run / 'extra.bin'}: damaged")

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,34 @@ def test_an_archive_of_arrays_is_limited(tmp_path: Path, little: None, monkeypat
         check_npz(path)
     monkeypatch.setattr(unpacked, "ALWAYS", 2**24)
     check_npz(path)
+
+
+def xz(content: bytes, dictionary: int = 2**20) -> bytes:
+    return lzma.compress(content, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": dictionary}])
+
+
+def test_xz_of_several_streams_and_padding_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.xz"
+    for content, whole in (
+        (xz(b"a,b\n" * 5000) + b"\0" * 8 + xz(b"") + xz(b"c,d\n"), b"a,b\n" * 5000 + b"c,d\n"),
+        (lzma.compress(b"a\n", lzma.FORMAT_ALONE), b"a\n"),
+        (xz(b""), b""),
+    ):
+        path.write_bytes(content)
+        for size in (7, 10**6):
+            assert read(path, Limits(), size) == whole
+
+
+def test_xz_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.xz"
+    path.write_bytes(xz(b"a,b\n", 2**28))
+    with pytest.raises(InputError, match=r"log\.csv\.xz: needs more than 256 MB of memory to be unpacked"):
+        read(path, Limits())
+
+
+@pytest.mark.parametrize("content", [b"", xz(b"a,b\n")[:-10], b"no xz at all", xz(b"a,b\n") + b"more"])
+def test_xz_that_is_damaged_is_an_error(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.xz"
+    path.write_bytes(content)
+    with pytest.raises((EOFError, lzma.LZMAError)):
+        read(path, Limits())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from jaxrec.checks import InputError
 from jaxrec.encoder import Encoder, load_encoder, save_encoder
 from jaxrec.encoder.families import key_table
 
@@ -40,6 +41,14 @@ def test_changed_weights_are_what_is_saved_and_an_older_folder_is_replaced(tiny:
     texts = ["red shoes", ""]
     assert load_encoder(tmp_path / "saved", max_length=64).tokenize(texts) == tiny.tokenize(texts)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_of_the_user_is_not_replaced(tiny: Encoder, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "text.md").write_text("years of work")
+    with pytest.raises(InputError, match="thesis: already exists, and jaxrec did not write it"):
+        save_encoder(tiny, tmp_path / "thesis")
+    assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "text.md"]
 
 
 def test_modules_heads_and_prompts_are_kept_and_config_says_float32(tiny_copy: Path, tmp_path: Path) -> None:

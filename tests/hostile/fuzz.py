@@ -8,6 +8,7 @@ broken. The trained run, which some cases damage, takes a minute.
 
 import argparse
 import json
+import os
 import random
 import re
 import sys
@@ -115,7 +116,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="cases")
     options = parser.parse_args()
     broken, most, longest = 0, 0, 0.0
-    with tempfile.TemporaryDirectory() as folder, Launcher() as launcher:
+    compiled = tempfile.TemporaryDirectory()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled.name)  # not in the home of a case
+    with compiled, tempfile.TemporaryDirectory() as folder, Launcher() as launcher:
         runs: list[Path] = []
 
         def trained() -> Path:

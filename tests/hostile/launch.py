@@ -14,12 +14,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PRELOADED = ("check_data", "train", "evaluate", "encoders", "inspect")
+LIBRARIES = ("pandas", "rich.table")  # imported late by pyarrow and by us: half a second that each fork would take
 POLL = 0.02  # seconds
 OWN = 250 * 2**20  # bytes that a fork shares with the server and cannot be blamed for
 
@@ -60,14 +61,16 @@ class Launcher:
         most_bytes: int,
         *,
         fresh: bool = False,
+        meanwhile: Callable[[int], None] = lambda process: None,
     ) -> Ended:
-        """Run `jaxrec WORDS` in `folder`."""
+        """Run `jaxrec WORDS` in `folder`; `meanwhile` is called with its process id once it has started."""
         assert self.server.stdin is not None and self.server.stdout is not None
         with tempfile.TemporaryDirectory() as said:
             job = {"words": list(words), "folder": str(folder), "env": dict(env), "said": said}
             job |= {"seconds": seconds, "bytes": most_bytes, "fresh": fresh}
             self.server.stdin.write(json.dumps(job) + "\n")
             self.server.stdin.flush()
+            meanwhile(int(self.server.stdout.readline()))
             ended = json.loads(self.server.stdout.readline())
             texts = (Path(said, name).read_text(encoding="utf-8", errors="replace") for name in ("out", "err"))
             return Ended(*ended, *texts)
@@ -77,6 +80,9 @@ def serve() -> None:
     """Run the jobs on standard input, one line each."""
     for name in PRELOADED:
         importlib.import_module(f"jaxrec.cli.{name}")
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     for line in sys.stdin:
         print(json.dumps(_watched(json.loads(line))), flush=True)
 
@@ -85,6 +91,7 @@ def _watched(job: dict[str, Any]) -> tuple[int, str, float, int]:
     """Start a job and wait for it; kill it at a limit."""
     started, killed, most = time.monotonic(), "", 0
     process = _spawned(job) if job["fresh"] else os.fork() or _child(job)
+    print(process, flush=True)
     while True:
         ended, status, usage = os.wait4(process, os.WNOHANG)
         if ended:
@@ -138,7 +145,8 @@ def _child(job: dict[str, Any]) -> int:
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
         from jaxrec.cli import main
 
-        code = main(job["words"])
+        sys.argv = ["jaxrec", *job["words"]]  # as a program, which also silences libraries that close down
+        code = main()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:

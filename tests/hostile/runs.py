@@ -80,6 +80,17 @@ def zeros(name: str) -> Callable[[Place], None]:
     return build
 
 
+def cut_arrays(name: str) -> Callable[[Place], None]:
+    """Half of the largest file of arrays, which is found when they are read."""
+
+    def build(place: Place) -> None:
+        path = max((place.run / name / "d").iterdir(), key=lambda path: path.stat().st_size)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        seal_again(path)
+
+    return build
+
+
 def many_items(place: Place) -> None:
     """Ids of 600 items over the table of 60."""
     edit("policy/items.json", lambda _: {"ids": [str(n) for n in range(600)], "titles": ["t"] * 600})(place)
@@ -158,6 +169,7 @@ ITEMS = (
     _items("ids that are a text", put("ids", value="1" * 60), "ids"),
     _items("no ids", drop("ids"), "'ids'"),
     _items("half of a character", put("titles", 3, value="\ud800"), "whole characters"),
+    _case(RECOMMEND, "arrays of half their size", cut_arrays("policy/arrays"), "policy/arrays: unreadable"),
     _case(RECOMMEND, "items that are a pipe", fifo("policy/items.json"), "items.json"),
     _case(
         RECOMMEND,

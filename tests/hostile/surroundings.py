@@ -126,6 +126,7 @@ IDS = (
     Hostile("ids: no line of names", CHECK, log("\n".join(PEOPLE.splitlines()[1:])), check=no_user),
     Hostile("ids: a user who is not there", "recommend {run} --user zoe@example.org", run=True, check=no_user),
 )
+LONG_MATRIX = f"env: {{name: full_matrix, path: /{'1' * 300}/matrix.npz}}\n"
 PATHS = (
     Hostile("path: a run in a long path", f"train {{recipe}} --run {{out}}/{'r' * 300}", recipe(ENV), ("too long",)),
     Hostile("path: a run below a file", "train {recipe} --run {near}/key.txt/run", recipe(ENV), ("cannot be written",)),
@@ -134,6 +135,7 @@ PATHS = (
     Hostile("path: inspecting a long name", f"inspect {'x' * 300}", wants=("x",)),
     Hostile("path: inspecting nothing", ("inspect", ""), wants=("neither a run",)),
     Hostile("path: data in a long name", (*CHECK.split(), f"data.path={'x' * 300}"), log(LOG), ("x",)),
+    Hostile("path: a matrix in a long name", "train {recipe} --run {out}/run", recipe(LONG_MATRIX), ("too long",)),
     Hostile("path: a log that is a pipe", (*CHECK.split(), "data.log_file=/dev/stdin"), log(LOG), ("log",)),
 )
 SURROUNDINGS = (*TERMINAL, *HOMES, *KEYS, *IDS, *PATHS)

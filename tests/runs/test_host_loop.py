@@ -130,6 +130,32 @@ def test_a_metric_that_is_not_finite_stops_training_before_anything_is_written_o
         assert checkpoints.latest == 4
 
 
+def test_an_insane_newest_checkpoint_is_left_out_and_its_updates_are_repeated(tmp_path: Path, capsys) -> None:
+    def nested(**changes: Any) -> Training:
+        def update(state: dict[str, Any]):
+            state, metrics = count(state["params"])
+            return {"params": state}, {"n": metrics["n"]}
+
+        start = {"params": {"n": jnp.zeros(())}}
+        return training(
+            start=lambda: start,
+            restore=lambda checkpoints, step: checkpoints.restore(step, start),
+            update_many=compiled(repeated(update, 2)),
+            **changes,
+        )
+
+    run, best = new_run(tmp_path), []
+    run_training(nested(), run, SCHEDULE._replace(updates=8, keep_latest=2))
+    shutil.rmtree(run.checkpoints / "8")
+    with Checkpoints(run.checkpoints) as checkpoints:
+        checkpoints.save(8, {"params": {"n": jnp.array(jnp.nan)}}, 9.0)
+    state, outcome = run_training(nested(new_best=lambda state, step: best.append(step)), run, SCHEDULE)
+    assert "warning: checkpoint 8 is not used: " in capsys.readouterr().err
+    assert outcome == Outcome(step=12, best_step=4, best_score=4.0, interrupted=False)
+    assert float(state["params"]["n"]) == 12.0 and best == [4]  # what was kept of the best was of the insane one
+    assert [row["step"] for row in rows(run)] == list(range(1, 13))
+
+
 def test_a_metric_that_may_be_nan_is_null_then_but_never_infinite(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     run_training(training(("n", "first"), may_be_nan=("first",)), run, SCHEDULE)

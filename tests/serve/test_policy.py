@@ -141,6 +141,13 @@ def test_entries_that_name_nothing_are_refused(policy: SavedPolicy, history: str
         policy.recommend([history])
 
 
+def test_a_folder_of_the_user_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "text.md").write_text("years of work")
+    with pytest.raises(InputError, match="already exists, and jaxrec did not write it"):
+        save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.md"]
+
+
 def test_arrays_of_another_network_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "policy")
     path = without_digests(tmp_path / "policy") / "description.json"

@@ -300,6 +300,35 @@ def test_parameters_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     assert "params.query.bias holds numbers that are not finite" in refuses(tmp_path, 1, target(state))
 
 
+def save_with_bias(folder: Path, biases: dict[int, float]) -> None:
+    with Checkpoints(folder) as checkpoints:
+        for step, bias in biases.items():
+            state = make_state(step)
+            state.params["query"]["bias"] = jnp.array([0.0, bias])
+            checkpoints.save(step, state, float(step))
+
+
+@pytest.mark.parametrize("bias", [math.nan, -math.inf, 1e6])
+def test_a_newest_checkpoint_of_insane_parameters_is_left_out_as_a_damaged_one_is(
+    bias: float, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    save_with_bias(tmp_path, {1: 0.0, 2: bias})
+    with Checkpoints(tmp_path) as checkpoints:
+        step, state = checkpoints.newest_sane(lambda step: checkpoints.restore(step, target(make_state(1))))
+        assert (step, int(state.step), checkpoints.latest, checkpoints.best) == (1, 1, 1, 1)
+        checkpoints.begin_writing()
+    said = capsys.readouterr().err
+    assert said.startswith("warning: checkpoint 2 is not used: ") and "params.query.bias" in said
+    assert said.endswith("Checkpoint 1 is used instead.\n") and said.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2.damaged"}
+
+
+def test_parameters_are_refused_if_no_checkpoint_is_sane(tmp_path: Path) -> None:
+    save_with_bias(tmp_path, {1: 1e9, 2: math.nan})
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match=r"bias reaches 1e\+09 \(sane"):
+        checkpoints.newest_sane(lambda step: checkpoints.restore(step, target(make_state(1))))
+
+
 def test_a_save_is_reported_once_it_is_on_the_disk(tmp_path: Path) -> None:
     reported = []
 

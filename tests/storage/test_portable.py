@@ -54,6 +54,21 @@ def test_saving_again_replaces_the_folder_and_leaves_nothing_beside_it(folder: P
     assert list(arrays) == ["x"] and [path.name for path in folder.parent.iterdir()] == ["policy"]
 
 
+def test_a_folder_of_the_user_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "text.md").write_text("years of work")
+    with pytest.raises(InputError, match="already exists, and jaxrec did not write it"):
+        save_portable(tmp_path, "policy", ARRAYS, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["text.md"]
+
+
+def test_a_folder_of_an_earlier_version_loads_after_a_note(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    without_digests(folder)
+    for _ in range(2):
+        load_portable(folder, "policy")
+    note = f"{folder}: written by an earlier version without digests; not verified\n"
+    assert capsys.readouterr().err == note
+
+
 def test_a_save_that_fails_leaves_the_old_folder(folder: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_portable(folder, "policy", {"x": jnp.zeros(2)}, {"score": float("nan")})

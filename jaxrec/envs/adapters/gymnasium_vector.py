@@ -24,6 +24,7 @@ from jaxrec.envs.adapters.gymnasium_env import (
     to_numpy,
 )
 from jaxrec.envs.adapters.observations import View
+from jaxrec.foreign import quoted
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, StepOutput, World
 
@@ -170,7 +171,7 @@ def _mode(mode: Any) -> AutoresetMode:
         return AutoresetMode(mode)
     except ValueError:
         known = ", ".join(m.value for m in AutoresetMode)
-        raise InputError(f"autoreset_mode: no {mode!r} (known: {known}).") from None
+        raise InputError(f"autoreset_mode: no {quoted(mode)} (known: {known}).") from None
 
 
 def _reset_mask(options: dict[str, Any] | None, num_envs: int, first: bool) -> np.ndarray | None:

@@ -28,6 +28,7 @@ from jaxrec.data.item_features import encodings_as_json, encodings_from_json
 from jaxrec.data.log import ROW_COLUMNS
 from jaxrec.data.pseudonyms import VARIABLE
 from jaxrec.evaluation.page import findings
+from jaxrec.foreign import quoted
 from jaxrec.progress import note
 from jaxrec.runs.read_log import ContextColumns, Corpus, Sides
 from jaxrec.runs.users.kind import JUDGE, TRAIN
@@ -168,5 +169,5 @@ def read_validity(folder: Path) -> dict[str, Any]:
     try:
         findings(report)
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / VALIDITY}: damaged ({error!r}); delete it and fit again.") from None
+        raise InputError(f"{folder / VALIDITY}: damaged ({quoted(error)}); delete it and fit again.") from None
     return report
