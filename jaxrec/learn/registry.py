@@ -4,9 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.learners import AllItemsConfig, DqnConfig, FarSightedConfig, LearnerConfig, PpoConfig
+from jaxrec.config.learners import (
+    AllItemsConfig,
+    DqnConfig,
+    FarSightedConfig,
+    LearnerConfig,
+    PpoConfig,
+    SlateQConfig,
+)
 from jaxrec.config.load import build_section
-from jaxrec.learn import all_items, dqn, far_sighted, ppo
+from jaxrec.learn import all_items, dqn, far_sighted, ppo, slateq
 from jaxrec.types import Env, Learner
 
 
@@ -22,6 +29,7 @@ LEARNERS = {
     "dqn": Entry(DqnConfig, dqn.make),
     "far_sighted": Entry(FarSightedConfig, far_sighted.make),
     "ppo": Entry(PpoConfig, ppo.make),
+    "slateq": Entry(SlateQConfig, slateq.make),
 }
 
 

@@ -89,3 +89,15 @@ def td_loss(q: Array, target: Array, weight: Array, huber: float) -> tuple[Array
         "target_mean": (weight * target).sum() / total,
     }
     return loss, metrics
+
+
+def choice_loss(mass: Array, chosen: Array, weight: Array) -> Array:
+    """Cross-entropy of a conditional logit with what was chosen; [..., K], [..., K], [...] -> [].
+
+    Item i of a slate is chosen with chance mass_i / (1 + sum mass), nothing with the rest. `chosen` has sum 1, or 0 for
+    nothing. The mean is weighted by `weight`.
+    """
+    chex.assert_equal_shape([mass, chosen])
+    chex.assert_shape(weight, chosen.shape[:-1])
+    each = jnp.log1p(mass.sum(-1)) - (chosen * jnp.log(jnp.maximum(mass, 1e-12))).sum(-1)
+    return (weight * each).sum() / jnp.maximum(weight.sum(), 1.0)
