@@ -1,68 +1,12 @@
-"""Sections about learning: the policy's network and the algorithms."""
+"""Sections about learning: the algorithms, by name."""
 
 import dataclasses
 import typing
 from typing import Any, Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.section import section
-
-
-@section
-class PolicyConfig:
-    """Network of a slate policy: a history encoder, then two towers."""
-
-    # Of the history, if the environment has one. "profile" is the cheapest for long histories.
-    encoder: Literal["gru", "transformer", "mean", "profile"] = "gru"
-    width: int = 64  # of item vectors, history states and queries
-    hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
-    item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
-    # Scores of items: products of two towers, or these plus a perceptron on [state, item, query x item], whose time is
-    # that of users x items. It also reads the product of user interests and item row where these have the same size.
-    scorer: Literal["product", "mlp"] = "product"
-    choice: bool = False  # a choice model, and values of items if they are chosen; slateq sets and learns them
-    serving: Literal["top_k", "greedy", "exact"] = "top_k"  # with `choice`, how the best slate is found; slateq sets it
-    future: bool = False  # a second score per item, of what showing it changes later; far_sighted sets and learns it
-    history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
-    # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the
-    # state of a history encoder of its own ("separate"), or the latter and what the simulator hides from policies
-    # ("hidden": an asymmetric critic, arXiv 1710.06542, of on-policy learners). In the last three, learning values
-    # leaves the parameters of scores alone.
-    value: Literal["shared", "stopped", "separate", "hidden"] = "shared"
-    # Slates of different items while little is known of a user, for scores that are expected rewards (all_items,
-    # far_sighted): what the highest cosine of an item with those before it costs, in units of an item's reward range.
-    # It fades as diversity / (1 + rows / diversity_rows) with the observed rows.
-    diversity: float = 0.0
-    diversity_rows: float = 4.0
-    layers: int = 2  # transformer
-    heads: int = 4  # transformer
-    dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
-
-    def __post_init__(self):
-        check_range("learner.policy.width", self.width, 1, 2**20)
-        for name in ("layers", "heads"):
-            check_range(f"learner.policy.{name}", getattr(self, name), 1, 1000)
-        if len(self.hidden) > 100:
-            raise InputError(f"learner.policy.hidden: expected at most 100 layers, got {len(self.hidden):,}.")
-        if self.encoder == "transformer" and self.width % self.heads:
-            raise InputError(f"learner.policy.width: expected a multiple of {self.heads} heads, got {self.width}.")
-        if self.future and self.value != "shared":
-            raise InputError(
-                f"learner.policy.value: {self.value}, but the scores of a policy with `future` (far_sighted) contain "
-                "the value; set it to shared."
-            )
-        check_range("learner.policy.history", self.history, 0)
-        check_range("learner.policy.diversity", self.diversity, 0)
-        check_range("learner.policy.diversity_rows", self.diversity_rows, 0, open_low=True)
-        check_range("learner.policy.dropout", self.dropout, 0, 0.9)
-        for size in self.hidden:
-            check_range("learner.policy.hidden", size, 1, 2**20)
-        if self.scorer == "mlp" and not self.hidden:
-            raise InputError("learner.policy.hidden: the scorer mlp needs at least one hidden layer, got none.")
-        if self.choice and (self.future or self.value != "shared"):
-            raise InputError(
-                "learner.policy.choice: its scores are values above `value`; set future to false and value to shared."
-            )
 
 
 @section
@@ -167,23 +111,71 @@ def check_divides(config: Any) -> None:
 
 
 @section
-class PpoConfig(OnPolicyConfig):
-    """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates."""
+class GradientConfig(OnPolicyConfig):
+    """Fields of all learners that follow a policy gradient over Plackett-Luce slates."""
 
-    name: Literal["ppo"] = "ppo"
-    clip: float = 0.2
     # A slate has one advantage, or each of its items one: its own reward, compared with what the policy expects at this
     # place, and everything that follows. Expected answers replace sampled ones where the simulated users know them.
     credit: Literal["slate", "item"] = "slate"
-    value_clip: float | None = None  # in scaled rewards, or in deviations with normalise_targets
     value_coef: float = 0.5
     entropy_coef: float = 0.01
 
     def __post_init__(self):
         super().__post_init__()
-        check_range("learner.clip", self.clip, 0, open_low=True)
         for name in ("entropy_coef", "value_coef"):
             check_range(f"learner.{name}", getattr(self, name), 0)
+
+
+@section
+class PpoConfig(GradientConfig):
+    """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates."""
+
+    name: Literal["ppo"] = "ppo"
+    clip: float = 0.2
+    value_clip: float | None = None  # in scaled rewards, or in deviations with normalise_targets
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range("learner.clip", self.clip, 0, open_low=True)
+
+
+@section
+class ReinforceConfig(GradientConfig):
+    """REINFORCE with a learned baseline (Williams, 1992): one step along the gradient of whole returns."""
+
+    name: Literal["reinforce"] = "reinforce"
+    horizon: int = 64  # of about an episode; at its end, the value stands for what follows
+    epochs: int = 1
+    minibatches: int = 1
+    gae_lambda: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_one_pass(self)
+
+
+@section
+class A2cConfig(GradientConfig):
+    """Advantage actor-critic (arXiv 1602.01783), synchronous: short horizons, and values for what follows them."""
+
+    name: Literal["a2c"] = "a2c"
+    horizon: int = 5
+    epochs: int = 1
+    minibatches: int = 1
+    gae_lambda: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_one_pass(self)
+
+
+def check_one_pass(config: OnPolicyConfig) -> None:
+    """Raise InputError if transitions would be used again after the policy has changed."""
+    if config.epochs > 1:
+        raise InputError(
+            f"learner.epochs: {config.name} uses what its policy has shown once, got {config.epochs} passes; set it to "
+            "1, or use ppo."
+        )
 
 
 @section
@@ -301,5 +293,7 @@ class FarSightedConfig(EveryItemConfig):
 
 
 # What the section `learner` of a recipe may be.
-AnyLearnerConfig = PpoConfig | DqnConfig | SlateQConfig | AllItemsConfig | FarSightedConfig
+AnyLearnerConfig = (
+    PpoConfig | ReinforceConfig | A2cConfig | DqnConfig | SlateQConfig | AllItemsConfig | FarSightedConfig
+)
 LEARNER_CONFIGS: dict[str, type[LearnerConfig]] = {cls.name: cls for cls in typing.get_args(AnyLearnerConfig)}

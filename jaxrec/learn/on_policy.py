@@ -185,6 +185,11 @@ def normalised(batch: Batch, targets: Moments) -> Batch:
     return batch.replace(value=targets.normalise(batch.value), target=targets.normalise(batch.target))
 
 
+def standardised(advantage: Array) -> Array:
+    """Advantages at mean 0 and deviation 1 over the minibatch of all shards."""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+
 def explained_variance(value: Array, target: Array) -> Array:
     """1 - Var(target - value) / Var(target); 1 for a perfect critic, 0 for a constant one."""
     return 1.0 - (target - value).var() / jnp.maximum(target.var(), 1e-8)

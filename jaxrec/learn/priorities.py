@@ -58,7 +58,7 @@ def draw(
     def one_shard(shard_key: Array, value: Array) -> tuple[Array, Array]:
         mass = jnp.where(whole[:, None], value, 0.0).reshape(-1)
         upper = jnp.cumsum(mass)
-        marks = (jnp.arange(count) + jax.random.uniform(shard_key, (count,))) / count * upper[-1]
+        marks = (jnp.arange(count, dtype=mass.dtype) + jax.random.uniform(shard_key, (count,))) / count * upper[-1]
         # A row without mass has the upper edge of the one before it, which "right" passes over.
         found = jnp.minimum(jnp.searchsorted(upper, marks, side="right"), jnp.argmax(upper))
         return found.astype(jnp.int32), mass[found] / upper[-1]

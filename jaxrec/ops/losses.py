@@ -26,6 +26,12 @@ def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, 
     return loss, metrics
 
 
+def policy_gradient_loss(log_prob: Array, advantage: Array) -> Array:
+    """Surrogate whose gradient is the policy gradient, -mean(log pi advantage); [...], [...] -> [] (Williams, 1992)."""
+    chex.assert_equal_shape([log_prob, advantage])
+    return -(log_prob * jax.lax.stop_gradient(advantage)).mean()
+
+
 def value_loss(value: Array, old_value: Array, target: Array, clip: float | None) -> Array:
     """Half the squared error; [...], [...], [...] -> []. With `clip`, the pessimistic clipped form of PPO."""
     chex.assert_equal_shape([value, old_value, target])
