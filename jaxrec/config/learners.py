@@ -25,12 +25,16 @@ class LearnerConfig:
     reward_scale: float = 1.0  # rewards are multiplied by it for learning, never in reports
 
     def __post_init__(self):
+        if self.policy.repetition != "none" and not isinstance(self, OnPolicyConfig):
+            raise InputError(
+                "learner.policy.repetition: slates that know their earlier items are drawn by on-policy learners; set "
+                "it to none, or choose one of these with learner.name."
+            )
         if self.policy.choice and not isinstance(self, SlateQConfig):
             raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
-        if self.policy.value == "hidden" and not isinstance(self, OnPolicyConfig):
+        if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):
             raise InputError(
-                "learner.policy.value: hidden, but the values of this learner choose slates where nothing hidden is "
-                "known; set it to shared, or choose an on-policy learner."
+                "learner.policy.value: hidden, but values of this learner are levels of immediate rewards; set it to shared."
             )
         if self.policy.diversity and not isinstance(self, EveryItemConfig):
             raise InputError(

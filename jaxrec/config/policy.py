@@ -18,14 +18,17 @@ class PolicyConfig:
     # Scores of items: products of two towers, or these plus a perceptron on [state, item, query x item], whose time is
     # that of users x items. It also reads the product of user interests and item row where these have the same size.
     scorer: Literal["product", "mlp"] = "product"
+    # "topic": a bonus for each topic, by how often and how long ago it was shown and clicked, and by how many of its
+    # items are in the slate already. The columns of the item table are then topics (`jaxrec.nets.repetition`).
+    repetition: Literal["none", "topic"] = "none"
     choice: bool = False  # a choice model, and values of items if they are chosen; slateq sets and learns them
     serving: Literal["top_k", "greedy", "exact"] = "top_k"  # with `choice`, how the best slate is found; slateq sets it
     future: bool = False  # a second score per item, of what showing it changes later; far_sighted sets and learns it
     history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
     # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the
     # state of a history encoder of its own ("separate"), or the latter and what the simulator hides from policies
-    # ("hidden": an asymmetric critic, arXiv 1710.06542, of on-policy learners). In the last three, learning values
-    # leaves the parameters of scores alone.
+    # ("hidden": an asymmetric critic, arXiv 1710.06542, in training). In the last three, learning values leaves the
+    # parameters of scores alone.
     value: Literal["shared", "stopped", "separate", "hidden"] = "shared"
     # Slates of different items while little is known of a user, for scores that are expected rewards (all_items,
     # far_sighted): what the highest cosine of an item with those before it costs, in units of an item's reward range.
@@ -55,9 +58,9 @@ class PolicyConfig:
         check_range("learner.policy.dropout", self.dropout, 0, 0.9)
         for size in self.hidden:
             check_range("learner.policy.hidden", size, 1, 2**20)
-        if self.scorer == "mlp" and not self.hidden:
-            raise InputError("learner.policy.hidden: the scorer mlp needs at least one hidden layer, got none.")
-        if self.choice and (self.future or self.value != "shared"):
+        if (self.scorer == "mlp" or self.repetition != "none") and not self.hidden:
             raise InputError(
-                "learner.policy.choice: its scores are values above `value`; set future to false and value to shared."
+                "learner.policy.hidden: the scorer mlp and repetition need at least one hidden layer, got none."
             )
+        if self.choice and self.future:
+            raise InputError("learner.policy.choice: a policy with a choice model has no future; set it to false.")

@@ -15,7 +15,7 @@ from flax import struct
 from jaxrec.config.learners import ValueConfig
 from jaxrec.learn import priorities
 from jaxrec.learn import replay as ring
-from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
+from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
 from jaxrec.nets.policy import Policy, to_items
 from jaxrec.ops.descend import descend
@@ -62,7 +62,7 @@ def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss
         fields |= {
             "target_params": jax.tree.map(jnp.copy, start),  # the state is donated, so no buffer may be shared
             "gradient_step": jnp.asarray(0, jnp.int32),
-            "replay": ring.empty(_example(fields["users"].obs, env, remember), config.replay_steps),
+            "replay": ring.empty(_example(fields["users"], env, remember, world, config), config.replay_steps),
         }
         if not config.priority:
             return ValueState(**fields)
@@ -72,7 +72,7 @@ def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss
     def update(state: ValueState, world: World) -> tuple[ValueState, Metrics]:
         epsilon = linear(state.step, config.epsilon_start, config.epsilon_end, config.epsilon_updates)
         rate = annealed_rate(config, state)
-        users, transitions = collect(env, policy, state, world, epsilon, config.horizon)
+        users, transitions = collect(env, policy, state, world, epsilon, config)
         key, key_sample = split_shards(users.key, 2)
         rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), remember(transitions))
         replay = ring.add(state.replay, rows)
@@ -123,7 +123,7 @@ def _draw(
 
 
 def collect(
-    env: Env, policy: Policy, state: ValueState, world: World, epsilon: Array, horizon: int
+    env: Env, policy: Policy, state: ValueState, world: World, epsilon: Array, config: ValueConfig
 ) -> tuple[Users, Transition]:
     """Roll out epsilon-greedy slates; transitions are [T, S, N, ...]."""
     items, size = policy.items(state.params, world), env.spec.slate_size
@@ -134,7 +134,8 @@ def collect(
         explore = jax.vmap(lambda k, scores, slate: epsilon_greedy_slate(k, scores, slate, epsilon))
         return Decision(to_items(explore(key, output.logits, best), obs, world))
 
-    return rollout(env, act, lambda extras, *_: extras, state.users, world, horizon)
+    show_hidden = config.policy.value == "hidden"
+    return rollout(env, act, lambda extras, *_: extras, state.users, world, config.horizon, show_hidden=show_hidden)
 
 
 def follow(params: Params, target_params: Params, gradient_step: Array, config: ValueConfig) -> Params:
@@ -152,8 +153,9 @@ def shown(obs: Observation, slate: Array) -> Observation:
     return obs.replace(candidates=ids, mask=None)
 
 
-def _example(obs: Observation, env: Env, remember: Remember) -> ring.Experience:
+def _example(users: Users, env: Env, remember: Remember, world: World, config: ValueConfig) -> ring.Experience:
     """Build one step of every user [S, N, ...], used only for its shapes."""
+    obs = critic_view(env, users, world) if config.policy.value == "hidden" else users.obs
     lead = jax.tree.leaves(obs)[0].shape[:2]
     flag, reward = jnp.zeros(lead, jnp.bool_), jnp.zeros(lead)
     feedback = jnp.zeros((*lead, env.spec.slate_size, len(env.spec.feedback)))

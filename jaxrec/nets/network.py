@@ -10,7 +10,9 @@ from flax import struct
 
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
+from jaxrec.nets.repetition import TopicBonus, main_topics
 from jaxrec.nets.scorer import ItemScorer
+from jaxrec.ops.spread_slates import Spread
 from jaxrec.types import Array, CriticView, EnvSpec, Observation, World
 
 
@@ -42,6 +44,7 @@ class PolicyOutput(struct.PyTreeNode):
     # [...] expected discounted return, in scaled rewards, or in deviations with learner.normalise_targets
     value: Array
     future: Future | None = None
+    spread: Spread | None = None  # what earlier picks of a slate add to the logits, with `repetition`
     choices: Choices | None = None  # then `value` is that of nothing being chosen, and logits are mass x gain
 
 
@@ -52,6 +55,7 @@ class Heads(struct.PyTreeNode):
     value: Array  # [...]
     later: Array | None  # [..., M or R] with `future`
     log_mass: Array | None  # [..., M or R] with `choice`
+    spread: Spread | None  # with `repetition`
 
 
 class PolicyNetwork(nn.Module):
@@ -92,6 +96,8 @@ class PolicyNetwork(nn.Module):
             self.choice_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
             self.choice_query = nn.Dense(config.width, kernel_init=small)
             self.nothing = nn.Dense(1, kernel_init=small)
+        if config.repetition == "topic":
+            self.topic_bonus = TopicBonus(config.hidden, self.spec.slate_size)
         if config.scorer == "mlp":
             self.item_scorer = ItemScorer(config.hidden, 2 if config.choice else 1)
 
@@ -174,7 +180,12 @@ class PolicyNetwork(nn.Module):
             more = self.item_scorer(state, query, vectors, affinity(obs, world))
             logits = logits + more[..., 0]
             log_mass = None if log_mass is None else log_mass + more[..., 1]
-        return Heads(logits, value, later, log_mass)
+        spread = None
+        if config.repetition == "topic":
+            topics = main_topics(on_offer(world.item_table, obs, world))
+            bonus = self.topic_bonus(state, world.item_table, obs)
+            spread = Spread(jnp.broadcast_to(topics, logits.shape), bonus)
+        return Heads(logits, value, later, log_mass, spread)
 
     def __call__(self, obs: Observation, world: World) -> Heads:
         """Use every parameter once, for `init`."""

@@ -18,6 +18,7 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.network import Choices, Future, Heads, Items, PolicyNetwork, PolicyOutput
 from jaxrec.ops.choice_slates import CHOICE_SLATES, weighted_gain
 from jaxrec.ops.slates import diverse_slate, top_slate
+from jaxrec.ops.spread_slates import top_spread
 from jaxrec.ops.vectors import unit_vectors
 from jaxrec.types import PADDING, Array, EnvSpec, Observation, Params, World
 
@@ -52,6 +53,10 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         raise InputError(
             f"learner.policy.value: hidden, but {spec.name} does not say what it hides of users; set it to separate."
         )
+    if config.repetition != "none" and (spec.candidate_size or not spec.history_length):
+        raise InputError(
+            f"learner.policy.repetition: {spec.name} has no history of items of a table to count in; set it to none."
+        )
     if config.future and spec.candidate_size:
         raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
     if config.diversity and (spec.candidate_size or not spec.history_length):
@@ -83,7 +88,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         if heads.log_mass is not None:
             choices = Choices(jnp.exp(jnp.clip(heads.log_mass, -LARGEST_LOG, LARGEST_LOG)), logits)
             logits = weighted_gain(choices.mass, choices.gain)
-        return PolicyOutput(logits, value, ahead, choices)
+        return PolicyOutput(logits, value, ahead, heads.spread, choices)
 
     def slate(output: PolicyOutput, items: Items, obs: Observation, world: World, slate_size: int) -> Array:
         if config.diversity:
@@ -91,6 +96,8 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         if output.choices is not None:
             gain = jnp.where(output.logits > -jnp.inf, output.choices.gain, -jnp.inf)
             return CHOICE_SLATES[config.serving](output.choices.mass, gain, slate_size)
+        if output.spread is not None:
+            return top_spread(output.logits, output.spread, slate_size)
         return top_slate(output.logits, slate_size)
 
     return Policy(init, items, apply, queries, slate)
