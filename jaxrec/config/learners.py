@@ -34,7 +34,8 @@ class LearnerConfig:
             raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
         if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):
             raise InputError(
-                "learner.policy.value: hidden, but values of this learner are levels of immediate rewards; set it to shared."
+                "learner.policy.value: hidden, but this learner has levels of immediate rewards, no values; set it to "
+                "shared."
             )
         if self.policy.diversity and not isinstance(self, EveryItemConfig):
             raise InputError(
