@@ -44,7 +44,7 @@ def test_frequencies_match_priorities() -> None:
         counts = np.zeros((CAPACITY, USERS))
         np.add.at(counts, (np.asarray(places.row)[:, shard, 0], np.asarray(places.user)[:, shard, 0]), 1)
         assert counts[1].sum() == 0
-        want = np.asarray(value)[shard, whole]
+        want = np.asarray(value, np.float64)[shard, whole]
         assert stats.chisquare(counts[whole].ravel(), want.ravel() / want.sum() * len(keys)).pvalue > 0.001
     np.testing.assert_array_equal((places.row - 2) % CAPACITY, places.start)  # step 2, the oldest, is in row 2
 
@@ -53,7 +53,7 @@ def test_importance_weights_undo_the_draw() -> None:
     ring, value = filled(6), jnp.tile(jnp.arange(1.0, 7.0)[None, :, None], (SHARDS, 1, USERS))
     places, weight = drawn(priorities.Priorities(value, jnp.ones(SHARDS)), ring, jax.random.key(0), 60, 1.0)
     # With beta = 1 a weight is in inverse proportion to the priority, and the rarest window drawn has weight 1.
-    chex.assert_trees_all_close(weight, 1.0 / (places.row + 1.0), rtol=1e-5)
+    chex.assert_trees_all_close(weight, 1.0 / (1.0 + places.row.astype(jnp.float32)), rtol=1e-5)
     _, weight = drawn(priorities.Priorities(value, jnp.ones(SHARDS)), ring, jax.random.key(0), 60, 0.0)
     np.testing.assert_array_equal(weight, 1.0)
 
