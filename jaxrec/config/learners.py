@@ -26,10 +26,7 @@ class LearnerConfig:
 
     def __post_init__(self):
         if self.policy.repetition != "none" and not isinstance(self, OnPolicyConfig):
-            raise InputError(
-                "learner.policy.repetition: slates that know their earlier items are drawn by on-policy learners; set "
-                "it to none, or choose one of these with learner.name."
-            )
+            raise InputError("learner.policy.repetition: only on-policy learners draw such slates; set it to none.")
         if self.policy.choice and not isinstance(self, SlateQConfig):
             raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
         if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrec.checks import InputError
 from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.learn.actor import Actor, Judged, make_slate_actor
 from jaxrec.learn.credit import Picks, answers_are_known, check_credit, pick_advantages, picks_of, sampled_picks
@@ -60,6 +61,11 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     """
     if by_pick:
         check_credit(env.spec)
+        if config.policy.repetition != "none" and answers_are_known(env):
+            raise InputError(
+                f"learner.credit: {env.spec.name} knows expected answers, which are not known of picks that depend on "
+                "earlier ones; set learner.credit to slate, or learner.policy.repetition to none."
+            )
     actor = make_slate_actor(env.spec, config.policy, by_pick=by_pick, temperature=config.temperature)
     optimizer = make_optimizer(config)
 

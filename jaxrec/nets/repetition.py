@@ -52,7 +52,7 @@ def topic_counts(table: Array, obs: Observation, slate_size: int) -> Array:
     topics = jax.nn.one_hot(main_topics(table)[jnp.maximum(ids, 0)], table.shape[1])  # [..., H, G]
     seen = (ids != PADDING).astype(jnp.float32)
     kinds = jnp.concatenate([seen[..., None], obs.history_feedback * seen[..., None]], axis=-1)  # [..., H, 1 + F]
-    age = jnp.arange(ids.shape[-1])[::-1] // slate_size
+    age = (jnp.arange(ids.shape[-1])[::-1] // slate_size).astype(jnp.float32)
     fade = jnp.stack([(1.0 - rate) ** age for rate in RATES], axis=-1)  # [H, R]
     counts = jnp.einsum("...hg,...hf,hr->...grf", topics, kinds, fade)
     return jnp.log1p(jnp.maximum(counts.reshape(*counts.shape[:-2], -1), 0.0))
