@@ -62,6 +62,15 @@ class Observation(struct.PyTreeNode):
         return self.candidates is not None or self.candidate_features is not None
 
 
+class CriticView(Observation):
+    """An observation with what the simulator knows besides; only the value network of a learner in training sees it.
+
+    It is a class of its own, so that observations that are kept, and their checkpoints, lack the field.
+    """
+
+    hidden: Array | None = None  # [..., Z]
+
+
 class StepOutput(struct.PyTreeNode):
     """What one step of an environment returns."""
 
@@ -71,6 +80,9 @@ class StepOutput(struct.PyTreeNode):
     truncated: Array  # [...] bool, session cap: bootstrap from the value of final_obs
     feedback: Array  # [..., K, F] of every shown item
     final_obs: Observation  # the old user's last observation; equals obs unless the episode just ended
+    final_hidden: Array | None = (
+        None  # [..., Z] of the user of final_obs; under auto-reset, where the simulator says it
+    )
     stay: Array | None = None  # [...] where users are kept: chance that the user would have stayed, a discount
 
 
@@ -148,6 +160,7 @@ class EnvSpec:
     user_size: int = 0  # U
     context_size: int = 0  # C
     history_length: int = 0  # H
+    hidden_size: int = 0  # Z, numbers of `Env.hidden`
     repeats: bool = False  # items of the history may be shown again
     feedback_range: tuple[tuple[float, float], ...] = ()  # [F] lowest and highest; () if unknown
     user_range: tuple[float, float] = (-math.inf, math.inf)  # of every number of `Observation.user`
@@ -201,6 +214,15 @@ class Env(NamedTuple):
     # is unknown. Policies never see it. Learners may use it as a target.
     item_rewards: Callable[[Any, World], Array] | None = None
     memory: ItemMemory | None = None  # None: later answers do not depend on what is shown, or it is not known how
+
+    # (state, world) -> [Z] what policies do not see of a user, each number of about the size of 1; None: not known.
+    # Value networks may read it in training (`policy.value: hidden`).
+    hidden: Callable[[Any, World], Array] | None = None
+
+    def hidden_of(self, inner: Callable[[Any], Any]) -> Callable[[Any, World], Array] | None:
+        """`hidden` of a wrapper, whose state holds that of this environment as `inner(state)`."""
+        known = self.hidden
+        return None if known is None else lambda state, world: known(inner(state), world)
 
     def item_rewards_of(self, inner: Callable[[Any], Any]) -> Callable[[Any, World], Array] | None:
         """`item_rewards` of a wrapper, whose state holds that of this environment as `inner(state)`."""

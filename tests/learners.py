@@ -8,6 +8,7 @@ from jaxrec.config.learners import LEARNER_CONFIGS, LearnerConfig, PolicyConfig
 from jaxrec.types import Env
 from tests.probes import catalogue_probe, endless_probe
 
+ONE_PASS = ("a2c", "reinforce")  # learners that use what their policy has shown once
 KNOWING = ("all_items", "far_sighted")  # learners of environments that know the reward of every item
 SMALL = {
     "policy": PolicyConfig(width=8, hidden=(16,)),
@@ -26,7 +27,8 @@ SMALL = {
 def small(name: str, **options: Any) -> dict[str, Any]:
     """Options of the learner `name`: `SMALL` and then `options`, as far as its config has such fields."""
     fields = {field.name for field in dataclasses.fields(LEARNER_CONFIGS[name])}
-    return {key: value for key, value in (SMALL | options).items() if key in fields}
+    own = {"epochs": 1} if name in ONE_PASS else {}
+    return {key: value for key, value in (SMALL | own | options).items() if key in fields}
 
 
 def small_config(name: str, **options: Any) -> LearnerConfig:

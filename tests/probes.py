@@ -186,6 +186,47 @@ def pair_probe() -> Env:
     return Env(reset, step, World(item_table=jnp.eye(3)), spec)
 
 
+CHOICE_MASS = jnp.array([1.0, 2.0, 3.0, 0.05])  # of the items of `choice_probe`; that of choosing nothing is 1
+CHOICE_PAY = jnp.array([4.0, 1.0, -1.0, -9.0])
+
+
+def choice_probe() -> Env:
+    """Slates of two of four items, of which users choose at most one, by `CHOICE_MASS`, which pays `CHOICE_PAY`.
+
+    Whoever chooses item 1 stays for one more slate, which pays 2 whatever is chosen. So at a discount of 1 the best
+    slate is {0, 1}: (1 x 4 + 2 x 3) / 4 = 2.5. For who looks no further it is {0, 3}, worth (4 - 0.45) / 2.05 = 1.73;
+    {0, 1} is then worth (4 + 2) / 4 = 1.5, although its products of mass and pay are the highest.
+    """
+
+    def observed(user: Array) -> Observation:
+        return Observation(user=user, candidates=jnp.arange(4, dtype=jnp.int32))
+
+    def reset(key: Array, params: World) -> tuple[Array, Observation]:
+        user = jnp.array([1.0, 0.0])
+        return user, observed(user)
+
+    def step(key: Array, user: Array, action: Array, params: World) -> tuple[Array, StepOutput]:
+        edges = jnp.cumsum(jnp.append(CHOICE_MASS[action], 1.0))
+        mark = jax.random.uniform(key) * edges[-1]
+        chosen = jnp.diff((mark < edges[:2]).astype(jnp.float32), prepend=0.0)
+        first, stays = user[0] > 0, jnp.where(action == 1, chosen, 0.0).sum() > 0
+        reward = jnp.where(first, (chosen * CHOICE_PAY[action]).sum(), 2.0)
+        after = jnp.array([0.0, 1.0])
+        return after, StepOutput(
+            observed(after), reward, ~(first & stays), jnp.asarray(False), chosen[:, None], observed(after)
+        )
+
+    spec = EnvSpec(
+        name="choice_probe",
+        action=SlateAction(size=2),
+        num_items=4,
+        feedback=("click",),
+        num_candidates=4,
+        user_size=2,
+    )
+    return Env(reset, step, World(item_table=jnp.eye(4)), spec)
+
+
 def pair_catalogue_probe() -> Env:
     """The same with a catalogue whose rewards are known."""
     env = of_catalogue(pair_probe(), lambda state, world: PAIR_PAY[state.step])

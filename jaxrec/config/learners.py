@@ -1,55 +1,12 @@
-"""Sections about learning: the policy's network and the algorithms."""
+"""Sections about learning: the algorithms, by name."""
 
 import dataclasses
 import typing
 from typing import Any, Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.section import section
-
-
-@section
-class PolicyConfig:
-    """Network of a slate policy: a history encoder, then two towers."""
-
-    # Of the history, if the environment has one. "profile" is the cheapest for long histories.
-    encoder: Literal["gru", "transformer", "mean", "profile"] = "gru"
-    width: int = 64  # of item vectors, history states and queries
-    hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
-    item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
-    future: bool = False  # a second score per item, of what showing it changes later; far_sighted sets and learns it
-    history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
-    # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the
-    # state of a history encoder of its own. In the last two, learning values leaves the parameters of scores alone.
-    value: Literal["shared", "stopped", "separate"] = "shared"
-    # Slates of different items while little is known of a user, for scores that are expected rewards (all_items,
-    # far_sighted): what the highest cosine of an item with those before it costs, in units of an item's reward range.
-    # It fades as diversity / (1 + rows / diversity_rows) with the observed rows.
-    diversity: float = 0.0
-    diversity_rows: float = 4.0
-    layers: int = 2  # transformer
-    heads: int = 4  # transformer
-    dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
-
-    def __post_init__(self):
-        check_range("learner.policy.width", self.width, 1, 2**20)
-        for name in ("layers", "heads"):
-            check_range(f"learner.policy.{name}", getattr(self, name), 1, 1000)
-        if len(self.hidden) > 100:
-            raise InputError(f"learner.policy.hidden: expected at most 100 layers, got {len(self.hidden):,}.")
-        if self.encoder == "transformer" and self.width % self.heads:
-            raise InputError(f"learner.policy.width: expected a multiple of {self.heads} heads, got {self.width}.")
-        if self.future and self.value != "shared":
-            raise InputError(
-                f"learner.policy.value: {self.value}, but the scores of a policy with `future` (far_sighted) contain "
-                "the value; set it to shared."
-            )
-        check_range("learner.policy.history", self.history, 0)
-        check_range("learner.policy.diversity", self.diversity, 0)
-        check_range("learner.policy.diversity_rows", self.diversity_rows, 0, open_low=True)
-        check_range("learner.policy.dropout", self.dropout, 0, 0.9)
-        for size in self.hidden:
-            check_range("learner.policy.hidden", size, 1, 2**20)
 
 
 @section
@@ -68,6 +25,15 @@ class LearnerConfig:
     reward_scale: float = 1.0  # rewards are multiplied by it for learning, never in reports
 
     def __post_init__(self):
+        if self.policy.repetition != "none" and not isinstance(self, OnPolicyConfig):
+            raise InputError("learner.policy.repetition: only on-policy learners draw such slates; set it to none.")
+        if self.policy.choice and not isinstance(self, SlateQConfig):
+            raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
+        if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):
+            raise InputError(
+                "learner.policy.value: hidden, but this learner has levels of immediate rewards, no values; set it to "
+                "shared."
+            )
         if self.policy.diversity and not isinstance(self, EveryItemConfig):
             raise InputError(
                 "learner.policy.diversity: weighs cosines against expected rewards, which are the scores of all_items "
@@ -147,52 +113,102 @@ def check_divides(config: Any) -> None:
 
 
 @section
-class PpoConfig(OnPolicyConfig):
-    """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates."""
+class GradientConfig(OnPolicyConfig):
+    """Fields of all learners that follow a policy gradient over Plackett-Luce slates."""
 
-    name: Literal["ppo"] = "ppo"
-    clip: float = 0.2
     # A slate has one advantage, or each of its items one: its own reward, compared with what the policy expects at this
     # place, and everything that follows. Expected answers replace sampled ones where the simulated users know them.
     credit: Literal["slate", "item"] = "slate"
-    value_clip: float | None = None  # in scaled rewards, or in deviations with normalise_targets
     value_coef: float = 0.5
     entropy_coef: float = 0.01
 
     def __post_init__(self):
         super().__post_init__()
-        check_range("learner.clip", self.clip, 0, open_low=True)
         for name in ("entropy_coef", "value_coef"):
             check_range(f"learner.{name}", getattr(self, name), 0)
 
 
 @section
-class DqnConfig(LearnerConfig):
-    """Deep Q-learning (double, arXiv 1509.06461) over slates of independent items, with replay on the device."""
+class PpoConfig(GradientConfig):
+    """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates."""
 
-    name: Literal["dqn"] = "dqn"
+    name: Literal["ppo"] = "ppo"
+    clip: float = 0.2
+    value_clip: float | None = None  # in scaled rewards, or in deviations with normalise_targets
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range("learner.clip", self.clip, 0, open_low=True)
+
+
+@section
+class ReinforceConfig(GradientConfig):
+    """REINFORCE with a learned baseline (Williams, 1992): one step along the gradient of whole returns."""
+
+    name: Literal["reinforce"] = "reinforce"
+    horizon: int = 64  # of about an episode; at its end, the value stands for what follows
+    epochs: int = 1
+    minibatches: int = 1
+    gae_lambda: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_one_pass(self)
+
+
+@section
+class A2cConfig(GradientConfig):
+    """Advantage actor-critic (arXiv 1602.01783), synchronous: short horizons, and values for what follows them."""
+
+    name: Literal["a2c"] = "a2c"
+    horizon: int = 5
+    epochs: int = 1
+    minibatches: int = 1
+    gae_lambda: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_one_pass(self)
+
+
+def check_one_pass(config: OnPolicyConfig) -> None:
+    """Raise InputError if transitions would be used again after the policy has changed."""
+    if config.epochs > 1:
+        raise InputError(
+            f"learner.epochs: {config.name} uses what its policy has shown once, got {config.epochs} passes; set it to "
+            "1, or use ppo."
+        )
+
+
+@section
+class ValueConfig(LearnerConfig):
+    """Fields of all learners of action values, with replay on the device."""
+
+    name: str = ""  # every learner sets its own
     max_grad_norm: float = 10.0
     replay_size: int = 100_000  # transitions of all users that are kept; the oldest are dropped first
     learning_starts: int = 5_000  # transitions before the first gradient step
     batch_size: int = 512  # transitions per gradient step, over all shards
     gradient_steps: int = 8  # per update
     n_step: int = 1  # rewards summed before bootstrapping
-    credit: Literal["item", "slate"] = "item"  # a shown item gets its own feedback, or an equal share of the slate's
     double: bool = True  # the online network chooses the next slate, the target network values it
     target_rate: float = 0.005  # Polyak: target <- rate x network + (1 - rate) x target; 1 copies
     target_period: int = 1  # gradient steps between two moves of the target
     huber: float = 1.0  # error from which the loss grows linearly, in scaled rewards
+    priority: float = 0.0  # exponent of prioritised replay (arXiv 1511.05952): 0 draws uniformly, 0.6 is usual
+    priority_correction: float = 0.4  # exponent of the importance weights at first; 1 in the end
+    priority_updates: int = 100  # updates over which it goes linearly to 1
     epsilon_start: float = 1.0  # chance that a place of the slate is filled at random
     epsilon_end: float = 0.05
     epsilon_updates: int = 100  # updates over which epsilon falls linearly
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("gradient_steps", "n_step", "target_period", "epsilon_updates"):
+        for name in ("gradient_steps", "n_step", "target_period", "epsilon_updates", "priority_updates"):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.target_rate", self.target_rate, 0, 1, open_low=True)
         check_range("learner.huber", self.huber, 0, open_low=True)
-        for name in ("epsilon_start", "epsilon_end"):
+        for name in ("epsilon_start", "epsilon_end", "priority", "priority_correction"):
             check_range(f"learner.{name}", getattr(self, name), 0, 1)
         check_range("learner.batch_size", self.batch_size, 1)
         if self.batch_size % self.shards:
@@ -210,6 +226,34 @@ class DqnConfig(LearnerConfig):
     def replay_steps(self) -> int:
         """Steps of each user that the replay holds, in whole updates; derived, never stored."""
         return self.replay_size // self.num_users // self.horizon * self.horizon
+
+
+@section
+class DqnConfig(ValueConfig):
+    """Deep Q-learning over slates of independent items; by default double (arXiv 1509.06461)."""
+
+    name: Literal["dqn"] = "dqn"
+    credit: Literal["item", "slate"] = "item"  # a shown item gets its own feedback, or an equal share of the slate's
+    # Q = value + logit, or value + logit - mean logit (arXiv 1511.06581, eq. 9; costs all items on offer), or logit.
+    dueling: Literal["level", "mean", "none"] = "level"
+
+
+@section
+class SlateQConfig(ValueConfig):
+    """SlateQ (arXiv 1905.12767): values of items if they are chosen, and a choice model learned from feedback."""
+
+    name: Literal["slateq"] = "slateq"
+    choice: str = "click"  # the kind of feedback that says what was chosen
+    choice_coef: float = 1.0  # weight of the choice model's cross-entropy in the loss
+    serving: Literal["top_k", "greedy", "exact"] = "exact"  # how the best slate is found, shown and in targets
+    target: Literal["q_learning", "sarsa"] = "q_learning"  # value of the best next slate, or of the one that was shown
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range("learner.choice_coef", self.choice_coef, 0, open_low=True)
+        # The network follows from the algorithm, whatever a recipe says about it.
+        policy = dataclasses.replace(self.policy, choice=True, serving=self.serving)
+        object.__setattr__(self, "policy", policy)
 
 
 @section
@@ -251,5 +295,7 @@ class FarSightedConfig(EveryItemConfig):
 
 
 # What the section `learner` of a recipe may be.
-AnyLearnerConfig = PpoConfig | DqnConfig | AllItemsConfig | FarSightedConfig
+AnyLearnerConfig = (
+    PpoConfig | ReinforceConfig | A2cConfig | DqnConfig | SlateQConfig | AllItemsConfig | FarSightedConfig
+)
 LEARNER_CONFIGS: dict[str, type[LearnerConfig]] = {cls.name: cls for cls in typing.get_args(AnyLearnerConfig)}

@@ -2,8 +2,9 @@
 
 This is RecSim's user model as used for SlateQ (arXiv 1905.12767). Observation: `user` [U = 20] interests and
 `candidates` [M] topic ids, drawn anew at reset and after every step. The item table is the identity over topics. No
-history. Feedback of each shown document: click (0 / 1), watch_time (minutes), quality (also of documents not clicked).
-The numbers of the model are leaves of `InterestEvolutionUsers` in `World.users`.
+history. Hidden: the share of the budget that is left. Feedback of each shown document: click (0 / 1), watch_time
+(minutes), quality (also of documents not clicked). The numbers of the model are leaves of `InterestEvolutionUsers` in
+`World.users`.
 """
 
 import math
@@ -127,7 +128,11 @@ def make(config: InterestEvolutionConfig) -> Env:
             final_obs=obs,
         )
 
-    return Env(reset, step, World(item_table=jnp.eye(TOPICS), users=published_users()), _spec(config))
+    def hidden(state: InterestEvolutionState, world: World) -> Array:
+        return (state.budget / world.users.start_budget)[None]
+
+    world = World(item_table=jnp.eye(TOPICS), users=published_users())
+    return Env(reset, step, world, _spec(config), hidden=hidden)
 
 
 def _spec(config: InterestEvolutionConfig) -> EnvSpec:
@@ -142,4 +147,5 @@ def _spec(config: InterestEvolutionConfig) -> EnvSpec:
         user_size=TOPICS,
         feedback_range=((0.0, 1.0), (0.0, DOCUMENT_MINUTES), (-math.inf, math.inf)),
         user_range=(-1.0, 1.0),
+        hidden_size=1,
     )

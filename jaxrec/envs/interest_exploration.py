@@ -136,8 +136,12 @@ def make(config: InterestExplorationConfig) -> Env:
             final_obs=obs,
         )
 
+    def hidden(state: InterestExplorationState, world: World) -> Array:
+        left = state.remaining_steps.astype(jnp.float32) / world.users.steps.astype(jnp.float32)
+        return jnp.append(state.affinity, left)
+
     spec = _spec(config)
-    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec)
+    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec, hidden=hidden)
 
 
 def _spec(config: InterestExplorationConfig) -> EnvSpec:
@@ -149,6 +153,7 @@ def _spec(config: InterestExplorationConfig) -> EnvSpec:
         feedback=FEEDBACK,
         reward_weights=feedback_weights(config.reward, FEEDBACK),
         num_candidates=config.num_candidates,
+        hidden_size=TOPICS + 1,
         candidate_size=1 + TOPICS,
         user_size=2 * TOPICS,
         feedback_range=((0.0, 1.0),),

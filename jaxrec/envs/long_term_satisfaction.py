@@ -81,6 +81,13 @@ def observe(state: LongTermSatisfactionState) -> Observation:
     return Observation(user=state.recent, candidate_features=state.clickbait[:, None])
 
 
+def hidden(state: LongTermSatisfactionState, world: World) -> Array:
+    """What only the simulator knows: satisfaction, and the share of the steps that are left."""
+    users: LongTermSatisfactionUsers = world.users
+    left = state.remaining_steps.astype(jnp.float32) / users.budget.astype(jnp.float32)
+    return jnp.stack([satisfaction(users, state.npe), left])
+
+
 def make(config: LongTermSatisfactionConfig) -> Env:
     """Build the environment; `config.reward` weighs the feedback, with engagement before clipping."""
     num_candidates, slate_size = config.num_candidates, config.slate_size
@@ -136,8 +143,9 @@ def make(config: LongTermSatisfactionConfig) -> Env:
         feedback_range=((0.0, 1.0), (0.0, LARGEST_OBSERVED)),
         user_range=(0.0, math.log1p(LARGEST_OBSERVED)),
         candidate_range=(0.0, 1.0),
+        hidden_size=2,
     )
-    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec)
+    return Env(reset, step, world_without_items(spec.candidate_size, users_of(config)), spec, hidden=hidden)
 
 
 def users_of(config: LongTermSatisfactionConfig) -> LongTermSatisfactionUsers:

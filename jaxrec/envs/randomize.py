@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -53,14 +53,12 @@ def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
         return RandomizedState(after, state.drawn), out
 
     spec = dataclasses.replace(env.spec, feedback_range=())  # the range may depend on the numbers
-    known = env.item_rewards
 
-    def item_rewards(state: RandomizedState, world: World) -> Array:
-        assert known is not None
-        return known(state.env_state, _own(world, state.drawn))
+    def own(known: Callable[[Any, World], Array] | None) -> Callable[[RandomizedState, World], Array] | None:
+        return None if known is None else lambda state, world: known(state.env_state, _own(world, state.drawn))
 
-    rewards = None if known is None else item_rewards
-    return env._replace(reset=reset, step=step, spec=spec, item_rewards=rewards, memory=None)
+    rewards, hidden = own(env.item_rewards), own(env.hidden)
+    return env._replace(reset=reset, step=step, spec=spec, item_rewards=rewards, memory=None, hidden=hidden)
 
 
 def _own(world: World, drawn: dict[str, Array]) -> World:

@@ -23,6 +23,7 @@ K item ids. Items of the history may be shown again. Feedback: click (0 / 1).
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +168,13 @@ def observe(config: SardineConfig, state: SardineState, world: World) -> Observa
     return Observation(user=user, history_items=state.history_items, history_feedback=state.history_clicks[:, None])
 
 
+def hidden(config: SardineConfig, state: SardineState, world: World) -> Array:
+    """What only the simulator knows [3 T + 1]: interests, what boredom leaves of them, how long it lasts, the time."""
+    boring = state.boring.astype(jnp.float32) / config.boredom_steps
+    time = state.step.astype(jnp.float32) / config.values.requests
+    return jnp.concatenate([state.user, state.current, boring, time[None]])
+
+
 def make(config: SardineConfig) -> Env:
     """Build the environment; `config.reward` weighs the clicks of a slate."""
     values, length = config.values, config.history_length
@@ -216,8 +224,9 @@ def make(config: SardineConfig) -> Env:
         user_range=(0.0, 1.0),
         history_length=length,
         repeats=True,
+        hidden_size=3 * TOPICS + 1,
     )
-    return Env(reset, step, make_world(config), spec)
+    return Env(reset, step, make_world(config), spec, hidden=partial(hidden, config))
 
 
 def make_world(config: SardineConfig) -> World:

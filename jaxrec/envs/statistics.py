@@ -52,7 +52,11 @@ def episode_statistics(env: Env) -> Env:
         ), out
 
     return env._replace(
-        reset=reset, step=step, memory=None, item_rewards=env.item_rewards_of(lambda state: state.env_state)
+        reset=reset,
+        step=step,
+        memory=None,
+        item_rewards=env.item_rewards_of(lambda state: state.env_state),
+        hidden=env.hidden_of(lambda state: state.env_state),
     )
 
 

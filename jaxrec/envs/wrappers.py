@@ -29,7 +29,9 @@ def auto_reset(env: Env) -> Env:
         def choose(new, old):
             return jax.tree.map(lambda a, b: jnp.where(done, a, b), new, old)
 
-        return choose(fresh, after), out.replace(obs=choose(first_obs, out.obs), final_obs=out.obs)
+        hidden = None if env.hidden is None else env.hidden(after, world)
+        out = out.replace(obs=choose(first_obs, out.obs), final_obs=out.obs, final_hidden=hidden)
+        return choose(fresh, after), out
 
     return env._replace(step=step, spec=dataclasses.replace(env.spec, auto_reset=True))
 
@@ -56,5 +58,9 @@ def time_limit(env: Env, steps: int) -> Env:
         return LimitedState(after, taken), out.replace(truncated=out.truncated | cut)
 
     return env._replace(
-        reset=reset, step=step, memory=None, item_rewards=env.item_rewards_of(lambda state: state.env_state)
+        reset=reset,
+        step=step,
+        memory=None,
+        item_rewards=env.item_rewards_of(lambda state: state.env_state),
+        hidden=env.hidden_of(lambda state: state.env_state),
     )

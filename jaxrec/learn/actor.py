@@ -14,6 +14,7 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.policy import PolicyOutput, make_policy, to_items, to_positions
 from jaxrec.ops.losses import categorical_entropy, categorical_kl, slate_entropy
 from jaxrec.ops.slates import expected_of_picks, pick_log_probs, sample_slate, slate_log_prob
+from jaxrec.ops.spread_slates import sample_spread, spread_log_probs
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 
@@ -56,17 +57,32 @@ def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = Fal
     the earlier ones.
     """
     slate_size = spec.slate_size
-    log_prob_of = pick_log_probs if by_pick else slate_log_prob
     policy = make_policy(spec, config)
+
+    def log_prob_of(output: PolicyOutput, slate: Array) -> Array:
+        if output.spread is None:
+            return pick_log_probs(output.logits, slate) if by_pick else slate_log_prob(output.logits, slate)
+        picks = spread_log_probs(output.logits, output.spread, slate)
+        return picks if by_pick else picks.sum(-1)
+
+    def draw(key: Array, output: PolicyOutput) -> Array:
+        if output.spread is None:
+            return sample_slate(key, output.logits, slate_size)
+        return sample_spread(key, output.logits, output.spread, slate_size)
 
     def outputs(params: Params, items: Any, obs: Observation, world: World) -> PolicyOutput:
         output = policy.apply(params, items, obs, world)
-        return output if temperature == 1.0 else output.replace(logits=output.logits / temperature)
+        if temperature == 1.0:
+            return output
+        cooled = output.replace(logits=output.logits / temperature)
+        if output.spread is None:
+            return cooled
+        return cooled.replace(spread=output.spread.replace(bonus=output.spread.bonus / temperature))
 
     def act(key: Array, params: Params, items: Any, obs: Observation, world: World) -> Acted:
         output = outputs(params, items, obs, world)
-        positions = jax.vmap(lambda k, logits: sample_slate(k, logits, slate_size))(key, output.logits)
-        log_prob = log_prob_of(output.logits, positions)
+        positions = jax.vmap(draw)(key, output)
+        log_prob = log_prob_of(output, positions)
         return Acted(to_items(positions, obs, world), log_prob, output.value)
 
     def value(params: Params, items: Any, obs: Observation, world: World) -> Array:
@@ -74,15 +90,16 @@ def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = Fal
 
     def judge(params: Params, items: Any, obs: Observation, action: Array, old_log_prob: Array, world: World) -> Judged:
         output = outputs(params, items, obs, world)
-        log_prob = log_prob_of(output.logits, to_positions(action, obs, world))
+        log_prob = log_prob_of(output, to_positions(action, obs, world))
 
         def entropy() -> Array:
             if slate_size == 1:
-                return categorical_entropy(output.logits)
+                return categorical_entropy(first_pick_logits(output))
             return slate_entropy(*(x.sum(-1) if by_pick else x for x in (log_prob, old_log_prob)))
 
         def divergence(other: Params) -> Array:
-            return categorical_kl(output.logits, outputs(other, policy.items(other, world), obs, world).logits)
+            there = outputs(other, policy.items(other, world), obs, world)
+            return categorical_kl(first_pick_logits(output), first_pick_logits(there))
 
         return Judged(log_prob, output.value, entropy, divergence)
 
@@ -94,3 +111,10 @@ def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = Fal
         return jnp.take_along_axis(rewards, slate, axis=-1), expected
 
     return Actor(policy.init, policy.items, act, value, judge, credit)
+
+
+def first_pick_logits(output: PolicyOutput) -> Array:
+    """Logits of the first item of a slate: [..., M]."""
+    if output.spread is None:
+        return output.logits
+    return output.logits + jnp.take_along_axis(output.spread.bonus[..., 0], output.spread.groups, axis=-1)

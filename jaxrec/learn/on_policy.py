@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrec.checks import InputError
 from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.learn.actor import Actor, Judged, make_slate_actor
 from jaxrec.learn.credit import Picks, answers_are_known, check_credit, pick_advantages, picks_of, sampled_picks
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
-from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
+from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
 from jaxrec.ops.moments import Moments, add_batch, no_moments
 from jaxrec.ops.returns import gae
@@ -60,6 +61,11 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     """
     if by_pick:
         check_credit(env.spec)
+        if config.policy.repetition != "none" and answers_are_known(env):
+            raise InputError(
+                f"learner.credit: {env.spec.name} knows expected answers, which are not known of picks that depend on "
+                "earlier ones; set learner.credit to slate, or learner.policy.repetition to none."
+            )
     actor = make_slate_actor(env.spec, config.policy, by_pick=by_pick, temperature=config.temperature)
     optimizer = make_optimizer(config)
 
@@ -86,7 +92,7 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     def update(state: LearnerState, world: World) -> tuple[LearnerState, Metrics]:
         known = by_pick and answers_are_known(env)
         targets = state.targets if isinstance(state, OnPolicyState) else None
-        users, transitions, next_value = collect(env, actor, state, world, config.horizon, targets, keep_states=known)
+        users, transitions, next_value = collect(env, actor, state, world, config, targets, keep_states=known)
         picks = picks_of(env, actor, state.params, transitions, world) if by_pick else None
         batch = to_batch(transitions, next_value, config, env.spec, picks)
         metrics = {"explained_variance": explained_variance(batch.value, batch.target)}
@@ -119,7 +125,7 @@ def collect(
     actor: Actor,
     state: LearnerState,
     world: World,
-    horizon: int,
+    config: OnPolicyConfig,
     targets: Moments | None = None,
     *,
     keep_states: bool = False,
@@ -128,7 +134,7 @@ def collect(
 
     `targets` are the moments in which the network predicts values, if there are some.
     """
-    items = actor.prepare(state.params, world)
+    items, show_hidden = actor.prepare(state.params, world), config.policy.value == "hidden"
 
     def restored(value: Array) -> Array:
         return value if targets is None else targets.restore(value)
@@ -146,8 +152,11 @@ def collect(
         value = jax.lax.cond(truncated.any(), value_of, lambda obs: jnp.zeros_like(extras.value), final_obs)
         return extras.replace(final_value=jnp.where(truncated, value, 0.0))
 
-    users, transitions = rollout(env, act, finish, state.users, world, horizon, keep_states=keep_states)
-    following = jnp.concatenate([transitions.extras.value[1:], value_of(users.obs)[None]])
+    users, transitions = rollout(
+        env, act, finish, state.users, world, config.horizon, keep_states=keep_states, show_hidden=show_hidden
+    )
+    last = critic_view(env, users, world) if show_hidden else users.obs
+    following = jnp.concatenate([transitions.extras.value[1:], value_of(last)[None]])
     next_value = jnp.where(transitions.truncated, transitions.extras.final_value, following)
     return users, transitions, next_value
 
@@ -180,6 +189,11 @@ def to_batch(
 def normalised(batch: Batch, targets: Moments) -> Batch:
     """The batch with values and their targets as the network predicts them."""
     return batch.replace(value=targets.normalise(batch.value), target=targets.normalise(batch.target))
+
+
+def standardised(advantage: Array) -> Array:
+    """Advantages at mean 0 and deviation 1 over the minibatch of all shards."""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
 
 def explained_variance(value: Array, target: Array) -> Array:

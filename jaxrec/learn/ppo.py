@@ -8,7 +8,7 @@ from functools import partial
 
 from jaxrec.config.learners import PpoConfig
 from jaxrec.learn.actor import Judged
-from jaxrec.learn.on_policy import Batch, make_on_policy
+from jaxrec.learn.on_policy import Batch, make_on_policy, standardised
 from jaxrec.ops.losses import clipped_policy_loss, value_loss
 from jaxrec.types import Array, Env, Learner, Metrics
 
@@ -29,7 +29,7 @@ def ppo_loss(
     judged: Judged, batch: Batch, *, clip: float, value_clip: float | None, value_coef: float, entropy_coef: float
 ) -> tuple[Array, Metrics]:
     """Policy, value and entropy terms of one minibatch, leaves [S, B] or [S, B, K] of picks -> ([], metrics)."""
-    advantage = (batch.advantage - batch.advantage.mean()) / (batch.advantage.std() + 1e-8)
+    advantage = standardised(batch.advantage)
     policy_term, metrics = clipped_policy_loss(judged.log_prob, batch.log_prob, advantage, clip)
     if advantage.ndim > batch.value.ndim:  # a mean over picks; the gradient of a slate is their sum
         policy_term = policy_term * advantage.shape[-1]

@@ -4,9 +4,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.learners import AllItemsConfig, DqnConfig, FarSightedConfig, LearnerConfig, PpoConfig
+from jaxrec.config.learners import (
+    A2cConfig,
+    AllItemsConfig,
+    DqnConfig,
+    FarSightedConfig,
+    LearnerConfig,
+    PpoConfig,
+    ReinforceConfig,
+    SlateQConfig,
+)
 from jaxrec.config.load import build_section
-from jaxrec.learn import all_items, dqn, far_sighted, ppo
+from jaxrec.learn import all_items, dqn, far_sighted, policy_gradient, ppo, slateq
 from jaxrec.types import Env, Learner
 
 
@@ -18,10 +27,13 @@ class Entry(NamedTuple):
 
 
 LEARNERS = {
+    "a2c": Entry(A2cConfig, policy_gradient.make),
     "all_items": Entry(AllItemsConfig, all_items.make),
     "dqn": Entry(DqnConfig, dqn.make),
     "far_sighted": Entry(FarSightedConfig, far_sighted.make),
+    "reinforce": Entry(ReinforceConfig, policy_gradient.make),
     "ppo": Entry(PpoConfig, ppo.make),
+    "slateq": Entry(SlateQConfig, slateq.make),
 }
 
 

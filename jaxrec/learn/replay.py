@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.ops.returns import n_step
-from jaxrec.types import Array, Observation
+from jaxrec.types import Array, Observation, Transition
 
 
 class Experience(struct.PyTreeNode):
@@ -22,6 +22,12 @@ class Experience(struct.PyTreeNode):
     item_reward: Array  # [..., K] credit of each shown item, K = 1 without items; their sum is the reward
     terminated: Array  # [...] bool
     truncated: Array  # [...] bool
+
+
+class ChosenExperience(Experience):
+    """A step of users who choose at most one item; a class of its own, so that other rings and checkpoints lack it."""
+
+    chosen: Array  # [..., K] 1 for the chosen item
 
 
 class Replay(struct.PyTreeNode):
@@ -50,6 +56,19 @@ class Sample(struct.PyTreeNode):
     next_obs: Observation  # where the window ended
     discount: Array  # [S, B] for the value of next_obs; 0 where the user left
     weight: Array  # [S, B] 0 where the first step was truncated, since the next row is another user
+    next_action: Array | None = None  # [S, B, *EnvSpec.action.shape] what was done where the window ended
+    chosen: Array | None = None  # [S, B, K] of the first step, if the ring holds it
+
+
+def experience(transitions: Transition, item_reward: Array) -> Experience:
+    """What the ring keeps of transitions, with the credit [..., K] of shown items."""
+    return Experience(
+        obs=transitions.obs,
+        action=transitions.action,
+        item_reward=item_reward,
+        terminated=transitions.terminated,
+        truncated=transitions.truncated,
+    )
 
 
 def empty(example: Experience, capacity: int) -> Replay:
@@ -73,13 +92,22 @@ def sample(key: Array, replay: Replay, count: int, steps: int, gamma: float) -> 
 
     All steps of a window and the observation after it must be in the ring, so `replay.size > steps` is required.
     """
-    oldest = replay.added - replay.size
     users = replay.rows.terminated.shape[2]
 
-    def one_shard(shard_key: Array, rows: Experience) -> Sample:
+    def one_shard(shard_key: Array) -> Array:
         limits = jnp.stack([replay.size - steps, jnp.asarray(users, jnp.int32)])[:, None]
-        start, user = jax.random.randint(shard_key, (2, count), 0, limits)
-        window = (oldest + start[:, None] + jnp.arange(steps)[None]) % replay.capacity  # [count, steps]
+        return jax.random.randint(shard_key, (2, count), 0, limits)
+
+    places = jax.vmap(one_shard)(key)
+    return windows(replay, places[:, 0], places[:, 1], steps, gamma)
+
+
+def windows(replay: Replay, start: Array, user: Array, steps: int, gamma: float) -> Sample:
+    """Windows of `steps` steps that begin `start` [S, B] steps after the oldest one, of users [S, B] of the shard."""
+    oldest = replay.added - replay.size
+
+    def one_shard(rows: Experience, start: Array, user: Array) -> Sample:
+        window = (oldest + start[:, None] + jnp.arange(steps)[None]) % replay.capacity  # [B, steps]
         across = jnp.broadcast_to(user[:, None], window.shape)
         reward = rows.item_reward[window, across].sum(-1)
         summed = n_step(reward, rows.terminated[window, across], rows.truncated[window, across], gamma)
@@ -93,6 +121,8 @@ def sample(key: Array, replay: Replay, count: int, steps: int, gamma: float) -> 
             next_obs=jax.tree.map(lambda x: x[end, user], rows.obs),
             discount=summed.discount,
             weight=(summed.length > 0).astype(jnp.float32),
+            next_action=rows.action[end, user],
+            chosen=rows.chosen[window[:, 0], user] if isinstance(rows, ChosenExperience) else None,
         )
 
-    return jax.vmap(one_shard)(key, replay.rows)
+    return jax.vmap(one_shard)(replay.rows, start, user)

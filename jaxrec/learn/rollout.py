@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.types import Array, Env, Metrics, Observation, Transition, World
+from jaxrec.types import Array, CriticView, Env, Metrics, Observation, Transition, World
 
 NAN_AT_FIRST = ("episode_return",)  # metrics that are NaN until the first episode has ended
 
@@ -66,12 +66,13 @@ def rollout(
     horizon: int,
     *,
     keep_states: bool = False,
+    show_hidden: bool = False,
 ) -> tuple[Users, Transition]:
     """Step every user `horizon` times; the transitions are [T, S, N, ...].
 
     `act(key [S], obs) -> Decision` sees all users at once. `finish(extras, final_obs, truncated)` completes the extras
     after the step, for instance with the value of the last observation of a truncated episode. With `keep_states` the
-    transitions hold the users' hidden states too.
+    transitions hold the users' hidden states too. With `show_hidden`, observations are `CriticView`s.
     """
 
     def env_shard(key: Array, env_state: Any, action: Array):
@@ -80,17 +81,19 @@ def rollout(
 
     def step(users: Users, _: None) -> tuple[Users, Transition]:
         key, key_act, key_env = split_shards(users.key, 3)
-        decision = act(key_act, users.obs)
+        obs = critic_view(env, users, world) if show_hidden else users.obs
+        decision = act(key_act, obs)
         env_state, out = jax.vmap(env_shard)(key_env, users.env_state, decision.action)
+        final = CriticView(**vars(out.final_obs), hidden=out.final_hidden) if show_hidden else out.final_obs
         transition = Transition(
-            obs=users.obs,
+            obs=obs,
             action=decision.action,
             reward=out.reward,
             terminated=out.terminated,
             truncated=out.truncated,
             feedback=out.feedback,
             stay=out.stay,
-            extras=finish(decision.extras, out.final_obs, out.truncated),
+            extras=finish(decision.extras, final, out.truncated),
             env_state=users.env_state if keep_states else None,
         )
         done = out.terminated | out.truncated
@@ -105,6 +108,13 @@ def rollout(
         return users, transition
 
     return jax.lax.scan(step, users, None, length=horizon)
+
+
+def critic_view(env: Env, users: Users, world: World) -> CriticView:
+    """What a value network may read of users in training: their observations and what the simulator knows besides."""
+    assert env.hidden is not None
+    hidden = jax.vmap(jax.vmap(env.hidden, (0, None)), (0, None))(users.env_state, world)
+    return CriticView(**vars(users.obs), hidden=hidden)
 
 
 def experience_metrics(users: Users, transitions: Transition) -> Metrics:

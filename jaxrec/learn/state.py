@@ -10,7 +10,7 @@ from flax import struct
 
 from jaxrec.config.learners import LearnerConfig
 from jaxrec.learn.rollout import Users, start_users
-from jaxrec.nets.policy import is_value_part
+from jaxrec.nets.network import is_value_part
 from jaxrec.ops.schedules import linear
 from jaxrec.types import Array, Env, Params, World
 

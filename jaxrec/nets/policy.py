@@ -7,44 +7,22 @@ If `obs` offers no candidates, the logits are over the recommendable items; `to_
 Documents that are in no table (`obs.candidate_features`) go through the item tower when they are scored.
 """
 
-import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
-from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.nets.history import ProfileHistory, make_history_encoder
+from jaxrec.nets.network import Choices, Future, Heads, Items, PolicyNetwork, PolicyOutput
+from jaxrec.ops.choice_slates import CHOICE_SLATES, weighted_gain
 from jaxrec.ops.slates import diverse_slate, top_slate
+from jaxrec.ops.spread_slates import top_spread
 from jaxrec.ops.vectors import unit_vectors
 from jaxrec.types import PADDING, Array, EnvSpec, Observation, Params, World
 
-
-class Items(struct.PyTreeNode):
-    """The item tower's output for the whole table."""
-
-    vectors: Array  # [I, W]
-    bias: Array  # [I]
-
-
-class Future(struct.PyTreeNode):
-    """The two parts of the scores of a policy with `future`, in shares of the highest reward of an item."""
-
-    immediate: Array  # [..., M or R] logits of the expected immediate rewards of items, but for the level `value`
-    later: Array  # [..., M or R] what showing an item adds to later rewards
-
-
-class PolicyOutput(struct.PyTreeNode):
-    """What a policy computes for one observation."""
-
-    logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
-    # [...] expected discounted return, in scaled rewards, or in deviations with learner.normalise_targets
-    value: Array
-    future: Future | None = None
+LARGEST_LOG = 20.0  # of masses of the choice model, whose products with gains stay finite
 
 
 class Policy(NamedTuple):
@@ -60,114 +38,6 @@ class Policy(NamedTuple):
     slate: Callable[[PolicyOutput, Items, Observation, World, int], Array]
 
 
-class PolicyNetwork(nn.Module):
-    """Two towers: logits = vectors @ query(state) / sqrt(W) + bias.
-
-    The state joins the last state of the history encoder, user interests and context, as far as they are observed.
-    """
-
-    spec: EnvSpec
-    config: PolicyConfig
-
-    def setup(self) -> None:
-        """Create the layers; the heads have orthogonal kernels, as usual in reinforcement learning."""
-        config = self.config
-        self.item_vectors = nn.Dense(config.width, use_bias=False)
-        self.item_bias = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros_init())
-        if config.item_residual:
-            zeros, size = nn.initializers.zeros_init(), self.spec.num_items
-            self.residual_vectors = self.param("residual_vectors", zeros, (size, config.width))
-            self.residual_bias = self.param("residual_bias", zeros, (size,))
-        if self.spec.history_length:
-            self.history = make_history_encoder(
-                config.encoder, config.width, config.layers, config.heads, config.dropout
-            )
-            self.drop = nn.Dropout(config.dropout)
-        hidden, small = nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(0.01)
-        self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-        self.query = nn.Dense(config.width, kernel_init=small)
-        # The parts of the value network are listed again in `is_value_part`.
-        self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-        self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
-        if config.value == "separate" and self.spec.history_length:
-            self.value_history = make_history_encoder(config.encoder, config.width, config.layers, config.heads)
-        if config.future:
-            self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-            self.future_query = nn.Dense(config.width, kernel_init=small)
-
-    def tower(self, rows: Array) -> Items:
-        """Project rows [..., E] -> vectors [..., W], bias [...]."""
-        rows = rows.astype(jnp.float32)
-        return Items(self.item_vectors(rows), self.item_bias(rows)[..., 0])
-
-    def items(self, table: Array) -> Items:
-        """Project the table [I, E] -> vectors [I, W], bias [I], plus each item's residuals if there are any."""
-        vectors, bias = (items := self.tower(table)).vectors, items.bias
-        if self.config.item_residual:
-            vectors, bias = vectors + self.residual_vectors, bias + self.residual_bias
-        return Items(vectors, bias)
-
-    def state(self, items: Items, obs: Observation, *, last: bool = True) -> Array:
-        """Build the input of the heads [..., state size], or that of every position [..., H + 1, state size]."""
-        return self.read(self.history if self.spec.history_length else None, items, obs, last)
-
-    def value_state(self, items: Items, obs: Observation, state: Array) -> Array:
-        """Choose the input of the value network by the config; `state` is that of the policy: [..., state size]."""
-        if self.config.value == "shared":
-            return state
-        if self.config.value == "stopped" or not self.spec.history_length:
-            return jax.lax.stop_gradient(state)
-        return self.read(self.value_history, jax.lax.stop_gradient(items), obs, True)
-
-    def read(self, encoder: nn.Module | None, items: Items, obs: Observation, last: bool) -> Array:
-        """Join what is observed, with the history as `encoder` reads it."""
-        parts = []
-        if encoder is not None:
-            assert obs.history_items is not None and obs.history_feedback is not None
-            latest = slice(-self.config.history if last else 0, None)
-            ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
-            known = jnp.maximum(ids, 0)
-            if last and isinstance(encoder, ProfileHistory) and not self.has_rng("dropout"):
-                parts.append(encoder(items.vectors, feedback, ids >= 0, last=True, ids=known))
-            else:
-                rows = self.dropped(items.vectors[known])  # [..., H, W]
-                parts.append(encoder(rows, feedback, ids >= 0, last=last))
-        parts += [x for x in (obs.user, obs.context) if x is not None]
-        return jnp.concatenate(parts, axis=-1)
-
-    def dropped(self, x: Array) -> Array:
-        """Leave out channels, only where there is a random key for it."""
-        return self.drop(x, deterministic=not self.has_rng("dropout"))
-
-    def query_of(self, state: Array) -> Array:
-        """Compute the query [..., W] of states."""
-        for layer in self.query_hidden:
-            state = nn.tanh(layer(state))
-        return self.query(state)
-
-    def queries(self, items: Items, obs: Observation) -> Array:
-        """Compute the query of every position of the history: [..., H + 1, W]."""
-        return self.query_of(self.state(items, obs, last=False))
-
-    def heads(self, items: Items, obs: Observation) -> tuple[Array, Array, Array | None]:
-        """Compute the query [..., W], the value [...] and, with `future`, its query [..., W]."""
-        state = self.state(items, obs)
-        value = self.value_state(items, obs, state)
-        for layer in self.value_hidden:
-            value = nn.tanh(layer(value))
-        future = None
-        if self.config.future:
-            future = state
-            for layer in self.future_hidden:
-                future = nn.tanh(layer(future))
-            future = self.future_query(future)
-        return self.query_of(state), self.value(value)[..., 0], future
-
-    def __call__(self, table: Array, obs: Observation) -> tuple[Array, Array, Array | None]:
-        """Use every parameter once, for `init`."""
-        return self.heads(self.items(table), obs)
-
-
 def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
     """Build the policy for environments of `spec`; raises InputError if the observation is empty."""
     if not (spec.history_length or spec.user_size or spec.context_size):
@@ -179,6 +49,14 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
             f"learner.policy.item_residual: documents of {spec.name} are new each time, so nothing can be learned "
             "about a single one; set it to false."
         )
+    if config.value == "hidden" and not spec.hidden_size:
+        raise InputError(
+            f"learner.policy.value: hidden, but {spec.name} does not say what it hides of users; set it to separate."
+        )
+    if config.repetition != "none" and (spec.candidate_size or not spec.history_length):
+        raise InputError(
+            f"learner.policy.repetition: {spec.name} has no history of items of a table to count in; set it to none."
+        )
     if config.future and spec.candidate_size:
         raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
     if config.diversity and (spec.candidate_size or not spec.history_length):
@@ -188,7 +66,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
     network = PolicyNetwork(spec, config)
 
     def init(key: Array, world: World) -> Params:
-        return network.init(key, world.item_table, example_observation(spec))["params"]
+        return network.init(key, example_observation(spec), world)["params"]
 
     def items(params: Params, world: World) -> Items:
         return cast(Items, network.apply({"params": params}, world.item_table, method="items"))
@@ -199,26 +77,27 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         return cast(Array, query) / config.width**0.5
 
     def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
-        query, value, future = cast(Any, network.apply({"params": params}, items, obs, method="heads"))
-        query = query / config.width**0.5
-        if obs.candidate_features is not None:
-            documents = network.apply({"params": params}, obs.candidate_features, method="tower")
-            logits = _document_scores(query, cast(Items, documents))
-        else:
-            logits = _scores(query, items, obs, world)
-        ahead = None
-        if future is not None:
-            unbiased = Items(items.vectors, jnp.zeros_like(items.bias))
-            later = _scores(future / config.width**0.5, unbiased, obs, world)
-            ahead = Future(logits, later)
-            logits = jax.nn.sigmoid(logits + value[..., None]) + later
+        heads = cast(Heads, network.apply({"params": params}, items, obs, world, method="heads"))
+        logits, value, ahead, choices = heads.logits, heads.value, None, None
+        if heads.later is not None:
+            ahead = Future(logits, heads.later)
+            logits = jax.nn.sigmoid(logits + value[..., None]) + heads.later
         if obs.mask is not None:
             logits = jnp.where(obs.mask, logits, -jnp.inf)
-        return PolicyOutput(logits if spec.repeats else exclude_history(logits, obs, world), value, ahead)
+        logits = logits if spec.repeats else exclude_history(logits, obs, world)
+        if heads.log_mass is not None:
+            choices = Choices(jnp.exp(jnp.clip(heads.log_mass, -LARGEST_LOG, LARGEST_LOG)), logits)
+            logits = weighted_gain(choices.mass, choices.gain)
+        return PolicyOutput(logits, value, ahead, heads.spread, choices)
 
     def slate(output: PolicyOutput, items: Items, obs: Observation, world: World, slate_size: int) -> Array:
         if config.diversity:
             return _diverse(config, output, items, obs, world, slate_size)
+        if output.choices is not None:
+            gain = jnp.where(output.logits > -jnp.inf, output.choices.gain, -jnp.inf)
+            return CHOICE_SLATES[config.serving](output.choices.mass, gain, slate_size)
+        if output.spread is not None:
+            return top_spread(output.logits, output.spread, slate_size)
         return top_slate(output.logits, slate_size)
 
     return Policy(init, items, apply, queries, slate)
@@ -240,26 +119,6 @@ def _diverse(
         vectors = vectors[world.recommendable]
     rows = (obs.history_items != PADDING).sum(-1).astype(gains.dtype)
     return diverse_slate(gains, vectors, config.diversity / (1.0 + rows / config.diversity_rows), slate_size)
-
-
-def _scores(query: Array, items: Items, obs: Observation, world: World) -> Array:
-    """Score the items on offer: products of the query [..., W] with their rows."""
-    vectors, bias = items.vectors, items.bias
-    if obs.candidates is None:
-        if world.recommendable is not None:
-            vectors, bias = vectors[world.recommendable], bias[world.recommendable]
-        logits = query @ vectors.T
-        return logits + jnp.broadcast_to(bias, logits.shape)
-    num_items, num_candidates = bias.shape[0], obs.candidates.shape[-1]
-    if num_items <= 16 * num_candidates:  # for a small table, one product is faster than a gather per candidate
-        logits = query @ vectors.T
-        return jnp.take_along_axis(logits + jnp.broadcast_to(bias, logits.shape), obs.candidates, axis=-1)
-    return _document_scores(query, Items(vectors[obs.candidates], bias[obs.candidates]))
-
-
-def _document_scores(query: Array, documents: Items) -> Array:
-    """Score documents: products of the query [..., W] with vectors [..., M, W]."""
-    return jnp.einsum("...w,...mw->...m", query, documents.vectors) + documents.bias
 
 
 def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
@@ -304,11 +163,6 @@ def to_positions(slate: Array, obs: Observation, world: World) -> Array:
     if obs.offers_candidates or world.recommendable is None:
         return slate
     return jnp.searchsorted(world.recommendable, slate).astype(jnp.int32)
-
-
-def is_value_part(name: str) -> bool:
-    """True for the parts of a policy's parameters that belong to the value, as `PolicyNetwork.setup` names them."""
-    return re.fullmatch(r"value|value_hidden_\d+|value_history", name) is not None
 
 
 def example_observation(spec: EnvSpec) -> Observation:

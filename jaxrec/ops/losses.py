@@ -26,6 +26,12 @@ def clipped_policy_loss(log_prob: Array, old_log_prob: Array, advantage: Array, 
     return loss, metrics
 
 
+def policy_gradient_loss(log_prob: Array, advantage: Array) -> Array:
+    """Surrogate whose gradient is the policy gradient, -mean(log pi advantage); [...], [...] -> [] (Williams, 1992)."""
+    chex.assert_equal_shape([log_prob, advantage])
+    return -(log_prob * jax.lax.stop_gradient(advantage)).mean()
+
+
 def value_loss(value: Array, old_value: Array, target: Array, clip: float | None) -> Array:
     """Half the squared error; [...], [...], [...] -> []. With `clip`, the pessimistic clipped form of PPO."""
     chex.assert_equal_shape([value, old_value, target])
@@ -89,3 +95,15 @@ def td_loss(q: Array, target: Array, weight: Array, huber: float) -> tuple[Array
         "target_mean": (weight * target).sum() / total,
     }
     return loss, metrics
+
+
+def choice_loss(mass: Array, chosen: Array, weight: Array) -> Array:
+    """Cross-entropy of a conditional logit with what was chosen; [..., K], [..., K], [...] -> [].
+
+    Item i of a slate is chosen with chance mass_i / (1 + sum mass), nothing with the rest. `chosen` has sum 1, or 0 for
+    nothing. The mean is weighted by `weight`.
+    """
+    chex.assert_equal_shape([mass, chosen])
+    chex.assert_shape(weight, chosen.shape[:-1])
+    each = jnp.log1p(mass.sum(-1)) - (chosen * jnp.log(jnp.maximum(mass, 1e-12))).sum(-1)
+    return (weight * each).sum() / jnp.maximum(weight.sum(), 1.0)

@@ -8,7 +8,8 @@ from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config
 from jaxrec.foreign import quoted
-from jaxrec.nets.policy import is_value_part, make_policy
+from jaxrec.nets.network import is_value_part
+from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note
 from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in

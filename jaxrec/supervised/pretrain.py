@@ -15,7 +15,8 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrec.config.pretrain import PretrainConfig
-from jaxrec.nets.policy import Items, Policy, is_value_part
+from jaxrec.nets.network import Items, is_value_part
+from jaxrec.nets.policy import Policy
 from jaxrec.ops.descend import descend
 from jaxrec.ops.softmax import sampled_softmax_loss, softmax_loss
 from jaxrec.supervised.optimisers import make_optimiser

@@ -7,7 +7,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.learners import DqnConfig, PolicyConfig
 from jaxrec.envs import auto_reset
-from jaxrec.learn import dqn, make_learner
+from jaxrec.learn import dqn, make_learner, value_core
 from jaxrec.learn.replay import Sample
 from jaxrec.nets.policy import make_policy
 from jaxrec.types import Env, Observation, World
@@ -81,7 +81,7 @@ def test_dqn_learns_which_features_of_fresh_documents_each_user_likes() -> None:
 
 def test_shown_documents_are_the_only_candidates_when_they_are_judged() -> None:
     obs = Observation(user=jnp.ones((3, 2)), candidate_features=jnp.arange(24.0).reshape(3, 4, 2))
-    shown = dqn._shown(obs.replace(mask=jnp.zeros((3, 4), bool)), jnp.array([[1, 0], [3, 3], [2, 1]]))
+    shown = value_core.shown(obs.replace(mask=jnp.zeros((3, 4), bool)), jnp.array([[1, 0], [3, 3], [2, 1]]))
     assert shown.mask is None and shown.candidates is None
     chex.assert_trees_all_equal(
         shown.candidate_features,
@@ -116,9 +116,9 @@ def test_masked_items_leave_loss_and_gradient_finite() -> None:
         mask=jnp.array([[[True, False, False], [False, False, False]]]),
     )
     batch = Sample(obs, jnp.array([[[0, 1], [1, 2]]]), jnp.ones((1, 2, 2)), obs, jnp.ones((1, 2)), jnp.ones((1, 2)))
-    grad, metrics = jax.grad(dqn.dqn_loss, has_aux=True)(params, params, policy, batch, env.world, config)
-    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((grad, metrics)))
-    assert float(metrics["loss"]) > 0
+    grad, judged = jax.grad(dqn.dqn_loss, has_aux=True)(params, params, policy, batch, env.world, config)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((grad, judged)))
+    assert float(judged.metrics["loss"]) > 0
 
 
 def test_shown_items_of_a_catalogue_have_the_values_that_rank_them() -> None:
@@ -131,7 +131,7 @@ def test_shown_items_of_a_catalogue_have_the_values_that_rank_them() -> None:
     obs, slate = Observation(user=jnp.array([[0.3, -1.0]])), jnp.array([[12, 89]])
     items = policy.items(params, world)
     everything = dqn.q_values(policy.apply(params, items, obs, world))
-    shown = dqn.q_values(policy.apply(params, items, dqn._shown(obs, slate), world))
+    shown = dqn.q_values(policy.apply(params, items, value_core.shown(obs, slate), world))
     chex.assert_trees_all_close(shown, everything[:, jnp.array([2, 79])], rtol=1e-5)
 
 
@@ -153,7 +153,7 @@ def test_the_target_network_follows_at_its_rate_and_period() -> None:
     new, old = {"w": jnp.array([8.0])}, {"w": jnp.array([4.0])}
 
     def target(step: int, **moves) -> float:
-        return float(dqn.follow(new, old, jnp.asarray(step), DqnConfig(**moves))["w"][0])
+        return float(value_core.follow(new, old, jnp.asarray(step), DqnConfig(**moves))["w"][0])
 
     assert target(1, target_rate=0.25) == 5.0
     assert target(1, target_rate=1.0) == 8.0

@@ -3,13 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.ops.exploration import epsilon_greedy_slate
+from jaxrec.ops.slates import top_slate
 
 SCORES = jnp.array([0.1, 0.9, -jnp.inf, 0.5, 0.7, 0.2])  # best two: 1, 4; never 2; the others: 0, 3, 5
 
 
 def draw(scores: jax.Array, size: int, epsilon: float, count: int = 8000) -> np.ndarray:
     keys = jax.random.split(jax.random.key(0), count)
-    return np.asarray(jax.jit(jax.vmap(lambda k: epsilon_greedy_slate(k, scores, size, epsilon)))(keys))
+    best = top_slate(scores, size)
+    return np.asarray(jax.jit(jax.vmap(lambda k: epsilon_greedy_slate(k, scores, best, epsilon)))(keys))
 
 
 def test_without_epsilon_the_slate_is_the_best_one() -> None:
@@ -47,6 +49,6 @@ def test_places_keep_their_best_item_where_nothing_else_is_left() -> None:
 
 def test_users_of_a_batch_explore_on_their_own() -> None:
     scores = jnp.broadcast_to(SCORES, (4000, 6))
-    slates = np.asarray(epsilon_greedy_slate(jax.random.key(1), scores, 1, 0.4))
+    slates = np.asarray(epsilon_greedy_slate(jax.random.key(1), scores, top_slate(scores, 1), 0.4))
     assert slates.shape == (4000, 1)
     np.testing.assert_allclose((slates != 1).mean(), 0.4, atol=4 * np.sqrt(0.24 / 4000))

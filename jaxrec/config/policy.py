@@ -1,0 +1,66 @@
+"""The section about the policy's network."""
+
+from typing import Literal
+
+from jaxrec.checks import InputError, check_range
+from jaxrec.config.section import section
+
+
+@section
+class PolicyConfig:
+    """Network of a slate policy: a history encoder, then two towers."""
+
+    # Of the history, if the environment has one. "profile" is the cheapest for long histories.
+    encoder: Literal["gru", "transformer", "mean", "profile"] = "gru"
+    width: int = 64  # of item vectors, history states and queries
+    hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
+    item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
+    # Scores of items: products of two towers, or these plus a perceptron on [state, item, query x item], whose time is
+    # that of users x items. It also reads the product of user interests and item row where these have the same size.
+    scorer: Literal["product", "mlp"] = "product"
+    # "topic": a bonus for each topic, by how often and how long ago it was shown and clicked, and by how many of its
+    # items are in the slate already. The columns of the item table are then topics (`jaxrec.nets.repetition`).
+    repetition: Literal["none", "topic"] = "none"
+    choice: bool = False  # a choice model, and values of items if they are chosen; slateq sets and learns them
+    serving: Literal["top_k", "greedy", "exact"] = "top_k"  # with `choice`, how the best slate is found; slateq sets it
+    future: bool = False  # a second score per item, of what showing it changes later; far_sighted sets and learns it
+    history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
+    # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the
+    # state of a history encoder of its own ("separate"), or the latter and what the simulator hides from policies
+    # ("hidden": an asymmetric critic, arXiv 1710.06542, in training). In the last three, learning values leaves the
+    # parameters of scores alone.
+    value: Literal["shared", "stopped", "separate", "hidden"] = "shared"
+    # Slates of different items while little is known of a user, for scores that are expected rewards (all_items,
+    # far_sighted): what the highest cosine of an item with those before it costs, in units of an item's reward range.
+    # It fades as diversity / (1 + rows / diversity_rows) with the observed rows.
+    diversity: float = 0.0
+    diversity_rows: float = 4.0
+    layers: int = 2  # transformer
+    heads: int = 4  # transformer
+    dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
+
+    def __post_init__(self):
+        check_range("learner.policy.width", self.width, 1, 2**20)
+        for name in ("layers", "heads"):
+            check_range(f"learner.policy.{name}", getattr(self, name), 1, 1000)
+        if len(self.hidden) > 100:
+            raise InputError(f"learner.policy.hidden: expected at most 100 layers, got {len(self.hidden):,}.")
+        if self.encoder == "transformer" and self.width % self.heads:
+            raise InputError(f"learner.policy.width: expected a multiple of {self.heads} heads, got {self.width}.")
+        if self.future and self.value != "shared":
+            raise InputError(
+                f"learner.policy.value: {self.value}, but the scores of a policy with `future` (far_sighted) contain "
+                "the value; set it to shared."
+            )
+        check_range("learner.policy.history", self.history, 0)
+        check_range("learner.policy.diversity", self.diversity, 0)
+        check_range("learner.policy.diversity_rows", self.diversity_rows, 0, open_low=True)
+        check_range("learner.policy.dropout", self.dropout, 0, 0.9)
+        for size in self.hidden:
+            check_range("learner.policy.hidden", size, 1, 2**20)
+        if (self.scorer == "mlp" or self.repetition != "none") and not self.hidden:
+            raise InputError(
+                "learner.policy.hidden: the scorer mlp and repetition need at least one hidden layer, got none."
+            )
+        if self.choice and self.future:
+            raise InputError("learner.policy.choice: a policy with a choice model has no future; set it to false.")

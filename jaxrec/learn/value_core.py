@@ -1,0 +1,162 @@
+"""The parts that all value-based learners share: exploring, replay, gradient steps, the target network.
+
+Learners differ in their loss: `make_value_learner(env, config, policy, loss, remember)`. Everything else is a choice of
+the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxrec.config.learners import ValueConfig
+from jaxrec.learn import priorities
+from jaxrec.learn import replay as ring
+from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
+from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.nets.policy import Policy, to_items
+from jaxrec.ops.descend import descend
+from jaxrec.ops.exploration import epsilon_greedy_slate
+from jaxrec.ops.schedules import linear
+from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, World
+
+
+class ValueState(LearnerState):
+    """What one update reads and writes."""
+
+    target_params: Params
+    gradient_step: Array  # [] int32, gradient steps so far
+    replay: ring.Replay
+
+
+class PrioritisedState(ValueState):
+    """The same with priorities; others have no such field in their checkpoints."""
+
+    priorities: priorities.Priorities
+
+
+class Judgement(struct.PyTreeNode):
+    """What a loss says besides its value."""
+
+    metrics: Metrics
+    error: Array  # [S, B] absolute temporal-difference error of every window
+
+
+# Parameters, those of the target network, a minibatch, world -> loss [], judgement.
+Loss = Callable[[Params, Params, ring.Sample, World], tuple[Array, Judgement]]
+# Transitions [T, S, N, ...] -> what the replay keeps of them, in the same order of axes.
+Remember = Callable[[Transition], ring.Experience]
+
+
+def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss, remember: Remember) -> Learner:
+    """Build a learner over an auto-resetting environment whose actions are slates."""
+    optimizer = make_optimizer(config)
+
+    def init(key: Array, world: World, params: Params | None = None) -> ValueState:
+        key_policy, key_users = jax.random.split(key)
+        start: Params = policy.init(key_policy, world) if params is None else params
+        fields = first_fields(env, config, start, optimizer, key_users, world)
+        fields |= {
+            "target_params": jax.tree.map(jnp.copy, start),  # the state is donated, so no buffer may be shared
+            "gradient_step": jnp.asarray(0, jnp.int32),
+            "replay": ring.empty(_example(fields["users"], env, remember, world, config), config.replay_steps),
+        }
+        if not config.priority:
+            return ValueState(**fields)
+        sizes = (config.shards, config.replay_steps, config.users_per_shard)
+        return PrioritisedState(**fields, priorities=priorities.empty(*sizes))
+
+    def update(state: ValueState, world: World) -> tuple[ValueState, Metrics]:
+        epsilon = linear(state.step, config.epsilon_start, config.epsilon_end, config.epsilon_updates)
+        rate = annealed_rate(config, state)
+        users, transitions = collect(env, policy, state, world, epsilon, config)
+        key, key_sample = split_shards(users.key, 2)
+        rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), remember(transitions))
+        replay = ring.add(state.replay, rows)
+        if isinstance(state, PrioritisedState):
+            state = state.replace(priorities=priorities.add(state.priorities, state.replay, config.horizon))
+
+        def gradient_step(learned: Any, step_key: Array) -> tuple[Any, Metrics]:
+            learned, batch, where = _draw(learned, step_key, replay, config)
+            grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, batch, world)
+            params, opt_state = descend(optimizer, grad, learned.params, learned.opt_state, rate)
+            done = learned.gradient_step + 1
+            target = follow(params, learned.target_params, done, config)
+            learned = learned.replace(params=params, target_params=target, opt_state=opt_state, gradient_step=done)
+            if where is not None:
+                fresh = priorities.update(learned.priorities, where, judged.error, config.priority)
+                learned = learned.replace(priorities=fresh)
+            return learned, judged.metrics | {"grad_norm": optax.tree.norm(grad)}
+
+        def learn(learned: Any) -> tuple[Any, Metrics]:
+            learned, metrics = jax.lax.scan(gradient_step, learned, split_shards(key_sample, config.gradient_steps))
+            return learned, jax.tree.map(jnp.mean, metrics)
+
+        def wait(learned: Any) -> tuple[Any, Metrics]:
+            return learned, jax.tree.map(jnp.zeros_like, jax.eval_shape(learn, learned)[1])
+
+        # The branch reads the ring but does not return it, so the ring is not copied.
+        transitions_kept = replay.size * config.num_users
+        ready = (replay.size > config.n_step) & (transitions_kept >= config.learning_starts)
+        learned, metrics = jax.lax.cond(ready, learn, wait, state.replace(users=None, replay=None))
+        metrics |= experience_metrics(users, transitions)
+        metrics |= {"epsilon": epsilon, "learning_rate": rate, "replay_size": transitions_kept}
+        return learned.replace(users=users.replace(key=key), replay=replay, step=state.step + 1), metrics
+
+    return Learner(init, update)
+
+
+def _draw(
+    learned: Any, key: Array, replay: ring.Replay, config: ValueConfig
+) -> tuple[Any, ring.Sample, priorities.Places | None]:
+    """Draw a minibatch, uniformly or by priority; the places are those whose priorities change afterwards."""
+    count = config.batch_size // config.shards
+    if not config.priority:
+        return learned, ring.sample(key, replay, count, config.n_step, config.gamma), None
+    correction = linear(learned.step, config.priority_correction, 1.0, config.priority_updates)
+    where, weight = priorities.draw(key, learned.priorities, replay, count, config.n_step, correction)
+    batch = ring.windows(replay, where.start, where.user, config.n_step, config.gamma)
+    return learned, batch.replace(weight=batch.weight * weight), where
+
+
+def collect(
+    env: Env, policy: Policy, state: ValueState, world: World, epsilon: Array, config: ValueConfig
+) -> tuple[Users, Transition]:
+    """Roll out epsilon-greedy slates; transitions are [T, S, N, ...]."""
+    items, size = policy.items(state.params, world), env.spec.slate_size
+
+    def act(key: Array, obs: Observation) -> Decision:
+        output = policy.apply(state.params, items, obs, world)
+        best = policy.slate(output, items, obs, world, size)
+        explore = jax.vmap(lambda k, scores, slate: epsilon_greedy_slate(k, scores, slate, epsilon))
+        return Decision(to_items(explore(key, output.logits, best), obs, world))
+
+    show_hidden = config.policy.value == "hidden"
+    return rollout(env, act, lambda extras, *_: extras, state.users, world, config.horizon, show_hidden=show_hidden)
+
+
+def follow(params: Params, target_params: Params, gradient_step: Array, config: ValueConfig) -> Params:
+    """Move the target network by `target_rate`, every `target_period` gradient steps."""
+    moved = optax.incremental_update(params, target_params, config.target_rate)
+    return optax.periodic_update(moved, target_params, gradient_step, config.target_period)
+
+
+def shown(obs: Observation, slate: Array) -> Observation:
+    """The same user with the shown items as the only candidates."""
+    if obs.candidate_features is not None:
+        features = jnp.take_along_axis(obs.candidate_features, slate[..., None], axis=-2)
+        return obs.replace(candidate_features=features, mask=None)
+    ids = slate if obs.candidates is None else jnp.take_along_axis(obs.candidates, slate, axis=-1)
+    return obs.replace(candidates=ids, mask=None)
+
+
+def _example(users: Users, env: Env, remember: Remember, world: World, config: ValueConfig) -> ring.Experience:
+    """Build one step of every user [S, N, ...], used only for its shapes."""
+    obs = critic_view(env, users, world) if config.policy.value == "hidden" else users.obs
+    lead = jax.tree.leaves(obs)[0].shape[:2]
+    flag, reward = jnp.zeros(lead, jnp.bool_), jnp.zeros(lead)
+    feedback = jnp.zeros((*lead, env.spec.slate_size, len(env.spec.feedback)))
+    return remember(Transition(obs, env.spec.action.zeros(lead), reward, flag, flag, feedback))

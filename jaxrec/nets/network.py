@@ -1,0 +1,247 @@
+"""The network of slate policies: a state from what is observed, scores of the items on offer, and a value."""
+
+import re
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from jaxrec.config.learners import PolicyConfig
+from jaxrec.nets.history import ProfileHistory, make_history_encoder
+from jaxrec.nets.repetition import TopicBonus, main_topics
+from jaxrec.nets.scorer import ItemScorer
+from jaxrec.ops.spread_slates import Spread
+from jaxrec.types import Array, CriticView, EnvSpec, Observation, World
+
+
+class Items(struct.PyTreeNode):
+    """The item tower's output for the whole table."""
+
+    vectors: Array  # [I, W]
+    bias: Array  # [I]
+
+
+class Future(struct.PyTreeNode):
+    """The two parts of the scores of a policy with `future`, in shares of the highest reward of an item."""
+
+    immediate: Array  # [..., M or R] logits of the expected immediate rewards of items, but for the level `value`
+    later: Array  # [..., M or R] what showing an item adds to later rewards
+
+
+class Choices(struct.PyTreeNode):
+    """What a policy with `choice` knows of the items on offer, compared with no item being chosen."""
+
+    mass: Array  # [..., M or R] at least 0, of an item in the choice model; that of choosing nothing is 1
+    gain: Array  # [..., M or R] value of an item being chosen, above that of choosing nothing; -inf where masked
+
+
+class PolicyOutput(struct.PyTreeNode):
+    """What a policy computes for one observation."""
+
+    logits: Array  # [..., M], or [..., R] over the recommendable items; -inf where an item may not be shown
+    # [...] expected discounted return, in scaled rewards, or in deviations with learner.normalise_targets
+    value: Array
+    future: Future | None = None
+    spread: Spread | None = None  # what earlier picks of a slate add to the logits, with `repetition`
+    choices: Choices | None = None  # then `value` is that of nothing being chosen, and logits are mass x gain
+
+
+class Heads(struct.PyTreeNode):
+    """Outputs of the network for one observation, before items of the history are masked."""
+
+    logits: Array  # [..., M or R]
+    value: Array  # [...]
+    later: Array | None  # [..., M or R] with `future`
+    log_mass: Array | None  # [..., M or R] with `choice`
+    spread: Spread | None  # with `repetition`
+
+
+class PolicyNetwork(nn.Module):
+    """Two towers: logits = vectors @ query(state) / sqrt(W) + bias, plus a perceptron's score with `scorer: mlp`.
+
+    The state joins the last state of the history encoder, user interests and context, as far as they are observed.
+    """
+
+    spec: EnvSpec
+    config: PolicyConfig
+
+    def setup(self) -> None:
+        """Create the layers; the heads have orthogonal kernels, as usual in reinforcement learning."""
+        config = self.config
+        self.item_vectors = nn.Dense(config.width, use_bias=False)
+        self.item_bias = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros_init())
+        if config.item_residual:
+            zeros, size = nn.initializers.zeros_init(), self.spec.num_items
+            self.residual_vectors = self.param("residual_vectors", zeros, (size, config.width))
+            self.residual_bias = self.param("residual_bias", zeros, (size,))
+        if self.spec.history_length:
+            self.history = make_history_encoder(
+                config.encoder, config.width, config.layers, config.heads, config.dropout
+            )
+            self.drop = nn.Dropout(config.dropout)
+        hidden, small = nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(0.01)
+        self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+        self.query = nn.Dense(config.width, kernel_init=small)
+        # The parts of the value network are listed again in `is_value_part`.
+        self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+        self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
+        if config.value in ("separate", "hidden") and self.spec.history_length:
+            self.value_history = make_history_encoder(config.encoder, config.width, config.layers, config.heads)
+        if config.future:
+            self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+            self.future_query = nn.Dense(config.width, kernel_init=small)
+        if config.choice:
+            self.choice_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
+            self.choice_query = nn.Dense(config.width, kernel_init=small)
+            self.nothing = nn.Dense(1, kernel_init=small)
+        if config.repetition == "topic":
+            self.topic_bonus = TopicBonus(config.hidden, self.spec.slate_size)
+        if config.scorer == "mlp":
+            self.item_scorer = ItemScorer(config.hidden, 2 if config.choice else 1)
+
+    def tower(self, rows: Array) -> Items:
+        """Project rows [..., E] -> vectors [..., W], bias [...]."""
+        rows = rows.astype(jnp.float32)
+        return Items(self.item_vectors(rows), self.item_bias(rows)[..., 0])
+
+    def items(self, table: Array) -> Items:
+        """Project the table [I, E] -> vectors [I, W], bias [I], plus each item's residuals if there are any."""
+        vectors, bias = (items := self.tower(table)).vectors, items.bias
+        if self.config.item_residual:
+            vectors, bias = vectors + self.residual_vectors, bias + self.residual_bias
+        return Items(vectors, bias)
+
+    def state(self, items: Items, obs: Observation, *, last: bool = True) -> Array:
+        """Build the input of the heads [..., state size], or that of every position [..., H + 1, state size]."""
+        return self.read(self.history if self.spec.history_length else None, items, obs, last)
+
+    def value_state(self, items: Items, obs: Observation, state: Array) -> Array:
+        """Choose the input of the value network by the config; `state` is that of the policy: [..., state size]."""
+        if self.config.value == "shared":
+            return state
+        if self.config.value == "stopped" or not self.spec.history_length:
+            state = jax.lax.stop_gradient(state)
+        else:
+            state = self.read(self.value_history, jax.lax.stop_gradient(items), obs, True)
+        if self.config.value != "hidden":
+            return state
+        hidden = obs.hidden if isinstance(obs, CriticView) else None
+        if hidden is None:  # whoever has no simulator, such as a server, reads no values
+            hidden = jnp.zeros((*state.shape[:-1], self.spec.hidden_size))
+        return jnp.concatenate([state, hidden], axis=-1)
+
+    def read(self, encoder: nn.Module | None, items: Items, obs: Observation, last: bool) -> Array:
+        """Join what is observed, with the history as `encoder` reads it."""
+        parts = []
+        if encoder is not None:
+            assert obs.history_items is not None and obs.history_feedback is not None
+            latest = slice(-self.config.history if last else 0, None)
+            ids, feedback = obs.history_items[..., latest], obs.history_feedback[..., latest, :]
+            known = jnp.maximum(ids, 0)
+            if last and isinstance(encoder, ProfileHistory) and not self.has_rng("dropout"):
+                parts.append(encoder(items.vectors, feedback, ids >= 0, last=True, ids=known))
+            else:
+                rows = self.dropped(items.vectors[known])  # [..., H, W]
+                parts.append(encoder(rows, feedback, ids >= 0, last=last))
+        parts += [x for x in (obs.user, obs.context) if x is not None]
+        return jnp.concatenate(parts, axis=-1)
+
+    def dropped(self, x: Array) -> Array:
+        """Leave out channels, only where there is a random key for it."""
+        return self.drop(x, deterministic=not self.has_rng("dropout"))
+
+    def query_of(self, state: Array) -> Array:
+        """Compute the query [..., W] of states."""
+        return through(self.query_hidden, self.query, state)
+
+    def queries(self, items: Items, obs: Observation) -> Array:
+        """Compute the query of every position of the history: [..., H + 1, W]."""
+        return self.query_of(self.state(items, obs, last=False))
+
+    def heads(self, items: Items, obs: Observation, world: World) -> Heads:
+        """Score the items on offer, and value the state."""
+        state, config = self.state(items, obs), self.config
+        value = through(self.value_hidden, self.value, self.value_state(items, obs, state))[..., 0]
+        if obs.candidate_features is not None:
+            items = self.tower(obs.candidate_features)
+        unbiased, scale = items.replace(bias=jnp.zeros_like(items.bias)), config.width**0.5
+        query, later, log_mass = self.query_of(state) / scale, None, None
+        logits = scores_on_offer(query, items, obs, world)
+        if config.future:
+            ahead = through(self.future_hidden, self.future_query, state) / scale
+            later = scores_on_offer(ahead, unbiased, obs, world)
+        if config.choice:
+            wish = through(self.choice_hidden, self.choice_query, state) / scale
+            log_mass = scores_on_offer(wish, unbiased, obs, world) - self.nothing(state)
+        if config.scorer == "mlp":
+            vectors = on_offer(items.vectors, obs, world)
+            more = self.item_scorer(state, query, vectors, affinity(obs, world))
+            logits = logits + more[..., 0]
+            log_mass = None if log_mass is None else log_mass + more[..., 1]
+        spread = None
+        if config.repetition == "topic":
+            topics = main_topics(on_offer(world.item_table, obs, world))
+            bonus = self.topic_bonus(state, world.item_table, obs)
+            spread = Spread(jnp.broadcast_to(topics, logits.shape), bonus)
+        return Heads(logits, value, later, log_mass, spread)
+
+    def __call__(self, obs: Observation, world: World) -> Heads:
+        """Use every parameter once, for `init`."""
+        return self.heads(self.items(world.item_table), obs, world)
+
+
+def through(hidden: Sequence[nn.Module], last: nn.Module, x: Array) -> Array:
+    """Apply hidden layers with tanh, and then a last one without."""
+    for layer in hidden:
+        x = nn.tanh(layer(x))  # type: ignore[operator]
+    return last(x)  # type: ignore[operator]
+
+
+def scores_on_offer(query: Array, items: Items, obs: Observation, world: World) -> Array:
+    """Score what is on offer: products of the query [..., W] with rows of a table, or with those of documents."""
+    vectors, bias = items.vectors, items.bias
+    if obs.candidate_features is not None:
+        return _document_scores(query, items)
+    if obs.candidates is None:
+        if world.recommendable is not None:
+            vectors, bias = vectors[world.recommendable], bias[world.recommendable]
+        logits = query @ vectors.T
+        return logits + jnp.broadcast_to(bias, logits.shape)
+    num_items, num_candidates = bias.shape[0], obs.candidates.shape[-1]
+    if num_items <= 16 * num_candidates:  # for a small table, one product is faster than a gather per candidate
+        logits = query @ vectors.T
+        return jnp.take_along_axis(logits + jnp.broadcast_to(bias, logits.shape), obs.candidates, axis=-1)
+    return _document_scores(query, Items(vectors[obs.candidates], bias[obs.candidates]))
+
+
+def _document_scores(query: Array, documents: Items) -> Array:
+    """Score documents: products of the query [..., W] with vectors [..., M, W]."""
+    return jnp.einsum("...w,...mw->...m", query, documents.vectors) + documents.bias
+
+
+def on_offer(rows: Array, obs: Observation, world: World) -> Array:
+    """Rows of what is on offer: [I, W] -> [..., M, W] of candidates or [R, W]; those of documents are [..., M, W]."""
+    if obs.candidate_features is not None:
+        return rows
+    if obs.candidates is not None:
+        return rows[obs.candidates]
+    return rows if world.recommendable is None else rows[world.recommendable]
+
+
+def affinity(obs: Observation, world: World) -> Array | None:
+    """Products of the user's numbers with rows of the same size: [..., M or R].
+
+    None where the sizes differ: the numbers of users and items then have nothing in common.
+    """
+    rows = world.item_table if obs.candidate_features is None else obs.candidate_features
+    if obs.user is None or obs.user.shape[-1] != rows.shape[-1]:
+        return None
+    bias = jnp.zeros(rows.shape[:-1])
+    return scores_on_offer(obs.user, Items(rows.astype(obs.user.dtype), bias), obs, world)
+
+
+def is_value_part(name: str) -> bool:
+    """True for the parts of a policy's parameters that belong to the value, as `PolicyNetwork.setup` names them."""
+    return re.fullmatch(r"value|value_hidden_\d+|value_history", name) is not None
