@@ -183,8 +183,8 @@ def fit_in_rounds(
 ) -> tuple[Params, Fitted]:
     """Parameters of the items, fitted in rounds, and the posterior of all users given these items.
 
-    With `near`, `start` was fitted to the same rows with other offsets, and needs one round of few steps. Logits of
-    items compare rows with `drawn`, so there is no offset to add.
+    With `near`, `start` was fitted to the same rows with other offsets or strengths, and needs one round of few steps.
+    Logits of items compare rows with `drawn`, so there is no offset to add.
     """
     short = dataclasses.replace(config, steps=-(-config.steps // NEAR))
     fit, params = compiled(most_likely, static=5), start

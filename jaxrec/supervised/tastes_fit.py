@@ -79,11 +79,12 @@ def fit_tastes(
     vary = strengths is None and config.search
     with track(label, 2 + vary * sum(map(len, SEARCHED.values()))) as advance:
         trials: list[tuple[float, Strengths]] = []
-        fits: list[Fitted] = []  # the best one
+        fits: list[tuple[Params, Fitted]] = []  # the best one
 
         def try_out(chosen: Strengths) -> None:
-            fit = task.fit(~task.held, task.no_offsets, chosen)
-            loss, _ = fit_link([task.hidden(fit, task.no_offsets)], task.drawing)
+            near = fits[0][0] if fits else None  # of other strengths, so a few steps are enough
+            fit = task.fit_from(near, ~task.held, task.no_offsets, chosen)
+            loss, _ = fit_link([task.hidden(fit[1], task.no_offsets)], task.drawing)
             if all(loss < other for other, _ in trials):
                 fits[:] = [fit]
             trials.append((loss, chosen))
@@ -91,7 +92,7 @@ def fit_tastes(
 
         search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
         _, chosen = min(trials, key=lambda trial: trial[0])
-        best = _Curve(*task.calibrated(fits[0], task.no_offsets, None), task.no_offsets)
+        best = _Curve(*task.calibrated(fits[0][1], task.no_offsets, None), task.no_offsets)
         if config.effects:
             best = _with_effects(task, chosen, best)
         tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
@@ -131,7 +132,7 @@ class _Task(NamedTuple):
     def fit_from(
         self, near: Params | None, part: np.ndarray, offsets: np.ndarray, strengths: Strengths
     ) -> tuple[Params, Fitted]:
-        """Fit in fewer steps from parameters that were fitted to the same rows with other offsets; None: afresh."""
+        """Fit in fewer steps from parameters of the same rows with other offsets or strengths; None: afresh."""
         log = self.log.take(part)
         rows = rows_of(log, offsets[part])
         # Only the part is known to the fit: the other rows' items may be drawn.
