@@ -30,10 +30,7 @@ class LearnerConfig:
         if self.policy.choice and not isinstance(self, SlateQConfig):
             raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
         if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):
-            raise InputError(
-                "learner.policy.value: hidden, but this learner has levels of immediate rewards, no values; set it to "
-                "shared."
-            )
+            raise InputError("learner.policy.value: hidden, but this learner learns no values; set it to shared.")
         if self.policy.diversity and not isinstance(self, EveryItemConfig):
             raise InputError(
                 "learner.policy.diversity: weighs cosines against expected rewards, which are the scores of all_items "

@@ -80,16 +80,7 @@ def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss
             state = state.replace(priorities=priorities.add(state.priorities, state.replay, config.horizon))
 
         def gradient_step(learned: Any, step_key: Array) -> tuple[Any, Metrics]:
-            learned, batch, where = _draw(learned, step_key, replay, config)
-            grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, batch, world)
-            params, opt_state = descend(optimizer, grad, learned.params, learned.opt_state, rate)
-            done = learned.gradient_step + 1
-            target = follow(params, learned.target_params, done, config)
-            learned = learned.replace(params=params, target_params=target, opt_state=opt_state, gradient_step=done)
-            if where is not None:
-                fresh = priorities.update(learned.priorities, where, judged.error, config.priority)
-                learned = learned.replace(priorities=fresh)
-            return learned, judged.metrics | {"grad_norm": optax.tree.norm(grad)}
+            return _gradient_step(learned, step_key, replay, world, rate, loss, optimizer, config)
 
         def learn(learned: Any) -> tuple[Any, Metrics]:
             learned, metrics = jax.lax.scan(gradient_step, learned, split_shards(key_sample, config.gradient_steps))
@@ -107,6 +98,29 @@ def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss
         return learned.replace(users=users.replace(key=key), replay=replay, step=state.step + 1), metrics
 
     return Learner(init, update)
+
+
+def _gradient_step(
+    learned: Any,
+    key: Array,
+    replay: ring.Replay,
+    world: World,
+    rate: Array,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    config: ValueConfig,
+) -> tuple[Any, Metrics]:
+    """One minibatch: parameters, target network and, if there are such, priorities; `learned` has no replay."""
+    learned, batch, where = _draw(learned, key, replay, config)
+    grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, batch, world)
+    params, opt_state = descend(optimizer, grad, learned.params, learned.opt_state, rate)
+    done = learned.gradient_step + 1
+    target = follow(params, learned.target_params, done, config)
+    learned = learned.replace(params=params, target_params=target, opt_state=opt_state, gradient_step=done)
+    if where is not None:
+        fresh = priorities.update(learned.priorities, where, judged.error, config.priority)
+        learned = learned.replace(priorities=fresh)
+    return learned, judged.metrics | {"grad_norm": optax.tree.norm(grad)}
 
 
 def _draw(
