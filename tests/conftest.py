@@ -32,7 +32,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-MANY_MAPPINGS = 15_000  # of 65,530; one module can add ten thousand
+MANY_MAPPINGS = 15_000  # of 65,530; one test can add several thousand
 
 
 LONG_FIRST = ("cli", "runs")  # folders whose files take longest: neither worker is alone with one of them at the end
@@ -43,9 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONG_FIRST)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def few_programs() -> Iterator[None]:
-    """Drop the compiled programs after a module that has compiled many.
+    """Drop the compiled programs after a test, once there are many.
 
     Each of them holds several memory mappings, and Linux grants a process 65,530 (`vm.max_map_count`). The whole suite
     needs more, and XLA aborts the worker when they run out. The folder of compiled programs makes a new start cheap.
