@@ -84,5 +84,5 @@ def test_environments_say_as_many_numbers_as_their_spec_and_wrappers_keep_them(n
 def test_they_are_refused_where_nothing_is_known_or_read() -> None:
     with pytest.raises(InputError, match=r"policy\.value: hidden, but taste_probe does not say"):
         make_learner("ppo", auto_reset(taste_probe()), SMALL)
-    with pytest.raises(InputError, match=r"policy\.value: hidden, but this learner has levels"):
+    with pytest.raises(InputError, match=r"policy\.value: hidden, but this learner learns no values"):
         AllItemsConfig(policy=HIDDEN)
