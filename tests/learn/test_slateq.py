@@ -106,5 +106,5 @@ def test_what_slateq_cannot_learn_from_is_refused_in_one_line() -> None:
         make_learner("slateq", auto_reset(choice_probe()), {**SMALL, "choice": "clicks"})
     with pytest.raises(InputError, match=r"learner\.policy\.choice: only slateq learns a choice model"):
         PpoConfig(policy=PolicyConfig(choice=True))
-    with pytest.raises(InputError, match=r"learner\.policy\.hidden: the scorer mlp needs at least one hidden layer"):
+    with pytest.raises(InputError, match=r"learner\.policy\.hidden: the scorer mlp and repetition need at least one"):
         PolicyConfig(scorer="mlp", hidden=())
