@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -137,14 +138,18 @@ def test_a_rate_that_is_absurd_ends_every_learner_with_the_parameter_and_the_upd
         assert checkpoints.latest is None
 
 
-def test_a_checkpoint_of_parameters_that_are_not_sane_is_not_continued(tmp_path: Path) -> None:
+def test_a_checkpoint_of_parameters_that_are_not_sane_is_left_out_for_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     run = new_run(tmp_path / "run")
     start(run, updates=4)
     state = final_state(run, step=4)
     with Checkpoints(run.checkpoints) as checkpoints:
         checkpoints.save(6, state.replace(params=jax.tree.map(lambda x: x + 1e9, state.params)), 9.0)
-    with pytest.raises(InputError, match=r"checkpoints/6: parameter [\w.]+ reaches 1e\+09 .*; delete"):
-        start(run)
+    outcome, _ = start(run)
+    assert outcome.step == 12
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"checkpoint 6 is not used: \S+ params[\w.]+ reaches 1e\+09 .* Checkpoint 4 is used instead", said)
 
 
 def test_a_replay_left_out_of_checkpoints_is_refilled_before_learning_goes_on(tmp_path: Path) -> None:
