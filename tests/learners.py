@@ -22,6 +22,19 @@ SMALL = {
     "batch_size": 64,
     "gradient_steps": 2,
 }
+VALUES = {  # of learners of action values that solve probes
+    "policy": PolicyConfig(width=8, hidden=(16,)),
+    "num_users": 64,
+    "num_shards": 8,
+    "horizon": 4,
+    "replay_size": 4096,
+    "learning_starts": 256,
+    "batch_size": 256,
+    "gradient_steps": 8,
+    "learning_rate": 0.01,
+    "target_rate": 0.1,
+    "epsilon_updates": 20,
+}
 
 
 def small(name: str, **options: Any) -> dict[str, Any]:

@@ -139,42 +139,36 @@ class PpoConfig(GradientConfig):
 
 
 @section
-class ReinforceConfig(GradientConfig):
+class OnePassConfig(GradientConfig):
+    """Fields of learners for which transitions are of no use once the policy has changed."""
+
+    epochs: int = 1
+    minibatches: int = 1
+    gae_lambda: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.epochs > 1:
+            raise InputError(
+                f"learner.epochs: {self.name} uses what its policy has shown once, got {self.epochs} passes; set it to "
+                "1, or use ppo."
+            )
+
+
+@section
+class ReinforceConfig(OnePassConfig):
     """REINFORCE with a learned baseline (Williams, 1992): one step along the gradient of whole returns."""
 
     name: Literal["reinforce"] = "reinforce"
     horizon: int = 64  # of about an episode; at its end, the value stands for what follows
-    epochs: int = 1
-    minibatches: int = 1
-    gae_lambda: float = 1.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_one_pass(self)
 
 
 @section
-class A2cConfig(GradientConfig):
+class A2cConfig(OnePassConfig):
     """Advantage actor-critic (arXiv 1602.01783), synchronous: short horizons, and values for what follows them."""
 
     name: Literal["a2c"] = "a2c"
     horizon: int = 5
-    epochs: int = 1
-    minibatches: int = 1
-    gae_lambda: float = 1.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_one_pass(self)
-
-
-def check_one_pass(config: OnPolicyConfig) -> None:
-    """Raise InputError if transitions would be used again after the policy has changed."""
-    if config.epochs > 1:
-        raise InputError(
-            f"learner.epochs: {config.name} uses what its policy has shown once, got {config.epochs} passes; set it to "
-            "1, or use ppo."
-        )
 
 
 @section

@@ -1,7 +1,7 @@
 """Deep Q-learning over slates of independent items, with replay on the device.
 
 Each shown item has its own value, Q(s, i) = value(s) + logits(s, i) of the policy: ranking by logits is ranking by Q,
-so serving works as for any other policy. `learner.dueling` says how the two parts are told apart (arXiv 1511.06581).
+so serving works as for any other policy. `learner.dueling` says how Q is split into the two (arXiv 1511.06581).
 The slate is the K best items. A shown item's target is its reward plus the discounted mean of the target network over
 the next K best, chosen by the network being learned if `double` (arXiv 1509.06461). Targets of one slate sum to the
 slate's own Bellman equation; with K = 1 this is ordinary DQN.
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxrec.config.learners import DqnConfig
 from jaxrec.learn import replay as ring
 from jaxrec.learn.value_core import Judgement, make_value_learner, shown
-from jaxrec.nets.policy import Policy, PolicyOutput, make_policy, to_positions
+from jaxrec.nets.policy import Policy, PolicyOutput, to_positions
 from jaxrec.ops.losses import td_loss
 from jaxrec.ops.slates import top_slate
 from jaxrec.types import Array, Env, EnvSpec, Learner, Params, Transition, World
@@ -21,17 +21,12 @@ from jaxrec.types import Array, Env, EnvSpec, Learner, Params, Transition, World
 
 def make(env: Env, config: DqnConfig) -> Learner:
     """Build DQN over an auto-resetting environment whose actions are slates."""
-    env.spec.slate_size  # noqa: B018  # raises for other actions
-    policy = make_policy(env.spec, config.policy)
-
-    def loss(params: Params, target: Params, batch: ring.Sample, world: World) -> tuple[Array, Judgement]:
-        return dqn_loss(params, target, policy, batch, world, config)
 
     def remember(transitions: Transition) -> ring.Experience:
         own = credited_rewards(transitions.feedback, transitions.reward, env.spec, config.credit)
         return ring.experience(transitions, own * config.reward_scale)
 
-    return make_value_learner(env, config, policy, loss, remember)
+    return make_value_learner(env, config, dqn_loss, remember)
 
 
 def dqn_loss(

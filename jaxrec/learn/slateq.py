@@ -23,7 +23,7 @@ from jaxrec.config.learners import SlateQConfig
 from jaxrec.learn import replay as ring
 from jaxrec.learn.dqn import credited_rewards
 from jaxrec.learn.value_core import Judgement, make_value_learner, shown
-from jaxrec.nets.policy import Choices, Policy, PolicyOutput, make_policy, to_positions
+from jaxrec.nets.policy import Choices, Policy, PolicyOutput, to_positions
 from jaxrec.ops.choice_slates import value_of
 from jaxrec.ops.losses import choice_loss, td_loss
 from jaxrec.types import Array, Env, EnvSpec, Learner, Params, Transition, World
@@ -31,12 +31,7 @@ from jaxrec.types import Array, Env, EnvSpec, Learner, Params, Transition, World
 
 def make(env: Env, config: SlateQConfig) -> Learner:
     """Build SlateQ over an auto-resetting environment whose actions are slates and whose feedback says the choice."""
-    env.spec.slate_size  # noqa: B018  # raises for other actions
     kind = choice_kind(env.spec, config.choice)
-    policy = make_policy(env.spec, config.policy)
-
-    def loss(params: Params, target: Params, batch: ring.Sample, world: World) -> tuple[Array, Judgement]:
-        return slateq_loss(params, target, policy, batch, world, config)
 
     def remember(transitions: Transition) -> ring.ChosenExperience:
         own = credited_rewards(transitions.feedback, transitions.reward, env.spec, "slate") * config.reward_scale
@@ -45,7 +40,7 @@ def make(env: Env, config: SlateQConfig) -> Learner:
         chosen = chosen / jnp.maximum(chosen.sum(-1, keepdims=True), 1.0)
         return ring.ChosenExperience(**vars(ring.experience(transitions, own)), chosen=chosen)
 
-    return make_value_learner(env, config, policy, loss, remember)
+    return make_value_learner(env, config, slateq_loss, remember)
 
 
 def choice_kind(spec: EnvSpec, name: str) -> int:

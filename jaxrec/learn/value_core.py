@@ -1,10 +1,11 @@
 """The parts that all value-based learners share: exploring, replay, gradient steps, the target network.
 
-Learners differ in their loss: `make_value_learner(env, config, policy, loss, remember)`. Everything else is a choice of
+Learners differ in their loss: `make_value_learner(env, config, loss, remember)`. Everything else is a choice of
 the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from jaxrec.learn import priorities
 from jaxrec.learn import replay as ring
 from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
-from jaxrec.nets.policy import Policy, to_items
+from jaxrec.nets.policy import Policy, make_policy, to_items
 from jaxrec.ops.descend import descend
 from jaxrec.ops.exploration import epsilon_greedy_slate
 from jaxrec.ops.schedules import linear
@@ -45,15 +46,17 @@ class Judgement(struct.PyTreeNode):
     error: Array  # [S, B] absolute temporal-difference error of every window
 
 
-# Parameters, those of the target network, a minibatch, world -> loss [], judgement.
-Loss = Callable[[Params, Params, ring.Sample, World], tuple[Array, Judgement]]
+# Parameters, those of the target network, the policy, a minibatch, world, the config -> loss [], judgement.
+Loss = Callable[[Params, Params, Policy, ring.Sample, World, Any], tuple[Array, Judgement]]
 # Transitions [T, S, N, ...] -> what the replay keeps of them, in the same order of axes.
 Remember = Callable[[Transition], ring.Experience]
 
 
-def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss, remember: Remember) -> Learner:
-    """Build a learner over an auto-resetting environment whose actions are slates."""
-    optimizer = make_optimizer(config)
+def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Remember) -> Learner:
+    """Build a learner over an auto-resetting environment; raises InputError if its actions are not slates."""
+    size = env.spec.slate_size  # raises for other actions
+    policy, optimizer = make_policy(env.spec, config.policy), make_optimizer(config)
+    descend_once = partial(_gradient_step, policy=policy, loss=loss, optimizer=optimizer, config=config)
 
     def init(key: Array, world: World, params: Params | None = None) -> ValueState:
         key_policy, key_users = jax.random.split(key)
@@ -72,7 +75,7 @@ def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss
     def update(state: ValueState, world: World) -> tuple[ValueState, Metrics]:
         epsilon = linear(state.step, config.epsilon_start, config.epsilon_end, config.epsilon_updates)
         rate = annealed_rate(config, state)
-        users, transitions = collect(env, policy, state, world, epsilon, config)
+        users, transitions = collect(env, policy, state, world, epsilon, size, config)
         key, key_sample = split_shards(users.key, 2)
         rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), remember(transitions))
         replay = ring.add(state.replay, rows)
@@ -80,7 +83,7 @@ def make_value_learner(env: Env, config: ValueConfig, policy: Policy, loss: Loss
             state = state.replace(priorities=priorities.add(state.priorities, state.replay, config.horizon))
 
         def gradient_step(learned: Any, step_key: Array) -> tuple[Any, Metrics]:
-            return _gradient_step(learned, step_key, replay, world, rate, loss, optimizer, config)
+            return descend_once(learned, step_key, replay, world, rate)
 
         def learn(learned: Any) -> tuple[Any, Metrics]:
             learned, metrics = jax.lax.scan(gradient_step, learned, split_shards(key_sample, config.gradient_steps))
@@ -106,13 +109,15 @@ def _gradient_step(
     replay: ring.Replay,
     world: World,
     rate: Array,
+    *,
+    policy: Policy,
     loss: Loss,
     optimizer: optax.GradientTransformation,
     config: ValueConfig,
 ) -> tuple[Any, Metrics]:
     """One minibatch: parameters, target network and, if there are such, priorities; `learned` has no replay."""
     learned, batch, where = _draw(learned, key, replay, config)
-    grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, batch, world)
+    grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, policy, batch, world, config)
     params, opt_state = descend(optimizer, grad, learned.params, learned.opt_state, rate)
     done = learned.gradient_step + 1
     target = follow(params, learned.target_params, done, config)
@@ -137,14 +142,14 @@ def _draw(
 
 
 def collect(
-    env: Env, policy: Policy, state: ValueState, world: World, epsilon: Array, config: ValueConfig
+    env: Env, policy: Policy, state: ValueState, world: World, epsilon: Array, slate_size: int, config: ValueConfig
 ) -> tuple[Users, Transition]:
     """Roll out epsilon-greedy slates; transitions are [T, S, N, ...]."""
-    items, size = policy.items(state.params, world), env.spec.slate_size
+    items = policy.items(state.params, world)
 
     def act(key: Array, obs: Observation) -> Decision:
         output = policy.apply(state.params, items, obs, world)
-        best = policy.slate(output, items, obs, world, size)
+        best = policy.slate(output, items, obs, world, slate_size)
         explore = jax.vmap(lambda k, scores, slate: epsilon_greedy_slate(k, scores, slate, epsilon))
         return Decision(to_items(explore(key, output.logits, best), obs, world))
 

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jaxrec.types import PADDING, Array, Observation
 
 RATES = (0.0, 0.2, 0.5)  # of forgetting per slate
-LEVELS = 6  # items of one topic in a slate that are told apart
+LEVELS = 6  # bonuses of a topic: the sixth item of a slate and those after it share the last
 
 
 class TopicBonus(nn.Module):

@@ -56,9 +56,9 @@ def sealed_file(path: Path) -> Iterator[Path]:
         yield temporary
         before = file_digest(path) if path.is_file() and _is_whole_file(path) else ""
         digest = file_digest(temporary)
-        write_text(_beside(path), "".join(f"{one}  {path.name}\n" for one in (digest, before) if one))
+        write_text(_digest_path(path), "".join(f"{one}  {path.name}\n" for one in (digest, before) if one))
     if before:
-        write_text(_beside(path), f"{digest}  {path.name}\n")
+        write_text(_digest_path(path), f"{digest}  {path.name}\n")
 
 
 def check_replaceable(folder: Path) -> None:
@@ -145,12 +145,12 @@ def is_whole(folder: Path) -> bool:
 
 def check_file(path: Path, fix: str, *, must: bool = True) -> None:
     """Raise Damaged unless the file is the one that was sealed; `must` and `fix` as in `check_digests`."""
-    beside = _beside(path)
-    if not beside.is_file() and not must:
+    stored = _digest_path(path)
+    if not stored.is_file() and not must:
         return
-    lines = [line.partition("  ") for line in _text(beside, fix).splitlines(keepends=True)]
+    lines = [line.partition("  ") for line in _text(stored, fix).splitlines(keepends=True)]
     if not 1 <= len(lines) <= 2 or any(name != f"{path.name}\n" for _, _, name in lines):
-        raise Damaged(f"{beside}: damaged; {fix}.")
+        raise Damaged(f"{stored}: damaged; {fix}.")
     _compare(path, {digest for digest, _, _ in lines}, fix)
 
 
@@ -175,7 +175,7 @@ def _note_unverified(folder: Path) -> None:
 
 def remove_file(path: Path) -> None:
     """Remove a sealed file and its digest."""
-    for one in (path, _beside(path)):
+    for one in (path, _digest_path(path)):
         one.unlink(missing_ok=True)
 
 
@@ -215,7 +215,7 @@ def _compare(path: Path | str, digests: Collection[str], fix: str) -> None:
         raise Damaged(f"{path}: damaged, its digest is not the one it was written with; {fix}.")
 
 
-def _beside(path: Path) -> Path:
+def _digest_path(path: Path) -> Path:
     return path.with_name(path.name + ENDING)
 
 

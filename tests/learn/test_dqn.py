@@ -5,28 +5,16 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import DqnConfig, PolicyConfig
+from jaxrec.config.learners import DqnConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import dqn, make_learner, value_core
 from jaxrec.learn.replay import Sample
 from jaxrec.nets.policy import make_policy
 from jaxrec.types import Env, Observation, World
+from tests.learners import VALUES
 from tests.probes import delay_probe, document_probe, endless_probe, learn, outputs, pair_probe, taste_probe
 
-POLICY = PolicyConfig(width=8, hidden=(16,))
-SMALL = {
-    "policy": POLICY,
-    "num_users": 64,
-    "num_shards": 8,
-    "horizon": 4,
-    "replay_size": 4096,
-    "learning_starts": 256,
-    "batch_size": 256,
-    "gradient_steps": 8,
-    "learning_rate": 0.01,
-    "target_rate": 0.1,
-    "epsilon_updates": 20,
-}
+POLICY, SMALL = VALUES["policy"], VALUES
 
 
 def train(env: Env, updates: int, **options):

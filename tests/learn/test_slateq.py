@@ -12,23 +12,11 @@ from jaxrec.learn.replay import Sample
 from jaxrec.nets.policy import make_policy
 from jaxrec.ops.choice_slates import value_of
 from jaxrec.types import Env, Observation
+from tests.learners import VALUES
 from tests.probes import CHOICE_MASS, choice_probe, endless_probe, learn, pair_probe
 
-POLICY = PolicyConfig(width=8, hidden=(16,))
-SMALL = {
-    "policy": POLICY,
-    "num_users": 64,
-    "num_shards": 8,
-    "horizon": 4,
-    "replay_size": 8192,
-    "learning_starts": 256,
-    "batch_size": 512,
-    "gradient_steps": 8,
-    "learning_rate": 0.01,
-    "target_rate": 0.1,
-    "epsilon_end": 0.5,
-    "epsilon_updates": 20,
-}
+POLICY = VALUES["policy"]
+SMALL = VALUES | {"replay_size": 8192, "batch_size": 512, "epsilon_end": 0.5}
 
 
 def judged(env: Env, params, config: SlateQConfig, obs: Observation):
@@ -89,8 +77,8 @@ def test_targets_are_the_value_of_the_best_next_slate_or_of_the_one_that_was_sho
     for target, slate in (("q_learning", best), ("sarsa", following)):
         want = 1.0 + 0.9 * float((then.value + value_of(slate, then.choices.mass, then.choices.gain))[0, 0])
         config = SlateQConfig(policy=POLICY, target=target, huber=100.0)
-        loss, told = slateq.slateq_loss(params, old, policy, batch, env.world, config)
-        assert float(told.error[0, 0]) == pytest.approx(abs(q - want), rel=1e-5)
+        loss, judgement = slateq.slateq_loss(params, old, policy, batch, env.world, config)
+        assert float(judgement.error[0, 0]) == pytest.approx(abs(q - want), rel=1e-5)
         surprise = jnp.log(1 + now.choices.mass[0, 0, jnp.array([0, 2])].sum()) - jnp.log(now.choices.mass[0, 0, 0])
         assert float(loss) == pytest.approx(0.5 * (q - want) ** 2 + float(surprise), rel=1e-5)
 

@@ -74,8 +74,8 @@ def test_a_kill_while_a_file_is_first_written_leaves_none_that_looks_whole(tmp_p
 def test_a_digest_of_three_contents_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     replace(path, "old")
-    beside = path.with_name(f"x.bin{ENDING}")
-    beside.write_text(beside.read_text() * 3)
+    stored = path.with_name(f"x.bin{ENDING}")
+    stored.write_text(stored.read_text() * 3)
     with pytest.raises(Damaged, match=r"x\.bin\.xxh128: damaged"):
         check_file(path, "write it again")
 
