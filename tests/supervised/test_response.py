@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -240,6 +241,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(fitted, tmp_path) -
     refused("not of format")
     (folder / "response.json").write_text("[1")
     refused("not a readable response model")
+    shutil.rmtree(folder)  # without digests it looks like a folder of the user, which is not replaced
     save_response(folder, fitted[0])
     arrays = without_digests(folder) / "arrays.safetensors"
     whole = arrays.read_bytes()
@@ -251,6 +253,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(fitted, tmp_path) -
     refused("do not fit|not a readable")
     (folder / "response.json").write_text(text.replace('"width"', '"wide"'))
     refused("not a readable response model")
+    shutil.rmtree(folder)
     save_response(folder, fitted[0].replace(base=fitted[0].base.at[0].set(np.nan)))
     refused("base holds numbers that are not finite")
     arrays.write_bytes(whole[:-1])
