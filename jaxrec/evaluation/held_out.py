@@ -10,7 +10,7 @@ import numpy as np
 from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.data.log import Log, Split
 from jaxrec.data.windows import latest_rows
-from jaxrec.ops.parts import equal_parts
+from jaxrec.ops.parts import equal_parts, next_power
 from jaxrec.ops.ranking import METRICS, mid_rank
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING, Array, Observation
@@ -166,20 +166,16 @@ def batches(split: Split, history_length: int | None) -> Iterator[Batch]:
     users = np.flatnonzero(np.diff(test_starts))
     lengths = np.diff(starts)[users]
     windows = lengths if history_length is None else np.minimum(lengths, history_length)
-    windows = _next_power(np.maximum(windows, SHORTEST_WINDOW))
+    windows = next_power(np.maximum(windows, SHORTEST_WINDOW))
     if history_length is not None:
         windows = np.minimum(windows, history_length)
     largest = max(1, BATCH_SCORES // history.num_items)
     for window in np.unique(windows):
         same = users[windows == window]
-        size = min(largest, int(_next_power(len(same))))
+        size = min(largest, int(next_power(len(same))))
         longest = int(np.diff(test_starts)[same].max())
         for places, own in equal_parts(len(same), size):
             yield _batch(history, split.test, same[places], own, (int(window), longest))
-
-
-def _next_power(n: np.ndarray | int) -> np.ndarray:
-    return 2 ** np.ceil(np.log2(n)).astype(int)
 
 
 def _batch(history: Log, test: Log, users: np.ndarray, own: int, sizes: tuple[int, int]) -> Batch:

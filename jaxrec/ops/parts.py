@@ -1,8 +1,10 @@
-"""Many rows in parts of equal size, so that one compiled program serves all."""
+"""Rows in parts of equal size, or of few sizes, so that compiled programs serve many of them."""
 
 from collections.abc import Iterator
 
 import numpy as np
+
+FINEST = 8192  # rows by which the sizes of large data differ at most
 
 
 def equal_parts(count: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -13,3 +15,18 @@ def equal_parts(count: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
     for start in range(0, count, size):
         own = np.arange(start, min(start + size, count))
         yield np.resize(own, size), len(own)
+
+
+def next_power(n: np.ndarray | int) -> np.ndarray:
+    """The least power of two that is at least `n`, elementwise."""
+    return 2 ** np.ceil(np.log2(n)).astype(int)
+
+
+def rounded_up(count: int) -> int:
+    """Give one of few sizes, four from each power of two to the next, that is at least `count`.
+
+    Data of similar sizes that are filled up to it share a compiled program. At most a quarter is added, and at most
+    8,192 rows.
+    """
+    step = min(max(1, 2 ** (count.bit_length() - 3)), FINEST)
+    return -(-count // step) * step

@@ -39,7 +39,10 @@ class Met(NamedTuple):
 
 
 def met_by(vectors: Array, rows: Any, users: int, centre: Array) -> Met:
-    """The items that users met, from item vectors [I, d] and rows (`taste_posterior.Rows`) of users below `users`."""
+    """The items that users met, from item vectors [I, d] and rows (`taste_posterior.Rows`) of users below `users`.
+
+    Rows of user -1, which are padding, are left out.
+    """
     total = jax.ops.segment_sum(vectors[rows.item] - centre[None], rows.user, users)
     return Met(total, jax.ops.segment_sum(jnp.ones(rows.item.shape), rows.user, users))
 
@@ -64,10 +67,17 @@ def with_bias(tastes: Array) -> Array:
     return jnp.concatenate([jnp.zeros_like(tastes[..., :1]), tastes], axis=-1)
 
 
-def exposure_of(weights: Array, centre: Array, centres: Array) -> Exposure:
-    """What is learned from items, given the prior means `centres` [U, F, D] of the users with rows."""
-    off = centres - centres.mean(0, keepdims=True)
-    return Exposure(weights, centre, jnp.einsum("ufd,ufe->fde", off, off) / len(centres))
+def exposure_of(weights: Array, centre: Array, centres: Array, rated: Array) -> Exposure:
+    """What is learned from items, given prior means `centres` [U, F, D], of which those of users `rated` [U] count."""
+    share = rated.astype(jnp.float32) / rated.sum().astype(jnp.float32)
+    off = centres - jnp.einsum("u,ufd->fd", share, centres)[None]
+    return Exposure(weights, centre, jnp.einsum("u,ufd,ufe->fde", share, off, off))
+
+
+def centre_of(vectors: Array, rows: Any) -> Array:
+    """Mean vector of the rows' items; padding, of user -1, does not count: [d]."""
+    real = (rows.user >= 0).astype(jnp.float32)
+    return real @ vectors[rows.item] / real.sum()
 
 
 def nothing_met(exposure: Exposure) -> Met:

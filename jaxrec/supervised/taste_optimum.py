@@ -25,12 +25,13 @@ from jaxrec.data.log import Log
 from jaxrec.ops.descend import descend
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import Drawing, DrawnItems, asked_of
-from jaxrec.supervised.exposure import exposure_of, met_by, prior_means, with_bias, without_row
+from jaxrec.supervised.exposure import centre_of, exposure_of, met_by, prior_means, with_bias, without_row
 from jaxrec.supervised.taste_link import logistic
 from jaxrec.supervised.taste_posterior import (
     Rows,
     Users,
     doubt_about_users,
+    filled_up,
     in_chunks,
     padded,
     population_of,
@@ -123,6 +124,7 @@ def most_likely(
     """
     optimiser = optax.scale_by_adam()
     steps = jnp.arange(config.steps, dtype=jnp.float32)
+    real = (rows.user >= 0)[:, None].astype(jnp.float32)
     rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(steps))
 
     def loss(params: Params) -> Array:
@@ -133,7 +135,7 @@ def most_likely(
         match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
         match = match + jnp.einsum("rfd,rd->rf", expected, shared[rows.item])
         z = logits[rows.item] + params["user_bias"][rows.user] + match + rows.offset
-        total = log_loss(z, rows.answer).sum()
+        total = (log_loss(z, rows.answer) * real).sum()
         if drawn is not None:
             total = total + _drawn_loss(params, rows, vectors, logits, drawn)
         if doubt is not None:
@@ -147,7 +149,7 @@ def most_likely(
             + strengths.exposure * jnp.square(params["exposure"]).sum()
             + strengths.text * (jnp.square(params["text"]).sum() + jnp.square(params["text_bias"]).sum())
         )
-        return (total + penalty) / rows.answer.size
+        return (total + penalty) / (real.sum() * rows.answer.shape[1])
 
     def step(carry: tuple[Params, Any], rate: Array):
         params, state = carry
@@ -165,7 +167,7 @@ def _drawn_loss(params: Params, rows: Rows, vectors: Array, logits: Array, drawn
 
 def _expected_tastes(vectors: Array, rows: Rows, weights: Array, users: int) -> Array:
     """Prior means of the tastes of the rows' users, from their other rows: [R, F, d]."""
-    centre = vectors[rows.item].mean(0)
+    centre = centre_of(vectors, rows)
     met = met_by(vectors, rows, users, centre)
     return prior_means(weights, without_row(met, vectors, rows, centre))
 
@@ -186,6 +188,7 @@ def fit_in_rounds(
     With `near`, `start` was fitted to the same rows with other offsets or strengths, and needs one round of few steps.
     Logits of items compare rows with `drawn`, so there is no offset to add.
     """
+    rows, drawn = filled_up(rows, drawn)
     short = dataclasses.replace(config, steps=-(-config.steps // NEAR))
     fit, params = compiled(most_likely, static=5), start
     if not (near and config.rounds):
@@ -203,7 +206,7 @@ class _Known(NamedTuple):
 
     vectors: Array  # [I, d]
     logits: Array  # [I, F]
-    priors: "_Priors"
+    priors: "ItemPriors"
     given: Rows  # in chunks, with the offsets of a user's mean from all rows
     drawn: DrawnItems | None  # in chunks
     users: Users
@@ -215,7 +218,7 @@ def _known(
     vectors, logits = item_side(params, features, drawn)
     precision = jnp.asarray([strengths.bias] + [strengths.user] * vectors.shape[1])
     weights = _weights_of_exposure(params, strengths, drawn)
-    priors = compiled(_priors, static=3)(vectors, rows, weights, log.num_users)
+    priors = compiled(item_priors, static=3)(vectors, rows, weights, log.num_users)
     start = priors.means + jnp.concatenate([params["user_bias"][..., None], params["taste"]], axis=-1)
     chunks = None if drawn is None else drawn._replace(items=in_chunks(drawn.items, PADDING))
     given = padded(rows._replace(offset=np.asarray(rows.offset - priors.own)))
@@ -225,10 +228,10 @@ def _known(
 
 def _as_tastes(params: Params, known: _Known, strengths: Strengths, log: Log, drawn: DrawnItems | None) -> Fitted:
     """Before calibration."""
-    rated, priors, users = np.unique(log.user), known.priors, known.users
+    rated, priors, users = np.bincount(log.user, minlength=log.num_users) > 0, known.priors, known.users
     used = strengths.exposure > 0 and not (drawn is not None and drawn.drawing.kinds.all())
     weights = _weights_of_exposure(params, strengths, drawn)
-    exposure = compiled(exposure_of)(weights, priors.centre, priors.means[rated]) if used else None
+    exposure = compiled(exposure_of)(weights, priors.centre, priors.means, rated) if used else None
     population = compiled(population_of)(users._replace(mean=users.mean - priors.means), rated)
     drawing = None if drawn is None else drawn.drawing.replace(offset=jnp.zeros_like(drawn.drawing.offset))
     link = logistic(known.logits.shape[1])
@@ -236,7 +239,7 @@ def _as_tastes(params: Params, known: _Known, strengths: Strengths, log: Log, dr
     return tastes.replace(feedback_names=log.feedback_names), users
 
 
-class _Priors(NamedTuple):
+class ItemPriors(NamedTuple):
     """What the items of the users' rows tell, before the answers."""
 
     means: Array  # [U, F, D] of theta
@@ -244,8 +247,9 @@ class _Priors(NamedTuple):
     own: Array  # [R, F] what a row adds to its own logit, if its user's mean has the row
 
 
-def _priors(vectors: Array, rows: Rows, weights: Array, users: int) -> _Priors:
-    centre = vectors[rows.item].mean(0)
+def item_priors(vectors: Array, rows: Rows, weights: Array, users: int) -> ItemPriors:
+    """What the items of rows [R] tell about the tastes of users below `users`."""
+    centre = centre_of(vectors, rows)
     whole = prior_means(weights, met_by(vectors, rows, users, centre))
     own = whole[rows.user] - _expected_tastes(vectors, rows, weights, users)
-    return _Priors(with_bias(whole), centre, jnp.einsum("rfd,rd->rf", own, vectors[rows.item]))
+    return ItemPriors(with_bias(whole), centre, jnp.einsum("rfd,rd->rf", own, vectors[rows.item]))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
-from jaxrec.ops.parts import equal_parts
+from jaxrec.ops.parts import equal_parts, next_power
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import asked_of, draw_items
 from jaxrec.supervised.effects import forgotten, offsets, remember
@@ -25,6 +25,7 @@ from jaxrec.supervised.tastes import (
 from jaxrec.types import Array
 
 ROWS_PER_CALL = 2**14  # users times rows; a belief takes F (D + D^2) numbers
+SHORTEST_PATH = 8  # rows
 
 
 class Followed(NamedTuple):
@@ -49,13 +50,14 @@ def follow(tastes: Tastes, log: Log, rows: np.ndarray, *, beliefs: bool = False)
     starts, users = log.offsets, np.unique(log.user[rows])
     last = rows[np.searchsorted(log.user[rows], users, side="right") - 1]
     needed = last + 1 - starts[users]
-    lengths = 2 ** np.ceil(np.log2(needed)).astype(int)
+    lengths = next_power(np.maximum(needed, SHORTEST_PATH))  # few shapes are compiled
     moments = log.moments.astype(np.int32)
     program = compiled(_follow_users, static=2)
     found: dict[str, np.ndarray] = {}
     for length in np.unique(lengths):
         same = users[lengths == length]
-        for places, own in equal_parts(len(same), min(max(1, ROWS_PER_CALL // int(length)), len(same))):
+        size = min(max(1, ROWS_PER_CALL // int(length)), int(next_power(len(same))))
+        for places, own in equal_parts(len(same), size):
             group = same[places]
             window = starts[group][:, None] + np.arange(length)
             inside = window < starts[group + 1][:, None]

@@ -7,19 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.ops.parts import rounded_up
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import DrawnItems, asked_of
 from jaxrec.supervised.tastes import Belief, Moments, Tastes, design
-from jaxrec.types import Array
+from jaxrec.types import PADDING, Array
 
 ROWS_PER_CHUNK = 8192  # of the log, when curvatures are summed: [rows, F, D, D] would not fit for all rows
 NEWTON_STEPS = 3  # from the fitted value, which is nearly the most likely one
 
 
 class Rows(NamedTuple):
-    """The rows of a log."""
+    """The rows of a log, and perhaps padding."""
 
-    user: Any  # [R] int32
+    user: Any  # [R] int32; -1 in padding
     item: Any  # [R] int32
     answer: Any  # [R, F]
     offset: Any  # [R, F] added to the logits by short-term effects
@@ -46,6 +47,17 @@ def padded(rows: Rows) -> Rows:
     """Rows in chunks, [chunks, n, ...]; padding belongs to user -1."""
     parts = in_chunks(rows.user, -1), in_chunks(rows.item, 0), in_chunks(rows.answer, 0), in_chunks(rows.offset, 0)
     return Rows(*parts)
+
+
+def filled_up(rows: Rows, drawn: DrawnItems | None) -> tuple[Rows, DrawnItems | None]:
+    """Add padding up to one of few sizes, so that fits to parts of a log share compiled programs."""
+    more = rounded_up(len(rows.user)) - len(rows.user)
+
+    def fill(x: Any, value: int) -> np.ndarray:
+        return np.pad(np.asarray(x), ((0, more),) + ((0, 0),) * (x.ndim - 1), constant_values=value)
+
+    rows = Rows(fill(rows.user, -1), fill(rows.item, 0), fill(rows.answer, 0), fill(rows.offset, 0))
+    return rows, None if drawn is None else drawn._replace(items=fill(drawn.items, PADDING))
 
 
 def in_chunks(x: Array | np.ndarray, fill: int) -> np.ndarray:
@@ -139,16 +151,18 @@ def _drawn_answers(
 
 
 def population_of(users: Users, rated: Array) -> Belief:
-    """Distribution of theta over the users with rows: that of their means plus the mean of their covariances."""
-    mean, covariance = users.mean[rated], jnp.linalg.inv(users.precision[rated])
-    centre = mean.mean(0)
-    off = mean - centre[None]
-    return Belief(centre, jnp.einsum("ufd,ufe->fde", off, off) / len(rated) + covariance.mean(0))
+    """Distribution of theta over the users `rated` [U] bool: that of their means plus the mean of their covariances."""
+    share = rated.astype(jnp.float32) / rated.sum().astype(jnp.float32)
+    centre = jnp.einsum("u,ufd->fd", share, users.mean)
+    off = users.mean - centre[None]
+    spread = jnp.einsum("u,ufd,ufe->fde", share, off, off)
+    return Belief(centre, spread + jnp.einsum("u,ufde->fde", share, jnp.linalg.inv(users.precision)))
 
 
 def expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
     """Logits of rows [R] under the posterior."""
-    return compiled(_expected_logits)(tastes, users, rows)
+    moments = compiled(_expected_logits)(tastes, users, filled_up(rows, None)[0])
+    return jax.tree.map(lambda x: np.asarray(x)[: len(rows.user)], moments)
 
 
 def _expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:

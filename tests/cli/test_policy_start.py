@@ -86,7 +86,10 @@ def test_values_that_the_learner_lacks_are_left_out_and_the_scores_are_those_of_
         (["train.held_out_share=0.9"], "train.held_out_share: only with train.select=judge"),
         (["train.held_out_share=0.9", "train.select=judge"], "train.held_out_share: there is no start to compare with"),
         (["learner.policy.future=true"], "learner.policy.future: ppo learns returns where"),
-        (["learner.policy.value=none"], "learner.policy.value: expected shared | stopped | separate | hidden, got 'none'"),
+        (
+            ["learner.policy.value=none"],
+            "learner.policy.value: expected shared | stopped | separate | hidden, got 'none'",
+        ),
         (["env.reward={depth: 1.0}", "learner.credit=item"], "learner.credit: logged rewards no feedback of single"),
     ],
 )

@@ -8,9 +8,18 @@ import numpy as np
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.supervised.contrast import DrawnItems, drawing_for
-from jaxrec.supervised.taste_posterior import Rows, Users, doubt_about_users, in_chunks, padded
+from jaxrec.supervised.taste_optimum import first_params, item_priors, item_side, most_likely
+from jaxrec.supervised.taste_posterior import (
+    Rows,
+    Users,
+    doubt_about_users,
+    filled_up,
+    in_chunks,
+    padded,
+    rows_of,
+)
 from jaxrec.supervised.tastes import all_logits, design, probabilities
-from jaxrec.supervised.tastes_fit import fit_tastes
+from jaxrec.supervised.tastes_fit import base_strengths, fit_tastes
 from jaxrec.types import PADDING
 
 SMALL = TastesConfig(
@@ -121,3 +130,25 @@ def test_no_doubt_about_users_changes_nothing() -> None:
     rows = Rows(np.array([0, 1]), np.array([0, 0]), np.ones((2, 1)), np.zeros((2, 1)))
     doubt = doubt_about_users(jnp.ones((1, 2)), jnp.zeros((1, 1)), sure, padded(rows))
     assert float(jnp.abs(doubt).max()) < 1e-10
+
+
+def test_padding_changes_no_fit() -> None:
+    """19 rows are filled up to 20, and fitted as they are."""
+    rng = np.random.default_rng(2)
+    user, item = np.sort(rng.integers(0, 5, 19)), rng.integers(0, 6, 19)
+    log = Log(user, item, np.arange(19), rng.integers(0, 2, (19, 1)).astype(np.float32), ("liked",), 6, 6)
+    features = jnp.asarray(rng.normal(size=(6, 3)), jnp.float32)
+    config = dataclasses.replace(SMALL, width=2, steps=40, exposure_strength=1.0)
+    strengths, start = base_strengths(config), first_params(log, 3, config, 0, None)
+    rows = rows_of(log)
+    filled = filled_up(rows, None)[0]
+    assert len(filled.user) == 20
+    plain, padded_fit = (most_likely(start, given, features, strengths, None, config) for given in (rows, filled))
+    for name, values in plain.items():
+        np.testing.assert_allclose(padded_fit[name], values, atol=2e-5, err_msg=name)
+    weights = jnp.asarray(rng.normal(size=(1, 2, 2)), jnp.float32)
+    vectors = item_side(plain, features, None)[0]
+    plain, other = (item_priors(vectors, given, weights, log.num_users) for given in (rows, filled))
+    np.testing.assert_allclose(other.means, plain.means, atol=1e-6)
+    np.testing.assert_allclose(other.centre, plain.centre, atol=1e-6)
+    np.testing.assert_allclose(other.own[:19], plain.own, atol=1e-6)

@@ -69,8 +69,8 @@ def test_items_met_one_after_the_other_move_the_prior_to_that_of_all() -> None:
 
 
 def test_the_spread_of_prior_means_over_users() -> None:
-    means = jnp.array([[[0.0, 1.0, 0.0]], [[0.0, -1.0, 2.0]]])
-    got = exposure_of(jnp.zeros((1, 2, 2)), CENTRE, means).covariance
+    means = jnp.array([[[0.0, 1.0, 0.0]], [[0.0, 9.0, 9.0]], [[0.0, -1.0, 2.0]]])  # the second has no rows
+    got = exposure_of(jnp.zeros((1, 2, 2)), CENTRE, means, jnp.array([True, False, True])).covariance
     np.testing.assert_allclose(got, [[[0.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, -1.0, 1.0]]])
 
 

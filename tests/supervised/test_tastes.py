@@ -136,7 +136,7 @@ def test_who_has_fewer_rows_is_less_known_and_who_has_none_has_the_prior() -> No
 def test_the_population_has_the_spread_of_the_means_and_the_mean_of_the_variances() -> None:
     # Users 0 and 2 have rows: means 1 and 3, variances 1/2 and 1/4; the one without rows counts for nothing.
     users = Users(jnp.array([1.0, 50.0, 3.0]).reshape(3, 1, 1), jnp.array([2.0, 1.0, 4.0]).reshape(3, 1, 1, 1))
-    belief = population_of(users, jnp.array([0, 2]))
+    belief = population_of(users, jnp.array([True, False, True]))
     np.testing.assert_allclose(belief.mean, [[2.0]])
     np.testing.assert_allclose(belief.covariance, [[[1.0 + 0.375]]])
 
