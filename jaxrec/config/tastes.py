@@ -10,7 +10,7 @@ class TastesConfig:
 
     width: int = 16  # d, of item vectors and tastes
     text_components: int = 64  # k, principal components of the text vectors that the item vectors are made of
-    search: bool = True  # choose strengths around those below on held-out rows; False: take these
+    search: bool = True  # choose strengths around those below on held-out rows (taste_strengths.py); False: take these
     user_strength: float = 8.0  # precision of the prior of a user's tastes
     bias_strength: float = 1.0  # of a user's bias
     item_strength: float = 10.0  # of what the log adds to the vector of a single item

@@ -61,7 +61,14 @@ def platt(labels: np.ndarray, logits: np.ndarray, ridge: float) -> tuple[float, 
     return float(weights[0]), float(weights[1])
 
 
-Curve = tuple[float, float, float, float, float]  # scale, shift, low, high, spread
+class Curve(NamedTuple):
+    """From logits with normal errors to probabilities; `fit_curve` has the equation."""
+
+    scale: float
+    shift: float
+    low: float
+    high: float
+    spread: float
 
 
 def fit_curve(
@@ -85,13 +92,10 @@ def fit_curve(
 
     def curve(x: np.ndarray) -> Curve:
         low, high = (0.5 * sigmoid(x[2]), 1 - 0.5 * sigmoid(x[3])) if bounds else (0.0, 1.0)
-        return float(np.exp(x[0])), float(x[1]), float(low), float(high), float(np.exp(x[4]))
+        return Curve(float(np.exp(x[0])), float(x[1]), float(low), float(high), float(np.exp(x[4])))
 
     def log_loss(x: np.ndarray) -> float:
-        scale, shift, low, high, spread = curve(x)
-        z = (scale * mean + shift + offset) / np.sqrt(1 + np.pi / 8 * spread * scale**2 * variance)
-        p = np.clip(low + (high - low) * sigmoid(z), *CERTAIN)
-        return float(-np.log(np.where(labels > 0.5, p, 1 - p)).sum())
+        return float(curve_losses(curve(x), labels, mean, variance, offset).sum())
 
     # The mean, not the sum: with a gradient of thousands the first line search would leave the range of doubles.
     rows = max(len(labels), 1)
@@ -99,6 +103,16 @@ def fit_curve(
         lambda x: (log_loss(x) + 0.5 * float(precision @ (x - start) ** 2)) / rows, start, method="BFGS"
     )
     return log_loss(found.x) / rows, curve(found.x)
+
+
+def curve_losses(
+    curve: Curve, labels: np.ndarray, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Log loss of every label under the curve, which `fit_curve` defines: [R]."""
+    flat = np.sqrt(1 + np.pi / 8 * curve.spread * curve.scale**2 * variance)
+    z = (curve.scale * mean + curve.shift + offset) / flat
+    p = np.clip(curve.low + (curve.high - curve.low) * sigmoid(z), *CERTAIN)
+    return -np.log(np.where(labels > 0.5, p, 1 - p))
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -17,7 +17,15 @@ import numpy as np
 from jaxrec.data.log import Log
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.calibration import CERTAIN, auc, expected_calibration_error, fit_curve, sigmoid
+from jaxrec.supervised.calibration import (
+    CERTAIN,
+    Curve,
+    auc,
+    curve_losses,
+    expected_calibration_error,
+    fit_curve,
+    sigmoid,
+)
 from jaxrec.supervised.contrast import Drawing
 from jaxrec.supervised.taste_posterior import ROWS_PER_CHUNK, Rows
 from jaxrec.supervised.tastes import Link, Moments, Tastes, design, logits_of, probabilities
@@ -42,12 +50,13 @@ class Labelled(NamedTuple):
     mean: np.ndarray  # [n]
     variance: np.ndarray  # [n]
     offset: np.ndarray  # [n] of short-term effects
+    user: np.ndarray  # [n]
 
 
 def labelled(held: Held, kind: int, drawing: Drawing | None) -> Labelled:
     """The answers of the kind numbered `kind`; drawn items follow as zeros if the kind is always 1."""
     values = held.rows.answer, held.logits.mean, held.logits.variance, held.logits.offset
-    columns = [np.asarray(x, np.float64)[:, kind] for x in values]
+    columns, user = [np.asarray(x, np.float64)[:, kind] for x in values], held.rows.user
     if drawing is not None and drawing.kinds[kind]:
         assert held.drawn is not None and held.items is not None
         real = held.items != PADDING
@@ -55,7 +64,8 @@ def labelled(held: Held, kind: int, drawing: Drawing | None) -> Labelled:
         drawn = [np.asarray(x, np.float64)[..., kind][real] for x in drawn]
         zeros = np.zeros(int(real.sum()))
         columns = [np.concatenate(pair) for pair in zip(columns, (zeros, *drawn), strict=True)]
-    return Labelled(*columns)
+        user = np.concatenate([user, np.broadcast_to(user[:, None], real.shape)[real]])
+    return Labelled(*columns, user=user)
 
 
 def logistic(kinds: int) -> Link:
@@ -70,10 +80,21 @@ def fit_link(parts: list[Held], drawing: Drawing | None = None, *, bounds: bool 
     """
     fits = []
     for b in range(parts[0].rows.answer.shape[1]):
-        columns = (np.concatenate(x) for x in zip(*(labelled(part, b, drawing) for part in parts), strict=True))
+        columns = (np.concatenate(x) for x in zip(*(labelled(part, b, drawing)[:4] for part in parts), strict=True))
         fits.append(fit_curve(*columns, bounds=bounds and (drawing is None or not drawing.kinds[b])))
     curves = zip(*(curve for _, curve in fits), strict=True)
     return float(np.mean([loss for loss, _ in fits])), Link(*(jnp.asarray(x, jnp.float32) for x in curves))
+
+
+def losses_of_users(held: Held, link: Link, users: int, drawing: Drawing | None = None) -> np.ndarray:
+    """What the rows of each user add to the mean log loss of the curve: [U]; the sum is the loss of `fit_link`."""
+    kinds, total = held.rows.answer.shape[1], np.zeros(users)
+    for b in range(kinds):
+        *columns, user = labelled(held, b, drawing)
+        curve = Curve(*(float(np.asarray(getattr(link, name))[b]) for name in Curve._fields))
+        losses = curve_losses(curve, *columns)
+        total += np.bincount(user, losses, users) / max(len(user), 1) / kinds
+    return total
 
 
 def quality(tastes: Tastes, held: Held) -> dict[str, dict[str, Any]]:

@@ -37,22 +37,12 @@ from jaxrec.supervised.taste_posterior import (
     population_of,
     user_posterior,
 )
+from jaxrec.supervised.taste_strengths import Strengths
 from jaxrec.supervised.tastes import Tastes, design
 from jaxrec.types import PADDING, Array, Params
 
 NEAR = 3  # times fewer steps from parameters that are nearly right
 Fitted = tuple[Tastes, Users]  # items, before calibration, and the posterior of all users
-
-
-class Strengths(NamedTuple):
-    """Precisions of the normal priors on the parameters."""
-
-    user: float  # of p_u
-    bias: float  # of b_u
-    item: float  # of e_i
-    item_bias: float  # of c_i
-    text: float  # of W and w
-    exposure: float = 0.0  # of A (exposure.py); 0: there is none
 
 
 def first_params(log: Log, components: int, config: TastesConfig, seed: int, drawing: Drawing | None) -> Params:

@@ -1,6 +1,6 @@
 """Fitting tastes to a log: strengths chosen on held-out rows, the most likely tastes, then their posterior."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,29 +24,21 @@ from jaxrec.supervised.contrast import (
 from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.effects_fit import Found, fit_effects
 from jaxrec.supervised.taste_features import item_features
-from jaxrec.supervised.taste_link import Held, fit_link, logits_on, quality, with_level
+from jaxrec.supervised.taste_link import Held, fit_link, logits_on, losses_of_users, quality, with_level
 from jaxrec.supervised.taste_optimum import (
     Fitted,
-    Strengths,
     catalogue_side,
     first_params,
     fit_in_rounds,
 )
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import expected_logits, rows_of, with_draws
+from jaxrec.supervised.taste_strengths import TRIALS, Strengths, Trial, base_strengths, search_strengths
 from jaxrec.supervised.tastes import Link, Moments, Tastes
 from jaxrec.types import Array, Params
 
 ENDS = 2  # parameters of a curve's free ends
 NEARLY = 0.02  # what free ends leave below or above, if they are those of the curve from 0 to 1
-VARIED = (0.25, 4.0)
-SEARCHED = {  # factors of strengths, in this order: what all users share comes before single ones
-    "exposure": (0.0, *VARIED),  # 0: whether it helps at all
-    "text": VARIED,
-    "item_bias": VARIED,
-    "user": VARIED,
-    "item": VARIED,
-}
 
 
 def fit_tastes(
@@ -77,22 +69,18 @@ def fit_tastes(
     check_values(log, ones)
     task = _task(log, item_features(vectors, log, config.text_components, others), ones, config, seed)
     vary = strengths is None and config.search
-    with track(label, 2 + vary * sum(map(len, SEARCHED.values()))) as advance:
-        trials: list[tuple[float, Strengths]] = []
-        fits: list[tuple[Params, Fitted]] = []  # the best one
+    with track(label, 2 + vary * TRIALS) as advance:
 
-        def try_out(chosen: Strengths) -> None:
-            near = fits[0][0] if fits else None  # of other strengths, so a few steps are enough
+        def try_out(chosen: Strengths, best: Trial | None) -> Trial:
+            near = None if best is None else best.fit[0]  # of other strengths, so a few steps are enough
             fit = task.fit_from(near, ~task.held, task.no_offsets, chosen)
-            loss, _ = fit_link([task.hidden(fit[1], task.no_offsets)], task.drawing)
-            if all(loss < other for other, _ in trials):
-                fits[:] = [fit]
-            trials.append((loss, chosen))
-            advance(1, f"held-out log loss {min(trials)[0]:.4f}")
+            losses = task.losses_of_users(fit[1])
+            advance(1, f"held-out log loss {losses.sum() if best is None else min(losses.sum(), best.loss):.4f}")
+            return Trial(chosen, losses, fit)
 
-        search_strengths(try_out, trials, base_strengths(config) if strengths is None else strengths, vary)
-        _, chosen = min(trials, key=lambda trial: trial[0])
-        best = _Curve(*task.calibrated(fits[0][1], task.no_offsets, None), task.no_offsets)
+        found = search_strengths(try_out, base_strengths(config) if strengths is None else strengths, vary)
+        chosen = found.strengths
+        best = _Curve(*task.calibrated(found.fit[1], task.no_offsets, None), task.no_offsets)
         if config.effects:
             best = _with_effects(task, chosen, best)
         tastes, users = task.fit(np.ones(len(log), bool), best.offsets, chosen)
@@ -150,6 +138,11 @@ class _Task(NamedTuple):
         items = draw_items(self.drawing, part, self.seed + 1, self.log)
         drawn = logits_on(tastes, users.mean, jnp.linalg.inv(users.precision), part.user, items)
         return Held(rows, logits, drawn, items)
+
+    def losses_of_users(self, fitted: Fitted) -> np.ndarray:
+        """What the held-out rows of each user add to their mean log loss, with the curve that fits them best: [U]."""
+        held = self.hidden(fitted, self.no_offsets)
+        return losses_of_users(held, fit_link([held], self.drawing)[1], self.log.num_users, self.drawing)
 
     def calibrated(
         self, fitted: Fitted, offsets: np.ndarray, effects: Effects | None, *, bounds: bool = True
@@ -233,24 +226,3 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
         return plain._replace(about=found.report)
     links = task.calibrated(fit(~task.held, found.offsets), found.offsets, found.effects, bounds=bounds)
     return _Curve(*links, found.offsets, found.effects, found.report)
-
-
-def search_strengths(try_out: Callable[[Strengths], None], trials: list, base: Strengths, vary: bool) -> None:
-    """Try the base, then others for one parameter after another, each time from the best so far."""
-    try_out(base)
-    for name, factors in SEARCHED.items() if vary else ():
-        best = min(trials, key=lambda trial: trial[0])[1]
-        for factor in factors if getattr(best, name) else ():
-            try_out(best._replace(**{name: getattr(best, name) * factor}))
-
-
-def base_strengths(config: TastesConfig) -> Strengths:
-    """Strengths of the recipe."""
-    return Strengths(
-        user=config.user_strength,
-        bias=config.bias_strength,
-        item=config.item_strength,
-        item_bias=config.item_bias_strength,
-        text=config.text_strength,
-        exposure=config.exposure_strength,
-    )

@@ -18,8 +18,9 @@ from jaxrec.supervised.taste_posterior import (
     padded,
     rows_of,
 )
+from jaxrec.supervised.taste_strengths import base_strengths
 from jaxrec.supervised.tastes import all_logits, design, probabilities
-from jaxrec.supervised.tastes_fit import base_strengths, fit_tastes
+from jaxrec.supervised.tastes_fit import fit_tastes
 from jaxrec.types import PADDING
 
 SMALL = TastesConfig(

@@ -22,13 +22,9 @@ from jaxrec.supervised.taste_posterior import (
     user_posterior,
     with_draws,
 )
+from jaxrec.supervised.taste_strengths import Strengths, base_strengths
 from jaxrec.supervised.tastes import Link, all_logits, averaged_logit, logits_of, probabilities
-from jaxrec.supervised.tastes_fit import (
-    Strengths,
-    base_strengths,
-    fit_tastes,
-    search_strengths,
-)
+from jaxrec.supervised.tastes_fit import fit_tastes
 from tests.tiny_tastes import known_people, newton, random_log, random_tastes
 
 SMALL = TastesConfig(width=2, text_components=4, steps=150, draws=2, search=False, user_strength=1.0)
@@ -249,29 +245,6 @@ def test_the_same_seed_repeats_the_fit_and_another_draws_otherwise(fitted) -> No
     assert report_again == report
     other, _ = fit_tastes(log.take(~held), vectors, SMALL, seed=1)
     assert (np.asarray(other.draws) != np.asarray(tastes.draws)).all()
-
-
-def searched(losses: dict[Strengths, float], vary: bool = True) -> list[tuple]:
-    trials: list[tuple] = []
-    search_strengths(lambda chosen: trials.append((losses.get(chosen, 1.0), chosen)), trials, BASE, vary)
-    return trials
-
-
-def test_the_search_varies_one_strength_after_another_from_the_best_so_far() -> None:
-    strong = BASE._replace(item_bias=40.0)
-    found = [chosen for _, chosen in searched({strong: 0.5})]
-    assert found == [
-        BASE,
-        BASE._replace(text=2.5),
-        BASE._replace(text=40.0),
-        BASE._replace(item_bias=2.5),
-        strong,
-        strong._replace(user=2.0),
-        strong._replace(user=32.0),
-        strong._replace(item=2.5),
-        strong._replace(item=40.0),
-    ]
-    assert [chosen for _, chosen in searched({}, vary=False)] == [BASE]
 
 
 def test_the_strengths_with_the_least_held_out_loss_are_chosen(

@@ -49,8 +49,9 @@ from jaxrec.supervised.own_texts import save_basis
 from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
 from jaxrec.supervised.taste_path import drawn, follow
+from jaxrec.supervised.taste_strengths import Strengths
 from jaxrec.supervised.tastes import Tastes
-from jaxrec.supervised.tastes_fit import Strengths, fit_tastes
+from jaxrec.supervised.tastes_fit import fit_tastes
 from jaxrec.supervised.validity import validity_of_response, validity_of_tastes
 from jaxrec.types import Array
 from jaxrec.version import __version__
