@@ -3,9 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.config.logged import LoggedConfig
 from jaxrec.data.log import Log
+from jaxrec.envs import logged
+from jaxrec.envs.logged_world import make_world
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.tastes import Belief, Link, Tastes
+from jaxrec.types import Env
 
 KINDS = ("liked", "disliked")
 
@@ -77,3 +81,33 @@ def known_people(users: int = 80, items: int = 40, rows: int = 25, seed: int = 0
         num_items=items,
     )
     return log, vectors.astype(np.float32), p
+
+
+def two_people(requests: int = 2) -> Env:
+    """Visits of a few requests of one item, by two kinds of person who are as frequent and have no past.
+
+    Item 0 is liked by the first for sure, and by the second never. They like item 1 at .8 and .1, item 2 at .1 and .7.
+    """
+    chance = np.array([[1.0, 0.8, 0.1], [0.0, 0.1, 0.7]]).clip(1e-6, 1 - 1e-6)
+    theta = np.concatenate([np.zeros((2, 1)), np.log(chance / (1 - chance))], 1)[:, None]  # [U, F = 1, 1 + 3]
+    tastes = Tastes(
+        item_vectors=jnp.eye(3),
+        item_logits=jnp.zeros((3, 1)),
+        link=plain_link(1),
+        population=random_tastes(3, 3, kinds=1).population,
+        means=jnp.asarray(theta, jnp.float32),
+        draws=jnp.asarray(theta[None], jnp.float32),
+        feedback_names=("liked",),
+    )
+    log = Log(
+        user=np.arange(2, dtype=np.int32),
+        item=np.zeros(2, np.int32),
+        time=np.arange(2),
+        feedback=np.ones((2, 1), np.float32),
+        feedback_names=("liked",),
+        num_users=2,
+        num_items=3,
+    )
+    return logged.make(
+        LoggedConfig(slate_size=1, requests=requests), make_world(tastes, log, np.eye(3, dtype=np.float32), 3)
+    )

@@ -10,8 +10,9 @@ from jaxrec.config.section import section
 class PolicyConfig:
     """Network of a slate policy: a history encoder, then two towers."""
 
-    # Of the history, if the environment has one. "profile" is the cheapest for long histories.
-    encoder: Literal["gru", "transformer", "mean", "profile"] = "gru"
+    # Of the history, if the environment has one. "profile" is the cheapest for long histories, "graph" reads which of
+    # its items are alike; its time and memory grow with the square of the length.
+    encoder: Literal["gru", "lstm", "transformer", "graph", "mean", "profile"] = "gru"
     width: int = 64  # of item vectors, history states and queries
     hidden: tuple[int, ...] = (64,)  # hidden layers of the query and of the value network
     item_residual: bool = False  # a learned vector and bias per item, added to its row of the item table
@@ -36,7 +37,7 @@ class PolicyConfig:
     diversity: float = 0.0
     diversity_rows: float = 4.0
     layers: int = 2  # transformer
-    heads: int = 4  # transformer
+    heads: int = 4  # of attention, for the transformer; graphs, for graph
     dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
 
     def __post_init__(self):

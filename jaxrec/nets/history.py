@@ -1,4 +1,4 @@
-"""History encoders: what a user did -> one state per position; profile, mean, GRU and causal Transformer.
+"""History encoders: what a user did -> one state per position; `HISTORY_ENCODERS` names them.
 
     states = module.apply(params, rows, feedback, mask)            # [..., H + 1, S]
     state = module.apply(params, rows, feedback, mask, last=True)  # [..., S], the state to act from
@@ -20,31 +20,11 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxrec.checks import InputError, check_name, check_shape
+from jaxrec.nets.history_inputs import batched
+from jaxrec.nets.recurrent import GraphHistory, GruHistory, LstmHistory
 from jaxrec.types import Array
 
 SMALL_TABLE = 16  # rows per position of the history, up to which a product with the whole table is faster
-
-
-def history_inputs(rows: Array, feedback: Array) -> Array:
-    """Scale rows to unit root mean square and append feedback: [..., H, D], [..., H, F] -> [..., H, D + F] float32."""
-    rows = rows.astype(jnp.float32)
-    scale = jax.lax.rsqrt(jnp.mean(rows**2, axis=-1, keepdims=True) + 1e-6)
-    return jnp.concatenate([rows * scale, feedback.astype(jnp.float32)], axis=-1)
-
-
-def batched(encode):
-    """Flatten leading axes around `encode(module, inputs [B, H, D + F], mask [B, H], last)`; check shapes."""
-
-    @functools.wraps(encode)
-    def call(module: nn.Module, rows: Array, feedback: Array, mask: Array, *, last: bool = False) -> Array:
-        *lead, length, _ = rows.shape
-        check_shape("feedback", feedback, (*lead, length, None))
-        check_shape("mask", mask, (*lead, length))
-        inputs = history_inputs(rows, feedback)
-        states = encode(module, inputs.reshape(-1, length, inputs.shape[-1]), mask.reshape(-1, length), last)
-        return states.reshape(*lead, *states.shape[1:])
-
-    return call
 
 
 class MeanHistory(nn.Module):
@@ -155,47 +135,6 @@ def _forgetful_sums(values: Array, seen: Array, rate: float, axis: int) -> Array
     return jnp.moveaxis(jnp.concatenate([start[None], sums]), 0, axis)
 
 
-class GruHistory(nn.Module):
-    """Gated recurrent unit (arXiv 1406.1078; reset after the product, as in cuDNN), starting from h = 0.
-
-        x = concat(row / rms(row), feedback)
-        xr, xz, xn = split(x @ kernel + bias, 3);  hr, hz, hn = split(h @ recurrent, 3)
-        r = sigmoid(xr + hr);  z = sigmoid(xz + hz);  n = tanh(xn + r * hn);  h = (1 - z) * n + z * h
-
-    Parameters: kernel [D + F, 3S], recurrent [S, 3S], bias [3S]; rms(row) = sqrt(mean(row ** 2) + 1e-6). One
-    product projects all positions before the scan.
-    """
-
-    width: int
-    kernel_init: Initializer = nn.initializers.lecun_normal()
-
-    @nn.compact
-    @batched
-    def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
-        """Inputs [B, H, D + F], mask [B, H] -> states [B, H + 1, S], or with `last` [B, S]."""
-        kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], 3 * self.width))
-        recurrent = self.param("recurrent", orthogonal_gates, (self.width, 3 * self.width))
-        bias = self.param("bias", nn.initializers.zeros_init(), (3 * self.width,))
-
-        def step(h: Array, position: tuple[Array, Array]):
-            x, valid = position
-            (xr, xz, xn), (hr, hz, hn) = jnp.split(x, 3, -1), jnp.split(h @ recurrent, 3, -1)
-            r, z = nn.sigmoid(xr + hr), nn.sigmoid(xz + hz)
-            new = jnp.where(valid[:, None], (1.0 - z) * nn.tanh(xn + r * hn) + z * h, h)
-            return new, new
-
-        start = jnp.zeros((inputs.shape[0], self.width))  # [B, S]
-        projected = jnp.swapaxes(inputs, 0, 1) @ kernel + bias[None, None]
-        end, states = jax.lax.scan(step, start, (projected, mask.T))
-        return end if last else jnp.swapaxes(jnp.concatenate([start[None], states]), 0, 1)
-
-
-def orthogonal_gates(key: Array, shape: tuple[int, int]) -> Array:
-    """Draw one orthogonal matrix per gate, side by side: [S, 3S]."""
-    gates = [nn.initializers.orthogonal()(part, (shape[0], shape[0])) for part in jax.random.split(key, 3)]
-    return jnp.concatenate(gates, axis=1)
-
-
 class TransformerHistory(nn.Module):
     """Causal pre-norm Transformer (the SASRec shape, arXiv 1808.09781) with feedback at every position.
 
@@ -272,6 +211,8 @@ HISTORY_ENCODERS = {
     "profile": ProfileHistory,
     "mean": MeanHistory,
     "gru": GruHistory,
+    "lstm": LstmHistory,
+    "graph": GraphHistory,
     "transformer": TransformerHistory,
 }
 
@@ -284,7 +225,9 @@ def make_history_encoder(
     dropout: float = 0.0,
     kernel_init: Initializer | None = None,
 ) -> nn.Module:
-    """Build the encoder called `name` with S = `width`; only the Transformer uses layers, heads and dropout.
+    """Build the encoder called `name` with S = `width`; only the Transformer uses layers and dropout.
+
+    `heads` are those of the Transformer's attention, or the graphs of the graph encoder.
 
     `kernel_init` replaces the scaled normal of the kernels: `nn.initializers.orthogonal(2**0.5)` for RL.
     """
@@ -294,4 +237,6 @@ def make_history_encoder(
         if width % heads:
             raise InputError(f"history encoder: expected a width that {heads} heads divide, got {width}.")
         options |= {"layers": layers, "heads": heads, "dropout": dropout}
+    if name == "graph":
+        options |= {"heads": heads}
     return HISTORY_ENCODERS[name](width=width, **options)

@@ -10,18 +10,14 @@ import pytest
 from jaxrec import make_env
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
-from jaxrec.config.logged import LoggedConfig
-from jaxrec.data.log import Log
-from jaxrec.envs import auto_reset, logged
-from jaxrec.envs.logged_world import make_world
+from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.learn.all_items import all_items_loss, reward_range
 from jaxrec.nets.policy import PolicyOutput, make_policy
-from jaxrec.supervised.tastes import Tastes
-from jaxrec.types import PADDING, Env, Observation
+from jaxrec.types import PADDING, Observation
 from tests.learners import small
 from tests.probes import catalogue_probe, learn
-from tests.tiny_tastes import plain_link, random_tastes
+from tests.tiny_tastes import two_people
 
 LOGITS = jnp.array([[0.5, -jnp.inf, -1.0], [2.0, 0.0, 1.0]])
 VALUE = jnp.array([0.25, -0.5])
@@ -59,34 +55,6 @@ def test_rewards_are_scaled_between_the_lowest_and_the_highest_of_an_item() -> N
     spec = catalogue_probe().spec
     assert reward_range(spec) == (0.0, 1.0)
     assert reward_range(dataclasses.replace(spec, reward_weights=(2.0, -0.5, 0.0, 1.0))) == (-0.5, 3.0)
-
-
-def two_people() -> Env:
-    """Visits of two requests of one item, by two kinds of person who are as frequent and have no past.
-
-    Item 0 is liked by the first for sure, and by the second never. They like item 1 at .8 and .1, item 2 at .1 and .7.
-    """
-    chance = np.array([[1.0, 0.8, 0.1], [0.0, 0.1, 0.7]]).clip(1e-6, 1 - 1e-6)
-    theta = np.concatenate([np.zeros((2, 1)), np.log(chance / (1 - chance))], 1)[:, None]  # [U, F = 1, 1 + 3]
-    tastes = Tastes(
-        item_vectors=jnp.eye(3),
-        item_logits=jnp.zeros((3, 1)),
-        link=plain_link(1),
-        population=random_tastes(3, 3, kinds=1).population,
-        means=jnp.asarray(theta, jnp.float32),
-        draws=jnp.asarray(theta[None], jnp.float32),
-        feedback_names=("liked",),
-    )
-    log = Log(
-        user=np.arange(2, dtype=np.int32),
-        item=np.zeros(2, np.int32),
-        time=np.arange(2),
-        feedback=np.ones((2, 1), np.float32),
-        feedback_names=("liked",),
-        num_users=2,
-        num_items=3,
-    )
-    return logged.make(LoggedConfig(slate_size=1, requests=2), make_world(tastes, log, np.eye(3, dtype=np.float32), 3))
 
 
 @pytest.mark.parametrize("encoder", ["profile", "gru"])

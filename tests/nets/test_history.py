@@ -158,24 +158,6 @@ def test_a_profile_of_feedback_outside_zero_and_one_stays_finite() -> None:
     np.testing.assert_allclose(got, nn.gelu(jnp.array(want)), atol=1e-5)
 
 
-def test_gru_is_the_documented_equation() -> None:
-    module, params, rows, feedback, mask = make("gru")
-    p = {name: np.asarray(value) for name, value in params["params"].items()}
-    assert {k: v.shape for k, v in p.items()} == {
-        "kernel": (ROW + KINDS, 3 * WIDTH),
-        "recurrent": (WIDTH, 3 * WIDTH),
-        "bias": (3 * WIDTH,),
-    }
-    rows, feedback, h = np.asarray(rows[0]), np.asarray(feedback[0]), np.zeros(WIDTH)
-    for row, fed in zip(rows, feedback, strict=True):
-        x = np.concatenate([row / np.sqrt((row**2).mean() + 1e-6), fed])
-        (xr, xz, xn), (hr, hz, hn) = np.split(x @ p["kernel"] + p["bias"], 3), np.split(h @ p["recurrent"], 3)
-        r, z = 1 / (1 + np.exp(-xr - hr)), 1 / (1 + np.exp(-xz - hz))
-        h = (1 - z) * np.tanh(xn + r * hn) + z * h
-    got = module.apply(params, rows[None], feedback[None], mask[:1], last=True)[0]
-    np.testing.assert_allclose(got, h, atol=1e-5)
-
-
 def test_the_mean_forgets_order_and_the_others_do_not() -> None:
     for name in HISTORY_ENCODERS:
         module, params, rows, feedback, mask = make(name)

@@ -164,7 +164,7 @@ def test_items_of_the_history_are_not_shown_again() -> None:
     assert open_positions(apply(params, obs, SUBSET).logits) == [0, 1, 3]  # items 1, 2 and 7
 
 
-@pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
+@pytest.mark.parametrize("encoder", ["gru", "lstm", "transformer", "graph", "mean"])
 def test_any_history_encoder_lets_the_history_count(encoder: str) -> None:
     _, params, apply = made(encoder=encoder)
     output = apply(params, history([[PADDING] * 4, [PADDING, 0, 4, 8], [0, 1, 2, 3]]), WORLD)
@@ -284,7 +284,7 @@ def test_queries_of_all_positions_give_the_logits_of_each_shorter_history() -> N
         np.testing.assert_allclose(np.asarray(own)[seen], np.asarray(logits)[seen], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
+@pytest.mark.parametrize("encoder", ["gru", "lstm", "transformer", "graph", "mean"])
 def test_a_policy_may_read_only_the_latest_rows_but_never_shows_the_others_again(encoder: str) -> None:
     _, params, score = made(encoder=encoder, history=2)
     obs = history([3, 1, 4, 7])

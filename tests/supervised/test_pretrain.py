@@ -58,7 +58,7 @@ def random_params(state: PretrainState) -> PretrainState:
     return state.replace(params=params)
 
 
-@pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
+@pytest.mark.parametrize("encoder", ["gru", "lstm", "transformer", "graph", "mean"])
 def test_the_loss_of_two_users_is_that_of_the_policy_s_logits_row_by_row(encoder: str) -> None:
     policy, pretraining, data, *_ = setup(encoder)
     state = random_params(jax.jit(pretraining.init)(jax.random.key(0), WORLD))
@@ -115,7 +115,7 @@ def test_items_that_nobody_has_touched_are_not_in_the_softmax() -> None:
     np.testing.assert_allclose(slope, np.append(others, np.zeros((1, 5)), axis=0), rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("encoder", ["gru", "transformer", "mean"])
+@pytest.mark.parametrize("encoder", ["gru", "lstm", "transformer", "graph", "mean"])
 def test_a_state_sees_neither_its_row_nor_later_ones(encoder: str) -> None:
     policy, pretraining, data, *_ = setup(encoder)
     params = random_params(jax.jit(pretraining.init)(jax.random.key(0), WORLD)).params
