@@ -83,7 +83,7 @@ def known_people(users: int = 80, items: int = 40, rows: int = 25, seed: int = 0
     return log, vectors.astype(np.float32), p
 
 
-def two_people(requests: int = 2) -> Env:
+def two_people(requests: int = 2, *, repeats: bool = False) -> Env:
     """Visits of a few requests of one item, by two kinds of person who are as frequent and have no past.
 
     Item 0 is liked by the first for sure, and by the second never. They like item 1 at .8 and .1, item 2 at .1 and .7.
@@ -108,6 +108,5 @@ def two_people(requests: int = 2) -> Env:
         num_users=2,
         num_items=3,
     )
-    return logged.make(
-        LoggedConfig(slate_size=1, requests=requests), make_world(tastes, log, np.eye(3, dtype=np.float32), 3)
-    )
+    config = LoggedConfig(slate_size=1, requests=requests, repeats=repeats)
+    return logged.make(config, make_world(tastes, log, np.eye(3, dtype=np.float32), 3))

@@ -227,9 +227,8 @@ def make_history_encoder(
 ) -> nn.Module:
     """Build the encoder called `name` with S = `width`; only the Transformer uses layers and dropout.
 
-    `heads` are those of the Transformer's attention, or the graphs of the graph encoder.
-
-    `kernel_init` replaces the scaled normal of the kernels: `nn.initializers.orthogonal(2**0.5)` for RL.
+    `heads` are those of the Transformer's attention, or the graphs of the graph encoder. `kernel_init` replaces the
+    scaled normal of the kernels: `nn.initializers.orthogonal(2**0.5)` for RL.
     """
     check_name("history encoder", name, HISTORY_ENCODERS)
     options = {} if kernel_init is None else {"kernel_init": kernel_init}

@@ -17,16 +17,22 @@ def history_inputs(rows: Array, feedback: Array) -> Array:
     return jnp.concatenate([rows * scale, feedback.astype(jnp.float32)], axis=-1)
 
 
+def flattened(rows: Array, feedback: Array, mask: Array) -> tuple[Array, Array, tuple[int, ...]]:
+    """Inputs [B, H, D + F] and mask [B, H] with the leading axes as one, and the leading axes; check shapes."""
+    *lead, length, _ = rows.shape
+    check_shape("feedback", feedback, (*lead, length, None))
+    check_shape("mask", mask, (*lead, length))
+    inputs = history_inputs(rows, feedback)
+    return inputs.reshape(-1, length, inputs.shape[-1]), mask.reshape(-1, length), tuple(lead)
+
+
 def batched(encode):
     """Flatten leading axes around `encode(module, inputs [B, H, D + F], mask [B, H], last)`; check shapes."""
 
     @functools.wraps(encode)
     def call(module: nn.Module, rows: Array, feedback: Array, mask: Array, *, last: bool = False) -> Array:
-        *lead, length, _ = rows.shape
-        check_shape("feedback", feedback, (*lead, length, None))
-        check_shape("mask", mask, (*lead, length))
-        inputs = history_inputs(rows, feedback)
-        states = encode(module, inputs.reshape(-1, length, inputs.shape[-1]), mask.reshape(-1, length), last)
+        inputs, mask, lead = flattened(rows, feedback, mask)
+        states = encode(module, inputs, mask, last)
         return states.reshape(*lead, *states.shape[1:])
 
     return call

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import Initializer
 
-from jaxrec.checks import check_shape
-from jaxrec.nets.history_inputs import batched, history_inputs
+from jaxrec.nets.history_inputs import batched, flattened
 from jaxrec.types import Array
 
 ALIKE = 0.5  # cosine at which two items are joined by half, before it is learned
@@ -113,16 +112,12 @@ class GraphHistory(nn.Module):
     @nn.compact
     def __call__(self, rows: Array, feedback: Array, mask: Array, *, last: bool = False) -> Array:
         """Rows [..., H, D], feedback [..., H, F], mask [..., H] -> states [..., H + 1, S], or with `last` [..., S]."""
-        *lead, length, size = rows.shape
-        check_shape("feedback", feedback, (*lead, length, None))
-        check_shape("mask", mask, (*lead, length))
-        inputs = history_inputs(rows, feedback)
-        inputs, valid = inputs.reshape(-1, length, inputs.shape[-1]), mask.reshape(-1, length)
-        edges = self._edges(inputs[..., :size], valid)  # [B, G, H, H]
-        degree = edges.sum(-1)
-        messages = jnp.einsum("bgij,bjx->bigx", edges, inputs) / (1.0 + jnp.swapaxes(degree, 1, 2)[..., None])
+        inputs, valid, lead = flattened(rows, feedback, mask)
+        edges = self._edges(inputs[..., : rows.shape[-1]], valid)  # [B, G, H, H]
+        degree = jnp.swapaxes(edges.sum(-1), 1, 2)  # [B, H, G]
+        messages = jnp.einsum("bgij,bjx->bigx", edges, inputs) / (1.0 + degree[..., None])
         messages = messages.reshape(*messages.shape[:2], -1)
-        joined = jnp.concatenate([inputs, messages, jnp.log1p(jnp.swapaxes(degree, 1, 2))], axis=-1)
+        joined = jnp.concatenate([inputs, messages, jnp.log1p(degree)], axis=-1)
         states = Lstm(self.width, self.kernel_init, name="lstm")(joined, valid, last)
         return states.reshape(*lead, *states.shape[1:])
 

@@ -28,5 +28,5 @@ def rounded_up(count: int) -> int:
     Data of similar sizes that are filled up to it share a compiled program. At most a quarter is added, and at most
     8,192 rows.
     """
-    step = min(max(1, 2 ** (count.bit_length() - 3)), FINEST)
+    step = min(1 << max(count.bit_length() - 3, 0), FINEST)
     return -(-count // step) * step

@@ -35,6 +35,7 @@ from jaxrec.supervised.taste_posterior import (
     in_chunks,
     padded,
     population_of,
+    to_few_sizes,
     user_posterior,
 )
 from jaxrec.supervised.taste_strengths import Strengths
@@ -178,7 +179,7 @@ def fit_in_rounds(
     With `near`, `start` was fitted to the same rows with other offsets or strengths, and needs one round of few steps.
     Logits of items compare rows with `drawn`, so there is no offset to add.
     """
-    rows, drawn = filled_up(rows, drawn)
+    rows, drawn = filled_up(rows), None if drawn is None else drawn._replace(items=to_few_sizes(drawn.items, PADDING))
     short = dataclasses.replace(config, steps=-(-config.steps // NEAR))
     fit, params = compiled(most_likely, static=5), start
     if not (near and config.rounds):

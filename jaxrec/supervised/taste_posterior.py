@@ -1,5 +1,6 @@
 """The posterior of users' tastes given the items: Laplace's approximation, the population, draws."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from jaxrec.ops.parts import rounded_up
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import DrawnItems, asked_of
 from jaxrec.supervised.tastes import Belief, Moments, Tastes, design
-from jaxrec.types import PADDING, Array
+from jaxrec.types import Array
 
 ROWS_PER_CHUNK = 8192  # of the log, when curvatures are summed: [rows, F, D, D] would not fit for all rows
 NEWTON_STEPS = 3  # from the fitted value, which is nearly the most likely one
@@ -45,26 +46,31 @@ def rows_of(log: Log, offset: np.ndarray | None = None) -> Rows:
 
 def padded(rows: Rows) -> Rows:
     """Rows in chunks, [chunks, n, ...]; padding belongs to user -1."""
-    parts = in_chunks(rows.user, -1), in_chunks(rows.item, 0), in_chunks(rows.answer, 0), in_chunks(rows.offset, 0)
-    return Rows(*parts)
+    return _with_padding(rows, in_chunks)
 
 
-def filled_up(rows: Rows, drawn: DrawnItems | None) -> tuple[Rows, DrawnItems | None]:
-    """Add padding up to one of few sizes, so that fits to parts of a log share compiled programs."""
-    more = rounded_up(len(rows.user)) - len(rows.user)
+def filled_up(rows: Rows) -> Rows:
+    """Rows with padding, which belongs to user -1, up to one of few sizes; see `to_few_sizes`."""
+    return _with_padding(rows, to_few_sizes)
 
-    def fill(x: Any, value: int) -> np.ndarray:
-        return np.pad(np.asarray(x), ((0, more),) + ((0, 0),) * (x.ndim - 1), constant_values=value)
 
-    rows = Rows(fill(rows.user, -1), fill(rows.item, 0), fill(rows.answer, 0), fill(rows.offset, 0))
-    return rows, None if drawn is None else drawn._replace(items=fill(drawn.items, PADDING))
+def _with_padding(rows: Rows, pad: Callable[[Any, int], np.ndarray]) -> Rows:
+    return Rows(pad(rows.user, -1), pad(rows.item, 0), pad(rows.answer, 0), pad(rows.offset, 0))
 
 
 def in_chunks(x: Array | np.ndarray, fill: int) -> np.ndarray:
     """Cut [R, ...] into [chunks, n, ...], with a last chunk that is filled up."""
     size = min(ROWS_PER_CHUNK, max(len(x), 1))
-    wide = np.pad(np.asarray(x), ((0, -len(x) % size),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
-    return wide.reshape(-1, size, *x.shape[1:])
+    return _longer(x, -len(x) % size, fill).reshape(-1, size, *x.shape[1:])
+
+
+def to_few_sizes(x: Array | np.ndarray, fill: int) -> np.ndarray:
+    """Fill up [R, ...] to one of few sizes, so that fits to parts of a log share compiled programs."""
+    return _longer(x, rounded_up(len(x)) - len(x), fill)
+
+
+def _longer(x: Array | np.ndarray, more: int, fill: int) -> np.ndarray:
+    return np.pad(np.asarray(x), ((0, more),) + ((0, 0),) * (x.ndim - 1), constant_values=fill)
 
 
 def user_posterior(
@@ -161,7 +167,7 @@ def population_of(users: Users, rated: Array) -> Belief:
 
 def expected_logits(tastes: Tastes, users: Users, rows: Rows) -> Moments:
     """Logits of rows [R] under the posterior."""
-    moments = compiled(_expected_logits)(tastes, users, filled_up(rows, None)[0])
+    moments = compiled(_expected_logits)(tastes, users, filled_up(rows))
     return jax.tree.map(lambda x: np.asarray(x)[: len(rows.user)], moments)
 
 

@@ -56,10 +56,10 @@ def fit_tastes(
 
     `others` are blocks [I, ...] of other features of the items.
 
-    At first, a share of the rows is held out (`config.holdout`). Strengths are searched for the least log loss there,
-    unless they are given or `config.search` is off, and the link is fitted there. Short-term effects are fitted next
-    (`jaxrec.supervised.effects_fit`). The final fit has all rows. Users are the `log.num_users` of the log, with or
-    without rows.
+    At first, a share of the rows is held out (`config.holdout`). Strengths are searched there by the rule of
+    taste_strengths.py, unless they are given or `config.search` is off, and the link is fitted there. Short-term
+    effects are fitted next (`jaxrec.supervised.effects_fit`). The final fit has all rows. Users are the
+    `log.num_users` of the log, with or without rows.
 
     Kinds `ones` [F] bool are those that are always 1 (default: as in `log`). They are compared with items that the
     users do not have (contrast.py), `config.base_rate` is their level, and they have no short-term effects. Raises
@@ -75,8 +75,9 @@ def fit_tastes(
             near = None if best is None else best.fit[0]  # of other strengths, so a few steps are enough
             fit = task.fit_from(near, ~task.held, task.no_offsets, chosen)
             losses = task.losses_of_users(fit[1])
-            advance(1, f"held-out log loss {losses.sum() if best is None else min(losses.sum(), best.loss):.4f}")
-            return Trial(chosen, losses, fit)
+            trial = Trial(chosen, losses, fit)
+            advance(1, f"held-out log loss {(best or trial).loss:.4f}")
+            return trial
 
         found = search_strengths(try_out, base_strengths(config) if strengths is None else strengths, vary)
         chosen = found.strengths

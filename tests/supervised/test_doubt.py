@@ -142,7 +142,7 @@ def test_padding_changes_no_fit() -> None:
     config = dataclasses.replace(SMALL, width=2, steps=40, exposure_strength=1.0)
     strengths, start = base_strengths(config), first_params(log, 3, config, 0, None)
     rows = rows_of(log)
-    filled = filled_up(rows, None)[0]
+    filled = filled_up(rows)
     assert len(filled.user) == 20
     plain, padded_fit = (most_likely(start, given, features, strengths, None, config) for given in (rows, filled))
     for name, values in plain.items():

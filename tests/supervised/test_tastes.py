@@ -247,7 +247,7 @@ def test_the_same_seed_repeats_the_fit_and_another_draws_otherwise(fitted) -> No
     assert (np.asarray(other.draws) != np.asarray(tastes.draws)).all()
 
 
-def test_the_strengths_with_the_least_held_out_loss_are_chosen(
+def test_the_strengths_that_the_search_finds_are_taken(
     fitted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """The fit reports what `search` found: strengths so wrong that a step of the search must improve on them."""
