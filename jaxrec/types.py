@@ -35,6 +35,7 @@ class World(struct.PyTreeNode):
     recommendable: Array | None = None  # [R] int32, increasing: items that a policy may show; None: all of them
     usual_context: Array | None = None  # [C] mean of the log, which policies assume if a visit's context is unknown
     users: Any = None  # what one user model reads besides the table; its type is in that model's file
+    tastes: Any = None  # `jaxrec.nets.tastes.Tastes` without persons, which policies with `belief` read
 
     @property
     def num_recommendable(self) -> int:
@@ -52,6 +53,7 @@ class Observation(struct.PyTreeNode):
     context: Array | None = None  # [..., C]
     history_items: Array | None = None  # [..., H] int32, newest last, PADDING where empty
     history_feedback: Array | None = None  # [..., H, F]
+    history_shown: Array | None = None  # [...] int32, latest rows that were shown in this visit; None: none of them
     candidates: Array | None = None  # [..., M] int32 item ids; None: the whole catalogue, or documents in no table
     candidate_features: Array | None = None  # [..., M, D] of documents that are in no table
     mask: Array | None = None  # [..., M] bool, candidates that may be shown
@@ -169,6 +171,11 @@ class EnvSpec:
     # The expected reward of a slate is the sum of `Env.item_rewards` over its items, plus what belongs to no item.
     items_add_up: bool = False
     auto_reset: bool = False  # a user whose episode ends is replaced within the step
+
+    @property
+    def item_reward_range(self) -> tuple[float, float]:
+        """Lowest and highest reward of one item, by the weights of feedback between 0 and 1."""
+        return sum(min(w, 0.0) for w in self.reward_weights), sum(max(w, 0.0) for w in self.reward_weights)
 
     @property
     def slate_size(self) -> int:

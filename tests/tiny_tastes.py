@@ -7,8 +7,8 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.data.log import Log
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import make_world
+from jaxrec.nets.tastes import Belief, Link, Tastes
 from jaxrec.supervised.calibration import sigmoid
-from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import Env
 
 KINDS = ("liked", "disliked")

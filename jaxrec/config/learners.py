@@ -31,6 +31,16 @@ class LearnerConfig:
             raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
         if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):
             raise InputError("learner.policy.value: hidden, but this learner learns no values; set it to shared.")
+        if self.policy.belief and isinstance(self, ValueConfig):
+            raise InputError(
+                "learner.policy.belief: scores would start from expected rewards, and this learner has values of items "
+                "for scores; set it to false."
+            )
+        if self.policy.belief and self.start_from:
+            raise InputError(
+                "learner.policy.belief: pretrained networks do not read what is expected of a person; set it to false, "
+                "or remove learner.start_from."
+            )
         if self.policy.diversity and not isinstance(self, EveryItemConfig):
             raise InputError(
                 "learner.policy.diversity: weighs cosines against expected rewards, which are the scores of all_items "

@@ -24,6 +24,9 @@ class PolicyConfig:
     repetition: Literal["none", "topic"] = "none"
     choice: bool = False  # a choice model, and values of items if they are chosen; slateq sets and learns them
     serving: Literal["top_k", "greedy", "exact"] = "top_k"  # with `choice`, how the best slate is found; slateq sets it
+    # Scores start from what the fitted tastes expect of the person after the observed history (a posterior mean), and
+    # the network reads the belief. Only for users fitted to a log. A belief is updated row by row, so it takes time.
+    belief: bool = False
     future: bool = False  # a second score per item, of what showing it changes later; far_sighted sets and learns it
     history: int = 0  # latest rows of the observed history that the encoder reads; 0: all
     # The value network reads the state of the policy, or that state without passing gradients back ("stopped"), or the

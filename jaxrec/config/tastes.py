@@ -6,7 +6,7 @@ from jaxrec.config.section import section
 
 @section
 class TastesConfig:
-    """The model of users' tastes that is fitted to their whole log; `jaxrec.supervised.tastes` has the equations."""
+    """The model of users' tastes that is fitted to their whole log; `jaxrec.nets.tastes` has the equations."""
 
     width: int = 16  # d, of item vectors and tastes
     text_components: int = 64  # k, principal components of the text vectors that the item vectors are made of

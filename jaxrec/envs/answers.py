@@ -1,7 +1,7 @@
 """How users answer: by fitted tastes of their own, by the last rows of their history, or as is known of them.
 
 People with tastes of their own are moved by what was shown lately as far as the log confirms it
-(`jaxrec.supervised.effects`).
+(`jaxrec.nets.effects`).
 
 Pure functions of one user. A person is what stays the same while items are shown: with tastes the drawn theta, without
 them the history at the start of the visit, and a row of the matrix if the answers are known.
@@ -17,11 +17,11 @@ from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.known_answers import known_probabilities
 from jaxrec.envs.logged_world import LoggedUsers
+from jaxrec.nets.effects import MEMORY, offsets, remembered
+from jaxrec.nets.tastes import Tastes, all_logits, directions_of, logits_of, probabilities
 from jaxrec.ops.draws import scaled
-from jaxrec.supervised.effects import MEMORY, offsets, remembered
 from jaxrec.supervised.response import Response, UserHistory, all_probabilities, latest, user_state
 from jaxrec.supervised.response import probabilities as response_probabilities
-from jaxrec.supervised.tastes import Tastes, all_logits, directions_of, logits_of, probabilities
 from jaxrec.types import Array
 
 

@@ -1,11 +1,12 @@
 """Users fitted to a log, for whole sessions: each request shows a slate of the catalogue, until the user leaves.
 
-By default they are people with tastes of their own (`jaxrec.supervised.tastes`), which showing items does not change.
+By default they are people with tastes of their own (`jaxrec.nets.tastes`), which showing items does not change.
 With `response: last_rows` the recipe fits users of the KuaiSim class (arXiv 2309.12645) instead, whose answers follow
 what was shown last (`jaxrec.supervised.response`). `jaxrec.envs.answers` has both.
 
 Observation: `history_items` [H] and `history_feedback` [H, F]: the items that were *rated*, which in a log of ratings
-means every shown item, liked or not. `context` [C], if the log has one. `candidates` is None: an action is K item ids.
+means every shown item, liked or not. `history_shown` [], the latest of them that were shown in this visit. `context`
+[C], if the log has one. `candidates` is None: an action is K item ids.
 Nothing in the history is shown again, unless `repeats`. H holds all items of a visit.
 
 Feedback of item i: one Bernoulli draw per kind. Its probability is lowered if the items of the slate are alike. A new
@@ -82,7 +83,7 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
         # The worlds of one evaluation hold users of different kinds, so each call asks those of its own world.
         person = make_answers(config, users).person(users, user, draw[2], history)
         state = begin_visit(config, history, person, leave.start())
-        return state, _observation(users, state)
+        return state, _observation(users, state, slate_size)
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
@@ -99,7 +100,7 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
         day, terminated = jnp.asarray(0.0), left
         if come_back is not None and world.users.comeback is not None:  # the days of known people are unknown
             after, day, terminated = come_back(world.users, after, feedback, left, day_draw)
-        obs = _observation(world.users, after)
+        obs = _observation(world.users, after, slate_size)
         return after, StepOutput(
             obs=obs,
             reward=reward_of(feedback, left, day),
@@ -202,10 +203,14 @@ def draws(key: Array, shape: tuple[int, ...], *more: bool) -> tuple[Array, list[
     return numbers[:size].reshape(shape), [numbers[next(rest)] if wanted else jnp.asarray(0.0) for wanted in more]
 
 
-def _observation(users: LoggedUsers, state: LoggedState) -> Observation:
+def _observation(users: LoggedUsers, state: LoggedState, slate_size: int) -> Observation:
     history, mask = state.history, offered_to(users.known, state.person)
     return Observation(
-        context=history.context, history_items=history.items, history_feedback=history.feedback, mask=mask
+        context=history.context,
+        history_items=history.items,
+        history_feedback=history.feedback,
+        history_shown=state.request * slate_size,
+        mask=mask,
     )
 
 

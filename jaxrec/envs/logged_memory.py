@@ -1,6 +1,6 @@
 """How shown items move the later answers of people with tastes, for learners that look ahead.
 
-The memory is s of `jaxrec.supervised.effects`: a fading sum of the directions of shown items. Mood is left out: it
+The memory is s of `jaxrec.nets.effects`: a fading sum of the directions of shown items. Mood is left out: it
 depends on the answers, which no item decides alone.
 """
 
@@ -13,8 +13,8 @@ from jaxrec.config.logged import LoggedConfig
 from jaxrec.envs.answers import moved_probabilities
 from jaxrec.envs.leave import leave_weights
 from jaxrec.envs.rewards import feedback_weights
+from jaxrec.nets.tastes import directions_of
 from jaxrec.supervised.leaving import leave_chance
-from jaxrec.supervised.tastes import directions_of
 from jaxrec.types import Array, Expected, ItemMemory, World
 
 

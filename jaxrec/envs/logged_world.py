@@ -16,22 +16,18 @@ from flax import struct
 from jaxrec.checks import InputError, check_range
 from jaxrec.data.log import Log
 from jaxrec.envs.known_answers import KnownAnswers
+from jaxrec.nets.tastes import Tastes, as_arrays, from_arrays, without_persons
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.portable import load_portable, write_portable
 from jaxrec.storage.schemas import check_description
 from jaxrec.supervised.comeback import ComebackModel
-from jaxrec.supervised.effects import Effects
-from jaxrec.supervised.exposure import Exposure
 from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.supervised.response import Response, load_response, save_response
-from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import Array, World
 
 KIND = "simulator"
 LAYOUT = 3  # of the arrays and the description
 COMEBACK = ("v", "c", "reward_weight", "base")  # arrays of a comeback model
-TASTE_PARTS = {"link": Link, "expecting": Link, "population": Belief, "effects": Effects, "exposure": Exposure}
-TASTES = ("item_vectors", "item_logits", "means", "draws")
 POSITIONS = ("items", "feedback", "totals", "begin", "length")  # arrays that every log has
 
 
@@ -122,9 +118,7 @@ def save_simulator(folder: Path, world: World) -> None:
     members = 0 if users.members is None else users.num_members
     description: dict[str, Any] = {"layout": LAYOUT, "members": members, "text_size": users.text_size}
     if users.tastes is not None:
-        arrays["tastes"] = {name: getattr(users.tastes, name) for name in TASTES}
-        parts = {part: getattr(users.tastes, part) for part in TASTE_PARTS}
-        arrays["tastes"] |= {part: _known(value) for part, value in parts.items() if value is not None}
+        arrays["tastes"] = as_arrays(users.tastes)
         description["tastes"] = {"feedback": list(users.tastes.feedback_names)}
     if users.comeback is not None:
         arrays["comeback"] = {name: getattr(users.comeback, name) for name in COMEBACK}
@@ -150,9 +144,7 @@ def load_simulator(folder: str | Path) -> World:
         responses = [load_response(folder / f"response_{n}") for n in range(description["members"])]
         arrays, tastes = jax.tree.map(jnp.asarray, arrays), None
         if "tastes" in description:
-            parts = {part: of for part, of in TASTE_PARTS.items() if part in arrays["tastes"]}
-            fields = arrays["tastes"] | {part: of(**arrays["tastes"][part]) for part, of in parts.items()}
-            tastes = Tastes(**fields, feedback_names=tuple(description["tastes"]["feedback"]))
+            tastes = from_arrays(arrays["tastes"], tuple(description["tastes"]["feedback"]))
         comeback = None
         if "comeback" in arrays:
             comeback = ComebackModel(**arrays["comeback"], source=description["comeback"]["source"])
@@ -174,12 +166,8 @@ def load_simulator(folder: str | Path) -> World:
 
 def _world(item_table: Array | np.ndarray, recommendable: Array | None, users: LoggedUsers) -> World:
     usual = None if users.context is None else users.context.mean(0)
-    return World(jnp.asarray(item_table), recommendable=recommendable, users=users, usual_context=usual)
-
-
-def _known(part: Any) -> dict[str, Array]:
-    """The fields that hold something."""
-    return {name: value for name, value in vars(part).items() if value is not None}
+    tastes = None if users.tastes is None else without_persons(users.tastes)
+    return World(jnp.asarray(item_table), recommendable, usual_context=usual, users=users, tastes=tastes)
 
 
 def _of_users(tastes: Tastes, kept: np.ndarray) -> Tastes:

@@ -19,11 +19,11 @@ from jaxrec.envs.logged import expected_rewards
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.scorers import Scorer
 from jaxrec.evaluation.simulate import Recommender
+from jaxrec.nets.belief import expected_after
 from jaxrec.nets.policy import Items, Policy, catalogue_scores, exclude_history
+from jaxrec.nets.tastes import Tastes
 from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.taste_path import expected_after
-from jaxrec.supervised.tastes import Tastes
 from jaxrec.types import Array, Env, Observation, Params, World
 
 
@@ -103,22 +103,17 @@ def posterior_mean(config: LoggedConfig, fitted: World) -> Recommender:
 
     The person is new to `fitted`, whose items and population are known.
     """
-    tastes: Tastes = fitted.users.tastes.replace(means=None, draws=None)
+    tastes: Tastes = fitted.tastes
     weights = jnp.asarray(feedback_weights(config.reward, fitted.users.feedback_names))
 
-    def expected(tastes: Tastes, obs: Observation, shown: Array) -> Array:
-        assert obs.history_items is not None and obs.history_feedback is not None
-        after = jax.vmap(partial(expected_after, tastes), in_axes=(0, 0, None if obs.context is None else 0, 0))
-        return after(obs.history_items, obs.history_feedback, obs.context, shown) @ weights
-
     def score(tastes: Tastes, obs: Observation, world: World) -> Array:
-        assert obs.history_items is not None
-        return expected(tastes, obs, jnp.zeros(len(obs.history_items), jnp.int32))
+        assert obs.history_items is not None and obs.history_feedback is not None
+        fields = obs.history_items, obs.history_feedback, obs.context, obs.history_shown
+        after = jax.vmap(partial(expected_after, tastes), [None if field is None else 0 for field in fields])
+        return after(*fields) @ weights
 
     def choose(tastes: Tastes, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        shown = env_state.request * config.slate_size  # the rest of the history is what the person chose
-        scores = _on_offer(expected(tastes, obs, shown), obs, world)
-        return _best(scores, obs, world, config.slate_size, config.repeats)
+        return _best(_on_offer(score(tastes, obs, world), obs, world), obs, world, config.slate_size, config.repeats)
 
     return Recommender(choose, tastes, score)
 

@@ -108,7 +108,7 @@ def weighted_mean(values: Array, weights: Array | None) -> Array:
 
 def reward_range(spec: EnvSpec, learner: str = "all_items") -> tuple[float, float]:
     """Lowest and highest reward of one item; raises InputError if no kind of feedback has a weight."""
-    low, high = (sum(bound(w, 0.0) for w in spec.reward_weights) for bound in (min, max))
+    low, high = spec.item_reward_range
     if low == high:
         raise InputError(f"learner.name: {learner} needs a reward of feedback; give env.reward a kind with a weight.")
     return low, high

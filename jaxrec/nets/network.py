@@ -9,9 +9,11 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrec.config.learners import PolicyConfig
+from jaxrec.nets.belief import prior_of
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
 from jaxrec.nets.repetition import TopicBonus, main_topics
 from jaxrec.nets.scorer import ItemScorer
+from jaxrec.nets.tastes import Tastes
 from jaxrec.ops.spread_slates import Spread
 from jaxrec.types import Array, CriticView, EnvSpec, Observation, World
 
@@ -21,6 +23,7 @@ class Items(struct.PyTreeNode):
 
     vectors: Array  # [I, W]
     bias: Array  # [I]
+    tastes: Tastes | None = None  # with `belief`, what is known of items and people
 
 
 class Future(struct.PyTreeNode):
@@ -82,13 +85,18 @@ class PolicyNetwork(nn.Module):
             )
             self.drop = nn.Dropout(config.dropout)
         hidden, small = nn.initializers.orthogonal(2**0.5), nn.initializers.orthogonal(0.01)
+        level = nn.initializers.orthogonal(1.0)
+        if config.belief:  # the first policy is what the tastes expect, and nothing else; level of a user included
+            small = level = nn.initializers.zeros_init()
         self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
         self.query = nn.Dense(config.width, kernel_init=small)
         # The parts of the value network are listed again in `is_value_part`.
         self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-        self.value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))
+        self.value = nn.Dense(1, kernel_init=level)
         if config.value in ("separate", "hidden") and self.spec.history_length:
             self.value_history = make_history_encoder(config.encoder, config.width, config.layers, config.heads)
+        if config.belief:
+            self.trust = self.param("trust", nn.initializers.ones_init(), ())
         if config.future:
             self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
             self.future_query = nn.Dense(config.width, kernel_init=small)
@@ -106,12 +114,12 @@ class PolicyNetwork(nn.Module):
         rows = rows.astype(jnp.float32)
         return Items(self.item_vectors(rows), self.item_bias(rows)[..., 0])
 
-    def items(self, table: Array) -> Items:
+    def items(self, world: World) -> Items:
         """Project the table [I, E] -> vectors [I, W], bias [I], plus each item's residuals if there are any."""
-        vectors, bias = (items := self.tower(table)).vectors, items.bias
+        vectors, bias = (items := self.tower(world.item_table)).vectors, items.bias
         if self.config.item_residual:
             vectors, bias = vectors + self.residual_vectors, bias + self.residual_bias
-        return Items(vectors, bias)
+        return Items(vectors, bias, world.tastes if self.config.belief else None)
 
     def state(self, items: Items, obs: Observation, *, last: bool = True) -> Array:
         """Build the input of the heads [..., state size], or that of every position [..., H + 1, state size]."""
@@ -162,13 +170,18 @@ class PolicyNetwork(nn.Module):
 
     def heads(self, items: Items, obs: Observation, world: World) -> Heads:
         """Score the items on offer, and value the state."""
-        state, config = self.state(items, obs), self.config
+        state, config, prior = self.state(items, obs), self.config, None
+        if items.tastes is not None:
+            prior = prior_of(items.tastes, obs, world, self.spec)
+            state = jnp.concatenate([state, prior.state], axis=-1)
         value = through(self.value_hidden, self.value, self.value_state(items, obs, state))[..., 0]
         if obs.candidate_features is not None:
             items = self.tower(obs.candidate_features)
         unbiased, scale = items.replace(bias=jnp.zeros_like(items.bias)), config.width**0.5
         query, later, log_mass = self.query_of(state) / scale, None, None
         logits = scores_on_offer(query, items, obs, world)
+        if prior is not None:
+            logits = logits + self.trust * prior.logits
         if config.future:
             ahead = through(self.future_hidden, self.future_query, state) / scale
             later = scores_on_offer(ahead, unbiased, obs, world)
@@ -189,7 +202,7 @@ class PolicyNetwork(nn.Module):
 
     def __call__(self, obs: Observation, world: World) -> Heads:
         """Use every parameter once, for `init`."""
-        return self.heads(self.items(world.item_table), obs, world)
+        return self.heads(self.items(world), obs, world)
 
 
 def through(hidden: Sequence[nn.Module], last: nn.Module, x: Array) -> Array:

@@ -59,6 +59,11 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         )
     if config.future and spec.candidate_size:
         raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
+    if config.belief and (spec.num_candidates or not spec.history_length or not any(spec.reward_weights)):
+        raise InputError(
+            f"learner.policy.belief: {spec.name} gives no history of items of a catalogue with rewards of their "
+            "feedback; set it to false."
+        )
     if config.diversity and (spec.candidate_size or not spec.history_length):
         raise InputError(
             f"learner.policy.diversity: {spec.name} has no history of items of a table, by which it fades; set it to 0."
@@ -69,7 +74,12 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         return network.init(key, example_observation(spec), world)["params"]
 
     def items(params: Params, world: World) -> Items:
-        return cast(Items, network.apply({"params": params}, world.item_table, method="items"))
+        if config.belief and world.tastes is None:
+            raise InputError(
+                f"learner.policy.belief: there are no tastes of people to start from in {spec.name}; use env.name: "
+                "logged with users who have tastes, or set it to false."
+            )
+        return cast(Items, network.apply({"params": params}, world, method="items"))
 
     def queries(params: Params, items: Items, obs: Observation, key: Array | None = None) -> Array:
         rngs = None if key is None else {"dropout": key}

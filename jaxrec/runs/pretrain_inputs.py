@@ -22,6 +22,10 @@ def check_recipe(config: Config) -> None:
     if not isinstance(config.env, LoggedConfig):
         raise InputError(f"env.name: {config.env.name} has no log to pretrain on; set it to logged.")
     log_config(config)
+    if config.learner.policy.belief:
+        raise InputError(
+            "learner.policy.belief: pretraining reads no simulated users, so it has no fitted tastes; set it to false."
+        )
     if config.encoder.train != FROZEN and not config.pretrain.texts:
         raise InputError(
             f"pretrain.texts: false, but encoder.train: {config.encoder.train} tunes on texts; set it to true, or "

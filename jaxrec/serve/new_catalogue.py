@@ -9,8 +9,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxrec.nets.policy import Items, Policy, make_policy
+from jaxrec.nets.tastes import Tastes
 from jaxrec.serve.policy import SavedPolicy
-from jaxrec.types import Params, World
+from jaxrec.types import Array, Params, World
 
 RESIDUALS = ("residual_vectors", "residual_bias")  # parameters with one row per item
 
@@ -34,7 +35,7 @@ def deployed_in(saved: SavedPolicy, ids: tuple[str, ...], world: World) -> Deplo
     table[known] = np.asarray(saved.world.item_table)[old]
     params = carried_params(saved, ids)
     policy = make_policy(dataclasses.replace(saved.spec, num_items=len(ids)), saved.network)
-    items = policy.items(params, World(item_table=jnp.asarray(table)))
+    items = policy.items(params, World(item_table=jnp.asarray(table), tastes=_carried_tastes(saved, ids)))
     offered = np.ones(len(saved.ids), bool)
     if saved.world.recommendable is not None:
         offered[:] = False
@@ -42,6 +43,23 @@ def deployed_in(saved: SavedPolicy, ids: tuple[str, ...], world: World) -> Deplo
     shown = np.zeros(len(ids), bool)
     shown[known] = offered[old]
     return Deployed(policy, params, items.replace(bias=jnp.where(jnp.asarray(shown), items.bias, -jnp.inf)))
+
+
+def _carried_tastes(saved: SavedPolicy, ids: tuple[str, ...]) -> Tastes | None:
+    """Move the tastes that the policy reads to the catalogue `ids`; nothing is known of new items but the mean."""
+    tastes: Tastes | None = saved.world.tastes
+    if tastes is None:
+        return None
+    old, known = _rows(saved.ids, ids)
+
+    def moved(rows: Array, new: Array | float = 0.0) -> Array:
+        return jnp.broadcast_to(new, (len(ids), *rows.shape[1:])).astype(rows.dtype).at[known].set(rows[old])
+
+    effects = tastes.effects
+    if effects is not None and effects.directions is not None:
+        effects = effects.replace(directions=moved(effects.directions))
+    logits = moved(tastes.item_logits, tastes.item_logits.mean(0))
+    return tastes.replace(item_vectors=moved(tastes.item_vectors), item_logits=logits, effects=effects)
 
 
 def carried_params(saved: SavedPolicy, ids: tuple[str, ...], titles: tuple[str, ...] | None = None) -> Params:

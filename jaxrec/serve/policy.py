@@ -1,6 +1,7 @@
 """The `policy/` folder: written by training, opened by `load_policy`, and readable by any JAX program.
 
-policy/arrays/           params (nested dict), item_table [I, E], recommendable [R], usual_context [C]
+policy/arrays/           params (nested dict), item_table [I, E], recommendable [R], usual_context [C]; with
+                         `learner.policy.belief`, tastes (nested dict, fields of jaxrec.nets.tastes.Tastes)
 policy/description.json  environment sizes, network, feedback kinds, step, columns of item features if there are any
 policy/items.json        {"ids": [...], "titles": [...]}, in the order of the table's rows
 """
@@ -23,6 +24,7 @@ from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
+from jaxrec.nets.tastes import Tastes, as_arrays, from_arrays
 from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
@@ -142,6 +144,8 @@ def save_policy(
     arrays: dict[str, Any] = {"params": params, "item_table": world.item_table}
     optional = {"recommendable": world.recommendable, "usual_context": world.usual_context}
     arrays |= {name: value for name, value in optional.items() if value is not None}
+    if config.belief:
+        arrays["tastes"] = as_arrays(world.tastes)
     description = {
         "spec": _without_infinities(to_dict(spec)),
         "network": to_dict(config),
@@ -171,7 +175,8 @@ def load_policy(path: str | Path) -> SavedPolicy:
         items = read_json_object(folder / "items.json", "train the policy or copy it again", most=ITEMS_BYTES)
         ids, titles = tuple(items["ids"]), tuple(items["titles"])
         optional = {"item_table", "recommendable", "usual_context"} & arrays.keys()
-        world = World(**{name: jnp.asarray(arrays[name]) for name in optional})
+        tastes = _tastes(arrays["tastes"], spec) if config.belief else None
+        world = World(**{name: jnp.asarray(arrays[name]) for name in optional}, tastes=tastes)
         params = jax.tree.map(jnp.asarray, arrays["params"])
         features = encodings_from_json(description.get("item_features", {}), where)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -199,6 +204,22 @@ def _check_world(folder: Path, spec: EnvSpec, world: World) -> None:
         raise InputError(
             f"{folder}: usual_context has shape {usual.shape}, expected ({spec.context_size},); copy the folder again."
         )
+
+
+def _tastes(arrays: dict[str, Any], spec: EnvSpec) -> Tastes:
+    """Build the tastes that a policy with `belief` reads; raises ValueError unless they are of its items."""
+    tastes = from_arrays(jax.tree.map(jnp.asarray, arrays), spec.feedback)
+    kinds, width = len(spec.feedback), tastes.item_vectors.shape[1] + 1
+    wanted = {
+        "item_vectors": (tastes.item_vectors, (spec.num_items, width - 1)),
+        "item_logits": (tastes.item_logits, (spec.num_items, kinds)),
+        "population.mean": (tastes.population.mean, (kinds, width)),
+        "population.covariance": (tastes.population.covariance, (kinds, width, width)),
+    }
+    for name, (array, shape) in wanted.items():
+        if array.shape != shape:
+            raise ValueError(f"tastes.{name} has shape {array.shape}, expected {shape}")
+    return tastes
 
 
 def policy_is_whole(folder: Path) -> bool:

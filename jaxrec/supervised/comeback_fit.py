@@ -10,13 +10,13 @@ import numpy as np
 from jaxrec.config.logged import ComebackConfig
 from jaxrec.data.log import Log
 from jaxrec.data.sessions import session_begins, ticks_per_second
+from jaxrec.nets.tastes import Tastes
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.comeback import CHANCE_RANGE, LONGEST, ComebackModel, day_log_probabilities
 from jaxrec.supervised.fit import Schedule, fit
 from jaxrec.supervised.histories import user_histories
 from jaxrec.supervised.response import Response, user_state
-from jaxrec.supervised.tastes import Tastes
 from jaxrec.types import Array, Params
 
 FEWEST = 50  # comebacks; with fewer the model is not fitted

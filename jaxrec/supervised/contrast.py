@@ -18,22 +18,13 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import Drawing
 from jaxrec.types import PADDING, Array
 
 TRIES = 50  # of drawing an item that the user does not have
-
-
-class Drawing(struct.PyTreeNode):
-    """How items are drawn for rows, and what this adds to logits."""
-
-    chances: Array  # [I] q; 0 for items that nobody has touched
-    kinds: Array  # [F] 1 for kinds that are always 1, 0 for those about which drawn items say nothing
-    offset: Array  # [I, F] added to the logit that compares rows with drawn items; 0 for kinds with two values
-    count: int = struct.field(pytree_node=False)  # N
 
 
 class DrawnItems(NamedTuple):

@@ -2,7 +2,7 @@
 
 Rows are split into folds at random. The logits of a fold's rows are expected from all other folds, whether earlier or
 later, so tastes are known as well as the log allows. A logistic regression with these logits as offset then asks what
-recent rows add. The features are those of `jaxrec.supervised.effects`, minus what they would be on average if the
+recent rows add. The features are those of `jaxrec.nets.effects`, minus what they would be on average if the
 user's rows had come in random order. Without this, a log that shows people what they like would look like immersion:
 what was shown often is what is liked. If order does not matter, the coefficients are 0 even if the tastes are wrong.
 
@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.nets.effects import Effects
+from jaxrec.nets.tastes import Link, Moments
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.supervised.alike import Alike
-from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.regression import Curves, logistic_regression
-from jaxrec.supervised.tastes import Link, Moments
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.98)  # shares kept from row to row that are tried
 FOLDS, ROUNDS = 3, 3

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import Drawing, Tastes, probabilities
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.calibration import auc
-from jaxrec.supervised.contrast import Drawing, draw_items
+from jaxrec.supervised.contrast import draw_items
 from jaxrec.supervised.taste_link import logits_on
 from jaxrec.supervised.taste_path import follow
-from jaxrec.supervised.tastes import Tastes, probabilities
 
 DRAWN = 8  # items next to each judged row, all with the same chance
 MOST_ROWS = 20_000  # longer parts of a log are sampled: a belief takes F D^2 numbers for each row

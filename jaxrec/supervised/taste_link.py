@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import Drawing, Link, Moments, Tastes, design, logits_of, probabilities
 from jaxrec.ops.parts import equal_parts
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.calibration import (
@@ -26,9 +27,7 @@ from jaxrec.supervised.calibration import (
     fit_curve,
     sigmoid,
 )
-from jaxrec.supervised.contrast import Drawing
 from jaxrec.supervised.taste_posterior import ROWS_PER_CHUNK, Rows
-from jaxrec.supervised.tastes import Link, Moments, Tastes, design, logits_of, probabilities
 from jaxrec.types import PADDING, Array
 
 MOST_USERS, SHOWN = 4096, 32  # users and items per user, over which the level is solved

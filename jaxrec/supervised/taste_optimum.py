@@ -22,10 +22,11 @@ import optax
 
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.nets.exposure import centre_of, exposure_of, met_by, prior_means, with_bias, without_row
+from jaxrec.nets.tastes import Drawing, Tastes, design
 from jaxrec.ops.descend import descend
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.contrast import Drawing, DrawnItems, asked_of
-from jaxrec.supervised.exposure import centre_of, exposure_of, met_by, prior_means, with_bias, without_row
+from jaxrec.supervised.contrast import DrawnItems, asked_of
 from jaxrec.supervised.taste_link import logistic
 from jaxrec.supervised.taste_posterior import (
     Rows,
@@ -39,7 +40,6 @@ from jaxrec.supervised.taste_posterior import (
     user_posterior,
 )
 from jaxrec.supervised.taste_strengths import Strengths
-from jaxrec.supervised.tastes import Tastes, design
 from jaxrec.types import PADDING, Array, Params
 
 NEAR = 3  # times fewer steps from parameters that are nearly right

@@ -7,21 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
-from jaxrec.ops.parts import equal_parts, next_power
-from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.contrast import asked_of, draw_items
-from jaxrec.supervised.effects import forgotten, offsets, remember
-from jaxrec.supervised.exposure import Met, meet, nothing_met, still_open
-from jaxrec.supervised.tastes import (
+from jaxrec.nets.belief import Known, expected_logits, meet_item, nothing_known, outlook
+from jaxrec.nets.effects import offsets, remember
+from jaxrec.nets.tastes import (
     Belief,
     Moments,
     Tastes,
     as_expected,
-    design,
     directions_of,
     learn_row,
     probabilities,
 )
+from jaxrec.ops.parts import equal_parts, next_power
+from jaxrec.sharding.compile import compiled
+from jaxrec.supervised.contrast import asked_of, draw_items
 from jaxrec.types import Array
 
 ROWS_PER_CALL = 2**14  # users times rows; a belief takes F (D + D^2) numbers
@@ -96,19 +95,11 @@ class Path(NamedTuple):
     drawn: Any = None  # [B, L, n] items drawn for the rows, or None
 
 
-class _Known(NamedTuple):
-    """What is known about a user."""
-
-    belief: Belief
-    memory: Any  # of short-term effects; None without them
-    met: Met | None  # the items of rows; None if they tell nothing
-
-
 def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]:
     """What was known before each row, leaves [B, L, ...]."""
     effects = tastes.effects
 
-    def step(carry: tuple[_Known, _Known, Array], row: Path) -> tuple[tuple, dict[str, Array]]:
+    def step(carry: tuple[Known, Known, Array], row: Path) -> tuple[tuple, dict[str, Array]]:
         learned, before, last = carry
         before = jax.tree.map(lambda new, old: jnp.where(row.moment != last, new, old), learned, before)
         offset = jnp.zeros(row.answer.shape)
@@ -116,90 +107,29 @@ def _follow_users(tastes: Tastes, path: Path, beliefs: bool) -> dict[str, Array]
         if effects is not None:
             direction = directions_of(tastes, row.item)
             offset = offsets(effects, before.memory, direction[None], row.context)[0]
-        outlook = _outlook(tastes, before)
-        logit, variance = (x[0] for x in _expected(tastes, outlook, row.item[None]))
+        ahead = outlook(tastes, before)
+        logit, variance = (x[0] for x in expected_logits(tastes, ahead, row.item[None]))
         known = {"logit": logit, "variance": variance, "offset": offset}
         known["p"] = probabilities(tastes, logit, variance, offset)
         belief, memory = learn_row(tastes, learned.belief, row.item, row.answer, offset)[0], learned.memory
-        belief, met = _meet(tastes, belief, learned.met, row.item)
+        belief, met = meet_item(tastes, belief, learned.met, row.item)
         if row.drawn is not None:
-            mean, spread = _expected(tastes, outlook, row.drawn)
+            mean, spread = expected_logits(tastes, ahead, row.drawn)
             # Drawn items matter to kinds that are always 1, and those have no short-term effects.
             known |= {"drawn_logit": mean, "drawn_variance": spread, "drawn_offset": jnp.zeros_like(mean)}
             belief = _learn_drawn(tastes, belief, row.drawn)
-        if effects is not None and direction is not None:
+        if effects is not None and direction is not None and memory is not None:
             memory = remember(effects, memory, direction, row.answer - probabilities(tastes, logit, variance))
         if beliefs:
-            known |= {"mean": outlook.mean, "covariance": outlook.covariance}
-        after = _Known(belief, memory, met), before, row.moment
+            known |= {"mean": ahead.mean, "covariance": ahead.covariance}
+        after = Known(belief, memory, met), before, row.moment
         return jax.tree.map(lambda new, old: jnp.where(row.inside, new, old), after, carry), known
 
     def user(path: Path) -> dict[str, Array]:
-        start = _nothing(tastes)
+        start = nothing_known(tastes)
         return jax.lax.scan(step, (start, start, jnp.asarray(-1, path.moment.dtype)), path)[1]
 
     return jax.vmap(user)(path)
-
-
-def expected_after(
-    tastes: Tastes, items: Array, answers: Array, context: Array | None, shown: Array | int = 0
-) -> Array:
-    """P(answer) on the whole catalogue after a history, with its newest row last: [H], [H, F], [C] -> [I, F].
-
-    The posterior mean given what was seen of a person to whom nothing was fitted. Rows with `PADDING` are none. The
-    items of the latest `shown` rows [] were chosen by a recommender, and so tell only by their answers.
-    """
-    tastes, effects = as_expected(tastes), tastes.effects
-
-    def learn(known: _Known, row: tuple[Array, Array, Array]) -> tuple[_Known, None]:
-        item, answer = jnp.maximum(row[0], 0), row[1]
-        direction, offset, memory = None, jnp.zeros(answer.shape), known.memory
-        if effects is not None:
-            direction = directions_of(tastes, item)
-            offset = offsets(effects, memory, direction[None], context)[0]
-        belief, before = learn_row(tastes, known.belief, item, answer, offset)
-        chosen = _meet(tastes, belief, known.met, item)
-        belief, met = jax.tree.map(lambda new, old: jnp.where(row[2], new, old), chosen, (belief, known.met))
-        if effects is not None and direction is not None:
-            expected = probabilities(tastes, jnp.asarray(before.mean), jnp.asarray(before.variance))
-            memory = remember(effects, memory, direction, answer - expected)
-        after = _Known(belief, memory, met)
-        return jax.tree.map(lambda new, old: jnp.where(row[0] >= 0, new, old), after, known), None
-
-    own = jnp.arange(items.shape[0]) < items.shape[0] - shown
-    known = jax.lax.scan(learn, _nothing(tastes), (items, answers, own))[0]
-    logit, variance = _expected(tastes, _outlook(tastes, known), jnp.arange(tastes.item_vectors.shape[0]))
-    offset = 0.0 if effects is None else offsets(effects, known.memory, directions_of(tastes), context)
-    return probabilities(tastes, logit, variance, offset)
-
-
-def _nothing(tastes: Tastes) -> _Known:
-    """What is known before the first row."""
-    memory = None
-    if tastes.effects is not None:
-        memory = forgotten(directions_of(tastes).shape[1], tastes.link.scale.shape[0])
-    return _Known(tastes.population, memory, None if tastes.exposure is None else nothing_met(tastes.exposure))
-
-
-def _meet(tastes: Tastes, belief: Belief, met: Met | None, item: Array) -> tuple[Belief, Met | None]:
-    """Learn that a row has the item, whatever its answer."""
-    if tastes.exposure is None or met is None:
-        return belief, met
-    met, moved = meet(tastes.exposure, met, tastes.item_vectors[item])
-    return belief.replace(mean=belief.mean + moved), met
-
-
-def _outlook(tastes: Tastes, known: _Known) -> Belief:
-    """The belief, less certain by what the items of later rows will tell."""
-    if tastes.exposure is None or known.met is None:
-        return known.belief
-    return known.belief.replace(covariance=known.belief.covariance + still_open(tastes.exposure, known.met))
-
-
-def _expected(tastes: Tastes, belief: Belief, items: Array) -> tuple[Array, Array]:
-    """Expected logits on items [n] and their variances, each [n, F]."""
-    x = design(tastes.item_vectors[items])
-    return tastes.item_logits[items] + x @ belief.mean.T, jnp.einsum("kd,fde,ke->kf", x, belief.covariance, x)
 
 
 def _learn_drawn(tastes: Tastes, belief: Belief, items: Array) -> Belief:

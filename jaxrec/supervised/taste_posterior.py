@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import Belief, Moments, Tastes, design
 from jaxrec.ops.parts import rounded_up
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import DrawnItems, asked_of
-from jaxrec.supervised.tastes import Belief, Moments, Tastes, design
 from jaxrec.types import Array
 
 ROWS_PER_CHUNK = 8192  # of the log, when curvatures are summed: [rows, F, D, D] would not fit for all rows

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import Tastes, logits_of, probabilities
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import ROWS_PER_CHUNK
-from jaxrec.supervised.tastes import Tastes, logits_of, probabilities
 from jaxrec.types import Array
 
 

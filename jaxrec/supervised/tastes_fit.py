@@ -10,6 +10,8 @@ import numpy as np
 
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.nets.effects import Effects
+from jaxrec.nets.tastes import Link, Moments, Tastes
 from jaxrec.progress import track
 from jaxrec.supervised.alike import ways_alike
 from jaxrec.supervised.contrast import (
@@ -21,7 +23,6 @@ from jaxrec.supervised.contrast import (
     drawing_for,
     drawn_items,
 )
-from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.effects_fit import Found, fit_effects
 from jaxrec.supervised.taste_features import item_features
 from jaxrec.supervised.taste_link import Held, fit_link, logits_on, losses_of_users, quality, with_level
@@ -34,7 +35,6 @@ from jaxrec.supervised.taste_optimum import (
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import expected_logits, rows_of, with_draws
 from jaxrec.supervised.taste_strengths import TRIALS, Strengths, Trial, base_strengths, search_strengths
-from jaxrec.supervised.tastes import Link, Moments, Tastes
 from jaxrec.types import Array, Params
 
 ENDS = 2  # parameters of a curve's free ends

@@ -17,11 +17,11 @@ from jaxrec.data.log import Log
 from jaxrec.envs import auto_reset, episode_statistics, logged, randomize, time_limit
 from jaxrec.envs.logged import observed_rows
 from jaxrec.envs.logged_world import load_simulator, make_world, save_simulator
+from jaxrec.nets.effects import Effects
 from jaxrec.nets.policy import exclude_history, to_items
+from jaxrec.nets.tastes import Link, without_persons
 from jaxrec.ops.slates import top_slate
 from jaxrec.supervised.comeback import ComebackModel
-from jaxrec.supervised.effects import Effects
-from jaxrec.supervised.tastes import Link
 from jaxrec.types import PADDING, Env, World
 from tests.tiny_tastes import random_log, random_tastes
 
@@ -205,7 +205,8 @@ def test_what_makes_items_alike_is_saved_with_the_effects(world: World, tmp_path
     items = world.users.tastes.item_vectors.shape[0]
     directions = jnp.eye(3)[jnp.arange(items) % 3] if groups else None
     effects = Effects(jnp.array([-0.5, 0.1]), jnp.zeros(2), jnp.array([0.9, 0.8]), directions=directions)
-    world = world.replace(users=world.users.replace(tastes=world.users.tastes.replace(effects=effects)))
+    tastes = world.users.tastes.replace(effects=effects)
+    world = world.replace(users=world.users.replace(tastes=tastes), tastes=without_persons(tastes))
     save_simulator(tmp_path / "simulator", world)
     chex.assert_trees_all_equal(load_simulator(tmp_path / "simulator"), world)
 

@@ -15,9 +15,9 @@ from jaxrec.envs.logged_world import make_world
 from jaxrec.learn import make_learner
 from jaxrec.learn.far_sighted import Ahead, later_loss, later_of_items, look_ahead, still_there
 from jaxrec.learn.rollout import Decision, rollout, start_users
+from jaxrec.nets.effects import Effects
 from jaxrec.nets.policy import Future, PolicyOutput, make_policy
 from jaxrec.supervised.calibration import sigmoid
-from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.leaving import LeaveModel
 from jaxrec.types import Env, World
 from tests.learners import small

@@ -14,6 +14,7 @@ from jaxrec.config.schema import Config
 from jaxrec.data.generated import hidden_tastes
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import load_simulator
+from jaxrec.nets.tastes import all_logits, probabilities
 from jaxrec.runs.evaluate import evaluate
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.runs.recipe import log_config
@@ -22,7 +23,6 @@ from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.comeback import comeback_chance
 from jaxrec.supervised.leaving import leave_chance
-from jaxrec.supervised.tastes import all_logits, probabilities
 from jaxrec.types import World
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from jaxrec.nets.policy import catalogue_scores, make_policy
 from jaxrec.serve.new_catalogue import carried_params, deployed_in
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.types import EnvSpec, Observation, SlateAction, World
+from tests.tiny_tastes import random_tastes
 
 OLD, NEW = ("a", "b", "c", "d"), ("x", "c", "a", "b", "y")  # d is gone, x and y are new
 SPEC = EnvSpec(name="logged", action=SlateAction(size=2), num_items=4, feedback=("liked",), history_length=3)
@@ -53,3 +56,20 @@ def test_the_old_policy_scores_old_items_as_before_and_never_shows_what_it_could
     assert np.isneginf(got[0])  # x, unknown to it
     assert np.isneginf(got[1])  # c, which was not recommendable
     assert np.isneginf(got[3])  # b, in the history
+
+
+def test_tastes_follow_the_ids_and_of_new_items_only_the_mean_is_known(saved: SavedPolicy) -> None:
+    tastes = random_tastes(4, 2, kinds=1)
+    spec, network = dataclasses.replace(SPEC, reward_weights=(1.0,)), PolicyConfig(width=4, hidden=(4,), belief=True)
+    world = saved.world.replace(tastes=tastes)
+    params = make_policy(spec, network).init(jax.random.key(0), world)
+    old = dataclasses.replace(saved, network=network, params=params, world=world, spec=spec)
+    moved = deployed_in(old, NEW, World(item_table=jnp.ones((5, 3)))).items.tastes
+    assert moved is not None
+    np.testing.assert_array_equal(moved.item_vectors[jnp.array([1, 2, 3])], tastes.item_vectors[jnp.array([2, 0, 1])])
+    np.testing.assert_array_equal(moved.item_vectors[jnp.array([0, 4])], np.zeros((2, 2)))
+    np.testing.assert_allclose(moved.item_logits[4], tastes.item_logits.mean(0), rtol=1e-6)
+    policy, params, items = deployed_in(old, NEW, World(item_table=jnp.ones((5, 3))))
+    got = catalogue_scores(policy, params, items, observed(3), World(item_table=jnp.ones((5, 3))))[0]
+    want = catalogue_scores(old.policy, old.params, old.items, observed(1), world)[0]
+    assert float(got[2]) == pytest.approx(float(want[0]), rel=1e-5) and np.isneginf(got[0])

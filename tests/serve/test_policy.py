@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +14,13 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.learners import PolicyConfig
+from jaxrec.nets.belief import expected_after
+from jaxrec.nets.effects import Effects
 from jaxrec.nets.policy import make_policy
 from jaxrec.serve import SavedPolicy, load_policy, save_policy
 from jaxrec.types import EnvSpec, SlateAction, World
 from tests.damage import without_digests
+from tests.tiny_tastes import random_tastes
 
 IDS = ("a", "b", "c:1", "d", "e", "f")
 SPEC = EnvSpec(name="logged", action=SlateAction(size=2), num_items=6, feedback=("liked",), history_length=3)
@@ -183,3 +187,30 @@ def test_a_run_without_a_policy_says_how_to_get_one(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").touch()
     with pytest.raises(InputError, match="no policy yet; `jaxrec train --resume`"):
         load_policy(tmp_path)
+
+
+def test_the_tastes_of_a_policy_with_belief_are_saved_and_checked(tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, reward_weights=(1.0,))
+    network = dataclasses.replace(CONFIG, belief=True)
+    effects = Effects(jnp.array([-0.5]), jnp.zeros(1), jnp.array([0.9, 0.0]))
+    tastes = random_tastes(6, 2, kinds=1).replace(effects=effects)
+    world = World(item_table=jax.random.normal(jax.random.key(0), (6, 5)), tastes=tastes)
+
+    params = make_policy(spec, network).init(jax.random.key(7), world)
+
+    def write(folder: Path, world: World) -> None:
+        items = IDS, [f"Title of {name}" for name in IDS]
+        save_policy(
+            folder, params=params, world=world, spec=spec, config=network, feedback=FEEDBACK, items=items, step=1
+        )
+
+    write(tmp_path / "policy", world)
+    got = load_policy(tmp_path / "policy")
+    chex.assert_trees_all_equal(got.world.tastes, tastes)
+    expected = expected_after(tastes, jnp.array([1, 4, 2]), jnp.ones((3, 1)), None)[:, 0]
+    slate = got.recommend(["b", "e", "c:1"], 3)
+    others = [0, 3, 5]
+    assert ids(slate) == [IDS[n] for n in sorted(others, key=lambda n: -float(expected[n]))]
+    write(tmp_path / "short", world.replace(tastes=tastes.replace(item_vectors=tastes.item_vectors[:5])))
+    with pytest.raises(InputError, match=r"tastes.item_vectors has shape \(5, 2\), expected \(6, 2\)"):
+        load_policy(tmp_path / "short")

@@ -10,13 +10,13 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import Drawing, learn_row, logits_of, probabilities
 from jaxrec.supervised.calibration import auc, sigmoid
-from jaxrec.supervised.contrast import Drawing, DrawnItems, always_one, draw_items, drawing_for
+from jaxrec.supervised.contrast import DrawnItems, always_one, draw_items, drawing_for
 from jaxrec.supervised.ranked import above
 from jaxrec.supervised.taste_link import level_shift, with_level
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import in_chunks, padded, rows_of, user_posterior
-from jaxrec.supervised.tastes import learn_row, logits_of, probabilities
 from jaxrec.supervised.tastes_fit import fit_tastes
 from jaxrec.supervised.validity import validity_of_tastes
 from jaxrec.types import PADDING

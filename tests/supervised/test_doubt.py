@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import all_logits, design, probabilities
 from jaxrec.supervised.contrast import DrawnItems, drawing_for
 from jaxrec.supervised.taste_optimum import first_params, item_priors, item_side, most_likely
 from jaxrec.supervised.taste_posterior import (
@@ -19,7 +20,6 @@ from jaxrec.supervised.taste_posterior import (
     rows_of,
 )
 from jaxrec.supervised.taste_strengths import base_strengths
-from jaxrec.supervised.tastes import all_logits, design, probabilities
 from jaxrec.supervised.tastes_fit import fit_tastes
 from jaxrec.types import PADDING
 

@@ -7,11 +7,11 @@ import pytest
 
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.nets.effects import Effects, Recent, forgotten, offsets, remember, remembered
+from jaxrec.nets.tastes import directions_of
 from jaxrec.supervised import effects_fit
 from jaxrec.supervised.calibration import sigmoid
-from jaxrec.supervised.effects import Effects, Recent, forgotten, offsets, remember, remembered
 from jaxrec.supervised.effects_fit import RATES, recent_products, recent_sums
-from jaxrec.supervised.tastes import directions_of
 from jaxrec.supervised.tastes_fit import fit_tastes
 from tests.tiny_tastes import random_log
 

@@ -9,7 +9,8 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
-from jaxrec.supervised.exposure import (
+from jaxrec.nets.belief import expected_after
+from jaxrec.nets.exposure import (
     FEW,
     Exposure,
     exposure_of,
@@ -21,9 +22,9 @@ from jaxrec.supervised.exposure import (
     still_open,
     without_row,
 )
-from jaxrec.supervised.taste_path import expected_after, follow
+from jaxrec.nets.tastes import Belief, all_logits, probabilities
+from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import rows_of
-from jaxrec.supervised.tastes import Belief, all_logits, probabilities
 from jaxrec.supervised.tastes_fit import fit_tastes
 from tests.tiny_tastes import random_log, random_tastes
 

@@ -6,7 +6,8 @@ import pytest
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
-from jaxrec.supervised.contrast import Drawing, draw_items
+from jaxrec.nets.tastes import Drawing
+from jaxrec.supervised.contrast import draw_items
 from jaxrec.supervised.histories import row_histories, running_totals
 from jaxrec.supervised.validity import validity_of_response, validity_of_tastes
 

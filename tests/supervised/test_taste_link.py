@@ -2,10 +2,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.supervised.contrast import Drawing
+from jaxrec.nets.tastes import Drawing, Moments
 from jaxrec.supervised.taste_link import Held, fit_link, logistic, losses_of_users
 from jaxrec.supervised.taste_posterior import Rows
-from jaxrec.supervised.tastes import Moments
 from jaxrec.types import PADDING
 
 

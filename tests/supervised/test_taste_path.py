@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec.nets.belief import expected_after
+from jaxrec.nets.effects import Effects
+from jaxrec.nets.tastes import Belief, Tastes, learn_row
 from jaxrec.supervised import taste_path
 from jaxrec.supervised.calibration import sigmoid
-from jaxrec.supervised.effects import Effects
-from jaxrec.supervised.taste_path import drawn, expected_after, follow
-from jaxrec.supervised.tastes import Belief, Tastes, learn_row
+from jaxrec.supervised.taste_path import drawn, follow
 from jaxrec.types import PADDING
 from tests.tiny_tastes import newton, plain_link, random_log, random_tastes
 

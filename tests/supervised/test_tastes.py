@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.nets.tastes import Link, all_logits, averaged_logit, logits_of, probabilities
 from jaxrec.supervised.calibration import auc, sigmoid
 from jaxrec.supervised.taste_features import item_features, text_features
 from jaxrec.supervised.taste_posterior import (
@@ -23,7 +24,6 @@ from jaxrec.supervised.taste_posterior import (
     with_draws,
 )
 from jaxrec.supervised.taste_strengths import Strengths, base_strengths
-from jaxrec.supervised.tastes import Link, all_logits, averaged_logit, logits_of, probabilities
 from jaxrec.supervised.tastes_fit import fit_tastes
 from tests.tiny_tastes import known_people, newton, random_log, random_tastes
 

@@ -111,6 +111,7 @@ def _field_bounds(env: Env) -> dict[str, Bounds]:
         "context": spec.context_range,
         "history_items": (PADDING, spec.num_items - 1),
         "history_feedback": (np.minimum(feedback[:, 0], 0.0), np.maximum(feedback[:, 1], 0.0)),
+        "history_shown": (0, np.iinfo(np.int32).max),
         "candidates": (0, spec.num_items - 1),
         "candidate_features": spec.candidate_range,
         "mask": (0, 1),

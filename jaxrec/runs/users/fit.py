@@ -19,6 +19,7 @@ from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.comeback_days import comeback_days
 from jaxrec.evaluation.page import validity_page
 from jaxrec.evaluation.replayed import feedback_rates, session_lengths, simulated_beside_logged
+from jaxrec.nets.tastes import Tastes
 from jaxrec.progress import note
 from jaxrec.runs.item_table import ItemVectors, embed, item_table
 from jaxrec.runs.read_log import Corpus, user_marks
@@ -50,7 +51,6 @@ from jaxrec.supervised.response import Response, load_response, save_response
 from jaxrec.supervised.response_fit import fit_response
 from jaxrec.supervised.taste_path import drawn, follow
 from jaxrec.supervised.taste_strengths import Strengths
-from jaxrec.supervised.tastes import Tastes
 from jaxrec.supervised.tastes_fit import fit_tastes
 from jaxrec.supervised.validity import validity_of_response, validity_of_tastes
 from jaxrec.types import Array

@@ -26,6 +26,12 @@ def check_kinds(config: Config, corpus: Corpus) -> None:
         "every row of the users who judge (evaluate.judge_share)": corpus.judge,
     }
     possible = always_one(whole) & (config.env.response == "tastes")
+    if config.learner.policy.belief and possible.any():
+        name = whole.feedback_names[int(np.argmax(possible))]
+        raise InputError(
+            f"learner.policy.belief: '{name}' is 1 in every row, and what such rows tell of a person depends on items "
+            "that are drawn at random; set it to false."
+        )
     found: list[_Constant] = []
     for kind in np.flatnonzero(~possible):
         given = int(whole.feedback[:, kind].sum())

@@ -16,6 +16,7 @@ from jaxrec.envs.logged_world import load_simulator
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation import recommenders, report
 from jaxrec.evaluation.corrected import Residuals
+from jaxrec.nets.tastes import Tastes
 from jaxrec.runs.baselines import fit_baselines, simulated_rows
 from jaxrec.runs.read_log import Corpus, check_same_catalogue, read_corpus
 from jaxrec.runs.recipe import log_config
@@ -41,7 +42,6 @@ from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.contrast import always_one
 from jaxrec.supervised.taste_rows import mean_answers
-from jaxrec.supervised.tastes import Tastes
 from jaxrec.types import Env, World
 
 TITLES = {TRAIN: "simulator used in training", JUDGE: "other users, not used in training"}
@@ -53,6 +53,11 @@ def check(config: Config) -> None:
         check_true_answers(config.evaluate.truth, log_config(config))
     logged.check_users(config.env, tuple(log_config(config).feedback), config.response.members)
     env, learner = config.env, config.learner
+    if learner.policy.belief and env.response != "tastes":
+        raise InputError(
+            f"learner.policy.belief: people with env.response: {env.response} have no tastes; set it to false, or "
+            "env.response to tastes."
+        )
     if learner.name == "far_sighted" and learner.horizon % env.requests:
         raise InputError(
             f"learner.horizon: far_sighted goes back through whole visits of env.requests={env.requests} slates; set "

@@ -15,13 +15,13 @@ from jaxrec.envs.leave import leave_weights
 from jaxrec.envs.logged import observed_rows
 from jaxrec.envs.logged_world import make_world
 from jaxrec.envs.rewards import feedback_weights
+from jaxrec.nets.effects import Effects
+from jaxrec.nets.tastes import Belief, Link, Tastes
 from jaxrec.progress import note
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.supervised.comeback import ComebackModel
-from jaxrec.supervised.effects import Effects
 from jaxrec.supervised.leaving import LeaveModel
-from jaxrec.supervised.tastes import Belief, Link, Tastes
 from jaxrec.types import World
 
 

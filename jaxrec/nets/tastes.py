@@ -18,15 +18,17 @@ of what is expected from a person's earlier rows alone. It is flatter: a belief 
 Fitting is in tastes_fit.py. Kinds of feedback that are 1 in every row are in contrast.py.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrec.nets.effects import Effects
+from jaxrec.nets.exposure import Exposure
 from jaxrec.ops.vectors import unit_vectors
-from jaxrec.supervised.contrast import Drawing
-from jaxrec.supervised.effects import Effects
-from jaxrec.supervised.exposure import Exposure
 from jaxrec.types import Array
 
 
@@ -47,6 +49,15 @@ class Link(struct.PyTreeNode):
     spread: Array  # [F] share of the posterior's variance
 
 
+class Drawing(struct.PyTreeNode):
+    """How items are drawn for rows, and what this adds to logits."""
+
+    chances: Array  # [I] q; 0 for items that nobody has touched
+    kinds: Array  # [F] 1 for kinds that are always 1, 0 for those about which drawn items say nothing
+    offset: Array  # [I, F] added to the logit that compares rows with drawn items; 0 for kinds with two values
+    count: int = struct.field(pytree_node=False)  # N
+
+
 class Tastes(struct.PyTreeNode):
     """Fitted items and users; D = 1 + d, the user's bias and then the weights of the item vectors."""
 
@@ -61,6 +72,29 @@ class Tastes(struct.PyTreeNode):
     exposure: Exposure | None = None  # what the items of rows tell, whatever the answers; None: nothing
     drawing: Drawing | None = None  # of items next to rows, if a kind is always 1; only to learn from more rows
     feedback_names: tuple[str, ...] = struct.field(pytree_node=False, default=())
+
+
+PARTS = {"link": Link, "expecting": Link, "population": Belief, "effects": Effects, "exposure": Exposure}
+
+
+def as_arrays(tastes: Tastes) -> dict[str, Any]:
+    """Give the tastes as a nested dict of arrays, to be saved; how items are drawn is for fitting alone."""
+    arrays: dict[str, Any] = {}
+    for name, value in vars(tastes).items():
+        if value is not None and name not in ("drawing", "feedback_names"):
+            arrays[name] = {k: v for k, v in vars(value).items() if v is not None} if name in PARTS else value
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, Any], feedback_names: tuple[str, ...]) -> Tastes:
+    """Invert `as_arrays`; raises TypeError where parts are missing or unknown."""
+    fields = {name: PARTS[name](**value) if name in PARTS else value for name, value in arrays.items()}
+    return Tastes(**fields, feedback_names=feedback_names)
+
+
+def without_persons(tastes: Tastes) -> Tastes:
+    """The tastes without their users: what is needed to learn about a new person."""
+    return tastes.replace(means=None, draws=None, drawing=None)
 
 
 def as_expected(tastes: Tastes) -> Tastes:
