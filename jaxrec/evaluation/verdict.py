@@ -1,7 +1,8 @@
 """The verdict of an evaluation: whether to use the policy, in words that follow from paired intervals.
 
 A rival is any recommender that a person could use instead: a baseline, the best fixed ranking, the supervised start,
-an earlier policy. Oracles and random slates are none.
+an earlier policy. Oracles and random slates are none. Nor is what the fitted tastes alone expect (`posterior_mean`),
+from which a policy may start; the text says where learning added nothing to it.
 """
 
 import textwrap
@@ -72,6 +73,7 @@ def verdict(account: Mapping[str, Any]) -> dict[str, Any]:
         kept=account.get("lift_kept"),
         real=(picks["lift_real"], picks["lift_real_95"]) if "lift_real" in picks else None,
         assumed=tuple(account.get("assumed", ())),
+        learned=_leads(simulators, "truth" if "truth" in questions else "judge").get(POSTERIOR),
     )
     return {"questions": {name: question._asdict() for name, question in questions.items()}, **_conclusion(seen)}
 
@@ -91,6 +93,9 @@ class Evidence(NamedTuple):
     kept: float | None  # share of the lift over most popular that the second simulator confirms
     real: tuple[float, float] | None  # share of the promised lift that is real, and half its interval
     assumed: tuple[str, ...]  # rewarded feedback whose level is assumed; empty if the truth decides
+    learned: tuple[float, float] | None = (
+        None  # the lead over what the fitted tastes alone expect, and half its interval
+    )
 
     @property
     def where(self) -> str:
@@ -115,6 +120,7 @@ def _evidence(
     kept: float | None,
     real: tuple[float, float] | None,
     assumed: tuple[str, ...],
+    learned: tuple[float, float] | None,
 ) -> Evidence | None:
     """Evidence from the questions; None if nothing independent judges. `sums`: returns are sums of single answers."""
     known = "truth" in questions
@@ -131,6 +137,7 @@ def _evidence(
         kept=kept,
         real=None if known else real,
         assumed=() if known else assumed,
+        learned=learned,
     )
 
 
@@ -218,6 +225,12 @@ def _earns_more(seen: Evidence) -> str | None:
     if seen.real is not None:
         share, half_width = seen.real
         text += f" {share:.0%} ±{half_width:.0%} of the lift over random picks that its own simulator promises is real."
+    if seen.learned is not None and (gain := seen.learned)[0] <= gain[1]:
+        than = "as much" if gain[0] >= -gain[1] else "more"
+        text += (
+            f" What the fitted tastes alone expect of a person ({POSTERIOR}) earns {than} {seen.where} (the policy "
+            f"{gain[0]:+.2f} ±{gain[1]:.2f}): learning added nothing to it."
+        )
     if ranked is not None and (rivals := ranked.worse + ranked.equal):
         text += (
             f" It does not predict the next success in the log better than {_names(rivals)}: use it to recommend, "

@@ -76,6 +76,15 @@ def test_where_the_log_holds_successes_only_the_next_row_has_to_be_predicted_too
     assert known["use"] is True
 
 
+def test_a_policy_that_adds_nothing_to_the_fitted_tastes_may_be_used_but_it_is_said() -> None:
+    found = verdict(account({}, truth={"item_knn": (2.0, 0.1), "posterior_mean": (-0.09, 0.16)}))
+    assert found["use"] is True and "(posterior_mean) earns as much in truth (the policy -0.09 ±0.16)" in found["text"]
+    found = verdict(account({"item_knn": (2.0, 0.1), "posterior_mean": (-0.5, 0.16)}))
+    assert "(posterior_mean) earns more with users it was not trained on" in found["text"]
+    found = verdict(account({"item_knn": (2.0, 0.1), "posterior_mean": (0.5, 0.16)}))
+    assert found["use"] is True and "posterior_mean" not in found["text"]
+
+
 def test_without_a_judge_nothing_follows_and_lines_fit_the_terminal() -> None:
     nothing = verdict({"simulators": {"train": {"policy_minus": {"item_knn": (1.0, 0.1)}}}})
     assert nothing["use"] is None
