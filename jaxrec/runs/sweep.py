@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 
 from jaxrec.checks import InputError, check_name, check_range
 from jaxrec.config.load import Overrides, build_section, read_yaml, to_dict, to_yaml
 from jaxrec.config.schema import Config
+from jaxrec.foreign import quoted
 from jaxrec.progress import Advance, hushed, note, quiet, track, warn
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.divergence import Diverged
@@ -69,7 +70,7 @@ def sweep(
         folder = Path(run or f"{default_folder(recipe)}-sweep")
         for member in members:
             check_key(member.config, folder)
-        opened = _open(folder, grid or {}, members, resume)
+        opened = _open(folder, members, resume)
         return _sweep(opened, settings, members, mode, workers, list(grid or {}))
 
 
@@ -81,23 +82,24 @@ def _check(members: list[Member]) -> None:
         check_recipe(member.config)
 
 
-def _open(path: Path, grid: Grid, members: list[Member], resume: bool) -> SweepFolder:
+def _open(path: Path, members: list[Member], resume: bool) -> SweepFolder:
     """Create the folder, or check that it holds this sweep."""
+    values = [pair for member in members for pair in member.setting.values]
     words = {
-        "grid": {name: [to_dict(value) for value in values] for name, values in grid.items()},
+        "grid": {name: list(dict.fromkeys(value for other, value in values if other == name)) for name, _ in values},
         "seeds": list(dict.fromkeys(member.seed for member in members)),
-        "runs": [member.name for member in members],
-        "recipe": to_dict(members[0].config),
+        "recipe": members[0].config,
     }
+    words = to_dict(words)
     if not resume:
         return SweepFolder.create(path, to_yaml(words))
     folder = SweepFolder.reopen(path)
     before = read_yaml(folder.config)
-    for name in ("grid", "seeds", "runs"):
-        if _plain(before.get(name)) != _plain(words[name]):
+    for name in ("grid", "seeds"):
+        if before.get(name) != words[name]:
             raise InputError(
-                f"{folder.path}: holds another sweep ({name} differ: {_plain(before.get(name))} there, "
-                f"{_plain(words[name])} now); repeat its command with --resume, or name another folder with --run."
+                f"{folder.path}: holds another sweep ({name}: {quoted(before.get(name))} there, {quoted(words[name])} "
+                "now); repeat its command with --resume, or name another folder with --run."
             )
     recipe = build_section(Config, before["recipe"], "", str(folder.config))
     if changed := what_changed(recipe, members[0].config):
@@ -107,11 +109,6 @@ def _open(path: Path, grid: Grid, members: list[Member], resume: bool) -> SweepF
         )
     folder.write_config(to_yaml(words))
     return folder
-
-
-def _plain(words: Any) -> str:
-    """Words of the grid as text: what a command line calls 1e-4 is a number in Python."""
-    return str(to_dict(words)).replace("'", "")
 
 
 def _sweep(
