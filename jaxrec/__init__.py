@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxrec.learn import list_learners, make_learner
     from jaxrec.runs.evaluate import evaluate
     from jaxrec.runs.finished import Run, open_run
+    from jaxrec.runs.sweep import sweep
     from jaxrec.runs.train import train
     from jaxrec.runs.users.registry import list_envs, make_env, register_env
     from jaxrec.serve import load_policy
@@ -38,6 +39,7 @@ __all__ = [
     "open_run",
     "randomize",
     "register_env",
+    "sweep",
     "to_gymnasium",
     "to_gymnasium_vector",
     "to_gymnax",
@@ -60,6 +62,7 @@ _ROOMS = {
     "open_run": "jaxrec.runs.finished",
     "randomize": "jaxrec.envs",
     "register_env": "jaxrec.runs.users.registry",
+    "sweep": "jaxrec.runs.sweep",
     "to_gymnasium": "jaxrec.envs",
     "to_gymnasium_vector": "jaxrec.envs",
     "to_gymnax": "jaxrec.envs",

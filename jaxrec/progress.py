@@ -12,11 +12,12 @@ from jaxrec.terminal import console
 
 Advance = Callable[..., None]
 _quiet = contextvars.ContextVar("quiet", default=False)
+_hushed = contextvars.ContextVar("hushed", default=False)
 
 
 def note(line: str, *, aside: bool = False) -> None:
     """Print one line about what a stage does, on standard output; `aside` is on standard error, apart from results."""
-    if not _quiet.get():
+    if not (_quiet.get() or _hushed.get()):
         print(visible(line), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
@@ -39,13 +40,23 @@ def quiet(silent: bool = True) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Hide notes and bars inside the `with` block, and leave warnings as they are."""
+    token = _hushed.set(True)
+    try:
+        yield
+    finally:
+        _hushed.reset(token)
+
+
+@contextlib.contextmanager
 def track(label: str, total: int, *, every_s: float = 15.0) -> Iterator[Advance]:
     """Yield `advance(steps, note="")`; the note (rates, returns) is shown after the bar.
 
     On a terminal this is a live bar. Elsewhere one line is printed every `every_s` seconds and one at the end, so
     that logs of batch jobs stay short.
     """
-    if _quiet.get():
+    if _quiet.get() or _hushed.get():
         yield lambda steps=1, note=None: None
         return
     if not sys.stderr.isatty():

@@ -19,6 +19,14 @@ example:
   jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
   jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
 """
+SWEEP_EXAMPLE = """\
+example:
+  jaxrec sweep configs/ppo_interest_evolution.yaml learner.learning_rate=1e-3,3e-3 seeds=8
+  jaxrec sweep my.yaml 'learner.policy.hidden=[64],[64,64]' learner.gamma=0.9,0.99 seed=3,5 --run runs/grid
+  jaxrec sweep configs/ppo_interest_evolution.yaml learner.learning_rate=1e-3,3e-3 seeds=8 --resume
+
+Values between commas are swept over; texts with commas need quotes. Each run is that of `jaxrec train` with its seed.
+"""
 CHECK_DATA_EXAMPLE = """\
 example:
   jaxrec check-data my.yaml data.path=FOLDER
@@ -148,9 +156,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for add in (_add_check_data, _add_train, _add_pretrain, _add_fit, _add_evaluate, _add_recommend, _add_embed):
+    for add in (_add_check_data, _add_train, _add_sweep, _add_pretrain, _add_fit, _add_evaluate, _add_recommend):
         add(commands)
-    for add in (_add_tune, _add_distill, _add_inspect):
+    for add in (_add_embed, _add_tune, _add_distill, _add_inspect):
         add(commands)
     return parser
 
@@ -175,6 +183,23 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         metavar="RUN",
         help="start from the policy of a finished run, with a later log (data.path=FOLDER)",
     )
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
+    summary = "train every combination of settings with several seeds, and compare them"
+    parser = _command(commands, "sweep", summary, SWEEP_EXAMPLE, ("sweep", "run_sweep"))
+    parser.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/ppo_interest_evolution.yaml")
+    _overrides(parser, "values to sweep over (section.key=A,B), the number of seeds (seeds=8), other values")
+    parser.add_argument("--run", metavar="DIR", help="folder (default: runs/, the recipe's name and -sweep)")
+    parser.add_argument("--resume", action="store_true", help="continue a stopped sweep")
+    parser.add_argument("--limit", type=int, default=256, metavar="N", help="refuse more than N runs (default: 256)")
+    parser.add_argument(
+        "--mode",
+        choices=("auto", "threads", "vmap"),
+        default="auto",
+        help="runs go through their program on threads or mapped (default: threads on CPU, vmap on one accelerator)",
+    )
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="runs at a time on threads (0: all cores)")
 
 
 def _add_pretrain(commands: argparse._SubParsersAction) -> None:
@@ -293,10 +318,8 @@ def _command(
     return parser
 
 
-def _overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "overrides",
-        metavar="section.key=value",
-        nargs="*",
-        help="values that replace the recipe's: train.updates=100 'data.text={title}. {genres}' data.item_file=",
-    )
+def _overrides(
+    parser: argparse.ArgumentParser,
+    text: str = "values that replace the recipe's: train.updates=100 'data.text={title}. {genres}' data.item_file=",
+) -> None:
+    parser.add_argument("overrides", metavar="section.key=value", nargs="*", help=text)

@@ -47,7 +47,7 @@ def reliability_picture(name: str, bins: dict[str, list[Any]]) -> str:
         above.plot(
             [predicted[n] for n in known], [observed[n] for n in known], color=SIMULATED, marker="o", clip_on=False
         )
-        above.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"observed share of '{_literal(name)}'")
+        above.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"observed share of '{literal(name)}'")
         above.legend(frameon=False, loc="upper left")
         below.bar([(n + 0.5) / len(rows) for n in range(len(rows))], rows, 0.9 / len(rows), color=LOGGED)
         below.set(xlabel="predicted probability", ylabel="rows")
@@ -85,7 +85,7 @@ def behaviour_picture(simulators: dict[str, dict[str, Simulated]]) -> str:
             lines = {name: _line(name, place) for place, name in enumerate(results)}
             best_first = sorted(results, key=lambda name: -results[name].mean)
             _rewards(row[0], results, lines)
-            row[0].set_title(_literal(title))
+            row[0].set_title(literal(title))
             if leaving:
                 _leaving(row[1], results, lines)
             _returns(row[-1], {name: results[name] for name in best_first}, lines)
@@ -108,7 +108,7 @@ def learning_picture(rows: Sequence[Mapping[str, Any]]) -> str:
             axes.set(xlabel="update", ylabel="return per user" if len(names) > 1 else next(iter(names.values())))
             if len(names) > 1:
                 axes.legend(frameon=False, loc="best")
-            _finish(axes)
+            finish(axes)
         return _svg(figure, "Learning curves: " + " and ".join(", ".join(names.values()) for names in panels))
 
 
@@ -126,27 +126,28 @@ def _rewards(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) 
         drawn = present >= len(result.returns) / 10
         axes.plot(np.flatnonzero(drawn) + 1, result.rewards[drawn] / present[drawn], **lines[name])
     axes.set(xlabel="step", ylabel="mean reward per step (active users)")
-    _finish(axes)
+    finish(axes)
 
 
 def _leaving(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:
     for name, result in results.items():
         axes.plot(np.arange(len(result.rewards)) + 1, result.present / len(result.returns), **lines[name])
     axes.set(xlabel="step", ylabel="share of active users", ylim=(0, 1.02))
-    _finish(axes)
+    finish(axes)
 
 
 def _returns(axes: Axes, results: dict[str, Simulated], lines: dict[str, dict]) -> None:
     shares = np.linspace(0, 1, 101)
     for name, result in results.items():
-        label = f"{_literal(name)} {result.mean:.2f}"
+        label = f"{literal(name)} {result.mean:.2f}"
         axes.plot(np.quantile(result.returns, shares), shares, label=label, **lines[name])
     axes.set(xlabel="return per user", ylabel="cumulative share of users", ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    _finish(axes)
+    finish(axes)
 
 
-def _finish(axes: Axes) -> None:
+def finish(axes: Axes) -> None:
+    """Give an axis of updates or steps whole numbers, and a grid."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.grid(color=GRID, linewidth=0.5)
 
@@ -155,6 +156,11 @@ def _line(name: str, place: int) -> dict[str, Any]:
     """Style of a line: the policy stands out; the others differ by colour and, for black and white, by dashes."""
     if name == POLICY:
         return {"color": SIMULATED, "linewidth": 2.4, "zorder": 3}
+    return rival_line(place)
+
+
+def rival_line(place: int) -> dict[str, Any]:
+    """Style of line number `place` among equals."""
     return {"color": RIVALS[place % len(RIVALS)], "linewidth": 1.4, "linestyle": DASHES[place % len(DASHES)]}
 
 
@@ -171,7 +177,7 @@ def _svg(figure: Figure, summary: str) -> str:
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{_attribute(summary)}"', svg, count=1)
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
     """Escape dollar signs, which would start matplotlib's math mode."""
     return name.replace("$", r"\$")
 

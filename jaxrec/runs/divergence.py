@@ -11,6 +11,11 @@ from jaxrec.storage.checkpoint import LARGEST_PARAMETER as PARAMETER
 SUPERVISED = {"loss": 1e6, "grad_norm": 1e12, "gradient_norm": 1e12}
 SLACK = 1e3  # times the largest value that the mean reward explains
 
+
+class Diverged(InputError):
+    """A training whose metrics or parameters are beyond any use."""
+
+
 Limits = Callable[[Mapping[str, float]], Mapping[str, float]]  # row of metrics -> largest magnitudes by name
 
 
@@ -48,7 +53,7 @@ def check_sane(
     """Stop a diverged training before it is evaluated or saved: a ranking of NaN scores would look like a policy.
 
     `sizes` [rows, parameters] are the largest magnitudes after each update, and `latest` is the newest checkpoint, of
-    which the same was checked. Raises InputError that names the update, the metric and the parameter.
+    which the same was checked. Raises Diverged that names the update, the metric and the parameter.
     """
     for n, row in enumerate(rows):
         wrong = _metric(row, limits(row), may_be_nan)
@@ -56,7 +61,7 @@ def check_sane(
         if wrong or worst:
             kept = "nothing was saved yet" if latest is None else f"checkpoint {latest} is the last good one"
             both = " and ".join(part for part in (wrong, worst) if part)
-            raise InputError(f"{update} {row['step']}: {both}, training diverged; {kept}. {advice}")
+            raise Diverged(f"{update} {row['step']}: {both}, training diverged; {kept}. {advice}")
 
 
 def _metric(row: Mapping[str, float], limits: Mapping[str, float], may_be_nan: Sequence[str]) -> str:

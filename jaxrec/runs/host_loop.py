@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.ops.sizes import LARGEST, names
-from jaxrec.progress import note, track, warn
+from jaxrec.progress import Advance, note, track, warn
 from jaxrec.runs.divergence import Limits, check_sane, supervised_limits
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import event_file
@@ -60,6 +60,37 @@ class Further(NamedTuple):
 NOTHING_FURTHER = Further()
 
 
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[list[int]]:
+    """Yield a list that the first SIGINT or SIGTERM fills; a second SIGINT interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are the caller's business
+        before = {}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Watching(NamedTuple):
+    """Who shows progress and receives signals, for trainings that share both."""
+
+    track: Callable[[str, int], contextlib.AbstractContextManager[Advance]] = track  # title, updates
+    stop: Callable[[], contextlib.AbstractContextManager[list[int]]] = stop_on_signals
+
+
+WATCHING = Watching()  # a bar and signals of its own
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
     """A training as functions of its state."""
@@ -78,6 +109,7 @@ class Training:
     trained: Callable[[Any], Any] | None = None  # the part of the state that `watched` updates measure
     limits: Limits = supervised_limits  # of metrics
     wording: Wording
+    watching: Watching = WATCHING
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -99,15 +131,15 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
 
     Returns the last state. On SIGINT or SIGTERM the current call ends, a checkpoint is written, `interrupted` is set.
     """
-    words = training.wording
+    words, watching = training.wording, training.watching
     opened = Checkpoints(run.checkpoints, schedule.keep_latest, run.append_save)
-    with opened as checkpoints, _stop_on_signals() as stop:
+    with opened as checkpoints, watching.stop() as stop:
         state, step = _begin(training, run, schedule, checkpoints)
         best, score, allowed = checkpoints.best_score, math.nan, True
         finished = _finished(step, checkpoints, schedule)
         parameters = [] if training.trained is None else names(training.trained(state))
         call = None if finished else _compile_call(training, state, run, step)
-        bar = track(words.title, schedule.updates)
+        bar = watching.track(words.title, schedule.updates)
         with bar as advance, event_file(run.path, step, schedule.tensorboard) as write_events:
             advance(step)
             while call is not None and not finished and not stop:
@@ -224,24 +256,3 @@ def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> 
     call = training.update_many.lower(state, *training.arguments).compile()
     run.append_timing({"step": step, "compile_seconds": round(time.perf_counter() - started, 3)})
     return call
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[list[int]]:
-    """Yield a list that the first SIGINT or SIGTERM fills; a second SIGINT interrupts at once."""
-    received: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are the caller's business
-        before = {}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

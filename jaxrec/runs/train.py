@@ -1,6 +1,7 @@
 """Train a policy from a recipe, in a run folder."""
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.recommenders import learned
-from jaxrec.evaluation.simulate import make_simulation
 from jaxrec.foreign import quoted
 from jaxrec.learn import make_learner
 from jaxrec.learn.program import compile_learner
@@ -26,12 +26,13 @@ from jaxrec.runs.divergence import value_limits
 from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
 from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
+from jaxrec.runs.sources import OWN, Sources, prepare
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_learner import restore
 from jaxrec.runs.train_learner import train as run_loop
 from jaxrec.runs.users.kind import Prepared
 from jaxrec.runs.users.registry import user_kind
-from jaxrec.serve import SavedPolicy, policy_is_whole, save_policy
+from jaxrec.serve import policy_is_whole, save_policy
 from jaxrec.sharding.mesh import check_shards, make_mesh
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import check_tensorboard
@@ -60,25 +61,26 @@ def train(
         config = read_recipe(recipe, overrides)
         check_recipe(config)
         folder = run or default_folder(recipe)
-        if config.data is not None:
-            check_key_outside(config.data, Path(folder))
-        return _train(config, open_folder(config, folder, resume))
+        check_key(config, Path(folder))
+        return train_in(config, open_folder(config, folder, resume))
 
 
-def _train(config: Config, run: RunFolder) -> Run:
+def train_in(config: Config, run: RunFolder, sources: Sources = OWN) -> Run:
+    """Prepare and train in an opened folder, with what `sources` gives."""
     started = time.perf_counter()
     note(f"run {run.path} on {describe_devices()}")
     before, initial = continue_run.policy_before(config, run), None
-    prepared, env = _prepare(config, run, before)
-    if before is not None and prepared.catalogue is not None:
-        initial = continue_run.starting_params(config, before, env, prepared.catalogue.ids)
-    start = start_from.starting_params(config, run, env, prepared.corpus)
+    with sources.preparing(run):
+        prepared, env = sources.prepare(config, run, before)
+        if before is not None and prepared.catalogue is not None:
+            initial = continue_run.starting_params(config, before, env, prepared.catalogue.ids)
+        start = start_from.starting_params(config, run, env, prepared.corpus)
     if start.interrupted:
         return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
     initial = initial if start.params is None else start.params
     env = start.seen_by(env)
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    outcome = train_policy(config, env, prepared, run, initial)
+    outcome = train_policy(config, env, prepared, run, initial, sources)
     run.write_config(to_yaml(config))  # a resumed run may have a larger number of updates
     comparison = None
     if before is not None and prepared.corpus is not None and not outcome.interrupted:
@@ -87,24 +89,24 @@ def _train(config: Config, run: RunFolder) -> Run:
     return Run(run, Ended(outcome.step, outcome.best_score, outcome.interrupted, seconds, comparison))
 
 
-def _prepare(config: Config, run: RunFolder, before: SavedPolicy | None) -> tuple[Prepared, Env]:
-    kind = user_kind(config.env.name)
-    prepared = kind.prepare(config, run, before)
-    return prepared, kind.make(config.env, prepared.world)
-
-
 def rebuild_policy(run: RunFolder) -> bool:
     """Write RUN/policy again from the best checkpoint; False if no whole checkpoint was evaluated."""
     with Checkpoints(run.checkpoints) as checkpoints:
         if not checkpoints.judged:
             return False
         config = load_config(Config, run.config, ["train.devices=1"])  # however many the run had
-        prepared, env = _prepare(config, run, continue_run.policy_before(config, run))
+        prepared, env = prepare(config, run, continue_run.policy_before(config, run))
         env = start_from.starting_params(config, run, env, prepared.corpus).seen_by(env)
-        program = compile_learner(_learner(config, env), env.world, config.train, config.learner.shards)
+        program = compile_learner(learner_of(config, env), env.world, config.train, config.learner.shards)
         best, state = checkpoints.best_sane(lambda step: restore(checkpoints, step, program, config.train))
     _policy_writer(config, env, prepared, run)(state.params, best)
     return True
+
+
+def check_key(config: Config, folder: Path) -> None:
+    """Raise InputError if the key of the pseudonyms would be in the folder that is written."""
+    if config.data is not None:
+        check_key_outside(config.data, folder)
 
 
 def check_recipe(config: Config) -> None:
@@ -126,13 +128,7 @@ def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
         return RunFolder.create(path, text)
     run = RunFolder.reopen(path)
     before = load_config(Config, run.config)
-    longer = config.train.updates > before.train.updates
-    old, new = (_experiment_of(c, any_schedule=longer) for c in (before, config))
-    if old != new:
-        was, now = (to_yaml(one).splitlines() for one in (old, new))
-        changed = next(
-            (f"{quoted(a.strip())} became {quoted(b.strip())}" for a, b in zip(was, now, strict=False) if a != b), ""
-        )
+    if changed := what_changed(before, config):
         raise InputError(
             f"{run.config}: the run was made by another recipe ({changed}); "
             f"resume with `jaxrec train {run.config} --run {run.path} --resume`, or start another run with --run."
@@ -145,6 +141,14 @@ def open_folder(config: Config, path: str | Path, resume: bool) -> RunFolder:
             f"here on; config-{before.train.updates}.yaml keeps the earlier recipe"
         )
     return run
+
+
+def what_changed(before: Config, now: Config) -> str:
+    """Name the first setting that a resumed run may not change and that differs; empty if there is none."""
+    longer = now.train.updates > before.train.updates
+    was, new = (to_yaml(_experiment_of(one, any_schedule=longer)).splitlines() for one in (before, now))
+    pairs = ((a.strip(), b.strip()) for a, b in itertools.zip_longest(was, new, fillvalue=""))
+    return next((f"{quoted(a)} became {quoted(b)}" for a, b in pairs if a != b), "")
 
 
 def _experiment_of(config: Config, any_schedule: bool) -> Config:
@@ -161,7 +165,12 @@ def _experiment_of(config: Config, any_schedule: bool) -> Config:
 
 
 def train_policy(
-    config: Config, env: Env, prepared: Prepared, run: RunFolder, initial: Params | None = None
+    config: Config,
+    env: Env,
+    prepared: Prepared,
+    run: RunFolder,
+    initial: Params | None = None,
+    sources: Sources = OWN,
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
@@ -172,7 +181,8 @@ def train_policy(
     if config.train.select == "judge":
         assert kind.others is not None, "check_recipe refuses this"
         selecting = kind.others(config, run)
-    simulate = make_simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
+    simulation = sources.simulation(config, env)
+    simulate = simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
 
     def evaluate(params: Params, step: int) -> float:
         arrays = (params, policy.items(params, env.world))
@@ -180,7 +190,7 @@ def train_policy(
         return simulate(selecting.world, facts, key_evaluate, config.train.evaluate_users, arrays).mean
 
     return run_loop(
-        _learner(config, env),
+        learner_of(config, env),
         env.world,
         run,
         config.train,
@@ -193,10 +203,13 @@ def train_policy(
         policy_is_whole=lambda: policy_is_whole(run.policy),
         further=held_out_rule.make_rule(config, env, prepared.corpus, run),
         limits=value_limits(config.learner.gamma, config.learner.reward_scale),
+        build=sources.build(config, env),
+        watching=sources.watching,
     )
 
 
-def _learner(config: Config, env: Env) -> Learner:
+def learner_of(config: Config, env: Env) -> Learner:
+    """The recipe's learner over the users in which it trains."""
     trained_in = user_kind(config.env.name).training(config, env)
     if config.train.randomize:
         trained_in = randomize(trained_in, config.train.randomize)

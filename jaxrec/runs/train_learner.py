@@ -10,7 +10,17 @@ from jaxrec.config.schema import TrainConfig
 from jaxrec.learn.program import Program, compile_learner, trained
 from jaxrec.learn.rollout import NAN_AT_FIRST
 from jaxrec.runs.divergence import Limits, value_limits
-from jaxrec.runs.host_loop import NOTHING_FURTHER, Further, Outcome, Schedule, Training, Wording, run_training
+from jaxrec.runs.host_loop import (
+    NOTHING_FURTHER,
+    WATCHING,
+    Further,
+    Outcome,
+    Schedule,
+    Training,
+    Watching,
+    Wording,
+    run_training,
+)
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Array, Learner, Params, World
@@ -34,15 +44,17 @@ def train(
     initial: Params | None = None,
     further: Further = NOTHING_FURTHER,
     limits: Limits = USUAL_LIMITS,
+    build: Callable[[Learner, World, TrainConfig, int], Program] = compile_learner,
+    watching: Watching = WATCHING,
 ) -> Outcome:
     """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
     `evaluate(params, step)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
     `save_policy(params, step)` is called for every new best, and when a run goes on unless `policy_is_whole()`. On
     SIGINT or SIGTERM the current call ends, a checkpoint is written, and `interrupted` is set. Metrics beyond `limits`
-    end the training with an InputError.
+    end the training with an InputError. `build` gives the program of the learner, which several trainings may share.
     """
-    program = compile_learner(learner, world, config, num_shards)
+    program = build(learner, world, config, num_shards)
     training = Training(
         start=lambda: program.init(key, program.world, initial),
         restore=lambda checkpoints, step: restore(checkpoints, step, program, config),
@@ -57,6 +69,7 @@ def train(
         may_be_nan=NAN_AT_FIRST,
         trained=trained,
         limits=limits,
+        watching=watching,
         wording=Wording(
             title="training",
             update="update",

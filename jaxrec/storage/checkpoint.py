@@ -7,6 +7,7 @@ continues it is set aside as STEP.damaged, which goes when that step is saved ag
 
 import math
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,9 @@ from jaxrec.storage.steps import ARRAYS, ASIDE, FIX, METRIC, ROWS, SEALED, STEP,
 
 PARAMETERS = {"params", "target_params", "trained", "encoder"}  # parts of a state that hold parameters
 LARGEST_PARAMETER = 1e5  # no network that works has parameters beyond it
+# Orbax numbers saves in one counter per process, by which the threads of a save find each other. Where two saves
+# overlap, one of them waits for the threads of the other until it gives up.
+ONE_SAVE = threading.Lock()
 T = TypeVar("T")
 
 
@@ -131,10 +135,15 @@ class Checkpoints:
         started = time.perf_counter()
         score = score if math.isfinite(score) else UNJUDGED
         metrics = {METRIC: score, STEP: step, SEALED: 1, ROWS: rows}
-        if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics):
-            raise RuntimeError(f"checkpoint {step} was not written: {self._folder} already holds step {self.latest}.")
-        self._scores[step], self._rows[step] = score, rows
-        self._settling = self._thread.submit(self._settle, step, headers_of(state), started)
+        ONE_SAVE.acquire()  # until Orbax has finished, in `_settle`
+        try:
+            if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics):
+                raise RuntimeError(f"checkpoint {step} was not written: {self._folder} holds step {self.latest}.")
+            self._scores[step], self._rows[step] = score, rows
+            self._settling = self._thread.submit(self._settle, step, headers_of(state), started)
+        except BaseException:
+            ONE_SAVE.release()
+            raise
 
     def wait(self) -> None:
         """Wait until the last save is on the disk; raises what it ended with."""
@@ -145,7 +154,10 @@ class Checkpoints:
     def _settle(self, step: int, wanted: dict[str, ArrayHeader], started: float) -> None:
         """Wait for Orbax, seal what it wrote, and only then let older steps go."""
         assert self._manager is not None
-        self._manager.wait_until_finished()
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            ONE_SAVE.release()
         where = self._folder / str(step)
         if (written := array_headers(where / ARRAYS)) != wanted:
             wrong = sorted(name for name in wanted if written.get(name) != wanted[name]) or sorted(written)

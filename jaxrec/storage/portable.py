@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 
 from jaxrec.checks import InputError
 from jaxrec.storage.array_headers import array_headers
-from jaxrec.storage.checkpoint import headers_of
+from jaxrec.storage.checkpoint import ONE_SAVE, headers_of
 from jaxrec.storage.digests import DESCRIPTION, check_described, check_digests, sealed_folder
 from jaxrec.storage.files import check_orbax_path, read_json_object, write_json
 from jaxrec.storage.inside import check_folder
@@ -36,7 +36,7 @@ def write_portable(folder: Path, kind: str, arrays: dict[str, Any], description:
     """Write the parts of `save_portable` into a folder that is sealed later, perhaps with more in it."""
     check_orbax_path(folder)
     arrays = jax.tree.map(np.asarray, arrays)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ONE_SAVE, ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / ARRAYS, arrays)
     if array_headers(folder / ARRAYS) != headers_of(arrays):
         raise InputError(f"{folder / ARRAYS}: not all arrays were saved; check the disk and save again.")

@@ -246,6 +246,26 @@ class PretrainFolder(RunFolder):
         self.adapters = self.path / "adapters"
 
 
+class SweepFolder(RunFolder):
+    """The folder of `jaxrec sweep`.
+
+    sweep.yaml     the grid, the seeds and the resolved recipe of the first run
+    runs/NAME/     a run folder for each run, as `jaxrec train` writes it
+    results.json   the figures of every setting and every run, once all runs have ended
+    curves.png     returns over the updates, with intervals over the seeds
+    """
+
+    made_by = "sweep"
+
+    def __init__(self, path: str | Path):
+        """Point at `path`; nothing is read or written yet."""
+        super().__init__(path)
+        self.config = self.path / "sweep.yaml"
+        self.runs = self.path / "runs"
+        self.results = self.path / "results.json"
+        self.picture = self.path / "curves.png"
+
+
 def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Lines and rows of metrics.jsonl or timings.jsonl, without a last line that was cut off by a crash.
 
