@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         to_gymnasium,
         to_gymnasium_vector,
         to_gymnax,
+        vector_actions,
     )
     from jaxrec.learn import list_learners, make_learner
     from jaxrec.runs.evaluate import evaluate
@@ -44,6 +45,7 @@ __all__ = [
     "to_gymnasium_vector",
     "to_gymnax",
     "train",
+    "vector_actions",
 ]
 
 # Imported on first use, so that `import jaxrec` and `jaxrec --help` stay instant.
@@ -67,6 +69,7 @@ _ROOMS = {
     "to_gymnasium_vector": "jaxrec.envs",
     "to_gymnax": "jaxrec.envs",
     "train": "jaxrec.runs.train",
+    "vector_actions": "jaxrec.envs",
 }
 
 

@@ -126,12 +126,19 @@ class SlateAction:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorAction:
-    """A point in item space, or weights of behaviours: A real numbers, each between `low` and `high`."""
+    """A point in item space, or weights of behaviours: A real numbers, each between `low` and `high`.
+
+    `of` says how it becomes a slate of the K = `slate` best items (`jaxrec.nets.nearest`): those whose rows are nearest
+    to it ("item"), have the largest product with it ("query"), or whose expected feedback, weighted by it, is highest
+    ("behaviours"). "numbers" are anything else, and become no slate.
+    """
 
     name: Literal["vector"] = "vector"
     size: int  # A
     low: float = -math.inf
     high: float = math.inf
+    of: Literal["numbers", "item", "query", "behaviours"] = "numbers"
+    slate: int = 0  # K; 0: none
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -187,6 +194,21 @@ class EnvSpec:
             )
         return self.action.size
 
+    @property
+    def vector(self) -> VectorAction:
+        """The action of environments whose actions are vectors; raises InputError for others."""
+        if not isinstance(self.action, VectorAction):
+            raise InputError(
+                f"{self.name}: an action is a slate of {self.action.size} items, expected a vector of numbers; set "
+                "env.action, or use a learner of slates such as ppo or dqn."
+            )
+        return self.action
+
+    @property
+    def shown(self) -> int:
+        """K, items whose feedback a step gives; 1 for vectors that become no slate."""
+        return self.action.size if isinstance(self.action, SlateAction) else max(self.action.slate, 1)
+
 
 class Expected(struct.PyTreeNode):
     """What is expected of a slate, and its derivatives."""
@@ -221,6 +243,9 @@ class Env(NamedTuple):
     # is unknown. Policies never see it. Learners may use it as a target.
     item_rewards: Callable[[Any, World], Array] | None = None
     memory: ItemMemory | None = None  # None: later answers do not depend on what is shown, or it is not known how
+    # (state, world) -> [R, F], the feedback that a model of what policies see expects of each recommendable item shown
+    # alone; None: there is none. Vectors of behaviour weights rank by it. Wrappers drop it.
+    expected_feedback: Callable[[Any, World], Array] | None = None
 
     # (state, world) -> [Z] what policies do not see of a user, each number of about the size of 1; None: not known.
     # Value networks may read it in training (`policy.value: hidden`).

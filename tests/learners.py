@@ -3,13 +3,14 @@
 import dataclasses
 from typing import Any
 
-from jaxrec import make_env
+from jaxrec import make_env, vector_actions
 from jaxrec.config.learners import LEARNER_CONFIGS, LearnerConfig, PolicyConfig
 from jaxrec.types import Env
 from tests.probes import catalogue_probe, endless_probe
 
 ONE_PASS = ("a2c", "reinforce")  # learners that use what their policy has shown once
 KNOWING = ("all_items", "far_sighted")  # learners of environments that know the reward of every item
+VECTORS = ("ddpg", "td3")  # learners whose actions are vectors
 SMALL = {
     "policy": PolicyConfig(width=8, hidden=(16,)),
     "num_users": 32,
@@ -51,9 +52,19 @@ def small_config(name: str, **options: Any) -> LearnerConfig:
 
 def env_for(name: str) -> Env:
     """Users from whom the learner `name` can learn."""
-    return catalogue_probe() if name in KNOWING else make_env("interest_evolution")
+    return acted_on(name, catalogue_probe() if name in KNOWING + VECTORS else make_env("interest_evolution"))
 
 
 def endless_for(name: str) -> Env:
     """The endless probe, with the answers that the learner `name` needs."""
-    return endless_probe(catalogue=name in KNOWING)
+    return acted_on(name, endless_probe(catalogue=name in KNOWING))
+
+
+def acted_on(name: str, env: Env) -> Env:
+    """The same users, with the actions of the learner `name`."""
+    return vector_actions(env) if name in VECTORS else env
+
+
+def network_of(name: str) -> PolicyConfig:
+    """The network of the learner `name`, for whoever reads its parameters."""
+    return small_config(name).policy

@@ -12,7 +12,18 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import PolicyOutput, make_policy
-from jaxrec.types import Array, Env, EnvSpec, Expected, ItemMemory, Observation, SlateAction, StepOutput, World
+from jaxrec.types import (
+    Array,
+    Env,
+    EnvSpec,
+    Expected,
+    ItemMemory,
+    Observation,
+    SlateAction,
+    StepOutput,
+    VectorAction,
+    World,
+)
 
 PAIR_PAY = jnp.array([[1.0, 0.5, 0.0], [0.2, 0.4, 0.9]])  # of the three items of `pair_probe` in its two steps
 
@@ -263,6 +274,49 @@ def document_probe() -> Env:
         return state, StepOutput(obs, reward, jnp.asarray(True), jnp.asarray(False), feedback, obs)
 
     return Env(reset, step, World(item_table=jnp.zeros((1, 2))), spec)
+
+
+def vector_spec(name: str, user_size: int) -> EnvSpec:
+    """Sizes of users who take one number between -1 and 1 and are shown no items."""
+    action = VectorAction(size=1, low=-1.0, high=1.0)
+    return EnvSpec(name=name, action=action, num_items=1, feedback=("pay",), user_size=user_size)
+
+
+def aim_probe() -> Env:
+    """One step; the action pays 1 - (a - u)^2, u = -0.6 or 0.4 as the user's number says. Best value 1."""
+
+    def reset(key: Array, world: World) -> tuple[Array, Observation]:
+        user = jnp.where(jax.random.bernoulli(key), 0.4, -0.6)[None]
+        return user, Observation(user=user)
+
+    def step(key: Array, user: Array, action: Array, world: World) -> tuple[Array, StepOutput]:
+        reward, obs = 1.0 - jnp.square(action - user).sum(), Observation(user=user)
+        return user, StepOutput(obs, reward, jnp.asarray(True), jnp.asarray(False), reward.reshape(1, 1), obs)
+
+    return Env(reset, step, World(item_table=jnp.zeros((1, 1))), vector_spec("aim_probe", 1))
+
+
+def saving_probe() -> Env:
+    """Two steps: the first action a costs a^2 now and pays a + 0.5 in the second step, whatever is done then.
+
+    At a discount of 1 the best is a = 0.5, with a return of 0.75; who looks no further does a = 0, for 0.5.
+    """
+
+    def observed(saved: Array) -> Observation:
+        return Observation(user=saved)
+
+    def reset(key: Array, world: World) -> tuple[Array, Observation]:
+        saved = jnp.array([0.0, 1.0])
+        return saved, observed(saved)
+
+    def step(key: Array, saved: Array, action: Array, world: World) -> tuple[Array, StepOutput]:
+        first = saved[1] > 0
+        reward = jnp.where(first, -jnp.square(action[0]), saved[0] + 0.5)
+        after = jnp.stack([action[0], jnp.asarray(0.0)])
+        obs = observed(after)
+        return after, StepOutput(obs, reward, ~first, jnp.asarray(False), reward.reshape(1, 1), obs)
+
+    return Env(reset, step, World(item_table=jnp.zeros((1, 1))), vector_spec("saving_probe", 2))
 
 
 def learn(name: str, env: Env, options: dict[str, Any], updates: int, seed: int = 0) -> tuple[Any, dict[str, Array]]:

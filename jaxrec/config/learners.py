@@ -27,6 +27,9 @@ class LearnerConfig:
     def __post_init__(self):
         if self.policy.repetition != "none" and not isinstance(self, OnPolicyConfig):
             raise InputError("learner.policy.repetition: only on-policy learners draw such slates; set it to none.")
+        for name in ("critics", "nearest"):
+            if getattr(self.policy, name) and not isinstance(self, ActorCriticConfig):
+                raise InputError(f"learner.policy.{name}: only ddpg and td3 have critics; set it to 0.")
         if self.policy.choice and not isinstance(self, SlateQConfig):
             raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
         if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):
@@ -182,8 +185,8 @@ class A2cConfig(OnePassConfig):
 
 
 @section
-class ValueConfig(LearnerConfig):
-    """Fields of all learners of action values, with replay on the device."""
+class ReplayConfig(LearnerConfig):
+    """Fields of all learners with a replay on the device."""
 
     name: str = ""  # every learner sets its own
     max_grad_norm: float = 10.0
@@ -192,24 +195,20 @@ class ValueConfig(LearnerConfig):
     batch_size: int = 512  # transitions per gradient step, over all shards
     gradient_steps: int = 8  # per update
     n_step: int = 1  # rewards summed before bootstrapping
-    double: bool = True  # the online network chooses the next slate, the target network values it
     target_rate: float = 0.005  # Polyak: target <- rate x network + (1 - rate) x target; 1 copies
     target_period: int = 1  # gradient steps between two moves of the target
     huber: float = 1.0  # error from which the loss grows linearly, in scaled rewards
     priority: float = 0.0  # exponent of prioritised replay (arXiv 1511.05952): 0 draws uniformly, 0.6 is usual
     priority_correction: float = 0.4  # exponent of the importance weights at first; 1 in the end
     priority_updates: int = 100  # updates over which it goes linearly to 1
-    epsilon_start: float = 1.0  # chance that a place of the slate is filled at random
-    epsilon_end: float = 0.05
-    epsilon_updates: int = 100  # updates over which epsilon falls linearly
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("gradient_steps", "n_step", "target_period", "epsilon_updates", "priority_updates"):
+        for name in ("gradient_steps", "n_step", "target_period", "priority_updates"):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.target_rate", self.target_rate, 0, 1, open_low=True)
         check_range("learner.huber", self.huber, 0, open_low=True)
-        for name in ("epsilon_start", "epsilon_end", "priority", "priority_correction"):
+        for name in ("priority", "priority_correction"):
             check_range(f"learner.{name}", getattr(self, name), 0, 1)
         check_range("learner.batch_size", self.batch_size, 1)
         if self.batch_size % self.shards:
@@ -227,6 +226,32 @@ class ValueConfig(LearnerConfig):
     def replay_steps(self) -> int:
         """Steps of each user that the replay holds, in whole updates; derived, never stored."""
         return self.replay_size // self.num_users // self.horizon * self.horizon
+
+    @property
+    def exploration(self) -> tuple[str, float, float, int]:
+        """How much is explored: its name, at first, in the end, and updates over which it changes linearly."""
+        raise NotImplementedError
+
+
+@section
+class ValueConfig(ReplayConfig):
+    """Fields of all learners of the values of slates' items."""
+
+    double: bool = True  # the online network chooses the next slate, the target network values it
+    epsilon_start: float = 1.0  # chance that a place of the slate is filled at random
+    epsilon_end: float = 0.05
+    epsilon_updates: int = 100  # updates over which epsilon falls linearly
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range("learner.epsilon_updates", self.epsilon_updates, 1)
+        for name in ("epsilon_start", "epsilon_end"):
+            check_range(f"learner.{name}", getattr(self, name), 0, 1)
+
+    @property
+    def exploration(self) -> tuple[str, float, float, int]:
+        """The chance of a random item."""
+        return "epsilon", self.epsilon_start, self.epsilon_end, self.epsilon_updates
 
 
 @section
@@ -295,8 +320,71 @@ class FarSightedConfig(EveryItemConfig):
         object.__setattr__(self, "policy", dataclasses.replace(self.policy, future=True))
 
 
+@section
+class ActorCriticConfig(ReplayConfig):
+    """Fields of the learners of a deterministic policy whose actions are vectors, by the slope of critics."""
+
+    # Of the noise on actions and on those of targets, in halves of the range; in units of the action without a range.
+    noise_start: float = 0.5  # standard deviation of exploration
+    noise_end: float = 0.1
+    noise_updates: int = 100  # updates over which it falls linearly
+    critics: int = 1  # the lowest of their values is the target
+    policy_delay: int = 1  # gradient steps of the critics for one of the policy and of the target networks
+    target_noise: float = 0.0  # standard deviation
+    target_noise_clip: float = 0.5  # largest such noise
+
+    def __post_init__(self):
+        # The network follows from the algorithm, whatever a recipe says about it.
+        object.__setattr__(self, "policy", dataclasses.replace(self.policy, critics=self.critics))
+        super().__post_init__()
+        for name in ("critics", "policy_delay", "noise_updates"):
+            check_range(f"learner.{name}", getattr(self, name), 1, 1000)
+        for name in ("noise_start", "noise_end", "target_noise", "target_noise_clip"):
+            check_range(f"learner.{name}", getattr(self, name), 0)
+        if self.batch_size > self.replay_size:
+            raise InputError(
+                f"learner.replay_size: {self.replay_size} transitions are fewer than a batch of "
+                f"learner.batch_size={self.batch_size}; raise it, or lower the batch."
+            )
+        if self.policy.value != "shared":
+            raise InputError(
+                f"learner.policy.value: {self.policy.value}, but {self.name} has critics instead of a value network; "
+                "set it to shared."
+            )
+
+    @property
+    def exploration(self) -> tuple[str, float, float, int]:
+        """The standard deviation of the noise on actions."""
+        return "noise", self.noise_start, self.noise_end, self.noise_updates
+
+
+@section
+class DdpgConfig(ActorCriticConfig):
+    """Deep deterministic policy gradient (arXiv 1509.02971) over vectors."""
+
+    name: Literal["ddpg"] = "ddpg"
+
+
+@section
+class Td3Config(ActorCriticConfig):
+    """Twin delayed deterministic policy gradient (arXiv 1802.09477) over vectors."""
+
+    name: Literal["td3"] = "td3"
+    critics: int = 2
+    policy_delay: int = 2
+    target_noise: float = 0.2
+
+
 # What the section `learner` of a recipe may be.
 AnyLearnerConfig = (
-    PpoConfig | ReinforceConfig | A2cConfig | DqnConfig | SlateQConfig | AllItemsConfig | FarSightedConfig
+    PpoConfig
+    | ReinforceConfig
+    | A2cConfig
+    | DqnConfig
+    | SlateQConfig
+    | AllItemsConfig
+    | FarSightedConfig
+    | DdpgConfig
+    | Td3Config
 )
 LEARNER_CONFIGS: dict[str, type[LearnerConfig]] = {cls.name: cls for cls in typing.get_args(AnyLearnerConfig)}

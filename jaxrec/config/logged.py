@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.action import ActionConfig
 from jaxrec.config.section import section
 
 
@@ -68,6 +69,7 @@ class LoggedConfig:
     response: Literal["tastes", "last_rows"] = "tastes"  # what is fitted: tastes of each user, or KuaiSim's response
     path: str = ""  # what `jaxrec fit-simulator` wrote; empty in recipes whose run fits its own
     slate_size: int = 5
+    action: ActionConfig | None = None  # vectors that name slates; None: an action is a slate
     requests: int = 10  # most per episode; reaching it is a truncation
     history_length: int = 0  # rows that policies observe and that are not shown again; 0: 100, or all of a visit
     repeats: bool = False  # items of the history may be shown again
@@ -93,6 +95,11 @@ class LoggedConfig:
                 raise InputError(
                     f"env.{name}: people with tastes of their own have none; remove it, or set env.response: last_rows."
                 )
+        if self.action is not None and self.action.name == "behaviours" and self.response == "tastes":
+            raise InputError(
+                "env.action.name: behaviours, but answers of people with tastes of their own are hidden from policies; "
+                "set env.response: last_rows, or env.action.name to item or query."
+            )
         if self.comeback_model is not None and self.leave is None:
             raise InputError("env.comeback_model: no user leaves, so none comes back; set env.leave.")
         for name, weight in self.reward.items():

@@ -1,5 +1,6 @@
 """The section about the policy's network."""
 
+import math
 from typing import Literal
 
 from jaxrec.checks import InputError, check_range
@@ -39,6 +40,11 @@ class PolicyConfig:
     # It fades as diversity / (1 + rows / diversity_rows) with the observed rows.
     diversity: float = 0.0
     diversity_rows: float = 4.0
+    # Policies of vectors (env.action): standard deviation of their Gaussian at first, before it is squashed into the
+    # range; and, with critics, how many of the nearest items these choose from (arXiv 1512.07679), 0: the point counts.
+    deviation: float = 0.5
+    nearest: int = 0
+    critics: int = 0  # networks Q(s, a) of vectors; ddpg and td3 set and learn them
     layers: int = 2  # transformer
     heads: int = 4  # of attention, for the transformer; graphs, for graph
     dropout: float = 0.0  # of rows and sublayers, only where a training asks for it; `pretrain` has its own
@@ -57,6 +63,9 @@ class PolicyConfig:
                 "the value; set it to shared."
             )
         check_range("learner.policy.history", self.history, 0)
+        check_range("learner.policy.deviation", self.deviation, 0, open_low=True)
+        for name in ("nearest", "critics"):
+            check_range(f"learner.policy.{name}", getattr(self, name), 0, 2**20)
         check_range("learner.policy.diversity", self.diversity, 0)
         check_range("learner.policy.diversity_rows", self.diversity_rows, 0, open_low=True)
         check_range("learner.policy.dropout", self.dropout, 0, 0.9)
@@ -68,3 +77,22 @@ class PolicyConfig:
             )
         if self.choice and self.future:
             raise InputError("learner.policy.choice: a policy with a choice model has no future; set it to false.")
+
+    def check_vectors(self, env: str, of: str, low: float, high: float) -> None:
+        """Raise InputError for settings that policies of vectors lack; the users `env` take those `of` a kind."""
+        usual = PolicyConfig()
+        for name in ("item_residual", "scorer", "repetition", "choice", "future", "diversity"):
+            if getattr(self, name) != getattr(usual, name):
+                raise InputError(
+                    f"learner.policy.{name}: policies of {env} act with vectors and score no single items; set it to "
+                    f"{str(getattr(usual, name)).lower()}."
+                )
+        if math.isfinite(low) != math.isfinite(high):
+            raise InputError(
+                f"policy: vectors of {env} go from {low} to {high}; expected a range of two finite numbers, or of none."
+            )
+        if self.nearest and of != "item":
+            raise InputError(
+                f"learner.policy.nearest: critics choose among rows near to a point, but vectors of {env} are no such "
+                "points; set env.action.name to item, or nearest to 0."
+            )

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.action import ActionConfig
 from jaxrec.config.choice import ChoiceConfig
 from jaxrec.config.section import section
 
@@ -80,6 +81,7 @@ class SardineConfig:
     boredom_threshold: int | None = None  # clicks on a topic among the 10 latest that cause boredom; 11: never
     decay: float | None = None  # attention factor per place
     choice: ChoiceConfig | None = None  # None: position, with `decay`
+    action: ActionConfig | None = None  # vectors that name slates; None: an action is a slate
     boredom: Literal["churn_and_return", "topic"] = "churn_and_return"  # no interest in anything, or in the topic
     boredom_steps: int = 5  # how long clicks are remembered and boredom lasts
     history_slates: int = 1  # latest slates in the observation
@@ -100,6 +102,10 @@ class SardineConfig:
         for name in ("omega", "decay"):
             check_range(f"env.{name}", getattr(values, name), 0, 1)
         check_range("env.item_seed", self.item_seed, 0)
+        if self.action is not None and self.action.name == "behaviours":
+            raise InputError(
+                "env.action.name: behaviours, but SARDINE's users give clicks alone; set it to item or query."
+            )
         if self.choice is not None and self.decay is not None:
             raise InputError("env.decay: the choice model in env.choice has its own decay; set env.choice.decay.")
 

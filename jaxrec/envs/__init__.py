@@ -3,6 +3,7 @@
 from jaxrec.envs.adapters import to_gymnasium, to_gymnasium_vector, to_gymnax
 from jaxrec.envs.randomize import randomize
 from jaxrec.envs.statistics import episode_statistics
+from jaxrec.envs.vector_actions import vector_actions
 from jaxrec.envs.wrappers import auto_reset, time_limit
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "to_gymnasium",
     "to_gymnasium_vector",
     "to_gymnax",
+    "vector_actions",
 ]

@@ -114,7 +114,20 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
     def item_rewards(state: LoggedState, world: World) -> Array:
         return expected_rewards(state, world, config, world.recommendable)
 
-    return Env(reset, step, world, _spec(config, world, length), item_rewards, make_memory(config, world))
+    def expected_feedback(state: LoggedState, world: World) -> Array:
+        return answer_probabilities(state, world, config, world.recommendable)
+
+    # Tastes are hidden from policies. Users of the KuaiSim class answer by what policies see.
+    seen = config.response == "last_rows" and users.known is None
+    return Env(
+        reset,
+        step,
+        world,
+        _spec(config, world, length),
+        item_rewards,
+        make_memory(config, world),
+        expected_feedback=expected_feedback if seen else None,
+    )
 
 
 def _spec(config: LoggedConfig, world: World, length: int) -> EnvSpec:

@@ -58,7 +58,9 @@ def randomize(env: Env, ranges: Mapping[str, Sequence[float]]) -> Env:
         return None if known is None else lambda state, world: known(state.env_state, _own(world, state.drawn))
 
     rewards, hidden = own(env.item_rewards), own(env.hidden)
-    return env._replace(reset=reset, step=step, spec=spec, item_rewards=rewards, memory=None, hidden=hidden)
+    return env._replace(
+        reset=reset, step=step, spec=spec, item_rewards=rewards, memory=None, hidden=hidden, expected_feedback=None
+    )
 
 
 def _own(world: World, drawn: dict[str, Array]) -> World:

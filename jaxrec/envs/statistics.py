@@ -55,6 +55,7 @@ def episode_statistics(env: Env) -> Env:
         reset=reset,
         step=step,
         memory=None,
+        expected_feedback=None,
         item_rewards=env.item_rewards_of(lambda state: state.env_state),
         hidden=env.hidden_of(lambda state: state.env_state),
     )

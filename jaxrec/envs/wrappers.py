@@ -61,6 +61,7 @@ def time_limit(env: Env, steps: int) -> Env:
         reset=reset,
         step=step,
         memory=None,
+        expected_feedback=None,
         item_rewards=env.item_rewards_of(lambda state: state.env_state),
         hidden=env.hidden_of(lambda state: state.env_state),
     )

@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxrec.evaluation.measures import ItemFacts
 from jaxrec.evaluation.simulate import Choose, Recommender
-from jaxrec.nets.policy import exclude_history, to_items
+from jaxrec.nets.offers import exclude_history
+from jaxrec.nets.policy import to_items
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, EnvSpec, World
 

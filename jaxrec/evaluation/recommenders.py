@@ -14,17 +14,23 @@ import jax.numpy as jnp
 
 from jaxrec.config.full_matrix import FullMatrixConfig
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.envs import full_matrix
 from jaxrec.envs.logged import expected_rewards
 from jaxrec.envs.rewards import feedback_weights
+from jaxrec.envs.vector_actions import make_to_slate
 from jaxrec.evaluation.scorers import Scorer
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.belief import expected_after
-from jaxrec.nets.policy import Items, Policy, catalogue_scores, exclude_history
+from jaxrec.nets.offers import exclude_history
+from jaxrec.nets.policy import Items, Policy, catalogue_scores, make_policy
 from jaxrec.nets.tastes import Tastes
+from jaxrec.nets.vector_policy import VectorPolicy, make_vector_policy
 from jaxrec.ops.slates import top_slate
 from jaxrec.sharding.compile import compiled
-from jaxrec.types import Array, Env, Observation, Params, World
+from jaxrec.types import Array, Env, EnvSpec, Observation, Params, VectorAction, World
+
+ArraysOf = Callable[[Params], Any]  # parameters of a policy -> the arrays of its recommender
 
 
 def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None = None) -> Recommender:
@@ -38,6 +44,39 @@ def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None
         return catalogue_scores(policy, *arrays, obs, world)
 
     return Recommender(choose, arrays, score)
+
+
+def names_items(spec: EnvSpec) -> bool:
+    """False for policies that only weigh the behaviours which simulated users predict."""
+    return not isinstance(spec.action, VectorAction) or spec.action.of in ("item", "query")
+
+
+def weighing(policy: VectorPolicy, env: Env, arrays: tuple[Params, Items, World] | None = None) -> Recommender:
+    """Slates by the behaviour weights of a policy; `env` takes slates, and expects feedback from what policies see.
+
+    The third of the `arrays` is the world whose model expects, also while other users are judged. Where their answers
+    are known, these take the model's place.
+    """
+    to_slate = make_to_slate(env, policy.action)
+
+    def choose(
+        arrays: tuple[Params, Items, World], key: Array, env_state: Any, obs: Observation, world: World
+    ) -> Array:
+        params, items, fitted = arrays
+        expecting = world if world.users.members is None else fitted
+        weights = policy.best(params, items, obs)
+        return jax.vmap(to_slate, in_axes=(0, 0, 0, None))(env_state, obs, weights, expecting)
+
+    return Recommender(choose, arrays)
+
+
+def of_policy(spec: EnvSpec, network: PolicyConfig, env: Env, fitted: World) -> tuple[Recommender, ArraysOf]:
+    """The recommender of a policy over `spec` and the function that gives its arrays; `env` is that of slates."""
+    policy = make_policy(spec, network)
+    if names_items(spec):
+        return learned(policy, env.spec.slate_size), lambda params: (params, policy.items(params, fitted))
+    vectors = make_vector_policy(spec, network)
+    return weighing(vectors, env), lambda params: (params, policy.items(params, fitted), fitted)
 
 
 def uniform(slate_size: int, repeats: bool = False) -> Recommender:

@@ -18,10 +18,11 @@ from jaxrec.learn.credit import Picks, answers_are_known, check_credit, pick_adv
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer
+from jaxrec.learn.vector_actor import make_vector_actor
 from jaxrec.ops.moments import Moments, add_batch, no_moments
 from jaxrec.ops.returns import gae
 from jaxrec.ops.schedules import linear
-from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Params, Transition, World
+from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Params, Transition, VectorAction, World
 
 
 class OnPolicyState(LearnerState):
@@ -55,10 +56,12 @@ Loss = Callable[[Judged, Batch], tuple[Array, Metrics]]
 
 
 def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: bool = False) -> Learner:
-    """Build a learner over an auto-resetting environment whose actions are slates.
+    """Build a learner over an auto-resetting environment, whose actions are slates or vectors.
 
     With `by_pick`, every item of a slate has a log-probability and an advantage of its own.
     """
+    make_actor = make_vector_actor if isinstance(env.spec.action, VectorAction) else make_slate_actor
+    actor = make_actor(env.spec, config.policy, by_pick=by_pick, temperature=config.temperature)
     if by_pick:
         check_credit(env.spec)
         if config.policy.repetition != "none" and answers_are_known(env):
@@ -66,7 +69,6 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
                 f"learner.credit: {env.spec.name} knows expected answers, which are not known of picks that depend on "
                 "earlier ones; set learner.credit to slate, or learner.policy.repetition to none."
             )
-    actor = make_slate_actor(env.spec, config.policy, by_pick=by_pick, temperature=config.temperature)
     optimizer = make_optimizer(config)
 
     def init(key: Array, world: World, params: Params | None = None) -> LearnerState:

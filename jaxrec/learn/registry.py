@@ -7,15 +7,17 @@ from jaxrec.checks import InputError, check_name
 from jaxrec.config.learners import (
     A2cConfig,
     AllItemsConfig,
+    DdpgConfig,
     DqnConfig,
     FarSightedConfig,
     LearnerConfig,
     PpoConfig,
     ReinforceConfig,
     SlateQConfig,
+    Td3Config,
 )
 from jaxrec.config.load import build_section
-from jaxrec.learn import all_items, dqn, far_sighted, policy_gradient, ppo, slateq
+from jaxrec.learn import actor_critic, all_items, dqn, far_sighted, policy_gradient, ppo, slateq
 from jaxrec.types import Env, Learner
 
 
@@ -29,11 +31,13 @@ class Entry(NamedTuple):
 LEARNERS = {
     "a2c": Entry(A2cConfig, policy_gradient.make),
     "all_items": Entry(AllItemsConfig, all_items.make),
+    "ddpg": Entry(DdpgConfig, actor_critic.make),
     "dqn": Entry(DqnConfig, dqn.make),
     "far_sighted": Entry(FarSightedConfig, far_sighted.make),
     "reinforce": Entry(ReinforceConfig, policy_gradient.make),
     "ppo": Entry(PpoConfig, ppo.make),
     "slateq": Entry(SlateQConfig, slateq.make),
+    "td3": Entry(Td3Config, actor_critic.make),
 }
 
 

@@ -6,14 +6,14 @@ the config: windows of n steps, priorities (arXiv 1511.05952), how slates are ex
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrec.config.learners import ValueConfig
+from jaxrec.config.learners import ReplayConfig, ValueConfig
 from jaxrec.learn import priorities
 from jaxrec.learn import replay as ring
 from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
@@ -53,19 +53,40 @@ Remember = Callable[[Transition], ring.Experience]
 
 
 def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Remember) -> Learner:
-    """Build a learner over an auto-resetting environment; raises InputError if its actions are not slates."""
+    """Build a learner of values of slates' items; raises InputError if actions are not slates."""
     size = env.spec.slate_size  # raises for other actions
     policy, optimizer = make_policy(env.spec, config.policy), make_optimizer(config)
     descend_once = partial(_gradient_step, policy=policy, loss=loss, optimizer=optimizer, config=config)
 
+    def act(state: ValueState, world: World, epsilon: Array) -> Callable[[Array, Observation], Array]:
+        return explorer(policy, state, world, epsilon, size)
+
+    return make_replay_learner(env, config, Parts(policy.init, optimizer, act, descend_once, remember))
+
+
+class Parts(NamedTuple):
+    """What learners from a replay differ in."""
+
+    fresh: Callable[[Array, World], Params]  # key, world -> new parameters
+    optimizer: optax.GradientTransformation
+    # State, world, how much to explore [] -> (key [S], obs) -> actions [S, N, ...]
+    act: Callable[[Any, World, Array], Callable[[Array, Observation], Array]]
+    # State without users and replay, key [S], replay, world, learning rate -> state after one minibatch, metrics
+    descend_once: Callable[[Any, Array, ring.Replay, World, Array], tuple[Any, Metrics]]
+    remember: Remember
+
+
+def make_replay_learner(env: Env, config: ReplayConfig, parts: Parts) -> Learner:
+    """Build a learner over an auto-resetting environment that keeps what users did, and learns from draws of it."""
+
     def init(key: Array, world: World, params: Params | None = None) -> ValueState:
         key_policy, key_users = jax.random.split(key)
-        start: Params = policy.init(key_policy, world) if params is None else params
-        fields = first_fields(env, config, start, optimizer, key_users, world)
+        start: Params = parts.fresh(key_policy, world) if params is None else params
+        fields = first_fields(env, config, start, parts.optimizer, key_users, world)
         fields |= {
             "target_params": jax.tree.map(jnp.copy, start),  # the state is donated, so no buffer may be shared
             "gradient_step": jnp.asarray(0, jnp.int32),
-            "replay": ring.empty(_example(fields["users"], env, remember, world, config), config.replay_steps),
+            "replay": ring.empty(_example(fields["users"], env, parts.remember, world, config), config.replay_steps),
         }
         if not config.priority:
             return ValueState(**fields)
@@ -73,17 +94,18 @@ def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Reme
         return PrioritisedState(**fields, priorities=priorities.empty(*sizes))
 
     def update(state: ValueState, world: World) -> tuple[ValueState, Metrics]:
-        epsilon = linear(state.step, config.epsilon_start, config.epsilon_end, config.epsilon_updates)
+        name, start, end, steps = config.exploration
+        explore = linear(state.step, start, end, steps)
         rate = annealed_rate(config, state)
-        users, transitions = collect(env, policy, state, world, epsilon, size, config)
+        users, transitions = collect(env, parts.act(state, world, explore), state, world, config)
         key, key_sample = split_shards(users.key, 2)
-        rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), remember(transitions))
+        rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), parts.remember(transitions))
         replay = ring.add(state.replay, rows)
         if isinstance(state, PrioritisedState):
             state = state.replace(priorities=priorities.add(state.priorities, state.replay, config.horizon))
 
         def gradient_step(learned: Any, step_key: Array) -> tuple[Any, Metrics]:
-            return descend_once(learned, step_key, replay, world, rate)
+            return parts.descend_once(learned, step_key, replay, world, rate)
 
         def learn(learned: Any) -> tuple[Any, Metrics]:
             learned, metrics = jax.lax.scan(gradient_step, learned, split_shards(key_sample, config.gradient_steps))
@@ -97,7 +119,7 @@ def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Reme
         ready = (replay.size > config.n_step) & (transitions_kept >= config.learning_starts)
         learned, metrics = jax.lax.cond(ready, learn, wait, state.replace(users=None, replay=None))
         metrics |= experience_metrics(users, transitions)
-        metrics |= {"epsilon": epsilon, "learning_rate": rate, "replay_size": transitions_kept}
+        metrics |= {name: explore, "learning_rate": rate, "replay_size": transitions_kept}
         return learned.replace(users=users.replace(key=key), replay=replay, step=state.step + 1), metrics
 
     return Learner(init, update)
@@ -116,20 +138,18 @@ def _gradient_step(
     config: ValueConfig,
 ) -> tuple[Any, Metrics]:
     """One minibatch: parameters, target network and, if there are such, priorities; `learned` has no replay."""
-    learned, batch, where = _draw(learned, key, replay, config)
+    learned, batch, where = draw(learned, key, replay, config)
     grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, policy, batch, world, config)
     params, opt_state = descend(optimizer, grad, learned.params, learned.opt_state, rate)
     done = learned.gradient_step + 1
     target = follow(params, learned.target_params, done, config)
     learned = learned.replace(params=params, target_params=target, opt_state=opt_state, gradient_step=done)
-    if where is not None:
-        fresh = priorities.update(learned.priorities, where, judged.error, config.priority)
-        learned = learned.replace(priorities=fresh)
+    learned = revalued(learned, where, judged.error, config)
     return learned, judged.metrics | {"grad_norm": optax.tree.norm(grad)}
 
 
-def _draw(
-    learned: Any, key: Array, replay: ring.Replay, config: ValueConfig
+def draw(
+    learned: Any, key: Array, replay: ring.Replay, config: ReplayConfig
 ) -> tuple[Any, ring.Sample, priorities.Places | None]:
     """Draw a minibatch, uniformly or by priority; the places are those whose priorities change afterwards."""
     count = config.batch_size // config.shards
@@ -141,23 +161,44 @@ def _draw(
     return learned, batch.replace(weight=batch.weight * weight), where
 
 
-def collect(
-    env: Env, policy: Policy, state: ValueState, world: World, epsilon: Array, slate_size: int, config: ValueConfig
-) -> tuple[Users, Transition]:
-    """Roll out epsilon-greedy slates; transitions are [T, S, N, ...]."""
+def revalued(learned: Any, where: priorities.Places | None, error: Array, config: ReplayConfig) -> Any:
+    """Set the priorities of the drawn windows by their errors, if there are priorities."""
+    if where is None:
+        return learned
+    return learned.replace(priorities=priorities.update(learned.priorities, where, error, config.priority))
+
+
+def explorer(
+    policy: Policy, state: ValueState, world: World, epsilon: Array, slate_size: int
+) -> Callable[[Array, Observation], Array]:
+    """Choose epsilon-greedy slates; the result maps keys [S] and obs [S, N, ...] to slates [S, N, K]."""
     items = policy.items(state.params, world)
 
-    def act(key: Array, obs: Observation) -> Decision:
+    def act(key: Array, obs: Observation) -> Array:
         output = policy.apply(state.params, items, obs, world)
         best = policy.slate(output, items, obs, world, slate_size)
         explore = jax.vmap(lambda k, scores, slate: epsilon_greedy_slate(k, scores, slate, epsilon))
-        return Decision(to_items(explore(key, output.logits, best), obs, world))
+        return to_items(explore(key, output.logits, best), obs, world)
 
-    show_hidden = config.policy.value == "hidden"
-    return rollout(env, act, lambda extras, *_: extras, state.users, world, config.horizon, show_hidden=show_hidden)
+    return act
 
 
-def follow(params: Params, target_params: Params, gradient_step: Array, config: ValueConfig) -> Params:
+def collect(
+    env: Env, act: Callable[[Array, Observation], Array], state: ValueState, world: World, config: ReplayConfig
+) -> tuple[Users, Transition]:
+    """Roll out the actions of `act`; transitions are [T, S, N, ...]."""
+    return rollout(
+        env,
+        lambda key, obs: Decision(act(key, obs)),
+        lambda extras, *_: extras,
+        state.users,
+        world,
+        config.horizon,
+        show_hidden=config.policy.value == "hidden",
+    )
+
+
+def follow(params: Params, target_params: Params, gradient_step: Array, config: ReplayConfig) -> Params:
     """Move the target network by `target_rate`, every `target_period` gradient steps."""
     moved = optax.incremental_update(params, target_params, config.target_rate)
     return optax.periodic_update(moved, target_params, gradient_step, config.target_period)
@@ -172,10 +213,10 @@ def shown(obs: Observation, slate: Array) -> Observation:
     return obs.replace(candidates=ids, mask=None)
 
 
-def _example(users: Users, env: Env, remember: Remember, world: World, config: ValueConfig) -> ring.Experience:
+def _example(users: Users, env: Env, remember: Remember, world: World, config: ReplayConfig) -> ring.Experience:
     """Build one step of every user [S, N, ...], used only for its shapes."""
     obs = critic_view(env, users, world) if config.policy.value == "hidden" else users.obs
     lead = jax.tree.leaves(obs)[0].shape[:2]
     flag, reward = jnp.zeros(lead, jnp.bool_), jnp.zeros(lead)
-    feedback = jnp.zeros((*lead, env.spec.slate_size, len(env.spec.feedback)))
+    feedback = jnp.zeros((*lead, env.spec.shown, len(env.spec.feedback)))
     return remember(Transition(obs, env.spec.action.zeros(lead), reward, flag, flag, feedback))

@@ -11,6 +11,7 @@ from flax import struct
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.belief import prior_of
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
+from jaxrec.nets.offers import on_offer
 from jaxrec.nets.repetition import TopicBonus, main_topics
 from jaxrec.nets.scorer import ItemScorer
 from jaxrec.nets.tastes import Tastes
@@ -232,15 +233,6 @@ def scores_on_offer(query: Array, items: Items, obs: Observation, world: World) 
 def _document_scores(query: Array, documents: Items) -> Array:
     """Score documents: products of the query [..., W] with vectors [..., M, W]."""
     return jnp.einsum("...w,...mw->...m", query, documents.vectors) + documents.bias
-
-
-def on_offer(rows: Array, obs: Observation, world: World) -> Array:
-    """Rows of what is on offer: [I, W] -> [..., M, W] of candidates or [R, W]; those of documents are [..., M, W]."""
-    if obs.candidate_features is not None:
-        return rows
-    if obs.candidates is not None:
-        return rows[obs.candidates]
-    return rows if world.recommendable is None else rows[world.recommendable]
 
 
 def affinity(obs: Observation, world: World) -> Array | None:

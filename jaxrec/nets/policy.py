@@ -16,11 +16,13 @@ import jax.numpy as jnp
 from jaxrec.checks import InputError
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.network import Choices, Future, Heads, Items, PolicyNetwork, PolicyOutput
+from jaxrec.nets.offers import masked
+from jaxrec.nets.vector_network import VectorNetwork
 from jaxrec.ops.choice_slates import CHOICE_SLATES, weighted_gain
 from jaxrec.ops.slates import diverse_slate, top_slate
 from jaxrec.ops.spread_slates import top_spread
 from jaxrec.ops.vectors import unit_vectors
-from jaxrec.types import PADDING, Array, EnvSpec, Observation, Params, World
+from jaxrec.types import PADDING, Array, EnvSpec, Observation, Params, VectorAction, World
 
 LARGEST_LOG = 20.0  # of masses of the choice model, whose products with gains stay finite
 
@@ -68,7 +70,12 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         raise InputError(
             f"learner.policy.diversity: {spec.name} has no history of items of a table, by which it fades; set it to 0."
         )
-    network = PolicyNetwork(spec, config)
+    if isinstance(spec.action, VectorAction):
+        config.check_vectors(spec.name, spec.action.of, spec.action.low, spec.action.high)
+        network = VectorNetwork(spec, config)
+    else:
+        check_slates(config)
+        network = PolicyNetwork(spec, config)
 
     def init(key: Array, world: World) -> Params:
         return network.init(key, example_observation(spec), world)["params"]
@@ -82,6 +89,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         return cast(Items, network.apply({"params": params}, world, method="items"))
 
     def queries(params: Params, items: Items, obs: Observation, key: Array | None = None) -> Array:
+        _ = spec.slate_size  # raises for vectors, which are not learned from a log
         rngs = None if key is None else {"dropout": key}
         query = network.apply({"params": params}, items, obs, method="queries", rngs=rngs)
         return cast(Array, query) / config.width**0.5
@@ -92,9 +100,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         if heads.later is not None:
             ahead = Future(logits, heads.later)
             logits = jax.nn.sigmoid(logits + value[..., None]) + heads.later
-        if obs.mask is not None:
-            logits = jnp.where(obs.mask, logits, -jnp.inf)
-        logits = logits if spec.repeats else exclude_history(logits, obs, world)
+        logits = masked(logits, obs, world, spec.repeats)
         if heads.log_mass is not None:
             choices = Choices(jnp.exp(jnp.clip(heads.log_mass, -LARGEST_LOG, LARGEST_LOG)), logits)
             logits = weighted_gain(choices.mass, choices.gain)
@@ -113,6 +119,12 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
     return Policy(init, items, apply, queries, slate)
 
 
+def check_slates(config: PolicyConfig) -> None:
+    """Raise InputError for settings that only policies of vectors have."""
+    if config.critics:
+        raise InputError("learner.policy.critics: policies of slates have none; set it to 0, or set env.action.")
+
+
 def _diverse(
     config: PolicyConfig, output: PolicyOutput, items: Items, obs: Observation, world: World, slate_size: int
 ) -> Array:
@@ -129,27 +141,6 @@ def _diverse(
         vectors = vectors[world.recommendable]
     rows = (obs.history_items != PADDING).sum(-1).astype(gains.dtype)
     return diverse_slate(gains, vectors, config.diversity / (1.0 + rows / config.diversity_rows), slate_size)
-
-
-def exclude_history(scores: Array, obs: Observation, world: World) -> Array:
-    """Set scores of items in the history to -inf; scores over recommendable items [..., R] -> [..., R]."""
-    if obs.history_items is None or obs.offers_candidates:
-        return scores
-    ids, beyond = obs.history_items, scores.shape[-1]  # what is beyond the end is dropped by the scatter
-    positions = ids
-    if world.recommendable is not None:
-        # A look-up: a binary search for every row of every history takes ten times as long.
-        places = jnp.full(world.item_table.shape[0], beyond, jnp.int32)
-        positions = places.at[world.recommendable].set(jnp.arange(beyond, dtype=jnp.int32))[jnp.maximum(ids, 0)]
-    outside = jnp.where(ids >= 0, positions, beyond)
-
-    def seen(where: Array) -> Array:
-        return jnp.zeros(beyond, bool).at[where].set(True, mode="drop")
-
-    # A mask, not a scatter into the scores, whose gradient would be four more passes over them.
-    lead = scores.shape[:-1]
-    mask = jax.vmap(seen)(outside.reshape(-1, ids.shape[-1])).reshape(*lead, beyond)
-    return jnp.where(mask, -jnp.inf, scores)
 
 
 def catalogue_scores(policy: Policy, params: Params, items: Items, obs: Observation, world: World) -> Array:

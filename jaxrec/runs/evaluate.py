@@ -93,7 +93,8 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     facts = item_facts(kind.item_rows(env.world), None if corpus is None else corpus.counts + 1.0)
     policies = judged_policies(run, saved, env.world)
     worlds = [env.world if one.world is None else one.world for one in judging.worlds]
-    rivals = learned(policies, env) | baselines(env, judging.section, config, corpus)
+    own = judged_by_users(saved, policies, env)
+    rivals = own | baselines(env, judging.section, config, corpus)
     results = simulate_all(config, env, worlds, rivals, facts)
 
     account: dict[str, Any] = {"step": saved.step, "users": config.evaluate.users, "seed": config.seed}
@@ -105,7 +106,9 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     if len(results) > 1:
         account["lift_kept"] = report.lift_kept(*(sections[world.name] for world in judging.worlds[:2]))
     split = ""
-    if corpus is not None:
+    if corpus is not None and not recommenders.names_items(saved.spec):
+        note("  held-out rows are not ranked: the policy weighs behaviours that simulated users predict")
+    elif corpus is not None:
         split = log_config(config).split
         account |= answers_account(config, rivals, env.world, corpus, saved.spec.history_length)
         del rivals  # the tables of the baselines are large, and those for the held-out log come next
@@ -117,7 +120,7 @@ def _evaluate(run: RunFolder, overrides: Overrides) -> Report:
     write_json(run.evaluation, account)
     titles = {world.name: world.title for world in judging.worlds}
     held_out_title = f"held-out log ({split}), whole catalogue; the simple recommenders use all users' training rows"
-    people = people_section(config, env, judging.worlds[-1], learned(policies, env)[report.POLICY], facts, saved)
+    people = people_section(config, env, judging.worlds[-1], own[report.POLICY], facts, saved)
     parts = {"titles": titles, "held_out_title": held_out_title, "behaviour": behaviour, "spec": env.spec}
     write_page(run, config, account, **parts, **people)
     return Report(
@@ -168,6 +171,14 @@ def judged_policies(run: RunFolder, saved: SavedPolicy, world: World) -> dict[st
         start = load_policy(run.pretrain)
         policies[report.START] = Deployed(start.policy, start.params, start.items)
     return policies
+
+
+def judged_by_users(saved: SavedPolicy, policies: dict[str, Deployed], env: Env) -> dict[str, Recommender]:
+    """Policies as recommenders of their best slates; `saved` is that of the run."""
+    if recommenders.names_items(saved.spec):
+        return learned(policies, env)
+    recommender, arrays_of = recommenders.of_policy(saved.spec, saved.network, env, env.world)
+    return {report.POLICY: recommender._replace(arrays=arrays_of(saved.params))}
 
 
 def learned(policies: dict[str, Deployed], env: Env) -> dict[str, Recommender]:

@@ -13,14 +13,14 @@ from jaxrec.config.load import Overrides, load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
+from jaxrec.envs.vector_actions import act_as_in
 from jaxrec.evaluation.measures import item_facts
-from jaxrec.evaluation.recommenders import learned
+from jaxrec.evaluation.recommenders import of_policy
 from jaxrec.foreign import quoted
 from jaxrec.learn import make_learner
 from jaxrec.learn.program import compile_learner
-from jaxrec.nets.policy import make_policy
 from jaxrec.progress import note, quiet
-from jaxrec.runs import continue_run, held_out_rule, start_from
+from jaxrec.runs import check_action, continue_run, held_out_rule, start_from
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.divergence import value_limits
 from jaxrec.runs.finished import Ended, Run
@@ -73,7 +73,7 @@ def train_in(config: Config, run: RunFolder, sources: Sources = OWN) -> Run:
     with sources.preparing(run):
         prepared, env = sources.prepare(config, run, before)
         if before is not None and prepared.catalogue is not None:
-            initial = continue_run.starting_params(config, before, env, prepared.catalogue.ids)
+            initial = continue_run.starting_params(config, before, act_as_in(env, config.env), prepared.catalogue.ids)
         start = start_from.starting_params(config, run, env, prepared.corpus)
     if start.interrupted:
         return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
@@ -99,7 +99,7 @@ def rebuild_policy(run: RunFolder) -> bool:
         env = start_from.starting_params(config, run, env, prepared.corpus).seen_by(env)
         program = compile_learner(learner_of(config, env), env.world, config.train, config.learner.shards)
         best, state = checkpoints.best_sane(lambda step: restore(checkpoints, step, program, config.train))
-    _policy_writer(config, env, prepared, run)(state.params, best)
+    _policy_writer(config, act_as_in(env, config.env), prepared, run)(state.params, best)
     return True
 
 
@@ -113,6 +113,7 @@ def check_recipe(config: Config) -> None:
     """Check devices, shards, the log and the rewards, which would otherwise fail after minutes of preparation."""
     check_shards(make_mesh(config.train.devices), config.learner.shards)
     kind = user_kind(config.env.name)
+    check_action.check(config)
     kind.check(config)
     start_from.check(config)
     held_out_rule.check(config)
@@ -174,18 +175,18 @@ def train_policy(
 ) -> Outcome:
     """Train the learner over `env`, from `initial`; every new best policy replaces the policy folder."""
     key_evaluate = stream(config, "select")
-    kind = user_kind(config.env.name)
-    policy = make_policy(env.spec, config.learner.policy)
+    kind, acting = user_kind(config.env.name), act_as_in(env, config.env)
     facts = item_facts(kind.item_rows(env.world))
     selecting = env
     if config.train.select == "judge":
         assert kind.others is not None, "check_recipe refuses this"
         selecting = kind.others(config, run)
+    recommender, arrays_of = of_policy(acting.spec, config.learner.policy, selecting, env.world)
     simulation = sources.simulation(config, env)
-    simulate = simulation(selecting, learned(policy, env.spec.slate_size), config.evaluate.max_steps)
+    simulate = simulation(selecting, recommender, config.evaluate.max_steps)
 
     def evaluate(params: Params, step: int) -> float:
-        arrays = (params, policy.items(params, env.world))
+        arrays = arrays_of(params)
         # The same visits every time: differences between checkpoints are then smaller than those between users.
         return simulate(selecting.world, facts, key_evaluate, config.train.evaluate_users, arrays).mean
 
@@ -199,7 +200,7 @@ def train_policy(
         num_shards=config.learner.shards,
         steps_per_update=config.learner.num_users * config.learner.horizon,
         evaluate=evaluate,
-        save_policy=_policy_writer(config, env, prepared, run),
+        save_policy=_policy_writer(config, acting, prepared, run),
         policy_is_whole=lambda: policy_is_whole(run.policy),
         further=held_out_rule.make_rule(config, env, prepared.corpus, run),
         limits=value_limits(config.learner.gamma, config.learner.reward_scale),
@@ -210,7 +211,7 @@ def train_policy(
 
 def learner_of(config: Config, env: Env) -> Learner:
     """The recipe's learner over the users in which it trains."""
-    trained_in = user_kind(config.env.name).training(config, env)
+    trained_in = act_as_in(user_kind(config.env.name).training(config, env), config.env)
     if config.train.randomize:
         trained_in = randomize(trained_in, config.train.randomize)
     return make_learner(config.learner.name, auto_reset(trained_in), config.learner)

@@ -23,7 +23,8 @@ from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.data.windows import latest_rows
-from jaxrec.nets.policy import Items, Policy, exclude_history, make_policy, to_items
+from jaxrec.nets.offers import exclude_history
+from jaxrec.nets.policy import Items, Policy, make_policy, to_items
 from jaxrec.nets.tastes import Tastes, as_arrays, from_arrays
 from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.storage.digests import sealed_folder

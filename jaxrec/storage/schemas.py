@@ -45,7 +45,10 @@ def _all_different(value: Any, where: str) -> None:
 SPEC = record(
     {"name": text, "num_items": whole(0, ITEMS), "feedback": listed(text, most=WIDTH)},
     {
-        "action": record({"name": text, "size": whole(1, SLATE)}),
+        "action": record(
+            {"name": text, "size": whole(1, WIDTH)},
+            {"low": _bound, "high": _bound, "of": text, "slate": whole(0, SLATE)},
+        ),
         "slate_size": whole(1, SLATE),  # of earlier versions
         "reward_weights": listed(number(), most=WIDTH),
         "num_candidates": maybe(whole(0, ITEMS)),

@@ -18,7 +18,8 @@ from jaxrec.envs import auto_reset, episode_statistics, logged, randomize, time_
 from jaxrec.envs.logged import observed_rows
 from jaxrec.envs.logged_world import load_simulator, make_world, save_simulator
 from jaxrec.nets.effects import Effects
-from jaxrec.nets.policy import exclude_history, to_items
+from jaxrec.nets.offers import exclude_history
+from jaxrec.nets.policy import to_items
 from jaxrec.nets.tastes import Link, without_persons
 from jaxrec.ops.slates import top_slate
 from jaxrec.supervised.comeback import ComebackModel

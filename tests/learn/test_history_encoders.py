@@ -7,7 +7,7 @@ import pytest
 from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
-from tests.learners import small
+from tests.learners import acted_on, small
 from tests.probes import still_memory
 from tests.tiny_tastes import two_people
 
@@ -17,7 +17,7 @@ from tests.tiny_tastes import two_people
 def test_updates_move_every_part_of_the_encoder(name: str, encoder: str) -> None:
     people = two_people(requests=4, repeats=True)
     assert people.item_rewards is not None
-    env = auto_reset(people._replace(memory=still_memory(people.item_rewards)))
+    env = auto_reset(acted_on(name, people._replace(memory=still_memory(people.item_rewards))))
     policy = PolicyConfig(encoder=encoder, width=8, hidden=(16,), heads=2)
     learner = make_learner(name, env, small(name, policy=policy, horizon=4, choice="liked"))
     before = after = learner.init(jax.random.key(0), env.world)

@@ -12,11 +12,10 @@ from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
 from jaxrec.learn.registry import LEARNERS
-from tests.learners import KNOWING, SMALL, endless_for, env_for, small
+from tests.learners import KNOWING, SMALL, acted_on, endless_for, env_for, network_of, small
 from tests.probes import learn, outputs, taste_probe
 
 NAMES = list_learners()
-POLICY = SMALL["policy"]
 
 
 @pytest.fixture(params=NAMES)
@@ -70,14 +69,14 @@ def test_rewards_are_reported_as_they_were_before_scaling(annealed: dict[str, ja
 
 
 def test_learning_starts_from_given_parameters_which_stay_the_callers(name: str) -> None:
-    env = env_for(name) if name in KNOWING else taste_probe()
+    env = env_for(name) if name in KNOWING else acted_on(name, taste_probe())
     learner = make_learner(name, auto_reset(env), small(name))
     program = compile_learner(learner, env.world, TrainConfig(devices=1, updates_per_call=1), SMALL["num_shards"])
     given = program.init(jax.random.key(5), program.world).params
     state = program.init(jax.random.key(0), program.world, given)
     chex.assert_trees_all_equal(state.params, given)
     program.update_many(state, program.world)  # donates the state
-    before, _ = outputs(env, given, POLICY)
+    before, _ = outputs(env, given, network_of(name))
     assert bool(jnp.isfinite(before.logits).all())
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jaxrec.checks import InputError
 from jaxrec.envs.adapters.actions import make_actions
 from jaxrec.envs.adapters.observations import make_view
-from jaxrec.types import Env
+from jaxrec.types import Env, SlateAction
 
 if TYPE_CHECKING:
     from jaxrec.envs.adapters.gymnasium_env import UserEnv
@@ -24,22 +24,24 @@ def to_gymnax(
     """Give `env` the interface of gymnax 1.0: `reset(key, params)`, `step(key, state, action, params)` and the rest.
 
     `actions`: "slate" (the default if K = 1), "scores" (the default otherwise), "query", "permutations" or
-    "combinations" (`jaxrec.envs.adapters.actions`). `observation`: "vector" [V], whose parts are in `layout`, or
-    "dict". `history`: "mean" or "rows", for the vector (`jaxrec.envs.adapters.observations`). `max_steps` becomes the
-    default of `params.max_steps_in_episode`. Pass the plain environment: gymnax itself replaces users whose episode
-    ends.
+    "combinations"; "vector" for users who take vectors, and no other (`jaxrec.envs.adapters.actions`). `observation`:
+    "vector" [V], whose parts are in `layout`, or "dict". `history`: "mean" or "rows", for the vector
+    (`jaxrec.envs.adapters.observations`). `max_steps` becomes the default of `params.max_steps_in_episode`. Pass the
+    plain environment: gymnax itself replaces users whose episode ends.
     """
     module = _adapter("gymnax_env", "to_gymnax", "gymnax")
-    actions = actions or ("slate" if env.spec.slate_size == 1 else "scores")
+    if not actions and isinstance(env.spec.action, SlateAction) and env.spec.slate_size > 1:
+        actions = "scores"
     return module.GymnaxEnv(env, make_actions(env, actions), make_view(env, observation, history), max_steps)
 
 
 def to_gymnasium(
-    env: Env, *, actions: str = "slate", observation: str = "vector", history: str = "mean", repeats: str = "replace"
+    env: Env, *, actions: str = "", observation: str = "vector", history: str = "mean", repeats: str = "replace"
 ) -> "UserEnv":
     """Give `env` the interface of Gymnasium: one user, `reset(seed=...)` and `step(action)`, NumPy in and out.
 
-    `actions`: "slate" (MultiDiscrete, or Discrete if K = 1), "scores", "query", "permutations" or "combinations".
+    `actions`: "slate" (the default; MultiDiscrete, or Discrete if K = 1), "scores", "query", "permutations" or
+    "combinations"; "vector" (a Box) for users who take vectors, and no other.
     `repeats`: what to do with a slate that names a position twice, "replace" or "refuse". The rest is as in
     `to_gymnax`. Pass the plain environment, not an auto-reset one.
     """
@@ -51,7 +53,7 @@ def to_gymnasium_vector(
     env: Env,
     num_envs: int,
     *,
-    actions: str = "slate",
+    actions: str = "",
     observation: str = "vector",
     history: str = "mean",
     repeats: str = "replace",

@@ -5,6 +5,7 @@ scores         one score per position, [M] float; the slate is the K best, best 
 query          one weight per column of the items' features, [E] float; a position's score is the product with its row
 permutations   one number for every ordered slate: M! / (M - K)! of them
 combinations   one number for every set of K positions, shown in increasing order: M! / (K! (M - K)!)
+vector         the action of users whose actions are vectors, [A] float within its range, and of no others
 
 A query is as long as a row, however many items are on offer. It is the proto-action of Dulac-Arnold et al. (arXiv
 1512.07679) with the product instead of the distance. Rows are those of the item table, or the features of fresh
@@ -25,15 +26,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.nets.policy import exclude_history, to_items
+from jaxrec.foreign import quoted
+from jaxrec.nets.offers import exclude_history
+from jaxrec.nets.policy import to_items
 from jaxrec.ops.slates import top_slate
-from jaxrec.types import Array, Env, Observation, World
+from jaxrec.types import Array, Env, Observation, VectorAction, World
 
 NUMBERED = {
     "permutations": (math.perm, itertools.permutations),
     "combinations": (math.comb, itertools.combinations),
 }
 KINDS = ("slate", "scores", "query", *NUMBERED)
+VECTOR = "vector"
 MOST_NUMBERED = 20_000  # most slates that get a number each
 
 
@@ -44,12 +48,19 @@ class Actions(NamedTuple):
     num_positions: int  # M
     slate_size: int  # K
     numbered: int  # slates that have a number (M for a slate of one position); 0 if an action is not one number
-    weights: int  # length of an action of real numbers: M scores, or a query of E; 0 if it is whole numbers
-    to_slate: Callable[[Array, Observation, World], Array]  # action -> slate [K] that `Env.step` takes
+    weights: int  # length of an action of real numbers: M scores, a query of E, a vector; 0 if it is whole numbers
+    to_slate: Callable[[Array, Observation, World], Array]  # action -> slate [K] or vector that `Env.step` takes
+    bounds: tuple[float, float] | None = None  # of the numbers of a vector; None: only their order or direction matters
 
 
 def make_actions(env: Env, kind: str) -> Actions:
-    """Build actions of a `kind` for the slates of `env`; raises InputError for unknown kinds and too many slates."""
+    """Build actions of a `kind` for `env`; raises InputError for unknown kinds and too many slates.
+
+    An empty kind is the environment's own: slates, or vectors.
+    """
+    if isinstance(env.spec.action, VectorAction):
+        return _vectors(env.spec.action, kind or VECTOR)
+    kind = kind or "slate"
     check_name("actions", kind, KINDS)
     m, k = num_positions(env), env.spec.slate_size
     if kind == "scores":
@@ -65,6 +76,18 @@ def make_actions(env: Env, kind: str) -> Actions:
         raise InputError(f"actions: {numbered} {kind} are too many (at most {MOST_NUMBERED}); choose 'scores'.")
     table, mend = np.array(list(list_all(range(m), k)), np.int32), _mended(env, m)
     return Actions(kind, m, k, numbered, 0, lambda a, obs, world: mend(jnp.asarray(table)[a], obs, world))
+
+
+def _vectors(action: VectorAction, kind: str) -> Actions:
+    """Vectors as the users take them; numbers that are not finite or outside the range become the nearest ones."""
+    if kind != VECTOR:
+        raise InputError(f"actions: {quoted(kind)} names slates, but these users take vectors; set actions to vector.")
+
+    def within(vector: Array, obs: Observation, world: World) -> Array:
+        return jnp.clip(jnp.nan_to_num(vector.astype(jnp.float32)), action.low, action.high)
+
+    bounds = (action.low, action.high)
+    return Actions(kind, action.size, max(action.slate, 1), 0, action.size, within, bounds)
 
 
 def num_positions(env: Env) -> int:

@@ -19,7 +19,7 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Env, Observation, StepOutput, World
 
 REPEATS = ("replace", "refuse")
-NUMBERS = {"scores": "scores", "query": "weights"}  # what an action of real numbers holds
+NUMBERS = {"scores": "scores", "query": "weights", "vector": "numbers"}  # what an action of real numbers holds
 
 
 class Stream(NamedTuple):
@@ -146,7 +146,8 @@ def action_space(actions: Actions) -> spaces.Space:
     if actions.numbered:
         return spaces.Discrete(actions.numbered)
     if actions.weights:
-        return spaces.Box(-1.0, 1.0, (actions.weights,), np.float32)
+        low, high = actions.bounds or (-1.0, 1.0)
+        return spaces.Box(low, high, (actions.weights,), np.float32)
     return spaces.MultiDiscrete([actions.num_positions] * actions.slate_size)
 
 

@@ -129,7 +129,9 @@ class GymnaxEnv(environment.Environment):
             return spaces.Discrete(self._actions.numbered)
         if self._actions.kind == "slate":
             return SlateSpace(self._actions.num_positions, self._actions.slate_size)
-        return spaces.Box(-BOUND, BOUND, (self._actions.weights,), jnp.float32)
+        low, high = self._actions.bounds or (-BOUND, BOUND)
+        low, high = max(low, -BOUND), min(high, BOUND)
+        return spaces.Box(low, high, (self._actions.weights,), jnp.float32)
 
     def observation_space(self, params: GymnaxParams | None = None) -> spaces.Box | spaces.Dict:
         """Give the space of observations, with bounds from the environment's spec and its item table."""

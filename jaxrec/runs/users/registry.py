@@ -7,6 +7,7 @@ from jaxrec.checks import InputError, check_name
 from jaxrec.config.load import build_section
 from jaxrec.config.schema import Config
 from jaxrec.config.users import add_env_config, env_configs
+from jaxrec.envs.vector_actions import act_as_in
 from jaxrec.evaluation.recommenders import uniform
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.users.full_matrix import FULL_MATRIX
@@ -57,10 +58,12 @@ def make_env(name: str, **options: Any) -> Env:
 
     `make_env("interest_evolution", num_candidates=10, slate_size=3)`; `make_env("logged", path=FOLDER, slate_size=5)`
     opens fitted simulators, for instance those in `RUN/simulators/`; `make_env("full_matrix", path=FILE)` replays a
-    matrix of rewards. Raises InputError for unknown names, unknown options and values out of range.
+    matrix of rewards. With the option `action`, actions are vectors that name slates. Raises InputError for unknown
+    names, unknown options and values out of range.
     """
     kind = user_kind(name, "make_env")
-    return kind.make(build_section(kind.config, options, "env", f"make_env({name!r})"), None)
+    section = build_section(kind.config, options, "env", f"make_env({name!r})")
+    return act_as_in(kind.make(section, None), section)
 
 
 def list_envs() -> tuple[str, ...]:
