@@ -30,6 +30,8 @@ class LearnerConfig:
         for name in ("critics", "nearest"):
             if getattr(self.policy, name) and not isinstance(self, ActorCriticConfig):
                 raise InputError(f"learner.policy.{name}: only ddpg and td3 have critics; set it to 0.")
+        if self.policy.retrieve and isinstance(self, EveryItemConfig | SlateQConfig):
+            raise InputError("learner.policy.retrieve: this learner scores every item on offer; set it to 0.")
         if self.policy.choice and not isinstance(self, SlateQConfig):
             raise InputError("learner.policy.choice: only slateq learns a choice model; set it to false.")
         if self.policy.value == "hidden" and isinstance(self, EveryItemConfig):
@@ -102,6 +104,11 @@ class OnPolicyConfig(LearnerConfig):
             )
         for name in ("start_kl", "start_kl_end", "start_kl_updates"):
             check_range(f"learner.{name}", getattr(self, name), 0)
+        if self.start_kl and self.policy.retrieve:
+            raise InputError(
+                "learner.start_kl: two policies that retrieve different items have no finite divergence; set it or "
+                "learner.policy.retrieve to 0."
+            )
         if self.start_kl_updates and not self.start_kl:
             raise InputError("learner.start_kl: expected a value above 0 if learner.start_kl_updates is set, got 0.")
         if self.start_kl_end and not self.start_kl_updates:

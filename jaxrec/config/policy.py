@@ -20,6 +20,9 @@ class PolicyConfig:
     # Scores of items: products of two towers, or these plus a perceptron on [state, item, query x item], whose time is
     # that of users x items. It also reads the product of user interests and item row where these have the same size.
     scorer: Literal["product", "mlp"] = "product"
+    # With the scorer mlp: how many items the product chooses, exactly, for the perceptron to rank; the others are never
+    # shown. 0: the perceptron ranks everything on offer.
+    retrieve: int = 0
     # "topic": a bonus for each topic, by how often and how long ago it was shown and clicked, and by how many of its
     # items are in the slate already. The columns of the item table are then topics (`jaxrec.nets.repetition`).
     repetition: Literal["none", "topic"] = "none"
@@ -75,13 +78,27 @@ class PolicyConfig:
             raise InputError(
                 "learner.policy.hidden: the scorer mlp and repetition need at least one hidden layer, got none."
             )
+        check_range("learner.policy.retrieve", self.retrieve, 0)
+        if self.retrieve and (self.scorer != "mlp" or self.choice or self.diversity):
+            raise InputError(
+                "learner.policy.retrieve: only with learner.policy.scorer: mlp, and without choice and diversity, "
+                "which score every item; set it to 0."
+            )
         if self.choice and self.future:
             raise InputError("learner.policy.choice: a policy with a choice model has no future; set it to false.")
+
+    def check_retrieval(self, slate_size: int) -> None:
+        """Raise InputError if slates hold more items than are retrieved."""
+        if 0 < self.retrieve < slate_size:
+            raise InputError(
+                f"learner.policy.retrieve: {self.retrieve} items do not fill a slate of {slate_size}; raise it to "
+                f"{slate_size} or more, or set it to 0."
+            )
 
     def check_vectors(self, env: str, of: str, low: float, high: float) -> None:
         """Raise InputError for settings that policies of vectors lack; the users `env` take those `of` a kind."""
         usual = PolicyConfig()
-        for name in ("item_residual", "scorer", "repetition", "choice", "future", "diversity"):
+        for name in ("item_residual", "scorer", "retrieve", "repetition", "choice", "future", "diversity"):
             if getattr(self, name) != getattr(usual, name):
                 raise InputError(
                     f"learner.policy.{name}: policies of {env} act with vectors and score no single items; set it to "

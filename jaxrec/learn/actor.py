@@ -70,8 +70,8 @@ def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = Fal
             return sample_slate(key, output.logits, slate_size)
         return sample_spread(key, output.logits, output.spread, slate_size)
 
-    def outputs(params: Params, items: Any, obs: Observation, world: World) -> PolicyOutput:
-        output = policy.apply(params, items, obs, world)
+    def outputs(params: Params, items: Any, obs: Observation, world: World, slate: Array | None = None) -> PolicyOutput:
+        output = policy.apply(params, items, obs, world, slate)
         if temperature == 1.0:
             return output
         cooled = output.replace(logits=output.logits / temperature)
@@ -89,8 +89,9 @@ def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = Fal
         return policy.apply(params, items, obs, world).value
 
     def judge(params: Params, items: Any, obs: Observation, action: Array, old_log_prob: Array, world: World) -> Judged:
-        output = outputs(params, items, obs, world)
-        log_prob = log_prob_of(output, to_positions(action, obs, world))
+        slate = to_positions(action, obs, world)
+        output = outputs(params, items, obs, world, slate)
+        log_prob = log_prob_of(output, slate)
 
         def entropy() -> Array:
             if slate_size == 1:

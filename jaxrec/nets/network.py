@@ -11,11 +11,12 @@ from flax import struct
 from jaxrec.config.learners import PolicyConfig
 from jaxrec.nets.belief import prior_of
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
-from jaxrec.nets.offers import on_offer
+from jaxrec.nets.offers import masked, on_offer
 from jaxrec.nets.repetition import TopicBonus, main_topics
 from jaxrec.nets.scorer import ItemScorer
 from jaxrec.nets.tastes import Tastes
 from jaxrec.ops.spread_slates import Spread
+from jaxrec.ops.top_k import top_k
 from jaxrec.types import Array, CriticView, EnvSpec, Observation, World
 
 
@@ -169,8 +170,8 @@ class PolicyNetwork(nn.Module):
         """Compute the query of every position of the history: [..., H + 1, W]."""
         return self.query_of(self.state(items, obs, last=False))
 
-    def heads(self, items: Items, obs: Observation, world: World) -> Heads:
-        """Score the items on offer, and value the state."""
+    def heads(self, items: Items, obs: Observation, world: World, keep: Array | None = None) -> Heads:
+        """Score the items on offer, and value the state; with `retrieve`, positions `keep` [..., K] are scored too."""
         state, config, prior = self.state(items, obs), self.config, None
         if items.tastes is not None:
             prior = prior_of(items.tastes, obs, world, self.spec)
@@ -189,7 +190,9 @@ class PolicyNetwork(nn.Module):
         if config.choice:
             wish = through(self.choice_hidden, self.choice_query, state) / scale
             log_mass = scores_on_offer(wish, unbiased, obs, world) - self.nothing(state)
-        if config.scorer == "mlp":
+        if config.scorer == "mlp" and 0 < config.retrieve < logits.shape[-1]:
+            logits = self.retrieved(state, query, logits, items, obs, world, keep)
+        elif config.scorer == "mlp":
             vectors = on_offer(items.vectors, obs, world)
             more = self.item_scorer(state, query, vectors, affinity(obs, world))
             logits = logits + more[..., 0]
@@ -201,6 +204,26 @@ class PolicyNetwork(nn.Module):
             spread = Spread(jnp.broadcast_to(topics, logits.shape), bonus)
         return Heads(logits, value, later, log_mass, spread)
 
+    def retrieved(
+        self,
+        state: Array,
+        query: Array,
+        logits: Array,
+        items: Items,
+        obs: Observation,
+        world: World,
+        keep: Array | None,
+    ) -> Array:
+        """Rank only the `retrieve` items with the highest products [..., M or R] that may be shown; others get -inf."""
+        cheap = masked(logits, obs, world, self.spec.repeats)
+        where = top_k(cheap, self.config.retrieve)[1]
+        where = where if keep is None else jnp.concatenate([where, keep], axis=-1)
+        vectors, product = on_offer(items.vectors, obs, world), affinity(obs, world)
+        rows = vectors[where] if vectors.ndim == 2 else jnp.take_along_axis(vectors, where[..., None], axis=-2)
+        product = None if product is None else jnp.take_along_axis(product, where, axis=-1)
+        more = self.item_scorer(state, query, rows, product)[..., 0]
+        return put(jnp.take_along_axis(logits, where, axis=-1) + more, where, logits.shape[-1])
+
     def __call__(self, obs: Observation, world: World) -> Heads:
         """Use every parameter once, for `init`."""
         return self.heads(self.items(world), obs, world)
@@ -211,6 +234,17 @@ def through(hidden: Sequence[nn.Module], last: nn.Module, x: Array) -> Array:
     for layer in hidden:
         x = nn.tanh(layer(x))  # type: ignore[operator]
     return last(x)  # type: ignore[operator]
+
+
+def put(values: Array, where: Array, size: int) -> Array:
+    """Scores [..., size] that are -inf but for `values` [..., n] at `where` [..., n]."""
+    lead = where.shape[:-1]
+
+    def one(values: Array, where: Array) -> Array:
+        return jnp.full(size, -jnp.inf).at[where].set(values)
+
+    flat = (x.reshape(-1, x.shape[-1]) for x in (values, where))
+    return jax.vmap(one)(*flat).reshape(*lead, size)
 
 
 def scores_on_offer(query: Array, items: Items, obs: Observation, world: World) -> Array:

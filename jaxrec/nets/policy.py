@@ -32,7 +32,8 @@ class Policy(NamedTuple):
 
     init: Callable[[Array, World], Params]
     items: Callable[[Params, World], Items]
-    apply: Callable[[Params, Items, Observation, World], PolicyOutput]
+    # With `retrieve`, items at the positions of a last argument [..., K] have scores too, as if they were retrieved.
+    apply: Callable[..., PolicyOutput]
     # Of every position of a history [..., H]: query [..., H + 1, W], where logits = query @ vectors.T + bias. The query
     # at t has seen the first t rows. The context is that of each position, [..., H + 1, C]. A key turns dropout on.
     queries: Callable[[Params, Items, Observation, Array | None], Array]
@@ -74,7 +75,7 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         config.check_vectors(spec.name, spec.action.of, spec.action.low, spec.action.high)
         network = VectorNetwork(spec, config)
     else:
-        check_slates(config)
+        check_slates(spec, config)
         network = PolicyNetwork(spec, config)
 
     def init(key: Array, world: World) -> Params:
@@ -94,8 +95,8 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         query = network.apply({"params": params}, items, obs, method="queries", rngs=rngs)
         return cast(Array, query) / config.width**0.5
 
-    def apply(params: Params, items: Items, obs: Observation, world: World) -> PolicyOutput:
-        heads = cast(Heads, network.apply({"params": params}, items, obs, world, method="heads"))
+    def apply(params: Params, items: Items, obs: Observation, world: World, keep: Array | None = None) -> PolicyOutput:
+        heads = cast(Heads, network.apply({"params": params}, items, obs, world, keep, method="heads"))
         logits, value, ahead, choices = heads.logits, heads.value, None, None
         if heads.later is not None:
             ahead = Future(logits, heads.later)
@@ -119,10 +120,12 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
     return Policy(init, items, apply, queries, slate)
 
 
-def check_slates(config: PolicyConfig) -> None:
-    """Raise InputError for settings that only policies of vectors have."""
-    if config.critics:
-        raise InputError("learner.policy.critics: policies of slates have none; set it to 0, or set env.action.")
+def check_slates(spec: EnvSpec, config: PolicyConfig) -> None:
+    """Raise InputError for settings that only policies of vectors have, and for slates beyond what is retrieved."""
+    for name in ("critics", "nearest"):
+        if getattr(config, name):
+            raise InputError(f"learner.policy.{name}: policies of slates have no critics; set it to 0.")
+    config.check_retrieval(spec.slate_size)
 
 
 def _diverse(

@@ -89,7 +89,7 @@ class VectorNetwork(StateReader):
         points, action = self.points(items, obs), self.spec.vector
         return points, squash(points.mean, action.low, action.high)
 
-    def heads(self, items: Items, obs: Observation, world: World) -> Heads:
+    def heads(self, items: Items, obs: Observation, world: World, keep: Array | None = None) -> Heads:
         """Score the items on offer by the most likely point, and value it."""
         points, best = self.best_point(items, obs)
         best = self.refined(best, items, obs, world)

@@ -9,6 +9,8 @@ def check(config: Config) -> None:
     """Raise InputError if the learner has no actions of the kind that the users take."""
     action, learner, users = getattr(config.env, "action", None), config.learner, config.env.name
     if action is None:
+        size = getattr(getattr(config.env, "values", config.env), "slate_size", 1)
+        learner.policy.check_retrieval(size)
         if isinstance(learner, ActorCriticConfig):
             raise InputError(
                 f"learner.name: {learner.name} acts with vectors, but {users} takes slates; set env.action (of sardine "

@@ -97,7 +97,7 @@ class SavedPolicy:
         if len(items) and not self.spec.repeats:  # the policy itself knows only its window
             whole = Observation(history_items=jnp.asarray(items))
             output = output.replace(logits=exclude_history(output.logits, whole, self.world))
-        check_range("k", k, 1, output.logits.shape[-1])
+        check_range("k", k, 1, min(output.logits.shape[-1], self.network.retrieve or math.inf))
         positions = self.policy.slate(output, self.items, obs, self.world, k)
         scores = output.logits[positions]
         chosen = np.asarray(to_items(positions, obs, self.world))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import jaxrec.gym
 from jaxrec import auto_reset, make_env, vector_actions
 from jaxrec.checks import InputError
 from jaxrec.config.action import ActionConfig

@@ -75,7 +75,7 @@ def small_policy(critics: int = 2) -> tuple[VectorPolicy, Params, Sample]:
     """A policy of two critics for the aim probe, and a minibatch [1, 4]."""
     env = aim_probe()
     policy = make_vector_policy(env.spec, PolicyConfig(width=4, hidden=(8,), critics=critics))
-    params = policy.slates.init(jax.random.key(0), env.world)
+    params = jax.jit(policy.slates.init)(jax.random.key(0), env.world)
     keys = jax.random.split(jax.random.key(1), 3)
     user, after, action = (jax.random.uniform(key, (1, 4, 1), minval=-1.0) for key in keys)
     batch = Sample(

@@ -73,25 +73,25 @@ def test_critics_choose_among_the_nearest_items_that_may_be_shown() -> None:
     spec = dataclasses.replace(SPEC, history_length=3)
     policy, rng = make_vector_policy(spec, network), np.random.default_rng(1)
     world = World(item_table=jnp.asarray(eighths(rng, ITEMS, SIZE)), recommendable=jnp.arange(0, ITEMS, 2))
-    params = policy.slates.init(jax.random.key(0), world)
-    params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params)
-    items = policy.slates.items(params, world)
+    params = jax.jit(policy.slates.init)(jax.random.key(0), world)
+    params = jax.tree.map(lambda x: x + rng.normal(0.0, 0.3, x.shape).astype(np.float32), params)
+    items = jax.jit(policy.slates.items)(params, world)
     obs = Observation(
         user=jax.random.normal(jax.random.key(1), (8, 2)),
         history_items=jax.random.randint(jax.random.key(2), (8, 3), -1, ITEMS),
         history_feedback=jnp.ones((8, 3, 1)),
     )
-    point = policy.best(params, items, obs)
-    got = policy.refine(params, items, obs, point, world)
+    point = jax.jit(policy.best)(params, items, obs)
+    got = jax.jit(policy.refine)(params, items, obs, point, world)
     rows, shown = np.asarray(world.item_table), np.asarray(obs.history_items)
-    every = policy.values(params, obs, jnp.broadcast_to(world.item_table, (8, ITEMS, SIZE)), world).min(-1)
+    every = jax.jit(policy.values)(params, obs, jnp.broadcast_to(world.item_table, (8, ITEMS, SIZE)), world).min(-1)
     for n in range(8):
         allowed = [i for i in range(0, ITEMS, 2) if i not in shown[n]]
         near = sorted(allowed, key=lambda i: (float(((rows[i] - np.asarray(point[n])) ** 2).sum()), i))[:6]
         best = max(near, key=lambda i: float(every[n, i]))
         np.testing.assert_array_equal(got[n], rows[best])
     # The policy's slates begin with the item that critics chose, and go on with its neighbours.
-    output = policy.slates.apply(params, items, obs, world)
+    output = jax.jit(policy.slates.apply)(params, items, obs, world)
     first = world.recommendable[policy.slates.slate(output, items, obs, world, 2)[:, 0]]  # type: ignore[index]
     np.testing.assert_array_equal(rows[np.asarray(first)], got)
 
