@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from jaxrec.checks import InputError
 from jaxrec.config.learners import AllItemsConfig, DqnConfig, FarSightedConfig, PolicyConfig, PpoConfig
 from jaxrec.nets.network import is_value_part
+from jaxrec.nets.offers import exclude_history
 from jaxrec.nets.policy import (
     Policy,
     example_observation,
-    exclude_history,
     make_policy,
     to_items,
     to_positions,
