@@ -98,7 +98,7 @@ class PolicyConfig:
     def check_vectors(self, env: str, of: str, low: float, high: float) -> None:
         """Raise InputError for settings that policies of vectors lack; the users `env` take those `of` a kind."""
         usual = PolicyConfig()
-        for name in ("item_residual", "scorer", "retrieve", "repetition", "choice", "future", "diversity"):
+        for name in ("item_residual", "scorer", "retrieve", "belief", "repetition", "choice", "future", "diversity"):
             if getattr(self, name) != getattr(usual, name):
                 raise InputError(
                     f"learner.policy.{name}: policies of {env} act with vectors and score no single items; set it to "

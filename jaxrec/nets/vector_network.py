@@ -26,10 +26,10 @@ class Points(struct.PyTreeNode):
 class StateReader(PolicyNetwork):
     """The parts of the network that read a state from what is observed; items have no bias, since none is scored."""
 
-    def items(self, table: Array) -> Items:
+    def items(self, world: World) -> Items:
         """Project the table for the history encoder; without a history, nothing of it is learned."""
-        rows = table.astype(jnp.float32)
-        return Items(self.item_vectors(rows) if self.spec.history_length else rows, jnp.zeros(table.shape[0]))
+        rows = world.item_table.astype(jnp.float32)
+        return Items(self.item_vectors(rows) if self.spec.history_length else rows, jnp.zeros(rows.shape[0]))
 
 
 class Critics(StateReader):
@@ -50,7 +50,7 @@ class Critics(StateReader):
 
     def values(self, obs: Observation, action: Array, world: World) -> Array:
         """Value actions [..., A], or n of them for each state [..., n, A]: [..., critics] or [..., n, critics]."""
-        state = self.state(self.items(world.item_table), obs)
+        state = self.state(self.items(world), obs)
         if action.ndim > state.ndim:
             state = jnp.broadcast_to(state[..., None, :], (*action.shape[:-1], state.shape[-1]))
         x = jnp.concatenate([state, action], axis=-1)
@@ -121,7 +121,7 @@ class VectorNetwork(StateReader):
 
     def __call__(self, obs: Observation, world: World) -> Any:
         """Use every parameter once, for `init`."""
-        points, best = self.best_point(self.items(world.item_table), obs)
+        points, best = self.best_point(self.items(world), obs)
         if points.value is not None:
             return points
         return points.replace(value=self.values(obs, best, world).min(-1))
