@@ -5,6 +5,7 @@ import typing
 from typing import Any, Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.exploration import Exploration
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.section import section
 
@@ -172,7 +173,7 @@ class A2cConfig(OnePassConfig):
 
 
 @section
-class ValueConfig(LearnerConfig):
+class ValueConfig(Exploration, LearnerConfig):
     """Fields of all learners of action values, with replay on the device."""
 
     name: str = ""  # every learner sets its own
@@ -189,17 +190,15 @@ class ValueConfig(LearnerConfig):
     priority: float = 0.0  # exponent of prioritised replay (arXiv 1511.05952): 0 draws uniformly, 0.6 is usual
     priority_correction: float = 0.4  # exponent of the importance weights at first; 1 in the end
     priority_updates: int = 100  # updates over which it goes linearly to 1
-    epsilon_start: float = 1.0  # chance that a place of the slate is filled at random
-    epsilon_end: float = 0.05
-    epsilon_updates: int = 100  # updates over which epsilon falls linearly
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("gradient_steps", "n_step", "target_period", "epsilon_updates", "priority_updates"):
+        self.check_exploration()
+        for name in ("gradient_steps", "n_step", "target_period", "priority_updates"):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.target_rate", self.target_rate, 0, 1, open_low=True)
         check_range("learner.huber", self.huber, 0, open_low=True)
-        for name in ("epsilon_start", "epsilon_end", "priority", "priority_correction"):
+        for name in ("priority", "priority_correction"):
             check_range(f"learner.{name}", getattr(self, name), 0, 1)
         check_range("learner.batch_size", self.batch_size, 1)
         if self.batch_size % self.shards:

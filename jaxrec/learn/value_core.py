@@ -1,7 +1,7 @@
 """The parts that all value-based learners share: exploring, replay, gradient steps, the target network.
 
 Learners differ in their loss: `make_value_learner(env, config, loss, remember)`. Everything else is a choice of
-the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored.
+the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored (`jaxrec.learn.explore`).
 """
 
 from collections.abc import Callable
@@ -16,27 +16,23 @@ from flax import struct
 from jaxrec.config.learners import ValueConfig
 from jaxrec.learn import priorities
 from jaxrec.learn import replay as ring
-from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.explore import check_countable, counted, make_explorer, next_heads
+from jaxrec.learn.heads import Streams, descend_heads
+from jaxrec.learn.rollout import (
+    Decision,
+    FollowingUsers,
+    Users,
+    critic_view,
+    experience_metrics,
+    rollout,
+    split_shards,
+)
+from jaxrec.learn.state import annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.value_state import ExploringState, PrioritisedState, ValueState, first_state
 from jaxrec.nets.policy import Policy, make_policy, to_items
 from jaxrec.ops.descend import descend
-from jaxrec.ops.exploration import epsilon_greedy_slate
 from jaxrec.ops.schedules import linear
 from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, World
-
-
-class ValueState(LearnerState):
-    """What one update reads and writes."""
-
-    target_params: Params
-    gradient_step: Array  # [] int32, gradient steps so far
-    replay: ring.Replay
-
-
-class PrioritisedState(ValueState):
-    """The same with priorities; others have no such field in their checkpoints."""
-
-    priorities: priorities.Priorities
 
 
 class Judgement(struct.PyTreeNode):
@@ -55,6 +51,7 @@ Remember = Callable[[Transition], ring.Experience]
 def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Remember) -> Learner:
     """Build a learner over an auto-resetting environment; raises InputError if its actions are not slates."""
     size = env.spec.slate_size  # raises for other actions
+    check_countable(env.spec, config)
     policy, optimizer = make_policy(env.spec, config.policy), make_optimizer(config)
     descend_once = partial(_gradient_step, policy=policy, loss=loss, optimizer=optimizer, config=config)
 
@@ -67,23 +64,23 @@ def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Reme
             "gradient_step": jnp.asarray(0, jnp.int32),
             "replay": ring.empty(_example(fields["users"], env, remember, world, config), config.replay_steps),
         }
-        if not config.priority:
-            return ValueState(**fields)
-        sizes = (config.shards, config.replay_steps, config.users_per_shard)
-        return PrioritisedState(**fields, priorities=priorities.empty(*sizes))
+        return first_state(config, fields, jax.random.fold_in(key, 2), policy, optimizer, world)
 
     def update(state: ValueState, world: World) -> tuple[ValueState, Metrics]:
-        epsilon = linear(state.step, config.epsilon_start, config.epsilon_end, config.epsilon_updates)
         rate = annealed_rate(config, state)
-        users, transitions = collect(env, policy, state, world, epsilon, size, config)
+        explorer = make_explorer(policy, config, state, world, size)
+        users, transitions = collect(env, explorer.slates, state, world, config)
+        streams = users.memory if isinstance(users, FollowingUsers) else None
         key, key_sample = split_shards(users.key, 2)
         rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), remember(transitions))
         replay = ring.add(state.replay, rows)
-        if isinstance(state, PrioritisedState):
+        if isinstance(state, PrioritisedState) and state.priorities is not None:
             state = state.replace(priorities=priorities.add(state.priorities, state.replay, config.horizon))
+        if isinstance(state, ExploringState) and state.counts is not None:
+            state = state.replace(counts=counted(state.counts, transitions))
 
         def gradient_step(learned: Any, step_key: Array) -> tuple[Any, Metrics]:
-            return descend_once(learned, step_key, replay, world, rate)
+            return descend_once(learned, step_key, replay, streams, world, rate)
 
         def learn(learned: Any) -> tuple[Any, Metrics]:
             learned, metrics = jax.lax.scan(gradient_step, learned, split_shards(key_sample, config.gradient_steps))
@@ -97,7 +94,7 @@ def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Reme
         ready = (replay.size > config.n_step) & (transitions_kept >= config.learning_starts)
         learned, metrics = jax.lax.cond(ready, learn, wait, state.replace(users=None, replay=None))
         metrics |= experience_metrics(users, transitions)
-        metrics |= {"epsilon": epsilon, "learning_rate": rate, "replay_size": transitions_kept}
+        metrics |= explorer.metrics | {"learning_rate": rate, "replay_size": transitions_kept}
         return learned.replace(users=users.replace(key=key), replay=replay, step=state.step + 1), metrics
 
     return Learner(init, update)
@@ -107,6 +104,7 @@ def _gradient_step(
     learned: Any,
     key: Array,
     replay: ring.Replay,
+    streams: Streams | None,
     world: World,
     rate: Array,
     *,
@@ -115,17 +113,35 @@ def _gradient_step(
     optimizer: optax.GradientTransformation,
     config: ValueConfig,
 ) -> tuple[Any, Metrics]:
-    """One minibatch: parameters, target network and, if there are such, priorities; `learned` has no replay."""
+    """One minibatch: parameters, target network and, if there are such, heads and priorities.
+
+    `learned` has neither users nor replay.
+    """
     learned, batch, where = _draw(learned, key, replay, config)
     grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, policy, batch, world, config)
     params, opt_state = descend(optimizer, grad, learned.params, learned.opt_state, rate)
     done = learned.gradient_step + 1
-    target = follow(params, learned.target_params, done, config)
+    target, metrics = follow(params, learned.target_params, done, config), judged.metrics
+    if streams is not None:
+        heads, more = descend_heads(
+            learned.heads,
+            learned,
+            batch,
+            streams.taught,
+            world,
+            rate,
+            policy=policy,
+            loss=loss,
+            optimizer=optimizer,
+            follow=lambda params, target: follow(params, target, done, config),
+            config=config,
+        )
+        learned, metrics = learned.replace(heads=heads), metrics | more
     learned = learned.replace(params=params, target_params=target, opt_state=opt_state, gradient_step=done)
     if where is not None:
         fresh = priorities.update(learned.priorities, where, judged.error, config.priority)
         learned = learned.replace(priorities=fresh)
-    return learned, judged.metrics | {"grad_norm": optax.tree.norm(grad)}
+    return learned, metrics | {"grad_norm": optax.tree.norm(grad)}
 
 
 def _draw(
@@ -142,19 +158,23 @@ def _draw(
 
 
 def collect(
-    env: Env, policy: Policy, state: ValueState, world: World, epsilon: Array, slate_size: int, config: ValueConfig
+    env: Env, slates: Callable[..., Array], state: ValueState, world: World, config: ValueConfig
 ) -> tuple[Users, Transition]:
-    """Roll out epsilon-greedy slates; transitions are [T, S, N, ...]."""
-    items = policy.items(state.params, world)
+    """Roll out the slates of an exploration, (key [S], obs, memory) -> positions; transitions are [T, S, N, ...]."""
 
-    def act(key: Array, obs: Observation) -> Decision:
-        output = policy.apply(state.params, items, obs, world)
-        best = policy.slate(output, items, obs, world, slate_size)
-        explore = jax.vmap(lambda k, scores, slate: epsilon_greedy_slate(k, scores, slate, epsilon))
-        return Decision(to_items(explore(key, output.logits, best), obs, world))
+    def act(key: Array, obs: Observation, memory: Streams | None = None) -> Decision:
+        return Decision(to_items(slates(key, obs, memory), obs, world))
 
-    show_hidden = config.policy.value == "hidden"
-    return rollout(env, act, lambda extras, *_: extras, state.users, world, config.horizon, show_hidden=show_hidden)
+    return rollout(
+        env,
+        act,
+        lambda extras, *_: extras,
+        state.users,
+        world,
+        config.horizon,
+        show_hidden=config.policy.value == "hidden",
+        remember=next_heads if config.has_heads else None,
+    )
 
 
 def follow(params: Params, target_params: Params, gradient_step: Array, config: ValueConfig) -> Params:
