@@ -11,6 +11,10 @@ from tests.probes import catalogue_probe, endless_probe
 ONE_PASS = ("a2c", "reinforce")  # learners that use what their policy has shown once
 KNOWING = ("all_items", "far_sighted")  # learners of environments that know the reward of every item
 VECTORS = ("ddpg", "td3")  # learners whose actions are vectors
+EXPLORING = {  # cases beyond the names of learners: what their exploration remembers is part of their state
+    "dqn ucb": {"exploration": "ucb", "bonus": "both", "heads": 3},
+    "slateq thompson": {"exploration": "thompson", "heads": 3, "priority": 0.6},
+}
 SMALL = {
     "policy": PolicyConfig(width=8, hidden=(16,)),
     "num_users": 32,
@@ -38,21 +42,27 @@ VALUES = {  # of learners of action values that solve probes
 }
 
 
+def learner_of(case: str) -> str:
+    """Name of the learner of a case."""
+    return case.split()[0]
+
+
 def small(name: str, **options: Any) -> dict[str, Any]:
-    """Options of the learner `name`: `SMALL` and then `options`, as far as its config has such fields."""
-    fields = {field.name for field in dataclasses.fields(LEARNER_CONFIGS[name])}
-    own = {"epochs": 1} if name in ONE_PASS else {}
+    """Options of the learner or case `name`: `SMALL` and then `options`, as far as its config has such fields."""
+    fields = {field.name for field in dataclasses.fields(LEARNER_CONFIGS[learner_of(name)])}
+    own = {"epochs": 1} if name in ONE_PASS else EXPLORING.get(name, {})
     return {key: value for key, value in (SMALL | own | options).items() if key in fields}
 
 
 def small_config(name: str, **options: Any) -> LearnerConfig:
     """The same as a config."""
-    return LEARNER_CONFIGS[name](**small(name, **options))
+    return LEARNER_CONFIGS[learner_of(name)](**small(name, **options))
 
 
 def env_for(name: str) -> Env:
     """Users from whom the learner `name` can learn."""
-    return acted_on(name, catalogue_probe() if name in KNOWING + VECTORS else make_env("interest_evolution"))
+    catalogue = name in (*KNOWING, *VECTORS, "dqn ucb")
+    return acted_on(name, catalogue_probe() if catalogue else make_env("interest_evolution"))
 
 
 def endless_for(name: str) -> Env:

@@ -244,6 +244,86 @@ def pair_catalogue_probe() -> Env:
     return env._replace(spec=dataclasses.replace(env.spec, items_add_up=True))
 
 
+MIXED = ("constant", "likes 0", "likes 1", "first of two", "paid later", "not paid", "cut", "patient")  # states
+MIXED_PAY = jnp.array([[1, 1], [1, 0], [0, 1], [0.1, 0], [1, 1], [0, 0], [1, 1], [1, 0.6]], jnp.float32)  # of two items
+MIXED_VALUES = (1.0, 1.0, 1.0, 0.8, 1.0, 0.0, 5.0, 3.0)  # of the best policy, at a discount of 0.8
+MIXED_ITEMS = {1: 0, 2: 1, 3: 1, 7: 1}  # the best item of the states in which it matters
+
+
+def mixed_probe(catalogue: bool = False) -> Env:
+    """Five questions in one: the user is one of the states `MIXED`, which is seen, and two items are on offer.
+
+    Constant reward and taste end after one step. In the first of two steps, item 0 pays 0.1 and item 1 is paid with 1
+    in the second: 0.8 x 1 against 0.1. "cut" pays 1 a step and is cut, not ended, so it is worth 1 / (1 - 0.8) = 5.
+    "patient" is cut too: item 0 pays 1 and the user leaves, item 1 pays 0.6 and the user stays, 0.6 / (1 - 0.8) = 3.
+    """
+
+    def observed(state: ProbeState) -> Observation:
+        return Observation(user=state.user, candidates=jnp.arange(2, dtype=jnp.int32))
+
+    def reset(key: Array, world: World) -> tuple[ProbeState, Observation]:
+        kind = jnp.array([0, 1, 2, 3, 6, 7])[jax.random.randint(key, (), 0, 6)]
+        state = ProbeState(jnp.eye(8)[kind], jnp.asarray(0), jnp.asarray(0.0))
+        return state, observed(state)
+
+    def step(key: Array, state: ProbeState, action: Array, world: World) -> tuple[ProbeState, StepOutput]:
+        kind, item = state.user.argmax(), action[0]
+        reward = MIXED_PAY[kind, item]
+        stays = (kind == 6) | ((kind == 7) & (item == 1))
+        following = jnp.where(kind == 3, jnp.where(item == 1, 4, 5), kind)
+        after = state.replace(user=jnp.eye(8)[following], step=state.step + 1)
+        cut = stays & (after.step >= 6)
+        click = (reward > 0).astype(jnp.float32).reshape(1, 1)
+        return after, StepOutput(observed(after), reward, ~stays & (kind != 3), cut, click, observed(after))
+
+    spec = dataclasses.replace(_spec("mixed_probe", 2), user_size=8)
+    env = Env(reset, step, World(item_table=jnp.eye(2)), spec)
+    return of_catalogue(env, lambda state, world: MIXED_PAY[state.user.argmax()]) if catalogue else env
+
+
+def complements_probe(catalogue: bool = False) -> Env:
+    """One step, slates of two of four items: 0 and 1 pay 0.5 each if they are together and else nothing, 2 and 3 pay
+    0.3 each. The best slate is {0, 1} and pays 1; by what items pay alone it is {2, 3}, which pays 0.6.
+    """
+
+    def observed() -> Observation:
+        return Observation(user=jnp.array([1.0, 0.0]), candidates=jnp.arange(4, dtype=jnp.int32))
+
+    def reset(key: Array, world: World) -> tuple[Array, Observation]:
+        return jnp.asarray(0.0), observed()
+
+    def step(key: Array, state: Array, action: Array, world: World) -> tuple[Array, StepOutput]:
+        together = jnp.where((action < 2).all(), 0.5, 0.0)
+        own, yes = jnp.where(action < 2, together, 0.3), jnp.asarray(True)
+        return state, StepOutput(observed(), own.sum(), yes, ~yes, own[:, None], observed())
+
+    spec = dataclasses.replace(_spec("complements_probe", 4), action=SlateAction(size=2), reward_weights=(1.0,))
+    env = Env(reset, step, World(item_table=jnp.eye(4)), spec)
+    return of_catalogue(env, lambda state, world: jnp.array([0.0, 0.0, 0.3, 0.3])) if catalogue else env
+
+
+def treasure_probe(num_items: int = 8, treasure: int = 2) -> Env:
+    """One step; a catalogue of items that all pay 0.5, but for one that pays 1: whoever shows the best so far stays.
+
+    The greedy item pays what its value says, and the other values rise with it by less. So only somebody who tries
+    items whose values are lower finds the treasure.
+    """
+    pay = jnp.full(num_items, 0.5).at[treasure].set(1.0)
+
+    def observed() -> Observation:
+        return Observation(user=jnp.array([1.0, 0.0]))
+
+    def reset(key: Array, world: World) -> tuple[Array, Observation]:
+        return jnp.asarray(0.0), observed()
+
+    def step(key: Array, state: Array, action: Array, world: World) -> tuple[Array, StepOutput]:
+        reward, yes = pay[action[0]], jnp.asarray(True)
+        return state, StepOutput(observed(), reward, yes, ~yes, reward.reshape(1, 1), observed())
+
+    spec = dataclasses.replace(_spec("treasure_probe", num_items), num_candidates=None, reward_weights=(1.0,))
+    return Env(reset, step, World(item_table=jnp.eye(num_items)), spec)
+
+
 def document_probe() -> Env:
     """One step; four fresh documents of two random features. Feature 0 pays those who have 1 in `user[0]`, feature 1
     the others: a document's Q is its feature of that number.

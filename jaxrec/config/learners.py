@@ -5,6 +5,7 @@ import typing
 from typing import Any, Literal
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.config.exploration import Exploration
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.section import section
 
@@ -234,31 +235,16 @@ class ReplayConfig(LearnerConfig):
         """Steps of each user that the replay holds, in whole updates; derived, never stored."""
         return self.replay_size // self.num_users // self.horizon * self.horizon
 
-    @property
-    def exploration(self) -> tuple[str, float, float, int]:
-        """How much is explored: its name, at first, in the end, and updates over which it changes linearly."""
-        raise NotImplementedError
-
 
 @section
-class ValueConfig(ReplayConfig):
+class ValueConfig(Exploration, ReplayConfig):
     """Fields of all learners of the values of slates' items."""
 
     double: bool = True  # the online network chooses the next slate, the target network values it
-    epsilon_start: float = 1.0  # chance that a place of the slate is filled at random
-    epsilon_end: float = 0.05
-    epsilon_updates: int = 100  # updates over which epsilon falls linearly
 
     def __post_init__(self):
         super().__post_init__()
-        check_range("learner.epsilon_updates", self.epsilon_updates, 1)
-        for name in ("epsilon_start", "epsilon_end"):
-            check_range(f"learner.{name}", getattr(self, name), 0, 1)
-
-    @property
-    def exploration(self) -> tuple[str, float, float, int]:
-        """The chance of a random item."""
-        return "epsilon", self.epsilon_start, self.epsilon_end, self.epsilon_updates
+        self.check_exploration()
 
 
 @section
@@ -358,11 +344,6 @@ class ActorCriticConfig(ReplayConfig):
                 f"learner.policy.value: {self.policy.value}, but {self.name} has critics instead of a value network; "
                 "set it to shared."
             )
-
-    @property
-    def exploration(self) -> tuple[str, float, float, int]:
-        """The standard deviation of the noise on actions."""
-        return "noise", self.noise_start, self.noise_end, self.noise_updates
 
 
 @section

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from jaxrec.checks import check_range
+from jaxrec.checks import InputError, check_range
 from jaxrec.config.section import section
 
 
@@ -12,6 +12,12 @@ class PretrainConfig:
 
     start_from: str = ""  # a run of `jaxrec pretrain` or `train` over another catalogue (`--from RUN`); empty: none
     target: Literal["next", "liked"] = "next"  # every next item, or only positive rows, see data.target
+    # cross_entropy predicts the targets. reinforce learns from the rewards of rows (env.reward) that another policy
+    # chose, corrected for its choices (arXiv 1812.02353); the next three fields are read with it alone.
+    loss: Literal["cross_entropy", "reinforce"] = "cross_entropy"
+    top_k: int = 1  # items that the policy will show; 1: no top-K correction
+    weight_cap: float = 10.0  # largest importance ratio to the policy that wrote the log
+    gamma: float = 0.0  # discount of the rewards of later rows; 0: a row's own reward
     texts: bool = True  # false: random rows replace the text vectors, to measure what texts add
     # Rows of one moment are read in the order of the file, as public figures of MovieLens are. Only for logs in which
     # such rows were not shown together: else one row of a slate tells which other one was chosen.
@@ -50,5 +56,26 @@ class PretrainConfig:
         check_range("pretrain.dropout", self.dropout, 0, 0.9)
         if self.window:
             check_range("pretrain.window", self.window, 2)
+        check_range("pretrain.top_k", self.top_k, 1)
+        check_range("pretrain.weight_cap", self.weight_cap, 0, open_low=True)
+        check_range("pretrain.gamma", self.gamma, 0, 1)
+        self._check_loss()
         if self.negatives is not None:
             check_range("pretrain.negatives", self.negatives, 0)
+
+    def _check_loss(self) -> None:
+        """Raise InputError for fields that the loss does not read."""
+        if self.loss == "cross_entropy":
+            for name in ("top_k", "weight_cap", "gamma"):
+                if getattr(self, name) != self.__dataclass_fields__[name].default:
+                    raise InputError(
+                        f"pretrain.{name}: not read with pretrain.loss=cross_entropy; remove it, or set pretrain.loss "
+                        "to reinforce."
+                    )
+            return
+        if self.target != "next":
+            raise InputError(
+                "pretrain.target: reinforce learns from all rows by their rewards, got liked; set it to next."
+            )
+        if self.negatives:
+            raise InputError("pretrain.negatives: reinforce needs the exact softmax; set it to 0.")

@@ -11,7 +11,6 @@ The slope is that at the point.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,12 +20,15 @@ import optax
 
 from jaxrec.config.learners import ActorCriticConfig
 from jaxrec.learn import replay as ring
+from jaxrec.learn.heads import Streams
 from jaxrec.learn.rollout import split_shards
 from jaxrec.learn.state import make_optimizer
-from jaxrec.learn.value_core import Judgement, Parts, ValueState, draw, follow, make_replay_learner, revalued
+from jaxrec.learn.value_core import Judgement, Parts, draw, follow, make_replay_learner, revalued
+from jaxrec.learn.value_state import Explorer, ValueState
 from jaxrec.nets.vector_policy import CRITICS, VectorPolicy, make_vector_policy, split
 from jaxrec.ops.descend import descend
 from jaxrec.ops.losses import td_loss
+from jaxrec.ops.schedules import linear
 from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, VectorAction, World
 
 
@@ -37,10 +39,11 @@ def make(env: Env, config: ActorCriticConfig) -> Learner:
     def remember(transitions: Transition) -> ring.Experience:
         return ring.experience(transitions, transitions.reward[..., None] * config.reward_scale)
 
-    def act(state: ValueState, world: World, noise: Array) -> Callable[[Array, Observation], Array]:
+    def explorer(state: ValueState, world: World) -> Explorer:
         items = policy.slates.items(state.params, world)
+        noise = linear(state.step, config.noise_start, config.noise_end, config.noise_updates)
 
-        def choose(key: Array, obs: Observation) -> Array:
+        def choose(key: Array, obs: Observation, memory: Streams | None) -> Array:
             keys = split_shards(key, 2)
             point = with_noise(keys[0], policy.best(state.params, items, obs), policy.action, noise, math.inf)
             if not config.policy.nearest:
@@ -50,10 +53,10 @@ def make(env: Env, config: ActorCriticConfig) -> Learner:
             as_it_is = jax.vmap(lambda k, like: jax.random.uniform(k, like.shape))(keys[1], point[..., 0]) < noise
             return jnp.where(as_it_is[..., None], point, refined)
 
-        return choose
+        return Explorer(choose, {"noise": noise})
 
     descend_once = partial(gradient_step, policy=policy, optimizer=one, config=config)
-    return make_replay_learner(env, config, Parts(policy.slates.init, of_parts(one), act, descend_once, remember))
+    return make_replay_learner(env, config, Parts(policy.slates.init, of_parts(one), explorer, descend_once, remember))
 
 
 def of_parts(one: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -78,6 +81,7 @@ def gradient_step(
     learned: Any,
     key: Array,
     replay: ring.Replay,
+    streams: Streams | None,
     world: World,
     rate: Array,
     *,

@@ -58,6 +58,7 @@ class Sample(struct.PyTreeNode):
     weight: Array  # [S, B] 0 where the first step was truncated, since the next row is another user
     next_action: Array | None = None  # [S, B, *EnvSpec.action.shape] what was done where the window ended
     chosen: Array | None = None  # [S, B, K] of the first step, if the ring holds it
+    user: Array | None = None  # [S, B] int32, whose steps they are, among the users of the shard
 
 
 def experience(transitions: Transition, item_reward: Array) -> Experience:
@@ -123,6 +124,7 @@ def windows(replay: Replay, start: Array, user: Array, steps: int, gamma: float)
             weight=(summed.length > 0).astype(jnp.float32),
             next_action=rows.action[end, user],
             chosen=rows.chosen[window[:, 0], user] if isinstance(rows, ChosenExperience) else None,
+            user=user,
         )
 
     return jax.vmap(one_shard)(replay.rows, start, user)

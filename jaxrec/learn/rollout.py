@@ -26,6 +26,12 @@ class Users(struct.PyTreeNode):
     last_return: Array  # [S, N] of the last finished episode, NaN before the first
 
 
+class FollowingUsers(Users):
+    """Users of whom acting remembers something, a class of its own so that other checkpoints lack it."""
+
+    memory: Any  # leaves [S, N, ...]
+
+
 class Decision(struct.PyTreeNode):
     """The result of an acting function; `extras` is the algorithm's own struct, stored in the transition."""
 
@@ -59,7 +65,7 @@ def start_users(env: Env, key: Array, num_shards: int, per_shard: int, world: Wo
 
 def rollout(
     env: Env,
-    act: Callable[[Array, Observation], Decision],
+    act: Callable[..., Decision],
     finish: Callable[[Any, Observation, Array], Any],
     users: Users,
     world: World,
@@ -67,12 +73,15 @@ def rollout(
     *,
     keep_states: bool = False,
     show_hidden: bool = False,
+    remember: Callable[[Array, Any, Array], Any] | None = None,
 ) -> tuple[Users, Transition]:
     """Step every user `horizon` times; the transitions are [T, S, N, ...].
 
-    `act(key [S], obs) -> Decision` sees all users at once. `finish(extras, final_obs, truncated)` completes the extras
-    after the step, for instance with the value of the last observation of a truncated episode. With `keep_states` the
-    transitions hold the users' hidden states too. With `show_hidden`, observations are `CriticView`s.
+    `act(key [S], obs) -> Decision` sees all users at once. With `remember`, the users are `FollowingUsers`: acting is
+    `act(key, obs, memory)`, and `remember(key [S], memory, ended [S, N])` gives the memory of the next step.
+    `finish(extras, final_obs, truncated)` completes the extras after the step, for instance with the value of the last
+    observation of a truncated episode. With `keep_states` the transitions hold the users' hidden states too. With
+    `show_hidden`, observations are `CriticView`s.
     """
 
     def env_shard(key: Array, env_state: Any, action: Array):
@@ -80,9 +89,10 @@ def rollout(
         return jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, env_state, action, world)
 
     def step(users: Users, _: None) -> tuple[Users, Transition]:
-        key, key_act, key_env = split_shards(users.key, 3)
+        key, key_act, key_env, *more = split_shards(users.key, 3 if remember is None else 4)
         obs = critic_view(env, users, world) if show_hidden else users.obs
-        decision = act(key_act, obs)
+        memory = users.memory if isinstance(users, FollowingUsers) else None
+        decision = act(key_act, obs) if remember is None else act(key_act, obs, memory)
         env_state, out = jax.vmap(env_shard)(key_env, users.env_state, decision.action)
         final = CriticView(**vars(out.final_obs), hidden=out.final_hidden) if show_hidden else out.final_obs
         transition = Transition(
@@ -98,14 +108,14 @@ def rollout(
         )
         done = out.terminated | out.truncated
         episode_return = users.episode_return + out.reward
-        users = Users(
+        after = users.replace(
             key=key,
             env_state=env_state,
             obs=out.obs,
             episode_return=jnp.where(done, 0.0, episode_return),
             last_return=jnp.where(done, episode_return, users.last_return),
         )
-        return users, transition
+        return (after if remember is None else after.replace(memory=remember(more[0], memory, done))), transition
 
     return jax.lax.scan(step, users, None, length=horizon)
 

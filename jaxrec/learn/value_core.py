@@ -1,7 +1,7 @@
 """The parts that all value-based learners share: exploring, replay, gradient steps, the target network.
 
 Learners differ in their loss: `make_value_learner(env, config, loss, remember)`. Everything else is a choice of
-the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored.
+the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored (`jaxrec.learn.explore`).
 """
 
 from collections.abc import Callable
@@ -16,27 +16,30 @@ from flax import struct
 from jaxrec.config.learners import ReplayConfig, ValueConfig
 from jaxrec.learn import priorities
 from jaxrec.learn import replay as ring
-from jaxrec.learn.rollout import Decision, Users, critic_view, experience_metrics, rollout, split_shards
-from jaxrec.learn.state import LearnerState, annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.explore import check_countable, counted, make_explorer, next_heads
+from jaxrec.learn.heads import Streams, descend_heads
+from jaxrec.learn.rollout import (
+    Decision,
+    FollowingUsers,
+    Users,
+    critic_view,
+    experience_metrics,
+    rollout,
+    split_shards,
+)
+from jaxrec.learn.state import annealed_rate, first_fields, make_optimizer
+from jaxrec.learn.value_state import (
+    Explorer,
+    ExploringState,
+    PrioritisedState,
+    ValueState,
+    exploring_state,
+    first_state,
+)
 from jaxrec.nets.policy import Policy, make_policy, to_items
 from jaxrec.ops.descend import descend
-from jaxrec.ops.exploration import epsilon_greedy_slate
 from jaxrec.ops.schedules import linear
 from jaxrec.types import Array, Env, Learner, Metrics, Observation, Params, Transition, World
-
-
-class ValueState(LearnerState):
-    """What one update reads and writes."""
-
-    target_params: Params
-    gradient_step: Array  # [] int32, gradient steps so far
-    replay: ring.Replay
-
-
-class PrioritisedState(ValueState):
-    """The same with priorities; others have no such field in their checkpoints."""
-
-    priorities: priorities.Priorities
 
 
 class Judgement(struct.PyTreeNode):
@@ -55,13 +58,18 @@ Remember = Callable[[Transition], ring.Experience]
 def make_value_learner(env: Env, config: ValueConfig, loss: Loss, remember: Remember) -> Learner:
     """Build a learner of values of slates' items; raises InputError if actions are not slates."""
     size = env.spec.slate_size  # raises for other actions
+    check_countable(env.spec, config)
     policy, optimizer = make_policy(env.spec, config.policy), make_optimizer(config)
     descend_once = partial(_gradient_step, policy=policy, loss=loss, optimizer=optimizer, config=config)
 
-    def act(state: ValueState, world: World, epsilon: Array) -> Callable[[Array, Observation], Array]:
-        return explorer(policy, state, world, epsilon, size)
+    def explorer(state: ValueState, world: World) -> Explorer:
+        found = make_explorer(policy, config, state, world, size)
+        return found._replace(choose=lambda key, obs, memory: to_items(found.choose(key, obs, memory), obs, world))
 
-    return make_replay_learner(env, config, Parts(policy.init, optimizer, act, descend_once, remember))
+    def first(fields: dict[str, Any], key: Array, world: World) -> ValueState:
+        return exploring_state(config, fields, key, policy, optimizer, world)
+
+    return make_replay_learner(env, config, Parts(policy.init, optimizer, explorer, descend_once, remember, first))
 
 
 class Parts(NamedTuple):
@@ -69,11 +77,13 @@ class Parts(NamedTuple):
 
     fresh: Callable[[Array, World], Params]  # key, world -> new parameters
     optimizer: optax.GradientTransformation
-    # State, world, how much to explore [] -> (key [S], obs) -> actions [S, N, ...]
-    act: Callable[[Any, World, Array], Callable[[Array, Observation], Array]]
-    # State without users and replay, key [S], replay, world, learning rate -> state after one minibatch, metrics
-    descend_once: Callable[[Any, Array, ring.Replay, World, Array], tuple[Any, Metrics]]
+    explorer: Callable[[Any, World], Explorer]
+    # State without users and replay, key [S], replay, what users follow, world, learning rate -> state after one
+    # minibatch, metrics
+    descend_once: Callable[[Any, Array, ring.Replay, Streams | None, World, Array], tuple[Any, Metrics]]
     remember: Remember
+    # Fields of the state that all have, key, world -> the first state; None: with priorities, if there are such
+    first: Callable[[dict[str, Any], Array, World], ValueState] | None = None
 
 
 def make_replay_learner(env: Env, config: ReplayConfig, parts: Parts) -> Learner:
@@ -88,24 +98,25 @@ def make_replay_learner(env: Env, config: ReplayConfig, parts: Parts) -> Learner
             "gradient_step": jnp.asarray(0, jnp.int32),
             "replay": ring.empty(_example(fields["users"], env, parts.remember, world, config), config.replay_steps),
         }
-        if not config.priority:
-            return ValueState(**fields)
-        sizes = (config.shards, config.replay_steps, config.users_per_shard)
-        return PrioritisedState(**fields, priorities=priorities.empty(*sizes))
+        if parts.first is None:
+            return first_state(config, fields)
+        return parts.first(fields, jax.random.fold_in(key, 2), world)
 
     def update(state: ValueState, world: World) -> tuple[ValueState, Metrics]:
-        name, start, end, steps = config.exploration
-        explore = linear(state.step, start, end, steps)
         rate = annealed_rate(config, state)
-        users, transitions = collect(env, parts.act(state, world, explore), state, world, config)
+        explorer = parts.explorer(state, world)
+        users, transitions = collect(env, explorer, state, world, config)
+        streams = users.memory if isinstance(users, FollowingUsers) else None
         key, key_sample = split_shards(users.key, 2)
         rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), parts.remember(transitions))
         replay = ring.add(state.replay, rows)
-        if isinstance(state, PrioritisedState):
+        if isinstance(state, PrioritisedState) and state.priorities is not None:
             state = state.replace(priorities=priorities.add(state.priorities, state.replay, config.horizon))
+        if isinstance(state, ExploringState) and state.counts is not None:
+            state = state.replace(counts=counted(state.counts, transitions))
 
         def gradient_step(learned: Any, step_key: Array) -> tuple[Any, Metrics]:
-            return parts.descend_once(learned, step_key, replay, world, rate)
+            return parts.descend_once(learned, step_key, replay, streams, world, rate)
 
         def learn(learned: Any) -> tuple[Any, Metrics]:
             learned, metrics = jax.lax.scan(gradient_step, learned, split_shards(key_sample, config.gradient_steps))
@@ -119,7 +130,7 @@ def make_replay_learner(env: Env, config: ReplayConfig, parts: Parts) -> Learner
         ready = (replay.size > config.n_step) & (transitions_kept >= config.learning_starts)
         learned, metrics = jax.lax.cond(ready, learn, wait, state.replace(users=None, replay=None))
         metrics |= experience_metrics(users, transitions)
-        metrics |= {name: explore, "learning_rate": rate, "replay_size": transitions_kept}
+        metrics |= explorer.metrics | {"learning_rate": rate, "replay_size": transitions_kept}
         return learned.replace(users=users.replace(key=key), replay=replay, step=state.step + 1), metrics
 
     return Learner(init, update)
@@ -129,6 +140,7 @@ def _gradient_step(
     learned: Any,
     key: Array,
     replay: ring.Replay,
+    streams: Streams | None,
     world: World,
     rate: Array,
     *,
@@ -137,15 +149,33 @@ def _gradient_step(
     optimizer: optax.GradientTransformation,
     config: ValueConfig,
 ) -> tuple[Any, Metrics]:
-    """One minibatch: parameters, target network and, if there are such, priorities; `learned` has no replay."""
+    """One minibatch: parameters, target network and, if there are such, heads and priorities.
+
+    `learned` has neither users nor replay.
+    """
     learned, batch, where = draw(learned, key, replay, config)
     grad, judged = jax.grad(loss, has_aux=True)(learned.params, learned.target_params, policy, batch, world, config)
     params, opt_state = descend(optimizer, grad, learned.params, learned.opt_state, rate)
     done = learned.gradient_step + 1
-    target = follow(params, learned.target_params, done, config)
+    target, metrics = follow(params, learned.target_params, done, config), judged.metrics
+    if streams is not None:
+        heads, more = descend_heads(
+            learned.heads,
+            learned,
+            batch,
+            streams.taught,
+            world,
+            rate,
+            policy=policy,
+            loss=loss,
+            optimizer=optimizer,
+            follow=lambda params, target: follow(params, target, done, config),
+            config=config,
+        )
+        learned, metrics = learned.replace(heads=heads), metrics | more
     learned = learned.replace(params=params, target_params=target, opt_state=opt_state, gradient_step=done)
     learned = revalued(learned, where, judged.error, config)
-    return learned, judged.metrics | {"grad_norm": optax.tree.norm(grad)}
+    return learned, metrics | {"grad_norm": optax.tree.norm(grad)}
 
 
 def draw(
@@ -168,33 +198,23 @@ def revalued(learned: Any, where: priorities.Places | None, error: Array, config
     return learned.replace(priorities=priorities.update(learned.priorities, where, error, config.priority))
 
 
-def explorer(
-    policy: Policy, state: ValueState, world: World, epsilon: Array, slate_size: int
-) -> Callable[[Array, Observation], Array]:
-    """Choose epsilon-greedy slates; the result maps keys [S] and obs [S, N, ...] to slates [S, N, K]."""
-    items = policy.items(state.params, world)
-
-    def act(key: Array, obs: Observation) -> Array:
-        output = policy.apply(state.params, items, obs, world)
-        best = policy.slate(output, items, obs, world, slate_size)
-        explore = jax.vmap(lambda k, scores, slate: epsilon_greedy_slate(k, scores, slate, epsilon))
-        return to_items(explore(key, output.logits, best), obs, world)
-
-    return act
-
-
 def collect(
-    env: Env, act: Callable[[Array, Observation], Array], state: ValueState, world: World, config: ReplayConfig
+    env: Env, explorer: Explorer, state: ValueState, world: World, config: ReplayConfig
 ) -> tuple[Users, Transition]:
-    """Roll out the actions of `act`; transitions are [T, S, N, ...]."""
+    """Roll out the actions that the explorer chooses; transitions are [T, S, N, ...]."""
+
+    def act(key: Array, obs: Observation, memory: Streams | None = None) -> Decision:
+        return Decision(explorer.choose(key, obs, memory))
+
     return rollout(
         env,
-        lambda key, obs: Decision(act(key, obs)),
+        act,
         lambda extras, *_: extras,
         state.users,
         world,
         config.horizon,
         show_hidden=config.policy.value == "hidden",
+        remember=next_heads if isinstance(state.users, FollowingUsers) else None,
     )
 
 

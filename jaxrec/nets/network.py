@@ -281,6 +281,11 @@ def affinity(obs: Observation, world: World) -> Array | None:
     return scores_on_offer(obs.user, Items(rows.astype(obs.user.dtype), bias), obs, world)
 
 
+def is_trunk_part(name: str) -> bool:
+    """True for the parts of a policy's parameters that read items and histories; the others are heads over them."""
+    return re.fullmatch(r"item_(vectors|bias)|residual_(vectors|bias)|(value_)?history", name) is not None
+
+
 def is_value_part(name: str) -> bool:
     """True for the parts of a policy's parameters that belong to the value, as `PolicyNetwork.setup` names them."""
     return re.fullmatch(r"value|value_hidden_\d+|value_history", name) is not None

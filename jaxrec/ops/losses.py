@@ -32,6 +32,18 @@ def policy_gradient_loss(log_prob: Array, advantage: Array) -> Array:
     return -(log_prob * jax.lax.stop_gradient(advantage)).mean()
 
 
+def corrected_weights(log_prob: Array, log_behaviour: Array, cap: float, top_k: int) -> Array:
+    """Weights of logged actions for a policy that shows the best `top_k` items; [...], [...] -> [...], no gradient.
+
+    min(pi / beta, cap) K (1 - pi)^(K - 1): the importance ratio to the policy that wrote the log, and the derivative of
+    the chance 1 - (1 - pi)^K that K draws hold the item by pi (arXiv 1812.02353, equation 6 and section 4.4.2).
+    """
+    chex.assert_equal_shape([log_prob, log_behaviour])
+    ratio = jnp.exp(jnp.minimum(log_prob - log_behaviour, jnp.log(cap)))
+    often = top_k * (-jnp.expm1(jnp.minimum(log_prob, 0.0))) ** (top_k - 1)
+    return jax.lax.stop_gradient(ratio * often)
+
+
 def value_loss(value: Array, old_value: Array, target: Array, clip: float | None) -> Array:
     """Half the squared error; [...], [...], [...] -> []. With `clip`, the pessimistic clipped form of PPO."""
     chex.assert_equal_shape([value, old_value, target])

@@ -23,6 +23,17 @@ def softmax_loss(queries: Array, vectors: Array, bias: Array, targets: Array, we
     return _summed(queries[order], vectors, bias, targets[order], weights[order], min(chunk, len(targets)))
 
 
+def log_chances(queries: Array, vectors: Array, bias: Array, targets: Array, chunk: int) -> Array:
+    """Log softmax(vectors @ query + bias)[target] of every position: [N]; only `chunk` x R scores exist at a time."""
+    chunk = min(chunk, len(targets))
+    chunks = -(-len(targets) // chunk)
+    filled = chunks * chunk - len(targets)
+    query = jnp.pad(queries, ((0, filled), (0, 0))).reshape(chunks, chunk, -1)
+    target = jnp.pad(targets, (0, filled)).reshape(chunks, chunk)
+    losses = jax.lax.map(lambda part: _losses(part[0], vectors, bias, part[1])[0], (query, target))
+    return -losses.reshape(-1)[: len(targets)]
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def _summed(queries: Array, vectors: Array, bias: Array, targets: Array, weights: Array, chunk: int) -> Array:
     """The loss alone; positions with a weight come first."""

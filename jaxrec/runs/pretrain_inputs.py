@@ -12,6 +12,7 @@ from jaxrec.runs.item_table import ItemVectors, embed, item_table
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.supervised.joint import FROZEN
+from jaxrec.supervised.off_policy import returns_of_rows
 from jaxrec.supervised.pretrain import Plan, PretrainData, num_negatives
 from jaxrec.supervised.user_windows import make_windows
 from jaxrec.types import PADDING, EnvSpec, SlateAction, World
@@ -98,7 +99,21 @@ def make_data(config: Config, corpus: Corpus, recommendable: np.ndarray) -> tupl
         log_share = np.log(np.bincount(places, minlength=len(recommendable)) / len(places))
     known = int((recommendable < train.num_touched).sum()) if train.untouched else None
     plan = Plan(buckets, train.num_users, positions, num_negatives(fit, len(recommendable)), known)
-    return PretrainData(rows, jnp.asarray(places, jnp.int32), jnp.asarray(log_share, jnp.float32)), plan
+    data = PretrainData(rows, jnp.asarray(places, jnp.int32), jnp.asarray(log_share, jnp.float32))
+    return data.replace(reward=rewards_of_rows(config, corpus)) if fit.loss == "reinforce" else data, plan
+
+
+def rewards_of_rows(config: Config, corpus: Corpus) -> jnp.ndarray:
+    """Discounted rewards from each training row on, by `env.reward`: [N]; raises InputError if all are 0."""
+    train = corpus.split.train
+    weights = np.asarray(feedback_weights(config.env.reward, train.feedback_names))
+    reward = returns_of_rows(train, train.feedback @ weights, config.pretrain.gamma)
+    if not reward.any():
+        raise InputError(
+            "env.reward: no training row has a reward, and pretrain.loss: reinforce learns from nothing else; give a "
+            f"kind of feedback a weight (known: {', '.join(train.feedback_names)})."
+        )
+    return jnp.asarray(reward)
 
 
 def window_length(config: Config) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.schema import Config
 from jaxrec.data import Split
 from jaxrec.evaluation.held_out import Score, held_out_metrics, positive_targets
@@ -31,7 +32,7 @@ class PretrainJudge:
         """Compile the policy's scores for `world`."""
         self._corpus, self._config, self._world, self._policy = corpus, config, world, policy
         # The same targets as in training.
-        every, users = config.pretrain.target == "next", config.pretrain.evaluate_users or 2**31
+        every, users = targets_every_row(config.pretrain), config.pretrain.evaluate_users or 2**31
         self._validation = validation_of(corpus.split, users, config.seed, every_row=every)
         self._length = spec.history_length
         table = np.asarray(world.item_table)
@@ -75,6 +76,11 @@ class PretrainJudge:
             return self._scores(params, items, obs, self._world)
 
         return score
+
+
+def targets_every_row(config: PretrainConfig) -> bool:
+    """True if each row is what the policy should rank first; rewards make only the positive ones so."""
+    return config.target == "next" and config.loss == "cross_entropy"
 
 
 def target_splits(split: Split) -> dict[str, Split]:

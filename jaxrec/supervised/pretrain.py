@@ -2,7 +2,8 @@
 
 The loss is the cross-entropy of the policy's own logits, so its parameters start a policy. With a Transformer encoder
 and a learned residual per item this is SASRec (arXiv 1808.09781) over texts, with a GRU it is GRU4Rec
-(arXiv 1511.06939), both with the softmax over all items in place of sampled negatives.
+(arXiv 1511.06939), both with the softmax over all items in place of sampled negatives. With `pretrain.loss: reinforce`
+the same network learns from the rewards of the rows instead (`jaxrec.supervised.off_policy`).
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from jaxrec.nets.network import Items, is_value_part
 from jaxrec.nets.policy import Policy
 from jaxrec.ops.descend import descend
 from jaxrec.ops.softmax import sampled_softmax_loss, softmax_loss
+from jaxrec.supervised.off_policy import Rows, fresh_behaviour, off_policy_loss
 from jaxrec.supervised.optimisers import make_optimiser
 from jaxrec.supervised.user_windows import (
     Augmentation,
@@ -54,6 +56,7 @@ class PretrainData(struct.PyTreeNode):
     rows: WindowRows
     places: Array  # [M] int32, places among the recommendable items of the rows from which negatives are drawn
     log_share: Array  # [R] log of the share of each recommendable item among these rows
+    reward: Array | None = None  # [N] discounted rewards from each row on, for the loss `reinforce`
 
 
 class Keys(NamedTuple):
@@ -108,8 +111,8 @@ class FeedbackHead(nn.Module):
 
 def num_negatives(config: PretrainConfig, recommendable: int) -> int:
     """Sampled negatives per step; 0 if the softmax is exact."""
-    if config.negatives is not None:
-        return config.negatives
+    if config.negatives is not None or config.loss == "reinforce":
+        return config.negatives or 0
     return SAMPLED if recommendable > FULL_SOFTMAX_ITEMS else 0
 
 
@@ -131,6 +134,10 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         params = policy.init(key_policy, world)
         width = jnp.zeros((1, policy.items(params, world).vectors.shape[1]))
         extra = head.init(key_head, width, width)["params"] if config.feedback_weight else {}
+        if config.loss == "reinforce":
+            items = plan.known or world.num_recommendable
+            behaviour = fresh_behaviour(jax.random.fold_in(key_head, 1), items, width.shape[-1])
+            extra = {**extra, "behaviour": behaviour}
         opt_state = optimiser.init({"policy": params, "head": extra})
         return PretrainState(params, extra, opt_state, key_steps, jnp.int32(0))
 
@@ -171,15 +178,22 @@ def _make_loss(policy: Policy, config: PretrainConfig, plan: Plan, head: Feedbac
         weights = (at.valid & (target >= 0)).astype(jnp.float32)
         some, target = world.recommendable, jnp.maximum(target, 0)
         vectors, bias = (items.vectors, items.bias) if some is None else (items.vectors[some], items.bias[some])
-        if plan.negatives:
-            drawn = drawn_negatives(plan, data, keys)
-            expected = data.log_share[drawn] + jnp.log(jnp.float32(plan.negatives))
-            total = sampled_softmax_loss(at.queries, vectors, bias, target, weights, drawn, expected)
+        # Items that nobody has touched may be new, so it means nothing that they are never the target.
+        known = Items(vectors[: plan.known], bias[: plan.known])
+        if config.loss == "reinforce":
+            assert data.reward is not None
+            rows = Rows(at.queries, target, weights, data.reward[at.rows])
+            how_far = {"cap": config.weight_cap, "top_k": config.top_k, "chunk": config.chunk}
+            value, metrics = off_policy_loss(rows, known, trained["head"]["behaviour"], **how_far)
         else:
-            # Items that nobody has touched may be new, so it means nothing that they are never the target.
-            total = softmax_loss(at.queries, vectors[: plan.known], bias[: plan.known], target, weights, config.chunk)
-        value = total / jnp.maximum(weights.sum(), 1.0)
-        metrics = {"loss": value, "targets": weights.sum()}
+            if plan.negatives:
+                drawn = drawn_negatives(plan, data, keys)
+                expected = data.log_share[drawn] + jnp.log(jnp.float32(plan.negatives))
+                total = sampled_softmax_loss(at.queries, vectors, bias, target, weights, drawn, expected)
+            else:
+                total = softmax_loss(at.queries, known.vectors, known.bias, target, weights, config.chunk)
+            value = total / jnp.maximum(weights.sum(), 1.0)
+            metrics = {"loss": value, "targets": weights.sum()}
         if config.feedback_weight:
             own = items.vectors[data.rows.items[at.rows]]
             logits = head.apply({"params": trained["head"]}, at.queries, own)

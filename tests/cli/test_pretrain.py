@@ -166,6 +166,11 @@ def test_a_pretraining_stopped_within_a_run_continues(recipe: Path, tmp_path: Pa
         ("pretrain", ["pretrain.epoch=3"], "pretrain has no field 'epoch'; did you mean 'epochs'"),
         ("pretrain", ["data.min_item_ratings=900"], "data.min_item_ratings: no item has 900 training rows"),
         ("pretrain", ["env={name: interest_evolution}"], "env.name: interest_evolution has no log to pretrain on"),
+        (
+            "pretrain",
+            ["pretrain.loss=reinforce", "env.reward={liked: 0.0}"],
+            "env.reward: no training row has a reward",
+        ),
         ("train", ["learner.start_from=nowhere"], "learner.start_from: no folder 'nowhere'"),
         ("train", ["learner.start_from=pretrain", "train.continue_from=x"], "train.continue_from gives the first"),
         ("train", ["learner.policy.heads=3", "learner.policy.encoder=transformer"], "expected a multiple of 3 heads"),
@@ -186,6 +191,43 @@ def test_only_liked_rows_are_targets_if_the_recipe_says_so(recipe: Path, tmp_pat
     liked = int(corpus.split.train.feedback[:, 0].sum())
     assert liked <= per_epoch <= 1.5 * liked < len(corpus.split.train)  # some batches are repeated
     assert (done.step, done.interrupted) == (done.best, False) and done.test["held_out_liked"]["policy"]["users"] == 25
+
+
+REWARDS = [*SMALL, "pretrain.loss=reinforce", "pretrain.top_k=3", "pretrain.gamma=0.5"]
+
+
+def test_rewards_of_the_log_are_learned_from_and_judged_by_positive_rows(
+    recipe: Path, tmp_path: Path, monkeypatch
+) -> None:
+    validation, judged = PretrainJudge.validation, []
+
+    def counting(judge: PretrainJudge, params):
+        judged.append(len(judge._validation.test))
+        return validation(judge, params)
+
+    monkeypatch.setattr(PretrainJudge, "validation", counting)
+    done = pretrain(recipe, tmp_path / "rewards", [*REWARDS, "pretrain.epochs=2"], silent=True)
+    rows = [json.loads(line) for line in done.run.metrics.read_text().splitlines()]
+    assert rows[-1]["behaviour_loss"] < rows[0]["behaviour_loss"]
+    assert all(row["weight"] > 0 and 0 <= row["capped"] <= 1 for row in rows)
+    corpus = read_corpus(load_config(Config, recipe))
+    assert judged == [int(corpus.split.validation.positive.sum())] * 2
+
+
+@pytest.mark.slow
+def test_learning_from_rewards_continues_to_the_same_bytes(recipe: Path, tmp_path: Path, monkeypatch) -> None:
+    words, validation = [*REWARDS, "pretrain.epochs=2"], PretrainJudge.validation
+    whole = pretrain(recipe, tmp_path / "whole", words, silent=True)
+
+    def stopping(judge: PretrainJudge, params):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return validation(judge, params)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PretrainJudge, "validation", stopping)
+        assert pretrain(recipe, tmp_path / "parts", words, silent=True).interrupted
+    parts = pretrain(recipe, tmp_path / "parts", words, resume=True, silent=True)
+    assert parts.run.metrics.read_bytes() == whole.run.metrics.read_bytes()
 
 
 def test_random_rows_take_the_place_of_texts(recipe: Path, pretrained: Path, tmp_path: Path) -> None:

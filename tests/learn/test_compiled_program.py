@@ -9,16 +9,18 @@ from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
-from tests.learners import env_for, small_config
+from tests.learners import env_for, learner_of, small_config
 
 OPTIONS = {"num_users": 64, "replay_size": 64 * 4000, "learning_starts": 512, "n_step": 3}
 
 
-@pytest.fixture(scope="module", params=[(name, devices) for name in list_learners() for devices in (1, 8)], ids=str)
+@pytest.fixture(
+    scope="module", params=[(name, devices) for name in [*list_learners(), "dqn ucb"] for devices in (1, 8)], ids=str
+)
 def program(request: pytest.FixtureRequest):
     name, devices = request.param
     env, config = env_for(name), small_config(name, **OPTIONS)
-    learner = make_learner(name, auto_reset(env), config)
+    learner = make_learner(learner_of(name), auto_reset(env), config)
     return devices, compile_learner(learner, env.world, TrainConfig(devices=devices), config.shards)
 
 

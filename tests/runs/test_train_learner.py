@@ -22,15 +22,16 @@ from jaxrec.runs.train_learner import train
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Learner
-from tests.learners import env_for, small, small_config
+from tests.learners import EXPLORING, env_for, learner_of, small, small_config
 
-CONFIGS = {name: small_config(name, learning_starts=512) for name in list_learners()}
+CASES = [*list_learners(), *EXPLORING]
+CONFIGS = {name: small_config(name, learning_starts=512) for name in CASES}
 SCHEDULE = {"updates": 12, "updates_per_call": 2, "checkpoint_every": 4, "evaluate_users": 8}
 
 
 def start(run: RunFolder, evaluate=None, name: str = "ppo", learner: Learner | None = None, **options):
     env = env_for(name)
-    learner = learner or make_learner(name, auto_reset(env), CONFIGS[name])
+    learner = learner or make_learner(learner_of(name), auto_reset(env), CONFIGS[name])
     saved = []
     outcome = train(
         learner,
@@ -52,7 +53,7 @@ def new_run(path: Path) -> RunFolder:
 
 def final_state(run: RunFolder, step: int = 12, name: str = "ppo"):
     env = env_for(name)
-    learner = make_learner(name, auto_reset(env), CONFIGS[name])
+    learner = make_learner(learner_of(name), auto_reset(env), CONFIGS[name])
     program = compile_learner(learner, env.world, TrainConfig(devices=1), 8)
     with Checkpoints(run.checkpoints) as checkpoints:
         return checkpoints.restore(step, program.abstract)
@@ -118,7 +119,7 @@ def test_metrics_written_after_the_last_checkpoint_are_cut_back(uninterrupted: R
     assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
 
 
-@pytest.mark.parametrize("name", list_learners())
+@pytest.mark.parametrize("name", CASES)
 def test_every_learner_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     whole, parts = new_run(tmp_path / "whole"), new_run(tmp_path / "parts")
     start(whole, name=name)
@@ -220,10 +221,10 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_learners())
+@pytest.mark.parametrize("name", CASES)
 def test_one_device_equals_two_four_and_eight(name: str) -> None:
     env = env_for(name)
-    learner = make_learner(name, auto_reset(env), CONFIGS[name])
+    learner = make_learner(learner_of(name), auto_reset(env), CONFIGS[name])
     results = []
     for devices in (1, 2, 4, 8):
         program = compile_learner(learner, env.world, TrainConfig(devices=devices), CONFIGS[name].shards)
