@@ -8,12 +8,14 @@ accelerators `Together` joins the calls of all runs in one mapped program.
 
 import dataclasses
 import functools
+import hashlib
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrec.config.learners import LearnerConfig
 from jaxrec.config.load import to_yaml
@@ -44,10 +46,9 @@ class Shared:
     def group_of(self, config: Config, env: Env) -> str:
         """What must be equal for two runs to share a program."""
         numbers = numbers_of(config.learner, self._numbers)
-        same = unchecked(config, learner=unchecked(config.learner, **dict.fromkeys(numbers, 0.0)))
-        if config.data is None and not getattr(config.env, "path", ""):
-            same = unchecked(same, seed=0)  # else users are fitted, and their functions may hold what was
-        return f"{to_yaml(same)}{env.spec}"
+        learner = unchecked(config.learner, **dict.fromkeys(numbers, 0.0))
+        # Users that were fitted with another seed differ in the world, of which their functions may hold a part.
+        return f"{to_yaml(unchecked(config, learner=learner, seed=0))}{env.spec}{digest_of(env.world)}"
 
     def build(self, config: Config, env: Env) -> Callable[[Learner, World, TrainConfig, int], Program]:
         """How this run gets its program, as `compile_learner` would build it."""
@@ -85,6 +86,16 @@ class Shared:
                 return self._simulations[group]
 
         return build
+
+
+def digest_of(world: World) -> str:
+    """SHA-256 of all arrays of a world."""
+    digest = hashlib.sha256()
+    for path, x in jax.tree_util.tree_leaves_with_path(world):
+        array = np.asarray(x)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 class CompiledOnce:
