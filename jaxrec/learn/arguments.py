@@ -27,6 +27,11 @@ NUMBERS = (
     "target_rate",
     "epsilon_start",
     "epsilon_end",
+    "temperature_start",
+    "temperature_end",
+    "bonus_start",
+    "bonus_end",
+    "prior_scale",
     "priority_correction",
 )
 

@@ -12,18 +12,18 @@ from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.learn import make_learner
 from jaxrec.learn.arguments import NUMBERS, Arguments, numbers_of, with_arguments
 from jaxrec.types import Learner
-from tests.learners import env_for, small_config
+from tests.learners import EXPLORING, env_for, learner_of, small_config
 
 
 def both(name: str) -> tuple[Learner, Learner, Arguments]:
     env, config = jaxrec.auto_reset(env_for(name)), small_config(name)
     numbers = {key: jnp.asarray(value) for key, value in numbers_of(config, NUMBERS).items()}
     other = dataclasses.replace(config, learning_rate=0.5, gamma=0.1)  # what the arguments replace
-    general = with_arguments(lambda section: make_learner(name, env, section), other)
-    return make_learner(name, env, config), general, Arguments(env.world, numbers)
+    general = with_arguments(lambda section: make_learner(learner_of(name), env, section), other)
+    return make_learner(learner_of(name), env, config), general, Arguments(env.world, numbers)
 
 
-@pytest.mark.parametrize("name", sorted(LEARNER_CONFIGS))
+@pytest.mark.parametrize("name", [*sorted(LEARNER_CONFIGS), *EXPLORING])
 def test_every_learner_takes_its_numbers_as_arguments(name: str) -> None:
     fixed, general, arguments = both(name)
     state = jax.eval_shape(general.init, jax.random.key(0), arguments)
