@@ -4,7 +4,9 @@ import dataclasses
 from typing import Any
 
 from jaxrec import make_env, vector_actions
-from jaxrec.config.learners import LEARNER_CONFIGS, LearnerConfig, PolicyConfig
+from jaxrec.config.learner import LearnerConfig
+from jaxrec.config.learners import LEARNER_CONFIGS
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.types import Env
 from tests.probes import catalogue_probe, endless_probe
 

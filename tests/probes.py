@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.nets.policy import PolicyOutput, make_policy

@@ -13,8 +13,9 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.baselines import CHEAP, check_baselines
 from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
-from jaxrec.config.learners import AnyLearnerConfig, PpoConfig
+from jaxrec.config.learners import AnyLearnerConfig
 from jaxrec.config.logged import ResponseConfig
+from jaxrec.config.on_policy import PpoConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.section import Variants, section
 from jaxrec.config.tastes import TastesConfig

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.policy import PolicyOutput, make_policy, to_items, to_positions
 from jaxrec.ops.losses import categorical_entropy, categorical_kl, slate_entropy
 from jaxrec.ops.slates import expected_of_picks, pick_log_probs, sample_slate, slate_log_prob

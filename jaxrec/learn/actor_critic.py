@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrec.config.learners import ActorCriticConfig
+from jaxrec.config.replay_learners import ActorCriticConfig
 from jaxrec.learn import replay as ring
 from jaxrec.learn.heads import Streams
 from jaxrec.learn.rollout import split_shards

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import AllItemsConfig, EveryItemConfig
+from jaxrec.config.every_item import AllItemsConfig, EveryItemConfig
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import Decision, Users, experience_metrics, rollout, split_shards
 from jaxrec.learn.state import LearnerState, annealed_rate, make_init, make_optimizer

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from flax import struct
 
-from jaxrec.config.learners import LearnerConfig
+from jaxrec.config.learner import LearnerConfig
 from jaxrec.types import Array, Learner, Metrics, Params, World
 
 T = TypeVar("T")

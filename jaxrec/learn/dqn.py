@@ -10,7 +10,7 @@ slate's own Bellman equation; with K = 1 this is ordinary DQN.
 import chex
 import jax.numpy as jnp
 
-from jaxrec.config.learners import DqnConfig
+from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.learn import replay as ring
 from jaxrec.learn.value_core import Judgement, make_value_learner, shown
 from jaxrec.nets.policy import Policy, PolicyOutput, to_positions

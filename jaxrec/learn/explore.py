@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import ValueConfig
+from jaxrec.config.replay_learners import ValueConfig
 from jaxrec.learn.heads import Heads, Streams, lifted, parts, values_of, with_prior
 from jaxrec.learn.value_state import Explorer, ExploringState, ValueState
 from jaxrec.nets.network import on_offer

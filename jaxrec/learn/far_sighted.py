@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import FarSightedConfig
+from jaxrec.config.every_item import FarSightedConfig
 from jaxrec.learn.all_items import all_items_loss, check_env, collect, reward_range, weighted_mean
 from jaxrec.learn.minibatches import descend_epochs, flat_steps
 from jaxrec.learn.rollout import experience_metrics, split_shards

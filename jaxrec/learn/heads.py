@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrec.config.learners import ValueConfig
+from jaxrec.config.replay_learners import ValueConfig
 from jaxrec.learn.replay import Sample
 from jaxrec.nets.network import is_trunk_part
 from jaxrec.nets.policy import Policy, PolicyOutput

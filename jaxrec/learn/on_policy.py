@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import OnPolicyConfig
+from jaxrec.config.on_policy import OnPolicyConfig
 from jaxrec.learn.actor import Actor, Judged, make_slate_actor
 from jaxrec.learn.credit import Picks, answers_are_known, check_credit, pick_advantages, picks_of, sampled_picks
 from jaxrec.learn.minibatches import descend_epochs, flat_steps

@@ -10,7 +10,7 @@ that of the whole slate under the Plackett-Luce model or, with item-level credit
 
 from functools import partial
 
-from jaxrec.config.learners import A2cConfig, ReinforceConfig
+from jaxrec.config.on_policy import A2cConfig, ReinforceConfig
 from jaxrec.learn.actor import Judged
 from jaxrec.learn.on_policy import Batch, make_on_policy, standardised
 from jaxrec.ops.losses import policy_gradient_loss, value_loss

@@ -6,7 +6,7 @@ pick given the earlier ones (`jaxrec.learn.credit`). Advantages are normalised o
 
 from functools import partial
 
-from jaxrec.config.learners import PpoConfig
+from jaxrec.config.on_policy import PpoConfig
 from jaxrec.learn.actor import Judged
 from jaxrec.learn.on_policy import Batch, make_on_policy, standardised
 from jaxrec.ops.losses import clipped_policy_loss, value_loss

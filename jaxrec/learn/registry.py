@@ -4,19 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.learners import (
-    A2cConfig,
-    AllItemsConfig,
-    DdpgConfig,
-    DqnConfig,
-    FarSightedConfig,
-    LearnerConfig,
-    PpoConfig,
-    ReinforceConfig,
-    SlateQConfig,
-    Td3Config,
-)
+from jaxrec.config.every_item import AllItemsConfig, FarSightedConfig
+from jaxrec.config.learner import LearnerConfig
 from jaxrec.config.load import build_section
+from jaxrec.config.on_policy import A2cConfig, PpoConfig, ReinforceConfig
+from jaxrec.config.replay_learners import DdpgConfig, DqnConfig, SlateQConfig, Td3Config
 from jaxrec.learn import actor_critic, all_items, dqn, far_sighted, policy_gradient, ppo, slateq
 from jaxrec.types import Env, Learner
 

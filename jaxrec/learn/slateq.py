@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError, check_name
-from jaxrec.config.learners import SlateQConfig
+from jaxrec.config.replay_learners import SlateQConfig
 from jaxrec.learn import replay as ring
 from jaxrec.learn.dqn import credited_rewards
 from jaxrec.learn.value_core import Judgement, make_value_learner, shown

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrec.config.learners import LearnerConfig
+from jaxrec.config.learner import LearnerConfig
 from jaxrec.learn.rollout import Users, start_users
 from jaxrec.nets.network import is_value_part
 from jaxrec.ops.schedules import linear

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrec.config.learners import ReplayConfig, ValueConfig
+from jaxrec.config.replay_learners import ReplayConfig, ValueConfig
 from jaxrec.learn import priorities
 from jaxrec.learn import replay as ring
 from jaxrec.learn.explore import check_countable, counted, make_explorer, next_heads

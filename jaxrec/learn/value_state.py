@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrec.config.learners import ReplayConfig, ValueConfig
+from jaxrec.config.replay_learners import ReplayConfig, ValueConfig
 from jaxrec.learn import priorities
 from jaxrec.learn import replay as ring
 from jaxrec.learn.heads import Heads, Streams, start, start_streams

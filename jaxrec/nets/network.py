@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.belief import prior_of
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
 from jaxrec.nets.offers import masked, on_offer

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.network import Choices, Future, Heads, Items, PolicyNetwork, PolicyOutput
 from jaxrec.nets.offers import masked
 from jaxrec.nets.vector_network import VectorNetwork

@@ -1,7 +1,8 @@
 """Checks that the actions of users and the learner of a recipe fit together, before any work."""
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import ActorCriticConfig, OnPolicyConfig
+from jaxrec.config.on_policy import OnPolicyConfig
+from jaxrec.config.replay_learners import ActorCriticConfig
 from jaxrec.config.schema import Config
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import OnPolicyConfig
 from jaxrec.config.load import to_yaml
+from jaxrec.config.on_policy import OnPolicyConfig
 from jaxrec.config.schema import Config
 from jaxrec.foreign import quoted
 from jaxrec.nets.network import is_value_part

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrec.config.learners import LearnerConfig
+from jaxrec.config.learner import LearnerConfig
 from jaxrec.config.load import to_yaml
 from jaxrec.config.schema import Config, TrainConfig
 from jaxrec.evaluation.simulate import make_simulation

@@ -19,8 +19,8 @@ import numpy as np
 
 from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.config.data import FeedbackKind
-from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import build_section, to_dict
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.data.windows import latest_rows
 from jaxrec.nets.offers import exclude_history

@@ -2,8 +2,8 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.config.exploration import READ_BY, set_in_vain
-from jaxrec.config.learners import DqnConfig, SlateQConfig
 from jaxrec.config.load import build_section, to_dict
+from jaxrec.config.replay_learners import DqnConfig, SlateQConfig
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import yaml
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, FeedbackKind
-from jaxrec.config.learners import DqnConfig, PolicyConfig, PpoConfig
 from jaxrec.config.load import build_section, config_of, load_config, to_dict, to_yaml
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.on_policy import PpoConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.recsim import InterestEvolutionConfig
+from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.config.schema import Config, EvaluateConfig, TrainConfig
 
 ENV = "env: {name: interest_evolution}\n"

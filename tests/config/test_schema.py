@@ -5,8 +5,10 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind, GeneratedLog
-from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig, PpoConfig
+from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.logged import LoggedConfig, ResponseConfig
+from jaxrec.config.on_policy import PpoConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.recsim import InterestEvolutionConfig
 from jaxrec.config.schema import Config, EncoderConfig, EvaluateConfig, TrainConfig

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrec import make_env
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.sardine import SARDINE_PRESETS
 from jaxrec.envs.sardine import relevance
 from jaxrec.evaluation.recommenders import oracle, ranking, uniform

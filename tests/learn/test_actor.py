@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig, PpoConfig
+from jaxrec.config.on_policy import PpoConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.learn.actor import Actor, make_slate_actor
 from jaxrec.types import EnvSpec, Observation, Params, SlateAction, World
 

@@ -8,7 +8,9 @@ import pytest
 
 from jaxrec import auto_reset, make_env, make_learner
 from jaxrec.checks import InputError
-from jaxrec.config.learners import DdpgConfig, PolicyConfig, PpoConfig, Td3Config
+from jaxrec.config.on_policy import PpoConfig
+from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.replay_learners import DdpgConfig, Td3Config
 from jaxrec.envs.vector_actions import vector_actions
 from jaxrec.learn.actor_critic import critic_loss, policy_loss, targets, with_noise
 from jaxrec.learn.replay import Sample

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.learn.all_items import all_items_loss, reward_range

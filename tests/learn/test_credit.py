@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.learn.credit import Picks, pick_advantages
 from jaxrec.ops.slates import expected_of_picks, pick_log_probs, slate_log_prob
 from tests.probes import endless_probe, learn, outputs, pair_catalogue_probe, pair_probe

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import DqnConfig
+from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import dqn, make_learner, value_core
 from jaxrec.learn.replay import Sample

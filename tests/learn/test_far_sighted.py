@@ -7,8 +7,9 @@ import pytest
 
 from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.config.learners import FarSightedConfig, PolicyConfig
+from jaxrec.config.every_item import FarSightedConfig
 from jaxrec.config.logged import HazardConfig, LoggedConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.data.log import Log
 from jaxrec.envs import auto_reset, logged
 from jaxrec.envs.logged_world import make_world

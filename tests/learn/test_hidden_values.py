@@ -9,7 +9,7 @@ import pytest
 
 from jaxrec import auto_reset, make_env, randomize
 from jaxrec.checks import InputError
-from jaxrec.config.learners import AllItemsConfig
+from jaxrec.config.every_item import AllItemsConfig
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.envs.wrappers import time_limit
 from jaxrec.learn import make_learner

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig
+from jaxrec.config.learners import LEARNER_CONFIGS
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from tests.learners import acted_on, small

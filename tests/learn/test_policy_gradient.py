@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import A2cConfig, ReinforceConfig
+from jaxrec.config.on_policy import A2cConfig, ReinforceConfig
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.ops.losses import policy_gradient_loss
 from jaxrec.types import Env

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig, PpoConfig
+from jaxrec.config.on_policy import PpoConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
 from jaxrec.learn.on_policy import OnPolicyState, start_weight

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.config.learners import LEARNER_CONFIGS, PolicyConfig
+from jaxrec.config.learners import LEARNER_CONFIGS
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.learn.dqn import q_values
 from jaxrec.nets.policy import make_policy
 from jaxrec.ops.choice_slates import value_of

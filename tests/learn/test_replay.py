@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.config.learners import DqnConfig
+from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner, replay
 from jaxrec.learn.replay import Experience

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig, PpoConfig, SlateQConfig
+from jaxrec.config.on_policy import PpoConfig
+from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.replay_learners import SlateQConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner, slateq
 from jaxrec.learn.replay import Sample

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import AllItemsConfig, DqnConfig, PolicyConfig
+from jaxrec.config.every_item import AllItemsConfig
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.envs import logged
 from jaxrec.envs.logged_world import make_world
 from jaxrec.evaluation.recommenders import posterior_mean

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.offers import exclude_history
 from jaxrec.nets.policy import example_observation, make_policy, to_items, to_positions
 from jaxrec.types import EnvSpec, Observation, SlateAction, World

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import Td3Config
 from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.replay_learners import Td3Config
 from jaxrec.nets.nearest import item_scores
 from jaxrec.nets.offers import masked
 from jaxrec.nets.policy import make_policy

@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import AllItemsConfig, DqnConfig, FarSightedConfig, PolicyConfig, PpoConfig
+from jaxrec.config.every_item import AllItemsConfig, FarSightedConfig
+from jaxrec.config.on_policy import PpoConfig
+from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.nets.network import is_value_part
 from jaxrec.nets.offers import exclude_history
 from jaxrec.nets.policy import (

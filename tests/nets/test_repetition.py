@@ -4,8 +4,8 @@ import pytest
 
 from jaxrec import auto_reset, make_env
 from jaxrec.checks import InputError
-from jaxrec.config.learners import DqnConfig
 from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.learn import make_learner
 from jaxrec.nets.repetition import topic_counts
 from jaxrec.types import PADDING, Observation

@@ -11,8 +11,10 @@ import pytest
 
 from jaxrec import auto_reset, make_env, make_learner
 from jaxrec.checks import InputError
-from jaxrec.config.learners import AllItemsConfig, PpoConfig, SlateQConfig
+from jaxrec.config.every_item import AllItemsConfig
+from jaxrec.config.on_policy import PpoConfig
 from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.replay_learners import SlateQConfig
 from jaxrec.learn.actor import make_slate_actor
 from jaxrec.nets.policy import make_policy
 from jaxrec.types import EnvSpec, Observation, SlateAction, World

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from jaxrec import make_env
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner

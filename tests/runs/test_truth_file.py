@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.learners import PolicyConfig
 from jaxrec.config.load import load_config
 from jaxrec.config.logged import ComebackConfig, LoggedConfig, TemperConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.schema import Config
 from jaxrec.data.generated import hidden_tastes
 from jaxrec.data.log import Catalogue, Dataset, Log, Split

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.config.data import FeedbackKind
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.policy import catalogue_scores, make_policy
 from jaxrec.serve.new_catalogue import carried_params, deployed_in
 from jaxrec.serve.policy import SavedPolicy

@@ -13,7 +13,7 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.belief import expected_after
 from jaxrec.nets.effects import Effects
 from jaxrec.nets.policy import make_policy

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import GeneratedLog
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.data import Log
 from jaxrec.data.generated import draw_tastes

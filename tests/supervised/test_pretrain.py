@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrec.config.learners import PolicyConfig
+from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.data import Log
 from jaxrec.nets.policy import make_policy
