@@ -245,6 +245,12 @@ class ValueConfig(Exploration, ReplayConfig):
     def __post_init__(self):
         super().__post_init__()
         self.check_exploration()
+        if self.policy.retrieve and self.has_heads:
+            raise InputError(
+                "learner.policy.retrieve: heads of an ensemble retrieve different items, so their values cannot be "
+                "compared; set it to 0, or learner.exploration to epsilon_greedy, boltzmann, or ucb with "
+                "learner.bonus=counts."
+            )
 
 
 @section
@@ -255,6 +261,14 @@ class DqnConfig(ValueConfig):
     credit: Literal["item", "slate"] = "item"  # a shown item gets its own feedback, or an equal share of the slate's
     # Q = value + logit, or value + logit - mean logit (arXiv 1511.06581, eq. 9; costs all items on offer), or logit.
     dueling: Literal["level", "mean", "none"] = "level"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.policy.retrieve and self.dueling == "mean":
+            raise InputError(
+                "learner.dueling: mean, but with learner.policy.retrieve only some items on offer have a logit; set it "
+                "to level, or learner.policy.retrieve to 0."
+            )
 
 
 @section

@@ -104,9 +104,10 @@ def with_prior(policy: Policy, heads: Heads, prior: Params, scale: float) -> Pol
     def items(params: Params, world: World) -> Any:
         return policy.items(params, world), policy.items(fixed, world)
 
-    def apply(params: Params, items: Any, obs: Observation, world: World) -> PolicyOutput:
-        guess = values_of(policy.apply(fixed, items[1], obs, world))
-        return lifted(policy.apply(params, items[0], obs, world), scale * jnp.where(guess > -jnp.inf, guess, 0.0))
+    def apply(params: Params, items: Any, obs: Observation, world: World, keep: Array | None = None) -> PolicyOutput:
+        guess = values_of(policy.apply(fixed, items[1], obs, world, keep))
+        output = policy.apply(params, items[0], obs, world, keep)
+        return lifted(output, scale * jnp.where(guess > -jnp.inf, guess, 0.0))
 
     def slate(output: PolicyOutput, items: Any, obs: Observation, world: World, size: int) -> Array:
         return policy.slate(output, items[0], obs, world, size)
