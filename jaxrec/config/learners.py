@@ -344,8 +344,9 @@ class ActorCriticConfig(ReplayConfig):
         # The network follows from the algorithm, whatever a recipe says about it.
         object.__setattr__(self, "policy", dataclasses.replace(self.policy, critics=self.critics))
         super().__post_init__()
-        for name in ("critics", "policy_delay", "noise_updates"):
-            check_range(f"learner.{name}", getattr(self, name), 1, 1000)
+        check_range("learner.critics", self.critics, 1, 1000)
+        for name in ("policy_delay", "noise_updates"):
+            check_range(f"learner.{name}", getattr(self, name), 1)
         for name in ("noise_start", "noise_end", "target_noise", "target_noise_clip"):
             check_range(f"learner.{name}", getattr(self, name), 0)
         if self.batch_size > self.replay_size:
