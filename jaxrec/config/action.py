@@ -20,7 +20,10 @@ class ActionConfig:
     high: float = 1.0
 
     def __post_init__(self):
-        if not (self.low < self.high and math.isfinite(self.low) == math.isfinite(self.high)):
-            raise InputError(
-                f"env.action: expected low < high, both finite or both infinite, got {self.low} and {self.high}."
-            )
+        check_vector_range(self.low, self.high)
+
+
+def check_vector_range(low: float, high: float) -> None:
+    """Raise InputError unless low < high and both are finite, or both infinite."""
+    if not (low < high and math.isfinite(low) == math.isfinite(high)):
+        raise InputError(f"env.action: expected low < high, both finite or both infinite, got {low} and {high}.")

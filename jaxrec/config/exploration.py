@@ -63,7 +63,7 @@ class Exploration:
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.heads", self.heads, 2)
         check_range("learner.head_share", self.head_share, 0, 1, open_low=True)
-        for name in set_in_vain(self):
+        for name in unread_fields(self):
             raise InputError(
                 f"learner.{name}: not read with learner.exploration={self.exploration}{self._without_heads(name)}; "
                 f"remove it, or set learner.exploration to {READERS[name]}."
@@ -74,7 +74,7 @@ class Exploration:
         return f" and learner.bonus={self.bonus}" if name in HEADS and self.exploration == "ucb" else ""
 
 
-def set_in_vain(config: Any) -> list[str]:
+def unread_fields(config: Any) -> list[str]:
     """Fields of exploration that differ from their defaults although the exploration does not read them."""
     read = set(READ_BY[config.exploration]) - (set() if config.has_heads else set(HEADS))
     defaults = {field.name: field.default for field in dataclasses.fields(Exploration)}

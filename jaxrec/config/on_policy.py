@@ -55,7 +55,7 @@ class OnPolicyConfig(LearnerConfig):
 
 @section
 class GradientConfig(OnPolicyConfig):
-    """Fields of all learners that follow a policy gradient over Plackett-Luce slates."""
+    """Fields of all learners that follow a policy gradient over Plackett-Luce slates or Gaussian vectors."""
 
     # A slate has one advantage, or each of its items one: its own reward, compared with what the policy expects at this
     # place, and everything that follows. Expected answers replace sampled ones where the simulated users know them.
@@ -71,7 +71,7 @@ class GradientConfig(OnPolicyConfig):
 
 @section
 class PpoConfig(GradientConfig):
-    """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates."""
+    """Proximal policy optimisation (arXiv 1707.06347) over Plackett-Luce slates or Gaussian vectors."""
 
     name: Literal["ppo"] = "ppo"
     clip: float = 0.2

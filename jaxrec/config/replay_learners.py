@@ -38,6 +38,11 @@ class ReplayConfig(LearnerConfig):
         check_range("learner.batch_size", self.batch_size, 1)
         if self.batch_size % self.shards:
             raise InputError(f"learner.batch_size: {self.shards} shards do not divide {self.batch_size} transitions.")
+        if self.batch_size > self.replay_size:
+            raise InputError(
+                f"learner.replay_size: {self.replay_size} transitions are fewer than a batch of "
+                f"learner.batch_size={self.batch_size}; raise it, or lower the batch."
+            )
         if self.replay_steps <= self.n_step:
             least = (self.n_step // self.horizon + 1) * self.horizon * self.num_users
             raise InputError(
@@ -62,6 +67,12 @@ class ValueConfig(Exploration, ReplayConfig):
     def __post_init__(self):
         super().__post_init__()
         self.check_exploration()
+        if self.policy.retrieve and self.has_heads:
+            raise InputError(
+                "learner.policy.retrieve: heads of an ensemble retrieve different items, so their values cannot be "
+                "compared; set it to 0, or learner.exploration to epsilon_greedy, boltzmann, or ucb with "
+                "learner.bonus=counts."
+            )
 
 
 @section
@@ -74,6 +85,14 @@ class DqnConfig(ValueConfig):
     dueling: Literal["level", "mean", "none"] = "level"
 
     family: ClassVar[str] = "dqn"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.policy.retrieve and self.dueling == "mean":
+            raise InputError(
+                "learner.dueling: mean, but with learner.policy.retrieve only some items on offer have a logit; set it "
+                "to level, or learner.policy.retrieve to 0."
+            )
 
 
 @section
@@ -115,15 +134,11 @@ class ActorCriticConfig(ReplayConfig):
         # The network follows from the algorithm, whatever a recipe says about it.
         object.__setattr__(self, "policy", dataclasses.replace(self.policy, critics=self.critics))
         super().__post_init__()
-        for name in ("critics", "policy_delay", "noise_updates"):
-            check_range(f"learner.{name}", getattr(self, name), 1, 1000)
+        check_range("learner.critics", self.critics, 1, 1000)
+        for name in ("policy_delay", "noise_updates"):
+            check_range(f"learner.{name}", getattr(self, name), 1)
         for name in ("noise_start", "noise_end", "target_noise", "target_noise_clip"):
             check_range(f"learner.{name}", getattr(self, name), 0)
-        if self.batch_size > self.replay_size:
-            raise InputError(
-                f"learner.replay_size: {self.replay_size} transitions are fewer than a batch of "
-                f"learner.batch_size={self.batch_size}; raise it, or lower the batch."
-            )
         if self.policy.value != "shared":
             raise InputError(
                 f"learner.policy.value: {self.policy.value}, but {self.name} has critics instead of a value network; "

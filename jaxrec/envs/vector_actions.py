@@ -5,7 +5,6 @@ is on offer by it (`jaxrec.nets.nearest`), and shows the K best items that may b
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.checks import InputError, check_name, check_shape
-from jaxrec.config.action import ActionConfig
+from jaxrec.config.action import ActionConfig, check_vector_range
 from jaxrec.nets.nearest import behaviour_scores, item_scores
 from jaxrec.nets.offers import masked
 from jaxrec.nets.policy import to_items
@@ -66,8 +65,7 @@ def vector_actions(
 def vector_action(env: Env, of: str, low: float, high: float) -> VectorAction:
     """Describe the vectors that name slates of `env`; raises InputError where they cannot."""
     check_name("env.action.name", of, KINDS)
-    if math.isfinite(low) != math.isfinite(high) or not low < high:
-        raise InputError(f"env.action: expected low < high, both finite or both infinite, got {low} and {high}.")
+    check_vector_range(low, high)
     if env.spec.auto_reset:
         raise InputError("vector_actions: got an environment with auto_reset; write auto_reset(vector_actions(...)).")
     size, slate = vector_size(env, of), env.spec.slate_size

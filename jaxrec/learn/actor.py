@@ -32,7 +32,7 @@ class Judged(NamedTuple):
     log_prob: Array  # [S, B] of the slate, or [S, B, K] of its picks
     value: Array  # [S, B]
     entropy: Callable[[], Array]  # -> [] of the policy, mean over the batch; computed only by losses that need it
-    # Parameters of another policy -> [], KL(this policy || the other) over single items, mean over the batch.
+    # Parameters of another policy -> [], KL(this policy || the other) of items or vectors, mean over the batch.
     divergence: Callable[[Params], Array]
 
 

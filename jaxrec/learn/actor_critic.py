@@ -23,7 +23,7 @@ from jaxrec.learn import replay as ring
 from jaxrec.learn.heads import Streams
 from jaxrec.learn.rollout import split_shards
 from jaxrec.learn.state import make_optimizer
-from jaxrec.learn.value_core import Judgement, Parts, draw, follow, make_replay_learner, revalued
+from jaxrec.learn.value_core import Judgement, Parts, draw, follow, make_replay_learner, reprioritised
 from jaxrec.learn.value_state import Explorer, ValueState
 from jaxrec.nets.vector_policy import CRITICS, VectorPolicy, make_vector_policy, split
 from jaxrec.ops.descend import descend
@@ -112,7 +112,7 @@ def gradient_step(
     learned = learned.replace(
         params=own | critics, target_params=target_params, opt_state=opt_state, gradient_step=done
     )
-    learned = revalued(learned, where, judged.error, config)
+    learned = reprioritised(learned, where, judged.error, config)
     return learned, judged.metrics | {"grad_norm": optax.tree.norm(grad)}
 
 

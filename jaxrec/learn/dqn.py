@@ -39,13 +39,14 @@ def dqn_loss(
         q = jnp.take_along_axis(every, to_positions(batch.action, batch.obs, world), axis=-1)
     else:  # with the shown items as the only candidates, only their rows enter the product
         q = q_values(policy.apply(params, items, shown(batch.obs, batch.action), world), config.dueling)
-    following = q_values(
-        policy.apply(target_params, policy.items(target_params, world), batch.next_obs, world), config.dueling
-    )
-    chooser = following
+    chooser, keep, size = None, None, batch.action.shape[-1]
     if config.double:
         chooser = q_values(policy.apply(params, items, batch.next_obs, world), config.dueling)
-    value = best_mean(chooser, following, batch.action.shape[-1])
+        # The target network values what the other chose, also where it would retrieve other items itself.
+        keep = top_slate(chooser, size) if config.policy.retrieve else None
+    target_items = policy.items(target_params, world)
+    following = q_values(policy.apply(target_params, target_items, batch.next_obs, world, keep), config.dueling)
+    value = best_mean(following if chooser is None else chooser, following, size)
     target = batch.item_reward + (batch.discount * value)[..., None]
     loss, metrics = td_loss(q, target, batch.weight, config.huber)
     return loss, Judgement(metrics, jnp.abs(q - target).mean(-1))

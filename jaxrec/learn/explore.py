@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxrec.checks import InputError
 from jaxrec.config.replay_learners import ValueConfig
-from jaxrec.learn.heads import Heads, Streams, lifted, parts, values_of, with_prior
+from jaxrec.learn.heads import Ensemble, Streams, lifted, parts, values_of, with_prior
 from jaxrec.learn.value_state import Explorer, ExploringState, ValueState
 from jaxrec.nets.network import on_offer
 from jaxrec.nets.policy import Policy
@@ -115,7 +115,7 @@ def thompson(policy: Policy, config: ValueConfig, state: ValueState, world: Worl
 
 
 def _member(
-    policy: Policy, config: ValueConfig, state: ValueState, heads: Heads, head: tuple[Params, Params]
+    policy: Policy, config: ValueConfig, state: ValueState, heads: Ensemble, head: tuple[Params, Params]
 ) -> tuple[Params, Policy]:
     """Parameters and policy of one head, given as (params, prior)."""
     return parts(state.params, trunk=True) | head[0], with_prior(policy, heads, head[1], config.prior_scale)

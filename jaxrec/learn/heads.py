@@ -27,7 +27,7 @@ from jaxrec.ops.descend import descend
 from jaxrec.types import Array, Metrics, Observation, Params, World
 
 
-class Heads(struct.PyTreeNode):
+class Ensemble(struct.PyTreeNode):
     """The ensemble, leaves [E, ...] but for the trunk of the priors."""
 
     params: Params  # the parts of a policy that are no trunk
@@ -52,8 +52,8 @@ def start(
     optimizer: optax.GradientTransformation,
     obs: Observation,
     world: World,
-) -> Heads:
-    """Heads that begin as that of `params`, each with a prior of its own, of deviation 1 over the items of `obs`."""
+) -> Ensemble:
+    """Build heads that begin as that of `params`, each with its own prior, of deviation 1 over the items of `obs`."""
     own = parts(params, trunk=False)
     learned = jax.tree.map(lambda x: jnp.repeat(x[None], config.heads, axis=0), own)
     key_trunk, key_priors = jax.random.split(key)
@@ -71,7 +71,7 @@ def start(
     # Values are products with the query, whose kernel is small in a fresh policy.
     scale = jnp.maximum(guesses.std(where=guesses > -jnp.inf), 1e-6)
     priors["query"] = jax.tree.map(lambda x: x / scale, priors["query"])
-    return Heads(
+    return Ensemble(
         params=learned,
         target_params=jax.tree.map(jnp.copy, learned),  # the state is donated, so no buffer may be shared
         opt_state=jax.vmap(optimizer.init)(learned),
@@ -97,16 +97,17 @@ def parts(params: Params, *, trunk: bool) -> Params:
     return {name: part for name, part in params.items() if is_trunk_part(name) == trunk}
 
 
-def with_prior(policy: Policy, heads: Heads, prior: Params, scale: float) -> Policy:
+def with_prior(policy: Policy, heads: Ensemble, prior: Params, scale: float) -> Policy:
     """The policy whose values are raised by those of the prior of one head."""
     fixed = heads.prior_trunk | prior
 
     def items(params: Params, world: World) -> Any:
         return policy.items(params, world), policy.items(fixed, world)
 
-    def apply(params: Params, items: Any, obs: Observation, world: World) -> PolicyOutput:
-        guess = values_of(policy.apply(fixed, items[1], obs, world))
-        return lifted(policy.apply(params, items[0], obs, world), scale * jnp.where(guess > -jnp.inf, guess, 0.0))
+    def apply(params: Params, items: Any, obs: Observation, world: World, keep: Array | None = None) -> PolicyOutput:
+        guess = values_of(policy.apply(fixed, items[1], obs, world, keep))
+        output = policy.apply(params, items[0], obs, world, keep)
+        return lifted(output, scale * jnp.where(guess > -jnp.inf, guess, 0.0))
 
     def slate(output: PolicyOutput, items: Any, obs: Observation, world: World, size: int) -> Array:
         return policy.slate(output, items[0], obs, world, size)
@@ -128,7 +129,7 @@ def lifted(output: PolicyOutput, bonus: Array) -> PolicyOutput:
 
 
 def descend_heads(
-    heads: Heads,
+    heads: Ensemble,
     learned: Any,
     batch: Sample,
     taught: Array,
@@ -140,7 +141,7 @@ def descend_heads(
     optimizer: optax.GradientTransformation,
     follow: Callable[[Params, Params], Params],
     config: ValueConfig,
-) -> tuple[Heads, Metrics]:
+) -> tuple[Ensemble, Metrics]:
     """One gradient step of every head on a minibatch; `taught` [S, N, E] says from which users each learns.
 
     `learned` has the parameters and target parameters of the policy, whose trunk the heads read.
@@ -163,4 +164,4 @@ def descend_heads(
     given = heads.params, heads.target_params, heads.opt_state, heads.prior
     params, target, opt_state, total = jax.vmap(one, in_axes=(0, 0, 0, 0, -1))(*given, mask)
     moved = heads.replace(params=params, target_params=target, opt_state=opt_state)
-    return cast(Heads, moved), {"heads_loss": total.mean()}
+    return cast(Ensemble, moved), {"heads_loss": total.mean()}

@@ -26,8 +26,8 @@ class Users(struct.PyTreeNode):
     last_return: Array  # [S, N] of the last finished episode, NaN before the first
 
 
-class FollowingUsers(Users):
-    """Users of whom acting remembers something, a class of its own so that other checkpoints lack it."""
+class UsersWithMemory(Users):
+    """Users with a memory that acting reads; a class of its own, so that other checkpoints lack it."""
 
     memory: Any  # leaves [S, N, ...]
 
@@ -77,7 +77,7 @@ def rollout(
 ) -> tuple[Users, Transition]:
     """Step every user `horizon` times; the transitions are [T, S, N, ...].
 
-    `act(key [S], obs) -> Decision` sees all users at once. With `remember`, the users are `FollowingUsers`: acting is
+    `act(key [S], obs) -> Decision` sees all users at once. With `remember`, the users are `UsersWithMemory`: acting is
     `act(key, obs, memory)`, and `remember(key [S], memory, ended [S, N])` gives the memory of the next step.
     `finish(extras, final_obs, truncated)` completes the extras after the step, for instance with the value of the last
     observation of a truncated episode. With `keep_states` the transitions hold the users' hidden states too. With
@@ -91,7 +91,7 @@ def rollout(
     def step(users: Users, _: None) -> tuple[Users, Transition]:
         key, key_act, key_env, *more = split_shards(users.key, 3 if remember is None else 4)
         obs = critic_view(env, users, world) if show_hidden else users.obs
-        memory = users.memory if isinstance(users, FollowingUsers) else None
+        memory = users.memory if isinstance(users, UsersWithMemory) else None
         decision = act(key_act, obs) if remember is None else act(key_act, obs, memory)
         env_state, out = jax.vmap(env_shard)(key_env, users.env_state, decision.action)
         final = CriticView(**vars(out.final_obs), hidden=out.final_hidden) if show_hidden else out.final_obs

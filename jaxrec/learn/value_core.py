@@ -1,7 +1,8 @@
-"""The parts that all value-based learners share: exploring, replay, gradient steps, the target network.
+"""The parts that all learners from a replay share: exploring, replay, gradient steps, the target network.
 
-Learners differ in their loss: `make_value_learner(env, config, loss, remember)`. Everything else is a choice of
-the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored (`jaxrec.learn.explore`).
+Learners of slates differ in their loss: `make_value_learner(env, config, loss, remember)`. Everything else is a choice
+of the config: windows of n steps, priorities (arXiv 1511.05952), how slates are explored (`jaxrec.learn.explore`).
+Learners of vectors (`jaxrec.learn.actor_critic`) give more `Parts` of their own to `make_replay_learner`.
 """
 
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from jaxrec.learn.explore import check_countable, counted, make_explorer, next_h
 from jaxrec.learn.heads import Streams, descend_heads
 from jaxrec.learn.rollout import (
     Decision,
-    FollowingUsers,
     Users,
+    UsersWithMemory,
     critic_view,
     experience_metrics,
     rollout,
@@ -78,19 +79,19 @@ class Parts(NamedTuple):
     fresh: Callable[[Array, World], Params]  # key, world -> new parameters
     optimizer: optax.GradientTransformation
     explorer: Callable[[Any, World], Explorer]
-    # State without users and replay, key [S], replay, what users follow, world, learning rate -> state after one
-    # minibatch, metrics
+    # State without users and replay, key [S], replay, memory of the user streams, world, learning rate -> state after
+    # one minibatch, metrics
     descend_once: Callable[[Any, Array, ring.Replay, Streams | None, World, Array], tuple[Any, Metrics]]
     remember: Remember
-    # Fields of the state that all have, key, world -> the first state; None: with priorities, if there are such
+    # Fields of `ValueState`, key, world -> the first state; None: that of `first_state`
     first: Callable[[dict[str, Any], Array, World], ValueState] | None = None
 
 
 def make_replay_learner(env: Env, config: ReplayConfig, parts: Parts) -> Learner:
-    """Build a learner over an auto-resetting environment that keeps what users did, and learns from draws of it."""
+    """Build a learner over an auto-resetting environment that learns from a replay of what users did."""
 
     def init(key: Array, world: World, params: Params | None = None) -> ValueState:
-        key_policy, key_users = jax.random.split(key)
+        key_policy, key_users, key_first = jax.random.split(key, 3)
         start: Params = parts.fresh(key_policy, world) if params is None else params
         fields = first_fields(env, config, start, parts.optimizer, key_users, world)
         fields |= {
@@ -100,13 +101,13 @@ def make_replay_learner(env: Env, config: ReplayConfig, parts: Parts) -> Learner
         }
         if parts.first is None:
             return first_state(config, fields)
-        return parts.first(fields, jax.random.fold_in(key, 2), world)
+        return parts.first(fields, key_first, world)
 
     def update(state: ValueState, world: World) -> tuple[ValueState, Metrics]:
         rate = annealed_rate(config, state)
         explorer = parts.explorer(state, world)
         users, transitions = collect(env, explorer, state, world, config)
-        streams = users.memory if isinstance(users, FollowingUsers) else None
+        streams = users.memory if isinstance(users, UsersWithMemory) else None
         key, key_sample = split_shards(users.key, 2)
         rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), parts.remember(transitions))
         replay = ring.add(state.replay, rows)
@@ -174,7 +175,7 @@ def _gradient_step(
         )
         learned, metrics = learned.replace(heads=heads), metrics | more
     learned = learned.replace(params=params, target_params=target, opt_state=opt_state, gradient_step=done)
-    learned = revalued(learned, where, judged.error, config)
+    learned = reprioritised(learned, where, judged.error, config)
     return learned, metrics | {"grad_norm": optax.tree.norm(grad)}
 
 
@@ -191,8 +192,8 @@ def draw(
     return learned, batch.replace(weight=batch.weight * weight), where
 
 
-def revalued(learned: Any, where: priorities.Places | None, error: Array, config: ReplayConfig) -> Any:
-    """Set the priorities of the drawn windows by their errors, if there are priorities."""
+def reprioritised(learned: Any, where: priorities.Places | None, error: Array, config: ReplayConfig) -> Any:
+    """Set the priorities of the drawn windows from their errors, if there are priorities."""
     if where is None:
         return learned
     return learned.replace(priorities=priorities.update(learned.priorities, where, error, config.priority))
@@ -214,7 +215,7 @@ def collect(
         world,
         config.horizon,
         show_hidden=config.policy.value == "hidden",
-        remember=next_heads if isinstance(state.users, FollowingUsers) else None,
+        remember=next_heads if isinstance(state.users, UsersWithMemory) else None,
     )
 
 

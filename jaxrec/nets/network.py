@@ -11,7 +11,7 @@ from flax import struct
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.belief import prior_of
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
-from jaxrec.nets.offers import masked, on_offer
+from jaxrec.nets.offers import masked, on_offer, rows_at
 from jaxrec.nets.repetition import TopicBonus, main_topics
 from jaxrec.nets.scorer import ItemScorer
 from jaxrec.nets.tastes import Tastes
@@ -219,7 +219,7 @@ class PolicyNetwork(nn.Module):
         where = top_k(cheap, self.config.retrieve)[1]
         where = where if keep is None else jnp.concatenate([where, keep], axis=-1)
         vectors, product = on_offer(items.vectors, obs, world), affinity(obs, world)
-        rows = vectors[where] if vectors.ndim == 2 else jnp.take_along_axis(vectors, where[..., None], axis=-2)
+        rows = rows_at(vectors, where)
         product = None if product is None else jnp.take_along_axis(product, where, axis=-1)
         more = self.item_scorer(state, query, rows, product)[..., 0]
         return put(jnp.take_along_axis(logits, where, axis=-1) + more, where, logits.shape[-1])

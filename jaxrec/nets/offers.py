@@ -15,6 +15,11 @@ def on_offer(rows: Array, obs: Observation, world: World) -> Array:
     return rows if world.recommendable is None else rows[world.recommendable]
 
 
+def rows_at(rows: Array, where: Array) -> Array:
+    """Rows [..., n, W] at positions [..., n] of rows that all share, [M, W], or of their own, [..., M, W]."""
+    return rows[where] if rows.ndim == 2 else jnp.take_along_axis(rows, where[..., None], axis=-2)
+
+
 def masked(scores: Array, obs: Observation, world: World, repeats: bool) -> Array:
     """Set scores [..., M or R] of what may not be shown to -inf: by the mask and, unless it `repeats`, the history."""
     if obs.mask is not None:

@@ -42,35 +42,8 @@ class Policy(NamedTuple):
 
 
 def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
-    """Build the policy for environments of `spec`; raises InputError if the observation is empty."""
-    if not (spec.history_length or spec.user_size or spec.context_size):
-        raise InputError(
-            f"policy: {spec.name} observes neither history, user nor context; expected at least one to act from."
-        )
-    if config.item_residual and spec.candidate_size:
-        raise InputError(
-            f"learner.policy.item_residual: documents of {spec.name} are new each time, so nothing can be learned "
-            "about a single one; set it to false."
-        )
-    if config.value == "hidden" and not spec.hidden_size:
-        raise InputError(
-            f"learner.policy.value: hidden, but {spec.name} does not say what it hides of users; set it to separate."
-        )
-    if config.repetition != "none" and (spec.candidate_size or not spec.history_length):
-        raise InputError(
-            f"learner.policy.repetition: {spec.name} has no history of items of a table to count in; set it to none."
-        )
-    if config.future and spec.candidate_size:
-        raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
-    if config.belief and (spec.num_candidates or not spec.history_length or not any(spec.reward_weights)):
-        raise InputError(
-            f"learner.policy.belief: {spec.name} gives no history of items of a catalogue with rewards of their "
-            "feedback; set it to false."
-        )
-    if config.diversity and (spec.candidate_size or not spec.history_length):
-        raise InputError(
-            f"learner.policy.diversity: {spec.name} has no history of items of a table, by which it fades; set it to 0."
-        )
+    """Build the policy for environments of `spec`; raises InputError if they lack what `config` needs."""
+    check_observed(spec, config)
     if isinstance(spec.action, VectorAction):
         config.check_vectors(spec.name, spec.action.of, spec.action.low, spec.action.high)
         network = VectorNetwork(spec, config)
@@ -118,6 +91,38 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
         return top_slate(output.logits, slate_size)
 
     return Policy(init, items, apply, queries, slate)
+
+
+def check_observed(spec: EnvSpec, config: PolicyConfig) -> None:
+    """Raise InputError for settings that need what environments of `spec` do not observe or do not know."""
+    if not (spec.history_length or spec.user_size or spec.context_size):
+        raise InputError(
+            f"policy: {spec.name} observes neither history, user nor context; expected at least one to act from."
+        )
+    if config.item_residual and spec.candidate_size:
+        raise InputError(
+            f"learner.policy.item_residual: documents of {spec.name} are new each time, so nothing can be learned "
+            "about a single one; set it to false."
+        )
+    if config.value == "hidden" and not spec.hidden_size:
+        raise InputError(
+            f"learner.policy.value: hidden, but {spec.name} does not say what it hides of users; set it to separate."
+        )
+    if config.repetition != "none" and (spec.candidate_size or not spec.history_length):
+        raise InputError(
+            f"learner.policy.repetition: {spec.name} has no history of items of a table to count in; set it to none."
+        )
+    if config.future and spec.candidate_size:
+        raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
+    if config.belief and (spec.num_candidates or not spec.history_length or not any(spec.reward_weights)):
+        raise InputError(
+            f"learner.policy.belief: {spec.name} gives no history of items of a catalogue with rewards of their "
+            "feedback; set it to false."
+        )
+    if config.diversity and (spec.candidate_size or not spec.history_length):
+        raise InputError(
+            f"learner.policy.diversity: {spec.name} has no history of items of a table, by which it fades; set it to 0."
+        )
 
 
 def check_slates(spec: EnvSpec, config: PolicyConfig) -> None:

@@ -9,7 +9,7 @@ from flax import struct
 from jaxrec.checks import InputError
 from jaxrec.nets.nearest import item_scores, rows_on_offer
 from jaxrec.nets.network import Heads, Items, PolicyNetwork, through
-from jaxrec.nets.offers import masked, on_offer
+from jaxrec.nets.offers import masked, on_offer, rows_at
 from jaxrec.ops.squashed import squash
 from jaxrec.ops.top_k import top_k
 from jaxrec.types import Array, EnvSpec, Observation, World
@@ -113,8 +113,7 @@ class VectorNetwork(StateReader):
             return point
         scores = masked(self.scores(point, items, obs, world), obs, world, self.spec.repeats)
         near, where = top_k(scores, min(self.config.nearest, scores.shape[-1]))
-        rows = rows_on_offer(obs, world)
-        rows = rows[where] if rows.ndim == 2 else jnp.take_along_axis(rows, where[..., None], axis=-2)
+        rows = rows_at(rows_on_offer(obs, world), where)
         q = self.values(obs, rows, world).min(-1)  # [..., n], by the critic that expects least
         best = jnp.argmax(jnp.where(near > -jnp.inf, q, -jnp.inf), axis=-1)
         return jnp.take_along_axis(rows, best[..., None, None], axis=-2)[..., 0, :]

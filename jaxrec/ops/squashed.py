@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxrec.types import Array
 
-NEAREST_TO_END = 1e-6  # of tanh; beyond it float32 knows no difference from 1, and x would be infinite
+NEAREST_TO_END = 1e-6  # of tanh; nearer to 1, rounding of the action decides x, which could be infinite
 
 
 def squash(x: Array, low: float, high: float) -> Array:

@@ -1,7 +1,7 @@
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.exploration import READ_BY, set_in_vain
+from jaxrec.config.exploration import READ_BY, unread_fields
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.config.replay_learners import DqnConfig, SlateQConfig
 
@@ -52,5 +52,5 @@ def test_values_out_of_range_are_refused_with_the_name_of_the_field() -> None:
 @pytest.mark.parametrize("way", READ_BY)
 def test_a_resolved_section_with_all_defaults_is_read_again(way: str) -> None:
     config = DqnConfig(exploration=way)
-    assert set_in_vain(config) == []
+    assert unread_fields(config) == []
     assert build_section(DqnConfig, to_dict(config), "learner", "a recipe") == config

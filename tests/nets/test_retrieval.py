@@ -14,8 +14,10 @@ from jaxrec.checks import InputError
 from jaxrec.config.every_item import AllItemsConfig
 from jaxrec.config.on_policy import PpoConfig
 from jaxrec.config.policy import PolicyConfig
-from jaxrec.config.replay_learners import SlateQConfig
+from jaxrec.config.replay_learners import DqnConfig, SlateQConfig
 from jaxrec.learn.actor import make_slate_actor
+from jaxrec.learn.dqn import dqn_loss
+from jaxrec.learn.replay import Sample
 from jaxrec.nets.policy import make_policy
 from jaxrec.types import EnvSpec, Observation, SlateAction, World
 from tests.learners import small
@@ -44,9 +46,13 @@ def params():
     return jax.tree.map(lambda x: x + noise.normal(0.0, 0.5, x.shape).astype(np.float32), fresh)
 
 
-def logits(config: PolicyConfig) -> np.ndarray:
+def own_logits(config: PolicyConfig, given) -> np.ndarray:
     policy = make_policy(SPEC, config)
-    return np.asarray(jax.jit(lambda p: policy.apply(p, policy.items(p, WORLD), OBS, WORLD).logits)(params()))
+    return np.asarray(jax.jit(lambda p: policy.apply(p, policy.items(p, WORLD), OBS, WORLD).logits)(given))
+
+
+def logits(config: PolicyConfig) -> np.ndarray:
+    return own_logits(config, params())
 
 
 def test_the_best_by_the_product_are_scored_as_without_retrieval_and_nothing_else() -> None:
@@ -75,6 +81,22 @@ def test_slates_of_an_older_policy_stay_possible_and_slopes_finite() -> None:
     chex.assert_tree_all_finite(jax.jit(jax.grad(lambda given: log_prob(given).sum()))(later))
 
 
+def test_the_target_network_values_what_the_other_chose_also_if_it_would_not_retrieve_it() -> None:
+    some = dataclasses.replace(FULL, retrieve=4)
+    first, target = params(), jax.tree.map(lambda x: -x, params())  # retrieves the opposite items
+    obs = jax.tree.map(lambda x: x[None], OBS)
+    ones = jnp.ones((1, USERS))
+    batch = Sample(obs, jnp.ones((1, USERS, 2), jnp.int32), jnp.zeros((1, USERS, 2)), obs, ones, ones)
+    policy = make_policy(SPEC, some)
+    judged = jax.jit(lambda: dqn_loss(first, target, policy, batch, WORLD, DqnConfig(policy=some)))()[1]
+    slate = np.argsort(-logits(some), axis=-1)[:, :2]
+    every = make_policy(SPEC, FULL)
+    valued = jax.jit(lambda: every.apply(target, every.items(target, WORLD), OBS, WORLD))()
+    want = np.take_along_axis(np.asarray(valued.logits + valued.value[:, None]), slate, axis=-1)
+    assert not np.isfinite(np.take_along_axis(own_logits(some, target), slate, axis=-1)).all()
+    np.testing.assert_allclose(judged.metrics["target_mean"], want.mean(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["ppo", "dqn"])
 def test_learners_find_the_best_item_among_two_retrieved_of_three(name: str) -> None:
     env = catalogue_probe()
@@ -101,6 +123,14 @@ def test_learners_find_the_best_item_among_two_retrieved_of_three(name: str) -> 
             "learner.policy.retrieve: this learner scores every item on offer",
         ),
         (lambda: SlateQConfig(policy=dataclasses.replace(FULL, retrieve=5)), "learner.policy.retrieve: "),
+        (
+            lambda: DqnConfig(policy=dataclasses.replace(FULL, retrieve=5), exploration="thompson"),
+            "learner.policy.retrieve: heads of an ensemble retrieve different items",
+        ),
+        (
+            lambda: DqnConfig(policy=dataclasses.replace(FULL, retrieve=5), dueling="mean"),
+            "learner.dueling: mean, but with learner.policy.retrieve only some items on offer have a logit",
+        ),
         (
             lambda: PpoConfig(policy=dataclasses.replace(FULL, retrieve=5), start_kl=0.1),
             "learner.start_kl: two policies that retrieve different items have no finite divergence",

@@ -27,6 +27,7 @@ import numpy as np
 
 from jaxrec.checks import InputError, check_name
 from jaxrec.foreign import quoted
+from jaxrec.nets.nearest import rows_on_offer
 from jaxrec.nets.offers import exclude_history
 from jaxrec.nets.policy import to_items
 from jaxrec.ops.slates import top_slate
@@ -145,19 +146,11 @@ def _from_scores(env: Env, m: int) -> Callable[[Array, Observation, World], Arra
 def _from_query(env: Env, m: int) -> Callable[[Array, Observation, World], Array]:
     best = _from_scores(env, m)
 
-    def nearest(query: Array, obs: Observation, world: World) -> Array:
-        rows = _rows(obs, world).astype(jnp.float32)
+    def largest(query: Array, obs: Observation, world: World) -> Array:
+        rows = rows_on_offer(obs, world)
         return best(jnp.dot(rows, jnp.nan_to_num(query.astype(jnp.float32)), precision="highest"), obs, world)
 
-    return nearest
-
-
-def _rows(obs: Observation, world: World) -> Array:
-    """Features of the item at each position, [M, E]."""
-    if obs.candidate_features is not None:
-        return obs.candidate_features
-    shown = obs.candidates if obs.candidates is not None else world.recommendable
-    return world.item_table if shown is None else world.item_table[shown]
+    return largest
 
 
 def _allowed(env: Env, m: int, obs: Observation, world: World) -> Array | None:
