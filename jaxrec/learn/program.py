@@ -13,7 +13,7 @@ from jaxrec.sharding.mesh import make_mesh, replicated, state_shardings
 from jaxrec.storage.checkpoint import abstract_like
 from jaxrec.types import Array, Learner, World
 
-SHARDED_FIELDS = ("users", "replay")  # of a learner's state: leaves [S, ...], except counters []
+SHARDED_FIELDS = ("users", "replay", "priorities")  # of a learner's state: leaves [S, ...], except counters []
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
-from tests.learners import env_for, learner_of, small_config
+from tests.learners import EXPLORING, env_for, learner_of, small_config
 
 OPTIONS = {"num_users": 64, "replay_size": 64 * 4000, "learning_starts": 512, "n_step": 3}
 
 
 @pytest.fixture(
-    scope="module", params=[(name, devices) for name in [*list_learners(), "dqn ucb"] for devices in (1, 8)], ids=str
+    scope="module", params=[(name, devices) for name in [*list_learners(), *EXPLORING] for devices in (1, 8)], ids=str
 )
 def program(request: pytest.FixtureRequest):
     name, devices = request.param
