@@ -53,7 +53,7 @@ class Observation(struct.PyTreeNode):
     context: Array | None = None  # [..., C]
     history_items: Array | None = None  # [..., H] int32, newest last, PADDING where empty
     history_feedback: Array | None = None  # [..., H, F]
-    history_shown: Array | None = None  # [...] int32, latest rows that were shown in this visit; None: none of them
+    history_shown: Array | None = None  # [...] int32, latest rows that were shown in this episode; None: none
     candidates: Array | None = None  # [..., M] int32 item ids; None: the whole catalogue, or documents in no table
     candidate_features: Array | None = None  # [..., M, D] of documents that are in no table
     mask: Array | None = None  # [..., M] bool, candidates that may be shown

@@ -197,7 +197,8 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
         "--mode",
         choices=("auto", "threads", "vmap"),
         default="auto",
-        help="runs go through their program on threads or mapped (default: threads on CPU, vmap on one accelerator)",
+        help="how runs share a program: in turns on threads, or mapped in one call (default: threads on CPU and with "
+        "several devices, vmap on one accelerator)",
     )
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="runs at a time on threads (0: all cores)")
 

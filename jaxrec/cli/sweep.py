@@ -26,7 +26,8 @@ def run_sweep(options: argparse.Namespace) -> int:
     folder = found.folder
     if found.interrupted:
         words = ["jaxrec", "sweep", options.config, *options.overrides, "--run", str(folder.path)]
-        words += ["--limit", str(options.limit)] if options.limit != LIMIT else []
+        for name, usual in (("limit", LIMIT), ("mode", "auto"), ("workers", 0)):
+            words += [f"--{name}", str(getattr(options, name))] if getattr(options, name) != usual else []
         print(
             f"stopped: {found.done} of {len(found.members)} runs are done; continue with: {shlex.join(words)} --resume"
         )

@@ -290,8 +290,8 @@ def files_of(path: Path, setting: str = "") -> list[Path]:
     folder = next(parent for parent in path.parents if parent.is_dir())
     pattern = str(path.relative_to(folder))
     if not glob.has_magic(pattern):
-        beside = [p.name for p in folder.iterdir()] if folder == path.parent else []
-        raise InputError(f"{path}: no such file{suggest(path.name, beside)}; correct {setting} or add the file.")
+        others = [p.name for p in folder.iterdir()] if folder == path.parent else []
+        raise InputError(f"{path}: no such file{suggest(path.name, others)}; correct {setting} or add the file.")
     files = sorted(file for file in folder.glob(pattern) if file.is_file())
     if not files:
         raise InputError(f"{path}: no file matches this pattern; correct {setting} or add files.")

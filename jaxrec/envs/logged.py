@@ -5,7 +5,7 @@ With `response: last_rows` the recipe fits users of the KuaiSim class (arXiv 230
 what was shown last (`jaxrec.supervised.response`). `jaxrec.envs.answers` has both.
 
 Observation: `history_items` [H] and `history_feedback` [H, F]: the items that were *rated*, which in a log of ratings
-means every shown item, liked or not. `history_shown` [], the latest of them that were shown in this visit. `context`
+means every shown item, liked or not. `history_shown` [], the latest of them that were shown in this episode. `context`
 [C], if the log has one. `candidates` is None: an action is K item ids.
 Nothing in the history is shown again, unless `repeats`. H holds all items of a visit.
 
@@ -49,6 +49,7 @@ class LoggedState(struct.PyTreeNode):
     person: Any  # what showing items does not change, see `jaxrec.envs.answers`
     leave: Any  # of the leave model
     request: Array  # [] int32, slates shown so far in this visit
+    shown: Array  # [] int32, items shown so far in this episode, earlier visits included
     session: Array | None = None  # [] int32, visits that ended so far; None if users do not come back
 
 
@@ -83,7 +84,7 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
         # The worlds of one evaluation hold users of different kinds, so each call asks those of its own world.
         person = make_answers(config, users).person(users, user, draw[2], history)
         state = begin_visit(config, history, person, leave.start())
-        return state, _observation(users, state, slate_size)
+        return state, _observation(users, state)
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
@@ -96,11 +97,11 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
         feedback = (draw < p).astype(jnp.float32)
         patience, left, stay = leave.after(world.users.leave, state.leave, feedback, leave_draw)
         history, request = add_to_history(state.history, action, feedback), state.request + 1
-        after = LoggedState(history, state.person, patience, request, state.session)
+        after = LoggedState(history, state.person, patience, request, state.shown + slate_size, state.session)
         day, terminated = jnp.asarray(0.0), left
         if come_back is not None and world.users.comeback is not None:  # the days of known people are unknown
             after, day, terminated = come_back(world.users, after, feedback, left, day_draw)
-        obs = _observation(world.users, after, slate_size)
+        obs = _observation(world.users, after)
         return after, StepOutput(
             obs=obs,
             reward=reward_of(feedback, left, day),
@@ -203,7 +204,7 @@ def history_before(users: LoggedUsers, user: Array, place: Array, length: int) -
 def begin_visit(config: LoggedConfig, history: UserHistory, person: Any, leave: Any) -> LoggedState:
     """Start an episode of a person with this history; `leave` is the first state of the leave model."""
     start = jnp.asarray(0, jnp.int32)
-    return LoggedState(history, person, leave, start, None if config.comeback_model is None else start)
+    return LoggedState(history, person, leave, start, start, None if config.comeback_model is None else start)
 
 
 def draws(key: Array, shape: tuple[int, ...], *more: bool) -> tuple[Array, list[Array]]:
@@ -216,13 +217,13 @@ def draws(key: Array, shape: tuple[int, ...], *more: bool) -> tuple[Array, list[
     return numbers[:size].reshape(shape), [numbers[next(rest)] if wanted else jnp.asarray(0.0) for wanted in more]
 
 
-def _observation(users: LoggedUsers, state: LoggedState, slate_size: int) -> Observation:
+def _observation(users: LoggedUsers, state: LoggedState) -> Observation:
     history, mask = state.history, offered_to(users.known, state.person)
     return Observation(
         context=history.context,
         history_items=history.items,
         history_feedback=history.feedback,
-        history_shown=state.request * slate_size,
+        history_shown=state.shown,
         mask=mask,
     )
 

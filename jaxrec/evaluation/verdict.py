@@ -93,9 +93,7 @@ class Evidence(NamedTuple):
     kept: float | None  # share of the lift over most popular that the second simulator confirms
     real: tuple[float, float] | None  # share of the promised lift that is real, and half its interval
     assumed: tuple[str, ...]  # rewarded feedback whose level is assumed; empty if the truth decides
-    learned: tuple[float, float] | None = (
-        None  # the lead over what the fitted tastes alone expect, and half its interval
-    )
+    learned: tuple[float, float] | None = None  # lead over what the fitted tastes alone expect, half its interval
 
     @property
     def where(self) -> str:

@@ -32,6 +32,10 @@ NUMBERS = (
     "bonus_start",
     "bonus_end",
     "prior_scale",
+    "noise_start",
+    "noise_end",
+    "target_noise",
+    "target_noise_clip",
     "priority_correction",
 )
 

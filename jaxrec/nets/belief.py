@@ -1,9 +1,9 @@
 """What the fitted tastes expect of a person after a history: the posterior of a person to whom nothing was fitted.
 
 The belief about a person's tastes starts as that of the population. Each row of the history moves it by one step of the
-extended Kalman filter (`tastes.learn_row`). The items of rows tell too (exposure.py), and what was shown lately moves
-answers (effects.py). Greedy slates by what is then expected are Bayes-myopic. A policy with `belief: true` starts from
-these expectations, and learns what they lack.
+extended Kalman filter (`tastes.learn_row`). It is also moved by which items a person chose (exposure.py), and answers
+are moved by what was shown lately (effects.py). A policy with `belief: true` starts from these expectations, and learns
+what they lack.
 """
 
 from typing import Any, NamedTuple
@@ -69,10 +69,10 @@ def expected_logits(tastes: Tastes, belief: Belief, items: Array | None = None) 
 def after_history(
     tastes: Tastes, items: Array, answers: Array, context: Array | None, shown: Array | int | None = None
 ) -> Known:
-    """What is known after a history, with its newest row last: [H], [H, F], [C]. Rows with `PADDING` are none.
+    """What is known after a history, with its newest row last: [H], [H, F], [C]. Rows with `PADDING` are skipped.
 
-    The items of the latest `shown` rows [] (default: none) were chosen by a recommender, and so tell only by their
-    answers. `tastes` have the curve of what is expected (`as_expected`).
+    A recommender chose the items of the latest `shown` rows [] (default: none), so only their answers are learned from.
+    `tastes` have the curve of what is expected (`as_expected`).
     """
     effects = tastes.effects
 

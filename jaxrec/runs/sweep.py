@@ -2,7 +2,9 @@
 
 import contextlib
 import contextvars
+import itertools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -66,7 +68,7 @@ def sweep(
     check_range("workers", workers, 0)
     with quiet(silent), one_command():
         settings, members = members_of(recipe, grid or {}, seeds, overrides, limit)
-        _check(members)
+        _check(members, mode)
         folder = Path(run or f"{default_folder(recipe)}-sweep")
         for member in members:
             check_key(member.config, folder)
@@ -74,8 +76,13 @@ def sweep(
         return _sweep(opened, settings, members, mode, workers, list(grid or {}))
 
 
-def _check(members: list[Member]) -> None:
+def _check(members: list[Member], mode: str) -> None:
     """Raise InputError for recipes that cannot be trained, before anything is written."""
+    if mode == "vmap" and (size := _largest_mesh(members).size) > 1:
+        raise InputError(
+            f"mode: vmap maps runs on one device, and train.devices asks for {size}; set train.devices to 1, or mode "
+            "to threads."
+        )
     for member in members:
         if member.config.train.continue_from:
             raise InputError("train.continue_from: a sweep starts its runs anew; use `jaxrec train --continue`.")
@@ -96,11 +103,16 @@ def _open(path: Path, members: list[Member], resume: bool) -> SweepFolder:
     folder = SweepFolder.reopen(path)
     before = read_yaml(folder.config)
     for name in ("grid", "seeds"):
-        if before.get(name) != words[name]:
+        # As text: the order of the names decides the names of the runs.
+        if to_yaml(before.get(name)) != to_yaml(words[name]):
             raise InputError(
                 f"{folder.path}: holds another sweep ({name}: {quoted(before.get(name))} there, {quoted(words[name])} "
                 "now); repeat its command with --resume, or name another folder with --run."
             )
+    if not isinstance(before.get("recipe"), dict):
+        raise InputError(
+            f"{folder.config}: damaged (it holds no recipe); restore it, or start another sweep with --run."
+        )
     recipe = build_section(Config, before["recipe"], "", str(folder.config))
     if changed := what_changed(recipe, members[0].config):
         raise InputError(
@@ -115,7 +127,7 @@ def _sweep(
     folder: SweepFolder, settings: list[Setting], members: list[Member], mode: str, workers: int, names: list[str]
 ) -> Sweep:
     started = time.perf_counter()
-    mesh = make_mesh(members[0].config.train.devices)
+    mesh = _largest_mesh(members)
     together = Together() if mode == "vmap" or (mode == "auto" and _one_accelerator(mesh)) else None
     if together is None:
         # Programs over several devices wait for each other's parts, and two at once could wait forever.
@@ -124,8 +136,8 @@ def _sweep(
         f"sweep {folder.path}: {len(members)} runs of {len(settings)} settings on {describe_devices()}, "
         + ("all in one mapped program" if together else f"{min(workers, len(members))} at a time")
     )
-    shared, users = Shared(names, together), Users(members)
     left = [one for one in members if not ended(RunFolder(folder.runs / one.name), one.config)]
+    shared, users = Shared(names, together), Users(left)
     # Runs with the same users follow each other, so that few users are in memory at once.
     order = list(dict.fromkeys(users_of(one.config) for one in left))
     left.sort(key=lambda one: order.index(users_of(one.config)))
@@ -143,17 +155,31 @@ def _sweep(
                 if together is not None:
                     together.leave()
 
-        size = MOST_TOGETHER if together is not None else len(left) or 1
-        for batch in (left[first : first + size] for first in range(0, len(left), size)):
-            if together is not None:
+        if together is None:
+            _on_threads(work, left, workers, stop)
+        else:
+            for batch in _batches(left):
                 together.begin(len(batch))
-            _on_threads(work, batch, workers if together is None else len(batch), stop)
+                _on_threads(work, batch, len(batch), stop)
     done = [one for one in members if ended(RunFolder(folder.runs / one.name), one.config)]
     seconds = time.perf_counter() - started
     result = Sweep(folder, settings, members, len(done), shared.groups, seconds)
     if not result.interrupted:
         write_results(result)
     return result
+
+
+def _batches(left: list[Member]) -> Iterator[list[Member]]:
+    """Runs that are mapped together: not too many, and with the same users if these are fitted to a log."""
+    same_users = itertools.groupby(left, lambda one: users_of(one.config) if one.config.data is not None else "")
+    for _, same in same_users:
+        runs = list(same)
+        yield from (runs[first : first + MOST_TOGETHER] for first in range(0, len(runs), MOST_TOGETHER))
+
+
+def _largest_mesh(members: list[Member]) -> jax.sharding.Mesh:
+    """The mesh of the runs with the most devices, which may be swept over too."""
+    return max((make_mesh(devices) for devices in {one.config.train.devices for one in members}), key=lambda m: m.size)
 
 
 def _one_accelerator(mesh: jax.sharding.Mesh) -> bool:
@@ -188,6 +214,7 @@ def _train(folder: SweepFolder, member: Member, shared: Shared, users: Users, wa
 def _bar(members: list[Member], left: list[Member]) -> Iterator[Callable[[Member, list[int]], Watching]]:
     """One progress bar over the updates of all runs; yields what makes a run advance it."""
     total, finished = sum(one.config.train.updates for one in members), len(members) - len(left)
+    lock = threading.Lock()  # runs advance the bar from their own threads
     with track("sweep", total) as advance:
         advance(total - sum(one.config.train.updates for one in left), f"{finished}/{len(members)} runs")
 
@@ -200,7 +227,8 @@ def _bar(members: list[Member], left: list[Member]) -> Iterator[Callable[[Member
                 def forward(steps: int = 1, text: str | None = None) -> None:
                     nonlocal done
                     done += steps
-                    advance(steps, f"{finished}/{len(members)} runs")
+                    with lock:
+                        advance(steps, f"{finished}/{len(members)} runs")
 
                 try:
                     yield forward
@@ -208,8 +236,9 @@ def _bar(members: list[Member], left: list[Member]) -> Iterator[Callable[[Member
                     forward(updates - done)
                     raise
                 finally:
-                    finished += done >= updates
-                advance(0, f"{finished}/{len(members)} runs")
+                    with lock:
+                        finished += done >= updates
+                        advance(0, f"{finished}/{len(members)} runs")
 
             return Watching(part, lambda: contextlib.nullcontext(stop))
 
@@ -218,6 +247,8 @@ def _bar(members: list[Member], left: list[Member]) -> Iterator[Callable[[Member
 
 def _on_threads(work: Callable[[Member], None], members: list[Member], workers: int, stop: list[int]) -> None:
     """Run `work` for all members; the first error is raised once the others have written their checkpoints."""
+    if not members:
+        return
     with ThreadPoolExecutor(min(workers, len(members)), "sweep") as pool:
         waiting = [pool.submit(contextvars.copy_context().run, work, member) for member in members]
         try:

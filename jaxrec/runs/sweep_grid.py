@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,9 @@ def read_words(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str], i
             if seeds is not None:
                 raise InputError(f"seeds: given twice, the second time as {quoted(word)}; give it once.")
             if not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", text):
-                raise InputError(f"seeds: expected a whole number such as seeds=8, got {quoted(text)}.")
+                raise InputError(
+                    f"seeds: expected a whole number such as seeds=8, got {quoted(text)}; seed=3,5 names single seeds."
+                )
             seeds = int(text)
             continue
         values = split_values(text, word) if sign else [text]
@@ -151,8 +154,14 @@ def _config(recipe: Recipe, overrides: Any, chosen: Mapping[str, Any], seed: Any
     """The recipe of one run. Words of the command line and values of Python are read as `train` reads them."""
     own = chosen if seed is None else {**chosen, SEED: seed}
     if not isinstance(overrides, Mapping):
-        return read_recipe(recipe, [*overrides, *(f"{name}={value}" for name, value in own.items())])
+        return read_recipe(recipe, [*overrides, *(f"{name}={_word(value)}" for name, value in own.items())])
     return read_recipe(recipe, {**overrides, **own})
+
+
+def _word(value: Any) -> str:
+    """A value as it is written on the command line."""
+    structured = value is None or isinstance(value, bool | list | tuple | Mapping)
+    return json.dumps(to_dict(value), default=str) if structured else str(value)
 
 
 def _value(config: Config, name: str) -> Any:

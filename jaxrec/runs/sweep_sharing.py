@@ -18,6 +18,7 @@ from jaxrec.runs.sweep_grid import Member
 from jaxrec.runs.users.kind import Prepared
 from jaxrec.serve import SavedPolicy
 from jaxrec.storage.files import atomic_path
+from jaxrec.storage.lock import LOCK
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env
 
@@ -40,8 +41,9 @@ class Users:
     """
 
     def __init__(self, members: list[Member]):
-        """Nothing is prepared yet."""
+        """Nothing is prepared yet; `members` are the runs of this call, each of which must be `done`."""
         self._left = Counter(users_of(one.config) for one in members)
+        self._counting = threading.Lock()  # of what all threads change
         self._locks: defaultdict[str, Any] = defaultdict(threading.Lock)
         self._ready: dict[str, tuple[Prepared, Env]] = {}
         self._donors: dict[str, Path] = {}
@@ -53,7 +55,9 @@ class Users:
             yield
             return
         key = users_of(config)
-        with self._locks[key]:
+        with self._counting:
+            preparing = self._locks[key]
+        with preparing:
             if key in self._donors:
                 for part in FITTED:
                     share(self._donors[key] / part, run.path / part)
@@ -72,13 +76,14 @@ class Users:
     def done(self, config: Config) -> None:
         """One run has ended; what no further run needs is forgotten."""
         key = users_of(config)
-        self._left[key] -= 1
-        if not self._left[key]:
-            self._ready.pop(key, None)
+        with self._counting:
+            self._left[key] -= 1
+            if not self._left[key]:
+                self._ready.pop(key, None)
 
 
 def share(source: Path, target: Path) -> None:
-    """Give a run the files of another one, as hard links where the disk has them; nothing changes such files."""
+    """Give a run the files of another one, as hard links where the disk has them; such files are only replaced."""
     if target.exists() or not source.exists():
         return
     with atomic_path(target.absolute()) as temporary:
@@ -90,6 +95,9 @@ def share(source: Path, target: Path) -> None:
 
 
 def _link(source: str, target: str) -> str:
+    """Link a file, or copy it if it is locked or appended to: a change would then be one of both runs."""
+    if Path(source).name == LOCK or source.endswith(".jsonl"):
+        return shutil.copy2(source, target)
     try:
         os.link(source, target)
     except OSError:

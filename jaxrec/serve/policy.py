@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.config.data import FeedbackKind
@@ -210,16 +211,25 @@ def _check_world(folder: Path, spec: EnvSpec, world: World) -> None:
 def _tastes(arrays: dict[str, Any], spec: EnvSpec) -> Tastes:
     """Build the tastes that a policy with `belief` reads; raises ValueError unless they are of its items."""
     tastes = from_arrays(jax.tree.map(jnp.asarray, arrays), spec.feedback)
-    kinds, width = len(spec.feedback), tastes.item_vectors.shape[1] + 1
-    wanted = {
-        "item_vectors": (tastes.item_vectors, (spec.num_items, width - 1)),
-        "item_logits": (tastes.item_logits, (spec.num_items, kinds)),
-        "population.mean": (tastes.population.mean, (kinds, width)),
-        "population.covariance": (tastes.population.covariance, (kinds, width, width)),
+    if len(np.shape(tastes.item_vectors)) != 2:
+        raise ValueError(f"tastes.item_vectors has shape {np.shape(tastes.item_vectors)}, expected a table")
+    kinds, size = len(spec.feedback), tastes.item_vectors.shape[1]
+    belief, square = (kinds, 1 + size), (kinds, 1 + size, 1 + size)
+    wanted: dict[str, Any] = {
+        "item_vectors": (spec.num_items, size),
+        "item_logits": (spec.num_items, kinds),
+        "population": {"mean": belief, "covariance": square},
+        "link": dict.fromkeys(("scale", "shift", "low", "high", "spread"), (kinds,)),
+        "effects": {"alike": (kinds,), "mood": (kinds,), "keep": (2,), "context": (spec.context_size, kinds)},
+        "exposure": {"weights": (kinds, size, size), "centre": (size,), "covariance": square},
     }
-    for name, (array, shape) in wanted.items():
-        if array.shape != shape:
-            raise ValueError(f"tastes.{name} has shape {array.shape}, expected {shape}")
+    wanted["expecting"] = wanted["link"]
+    shapes, found = flatten_dict(wanted, sep="."), flatten_dict(as_arrays(tastes), sep=".")
+    if (width := np.shape(found.get("effects.directions", 0))[1:]) and len(width) == 1:
+        shapes["effects.directions"] = (spec.num_items, *width)
+    for name, array in found.items():
+        if np.shape(array) != shapes.get(name):
+            raise ValueError(f"tastes.{name} has shape {np.shape(array)}, expected {shapes.get(name, 'no such array')}")
     return tastes
 
 

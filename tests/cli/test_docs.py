@@ -36,7 +36,7 @@ def run_of_four_devices(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
     run = Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("runs") / "four"))
     shutil.rmtree(run / "checkpoints" / "8")
     config = run / "config.yaml"
-    recipe = config.read_text().partition("\n")[2]  # without its digest, as a person who edits it is told
+    recipe = config.read_text().partition("\n")[2]  # without its digest, as the message says to a person who edits it
     config.write_text(re.sub(r"devices: 1\b", "devices: 4", recipe))
     assert main(["train", str(config), "--run", str(run), "--resume"]) == 0
     assert "devices: 4" in config.read_text() and (run / "checkpoints" / "8").is_dir()

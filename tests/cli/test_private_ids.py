@@ -71,7 +71,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A run on a log of people, trained with a key of its own in a file beside the log."""
+    """A run on a log of people, trained with a key of its own in a file next to the log."""
     folder = tmp_path_factory.mktemp("people")
     shop = Shop(folder / "data", folder / "run", folder / "cache", "", "")
     shop.data.mkdir()

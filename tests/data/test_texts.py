@@ -18,7 +18,7 @@ def test_a_column_is_read_from_any_table_and_lines_from_a_text_file(tmp_path: Pa
         assert read.texts.to_pylist() == ["a, b", "", "ü"] and read.ids is not None
         assert read.ids.to_pylist() == ["7", "8", "9"]
         assert read.account == f"{name}: read 3 rows, 1 of them empty"
-        assert read_texts(tmp_path / name, id_column="id").texts.equals(read.texts)  # the only one beside the ids
+        assert read_texts(tmp_path / name, id_column="id").texts.equals(read.texts)  # the only one besides the ids
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress("\ufeffa, b\r\n\nü\n".encode()))
     assert read_texts(tmp_path / "b.txt.gz").texts.to_pylist() == ["a, b", "", "ü"]
 

@@ -59,7 +59,7 @@ def test_old_names_prefixes_and_harmless_extras_load_alike(tiny_copy: Path, tiny
     assert same_params(tiny_copy, tiny)
 
 
-EXTRAS = {  # family: (prefix, what published checkpoints carry beside the encoder)
+EXTRAS = {  # family: (prefix, what published checkpoints carry besides the encoder)
     "xlm_roberta": ("roberta.", ["lm_head.dense.weight", "lm_head.bias", "roberta.embeddings.position_ids"]),
     "mpnet": ("mpnet.", ["mpnet.pooler.dense.weight", "lm_head.bias", "mpnet.embeddings.position_ids"]),
     "modernbert": ("model.", ["head.dense.weight", "head.norm.weight", "decoder.bias"]),

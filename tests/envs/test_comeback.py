@@ -66,6 +66,7 @@ def test_the_same_user_comes_back_until_the_last_session_ends() -> None:
         assert state.history.items[-2:].tolist() == [5 + 2 * n, 6 + 2 * n]
         assert int(state.history.count) == int(states[0].history.count) + 2 * (n + 1)
         chex.assert_trees_all_equal(outs[n].obs.history_items, state.history.items)
+        assert int(outs[n].obs.history_shown) == 2 * (n + 1)  # of all visits, as the history
         chex.assert_trees_all_equal(outs[n].final_obs, outs[n].obs)
 
 

@@ -17,7 +17,7 @@ from jaxrec.runs.evaluate import evaluate
 from jaxrec.runs.users.registry import USER_KINDS
 
 SOURCE = '''
-"""Users who click what they are told to, until `steps` slates were shown."""
+"""Users who click what a slate names, until `steps` slates were shown."""
 import dataclasses
 import jax, jax.numpy as jnp
 import jaxrec

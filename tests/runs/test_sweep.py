@@ -16,6 +16,7 @@ import jaxrec
 from jaxrec.cli import main
 from jaxrec.evaluation.seeds import over_seeds
 from jaxrec.runs import sweep as module
+from jaxrec.runs.sweep_grid import members_of
 from jaxrec.runs.sweep_results import Sweep
 from tests.flipped_bits import policy_of
 from tests.kills import state_of
@@ -177,6 +178,13 @@ def test_runs_with_the_same_seed_share_users_that_are_fitted_once(tiny_run: Path
     assert found.programs == 1 and state_of(second) != state_of(first)
 
 
+def test_values_of_python_are_those_of_a_recipe() -> None:
+    grid = {"learner.policy.hidden": [(8,), (8, 8)], "train.tensorboard": [True, False]}
+    found = [one.config for one in members_of(RECIPE, grid, None, (), 4)[1]]
+    assert [one.learner.policy.hidden for one in found] == [(8,), (8,), (8, 8), (8, 8)]
+    assert [one.train.tensorboard for one in found] == [True, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -191,6 +199,7 @@ def test_runs_with_the_same_seed_share_users_that_are_fitted_once(tiny_run: Path
         (["seeds=2", "seed=1,2"], "the values of seed are given as well"),
         (["seed=1,1"], "seed: expected different values"),
         (["--limit", "0"], "limit: expected"),
+        (["--mode", "vmap", "train.devices=2"], "vmap maps runs on one device, and train.devices asks for 2"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(

@@ -5,7 +5,7 @@
     python tests/encoder/golden/make_golden.py [NAME ...]   minilm, long, bert, sentence, unscaled, sidecars, a
                                                            family; or all
 
-Writes beside itself, everything computed in float32 on the CPU:
+Writes next to itself, everything computed in float32 on the CPU:
   minilm.json, minilm.npy      hostile sentences and their vectors by the published all-MiniLM-L6-v2: first
                                128 tokens, mean over the tokens, divided by the norm
   long.npy                     vectors of long_texts.py by the published all-MiniLM-L6-v2, as sentence-transformers
