@@ -41,7 +41,8 @@ from jaxrec.runs.users.fitted_folder import check_whole, read_validity
 from jaxrec.serve import load_policy
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.portable import load_portable
-from jaxrec.storage.run import RunFolder, TuneFolder
+from jaxrec.storage.run import RunFolder
+from jaxrec.storage.stage_folders import TuneFolder
 from tests.damage import flip_bit
 from tests.recipes import TINY, TINY_ENCODER
 

@@ -23,6 +23,7 @@ def print_account(account: dict[str, Any]) -> None:
         "pretrain": "pretrained policy of jaxrec pretrain",
         "tune": "encoder of jaxrec tune",
         "distill": "encoder of jaxrec distill",
+        "sweep": "runs of jaxrec sweep",
     }
     console.print(Text.assemble((account["path"], "bold"), f"  {titles[account['kind']]}"), soft_wrap=True)
     for heading, rows in SECTIONS[account["kind"]](account):
@@ -215,6 +216,28 @@ def _distilled(result: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         yield who.replace("_", " "), [*sizes, *(f"{name} {row['test'][name]:.4f}" for name in _ranking(row["test"]))]
 
 
+def _sweep(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    runs = account["runs"]
+    ended = sum(done >= account["updates"] for done in runs["updates"].values())
+    rows: Rows = [
+        *((name.rpartition(".")[2], [str(value) for value in values]) for name, values in account["grid"].items()),
+        ("seeds", [str(seed) for seed in account["seeds"]]),
+        ("runs", f"{ended} of {runs['asked']} reached update {account['updates']}, {runs['begun']} were begun"),
+        *([("diverged", account["diverged"])] if account["diverged"] else []),
+        ("on disk", _size(account["bytes_on_disk"])),
+    ]
+    yield "progress", rows
+    if account["settings"]:
+        yield "evaluated returns, best of each run", [_setting(one) for one in account["settings"]]
+
+
+def _setting(one: dict[str, Any]) -> tuple[str, str]:
+    name = ", ".join(f"{name.rpartition('.')[2]}={value}" for name, value in one["values"].items()) or "the recipe"
+    mean, half = one["best"]["mean"], one["best"]["half_width"]
+    interval = "" if half is None else f" ± {half:.2f}"
+    return "", f"{name}: {'all diverged' if mean is None else f'{mean:.2f}{interval}'}, {one['seeds']} seeds"
+
+
 def _ranking(test: dict[str, float]) -> list[str]:
     return [name for name in test if name.startswith("ndcg")]
 
@@ -243,5 +266,6 @@ SECTIONS = {
     "pretrain": _pretraining,
     "tune": _encoder,
     "distill": _encoder,
+    "sweep": _sweep,
 }
 RESULTS = {"tune": _tuned, "distill": _distilled}

@@ -22,7 +22,8 @@ from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import carried_params
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.inside import copy_folder
-from jaxrec.storage.run import PretrainFolder, RunFolder
+from jaxrec.storage.run import RunFolder
+from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.types import Env, Params
 
 

@@ -29,7 +29,7 @@ from jaxrec.runs.streams import stream
 from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.storage.files import write_json
 from jaxrec.storage.lock import one_command
-from jaxrec.storage.run import DistillFolder
+from jaxrec.storage.stage_folders import DistillFolder
 from jaxrec.supervised.distill import DistillData, make_distillation
 from jaxrec.supervised.item_texts import lay_out_texts
 from jaxrec.version import __version__

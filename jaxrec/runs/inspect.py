@@ -12,11 +12,13 @@ from jaxrec.data.item_features import encodings_from_json
 from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
 from jaxrec.runs.inspect_damage import damage_in
 from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
+from jaxrec.runs.inspect_sweep import describe_sweep
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.lock import LOCK
-from jaxrec.storage.run import PretrainFolder, RunFolder
+from jaxrec.storage.run import RunFolder
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.storage.schemas import check_description
+from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.storage.steps import ARRAYS, METRIC, METRICS, UNJUDGED, steps_in
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
@@ -37,8 +39,8 @@ def describe(folder: Path) -> dict[str, Any]:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise InputError(f"{folder}: damaged ({reason}); restore it or make it again.") from None
     raise InputError(
-        f"{folder}: neither a run nor a policy, simulators or a tuned encoder; give a folder that `jaxrec train`, "
-        "`pretrain`, `fit-simulator`, `tune` or `distill` wrote."
+        f"{folder}: neither a run nor a policy, simulators, a tuned encoder or a sweep; give a folder that `jaxrec "
+        "train`, `pretrain`, `fit-simulator`, `tune`, `distill` or `sweep` wrote."
     )
 
 
@@ -248,4 +250,5 @@ KINDS: tuple[tuple[str, Callable[[Path], dict[str, Any]]], ...] = (
     ("log.json", describe_simulators),
     ("tune.yaml", describe_tuning),
     ("distill.yaml", describe_distillation),
+    ("sweep.yaml", describe_sweep),
 )

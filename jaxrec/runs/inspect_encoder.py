@@ -6,7 +6,7 @@ from typing import Any
 from jaxrec.config.load import load_config
 from jaxrec.config.schema import Config
 from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
-from jaxrec.storage.run import DistillFolder, TuneFolder
+from jaxrec.storage.stage_folders import DistillFolder, TuneFolder
 
 
 def describe_tuning(folder: Path) -> dict[str, Any]:

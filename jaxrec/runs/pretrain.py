@@ -34,7 +34,7 @@ from jaxrec.storage.checkpoint import Checkpoints, abstract_like
 from jaxrec.storage.digests import is_whole, sealed_file
 from jaxrec.storage.files import write_json
 from jaxrec.storage.lock import one_command
-from jaxrec.storage.run import PretrainFolder
+from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_pretraining, steps_per_epoch
 from jaxrec.types import EnvSpec, Params, World
 from jaxrec.version import __version__

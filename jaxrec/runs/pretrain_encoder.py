@@ -19,7 +19,7 @@ from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
 from jaxrec.sharding.compile import compiled
-from jaxrec.storage.run import PretrainFolder
+from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.joint import FROZEN, LORA, JointState, make_joint, make_joint_data
 from jaxrec.supervised.pretrain import Plan, PretrainData, Pretraining, PretrainState, steps_per_epoch, trained_of
 from jaxrec.types import Metrics, World

@@ -18,7 +18,8 @@ from jaxrec.runs.streams import stream
 from jaxrec.serve import SavedPolicy, load_policy, policy_is_whole
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.inside import copy_folder
-from jaxrec.storage.run import PretrainFolder, RunFolder
+from jaxrec.storage.run import RunFolder
+from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.joint import FROZEN
 from jaxrec.types import Array, Env, Params
 

@@ -25,13 +25,14 @@ from jaxrec.runs.recipe import Recipe, default_folder
 from jaxrec.runs.sources import Sources
 from jaxrec.runs.sweep_grid import LIMIT, Grid, Member, Setting, members_of
 from jaxrec.runs.sweep_programs import Shared, Together
-from jaxrec.runs.sweep_results import DIVERGED, Sweep, ended, write_results
+from jaxrec.runs.sweep_results import Sweep, ended, write_results
 from jaxrec.runs.sweep_sharing import Users, users_of
 from jaxrec.runs.train import check_key, check_recipe, open_folder, train_in, what_changed
 from jaxrec.sharding.mesh import make_mesh
 from jaxrec.storage.files import write_json
 from jaxrec.storage.lock import one_command
-from jaxrec.storage.run import RunFolder, SweepFolder
+from jaxrec.storage.run import RunFolder
+from jaxrec.storage.stage_folders import DIVERGED, SweepFolder
 
 MODES = ("auto", "threads", "vmap")
 MOST_TOGETHER = 64  # runs in one mapped program

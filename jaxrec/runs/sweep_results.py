@@ -16,10 +16,9 @@ from jaxrec.runs.train_learner import SCORE
 from jaxrec.serve import policy_is_whole
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.files import write_json
-from jaxrec.storage.run import RunFolder, SweepFolder
+from jaxrec.storage.run import RunFolder
+from jaxrec.storage.stage_folders import DIVERGED, SweepFolder
 from jaxrec.version import __version__
-
-DIVERGED = "diverged.json"  # in the folder of a run: why it ended
 
 
 def ended(run: RunFolder, config: Config) -> bool:

@@ -22,7 +22,7 @@ from jaxrec.runs.recipe import log_config
 from jaxrec.runs.users.fitted_folder import LOG
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.new_catalogue import RESIDUALS, carried_params
-from jaxrec.storage.run import PretrainFolder
+from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.types import EnvSpec, Params, World
 
 NETWORK = ("encoder", "width", "hidden", "item_residual", "layers", "heads")  # fields of learner.policy

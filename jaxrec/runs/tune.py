@@ -26,7 +26,7 @@ from jaxrec.runs.train_encoder import Evaluation, Fitted, Job, train_encoder
 from jaxrec.runs.tune_judge import Judge
 from jaxrec.storage.files import write_json
 from jaxrec.storage.lock import one_command
-from jaxrec.storage.run import TuneFolder
+from jaxrec.storage.stage_folders import TuneFolder
 from jaxrec.supervised.pairs import PairData, co_liked, make_pair_data
 from jaxrec.supervised.tune import make_tuning
 from jaxrec.version import __version__

@@ -199,7 +199,7 @@ BAD_INPUT = (
     BadInput(
         "a folder of nothing",
         "inspect nowhere",
-        ("nowhere", "neither a run nor a policy, simulators or a tuned encoder"),
+        ("nowhere", "neither a run nor a policy, simulators, a tuned encoder or a sweep"),
     ),
     BadInput(
         "a run to inspect with damaged scores",

@@ -232,3 +232,16 @@ def test_a_folder_with_another_sweep_is_refused(
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
     assert files() == before
+
+
+def test_inspect_shows_the_grid_how_far_the_runs_are_and_what_they_reached(
+    finished: Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(finished.path)]) == 0
+    text = capsys.readouterr().out
+    assert "runs of jaxrec sweep" in text and "4 of 4 reached update 4" in text
+    row = finished.rows[1]
+    assert f"learning_rate=0.003: {row.best.mean:.2f} ± {row.best.half_width:.2f}, 2 seeds" in text
+    assert f"next: jaxrec evaluate {finished.best_run}" in " ".join(text.split())
+    assert main(["evaluate", str(finished.path)]) != 0
+    assert f"{finished.path}: a sweep; name one of its runs" in " ".join(capsys.readouterr().err.split())
