@@ -224,7 +224,8 @@ def _tastes(arrays: dict[str, Any], spec: EnvSpec) -> Tastes:
         "exposure": {"weights": (kinds, size, size), "centre": (size,), "covariance": square},
     }
     wanted["expecting"] = wanted["link"]
-    shapes, found = flatten_dict(wanted, sep="."), flatten_dict(as_arrays(tastes), sep=".")
+    shapes: Any = flatten_dict(wanted, sep=".")
+    found: Any = flatten_dict(as_arrays(tastes), sep=".")
     if (width := np.shape(found.get("effects.directions", 0))[1:]) and len(width) == 1:
         shapes["effects.directions"] = (spec.num_items, *width)
     for name, array in found.items():
