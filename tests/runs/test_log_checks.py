@@ -9,7 +9,10 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, FeedbackKind
+from jaxrec.config.every_item import AllItemsConfig
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.policy import PolicyConfig
+from jaxrec.config.schema import Config
 from jaxrec.data import Log
 from jaxrec.runs.users.log_checks import check_kinds
 
@@ -24,9 +27,12 @@ def log_of(feedback: list[list[int]]) -> Log:
     return Log(*columns, np.array(feedback, np.float32)[order], tuple(KINDS), 2, rows)
 
 
-def check(log: Log, response: str = "tastes") -> None:
+def check(log: Log, response: str = "tastes", *, belief: bool = False) -> None:
     sides = {"train": log.take(log.user == 0), "judge": log.take(log.user == 1)}
-    config = SimpleNamespace(data=DataConfig(feedback=KINDS), env=LoggedConfig(response=response))  # type: ignore[arg-type]
+    env = LoggedConfig(response=response)  # type: ignore[arg-type]
+    config = Config(
+        data=DataConfig(feedback=KINDS), env=env, learner=AllItemsConfig(policy=PolicyConfig(belief=belief))
+    )
     check_kinds(config, SimpleNamespace(dataset=SimpleNamespace(log=log), **sides))  # type: ignore[arg-type]
 
 
@@ -78,3 +84,10 @@ def test_successes_alone_are_for_tastes() -> None:
     check(ones)
     with pytest.raises(InputError, match=r"set env\.response to tastes"):
         check(ones, "last_rows")
+
+
+def test_a_policy_with_belief_needs_answers_that_differ() -> None:
+    ones = [[1, row[1]] for row in MIXED]
+    check(log_of(ones))
+    with pytest.raises(InputError, match=r"learner.policy.belief: 'clicked' is 1 in every row"):
+        check(log_of(ones), belief=True)
