@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.learn import replay as ring
+from jaxrec.learn.action_values import q_values
 from jaxrec.learn.value_core import Judgement, make_value_learner, shown
-from jaxrec.nets.policy import Policy, PolicyOutput, to_positions
+from jaxrec.nets.policy import Policy, to_positions
 from jaxrec.ops.losses import td_loss
 from jaxrec.ops.slates import top_slate
 from jaxrec.types import Array, Env, EnvSpec, Learner, Params, Transition, World
@@ -50,23 +51,6 @@ def dqn_loss(
     target = batch.item_reward + (batch.discount * value)[..., None]
     loss, metrics = td_loss(q, target, batch.weight, config.huber)
     return loss, Judgement(metrics, jnp.abs(q - target).mean(-1))
-
-
-def q_values(output: PolicyOutput, dueling: str = "level") -> Array:
-    """Q(s, i) of every item on offer, -inf where masked: [..., M].
-
-    "level": value + logit. "mean": value + logit - mean logit of the items on offer (arXiv 1511.06581, eq. 9). "none":
-    the logit.
-    """
-    logits = output.logits
-    if dueling == "none":
-        return logits
-    level = output.value
-    if dueling == "mean":
-        open_ = logits > -jnp.inf
-        total = jnp.where(open_, logits, 0.0).sum(-1)
-        level = level - total / jnp.maximum(open_.sum(-1), 1).astype(logits.dtype)
-    return logits + level[..., None]
 
 
 def best_mean(chooser: Array, values: Array, slate_size: int) -> Array:

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrec.checks import InputError
-from jaxrec.config.replay_learners import ValueConfig
+from jaxrec.config.replay_learners import DqnConfig, ValueConfig
+from jaxrec.learn.action_values import q_values
 from jaxrec.learn.heads import Ensemble, Streams, lifted, parts, values_of, with_prior
 from jaxrec.learn.value_state import Explorer, ExploringState, ValueState
 from jaxrec.nets.network import on_offer
@@ -82,6 +83,8 @@ def ucb(policy: Policy, config: ValueConfig, state: ValueState, world: World, si
         assert heads is not None
         own, member = _member(policy, config, state, heads, head)
         output = member.apply(own, member.items(own, world), obs, world)
+        if isinstance(config, DqnConfig):
+            return q_values(output, config.dueling)
         return values_of(output) + output.value[..., None]
 
     def slates(key: Array, obs: Observation, memory: Streams | None) -> Array:

@@ -8,6 +8,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.replay_learners import DqnConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import dqn, make_learner, value_core
+from jaxrec.learn.action_values import q_values
 from jaxrec.learn.replay import Sample
 from jaxrec.nets.policy import make_policy
 from jaxrec.types import Env, Observation, World
@@ -23,14 +24,14 @@ def train(env: Env, updates: int, **options):
 
 def q_of(env: Env, params) -> jax.Array:
     output, _ = outputs(env, params, POLICY)
-    return dqn.q_values(output)
+    return q_values(output)
 
 
 def test_dqn_learns_what_each_user_likes() -> None:
     env = taste_probe()
     state, metrics = train(env, 60, gamma=0.9)
     output, obs = outputs(env, state.params, POLICY)
-    chex.assert_trees_all_close(dqn.q_values(output), obs.user, atol=0.05)  # 1 for the liked item, 0 for the other
+    chex.assert_trees_all_close(q_values(output), obs.user, atol=0.05)  # 1 for the liked item, 0 for the other
     assert float(metrics["reward"][0]) == pytest.approx(0.5, abs=0.1)
     assert float(metrics["reward"][-1]) > 0.9  # one place in twenty is still drawn at random
     np.testing.assert_allclose(metrics["epsilon"][jnp.array([0, 10, 20, 59])], [1.0, 0.525, 0.05, 0.05], rtol=1e-6)
@@ -64,7 +65,7 @@ def test_dqn_learns_which_features_of_fresh_documents_each_user_likes() -> None:
     state, _ = train(env, 150, gamma=0.9)
     output, obs = outputs(env, state.params, POLICY)
     want = jnp.einsum("nmd,nd->nm", obs.candidate_features, obs.user)
-    chex.assert_trees_all_close(dqn.q_values(output), want, atol=0.1)
+    chex.assert_trees_all_close(q_values(output), want, atol=0.1)
 
 
 def test_shown_documents_are_the_only_candidates_when_they_are_judged() -> None:
@@ -118,8 +119,8 @@ def test_shown_items_of_a_catalogue_have_the_values_that_rank_them() -> None:
     params = jax.tree.map(lambda x: x + 0.1, policy.init(jax.random.key(0), world))
     obs, slate = Observation(user=jnp.array([[0.3, -1.0]])), jnp.array([[12, 89]])
     items = policy.items(params, world)
-    everything = dqn.q_values(policy.apply(params, items, obs, world))
-    shown = dqn.q_values(policy.apply(params, items, value_core.shown(obs, slate), world))
+    everything = q_values(policy.apply(params, items, obs, world))
+    shown = q_values(policy.apply(params, items, value_core.shown(obs, slate), world))
     chex.assert_trees_all_close(shown, everything[:, jnp.array([2, 79])], rtol=1e-5)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.policy import PolicyConfig
-from jaxrec.learn.dqn import q_values
+from jaxrec.learn.action_values import q_values
 from jaxrec.nets.policy import make_policy
 from jaxrec.ops.choice_slates import value_of
 from jaxrec.types import Env, Observation
