@@ -8,90 +8,10 @@ import traceback
 from collections.abc import Sequence
 
 from jaxrec.checks import InputError
+from jaxrec.cli import examples
 from jaxrec.cli.faults import REPORT, TRACEBACK, fault_line, report_in_background
 from jaxrec.terminal import safe_output, silence
 from jaxrec.version import __version__
-
-TRAIN_EXAMPLE = """\
-example:
-  jaxrec train configs/demo.yaml --run runs/demo
-  jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small train.updates=300
-  jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
-  jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
-"""
-SWEEP_EXAMPLE = """\
-example:
-  jaxrec sweep configs/ppo_interest_evolution.yaml learner.learning_rate=1e-3,3e-3 seeds=8
-  jaxrec sweep my.yaml 'learner.policy.hidden=[64],[64,64]' learner.gamma=0.9,0.99 seed=3,5 --run runs/grid
-  jaxrec sweep configs/ppo_interest_evolution.yaml learner.learning_rate=1e-3,3e-3 seeds=8 --resume
-
-Values between commas are swept over; texts with commas need quotes. Each run is that of `jaxrec train` with its seed.
-"""
-CHECK_DATA_EXAMPLE = """\
-example:
-  jaxrec check-data my.yaml data.path=FOLDER
-  jaxrec check-data my.yaml --json
-
-It reads the log as `jaxrec train` would. Nothing is encoded, fitted or written.
-"""
-FIT_SIMULATOR_EXAMPLE = """\
-example:
-  jaxrec fit-simulator configs/demo.yaml
-  jaxrec fit-simulator configs/ml_latest_small.yaml data.path=ml-latest-small -o simulators/small
-  jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small env.path=simulators/small
-"""
-EVALUATE_EXAMPLE = """\
-example:
-  jaxrec evaluate runs/demo
-  jaxrec evaluate runs/demo evaluate.users=10000
-"""
-RECOMMEND_EXAMPLE = """\
-example:
-  jaxrec recommend runs/demo --history 318,296 -k 10
-  jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
-  jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
-"""
-EMBED_EXAMPLE = """\
-example:
-  jaxrec embed all-MiniLM-L6-v2 items.csv --column title -o titles.npy
-  jaxrec embed models/my-encoder reviews.jsonl.gz --column text --ids review_id -o reviews.parquet max_length=256
-  jaxrec embed Qwen/Qwen3-Embedding-0.6B queries.txt -o queries dtype=bfloat16 prompt_name=query    (Orbax folder)
-
-Run a stopped command again to continue it. key=value sets fields of `encoder:` in a recipe. Rows have unit length.
-"""
-TUNE_EXAMPLE = """\
-example:
-  jaxrec tune configs/tune_beauty.yaml --run runs/tuned
-  jaxrec tune my.yaml tune.mode=lora tune.learning_rate=1e-3 --run runs/lora
-  jaxrec train my.yaml encoder.model=runs/tuned/encoder
-
-With --resume, a stopped command continues from its newest checkpoint.
-"""
-DISTILL_EXAMPLE = """\
-example:
-  jaxrec distill my.yaml distill.layers=3 --run runs/small    (half of MiniLM's layers)
-  jaxrec distill my.yaml encoder.model=runs/tuned/encoder distill.layers=3 distill.channels=768 --run runs/small
-  jaxrec distill my.yaml distill.student=models/tiny distill.objective=relations --run runs/tiny
-  jaxrec train my.yaml encoder.model=runs/small/encoder
-
-With --resume, a stopped command continues from its newest checkpoint.
-"""
-PRETRAIN_EXAMPLE = """\
-example:
-  jaxrec pretrain configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small --run runs/start
-  jaxrec recommend runs/start --history 318,296
-  jaxrec pretrain my_recipe.yaml --from runs/start --run runs/mine
-  jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=runs/start
-  jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=pretrain    (both)
-
-With --resume, a stopped command continues from its newest checkpoint.
-"""
-INSPECT_EXAMPLE = """\
-example:
-  jaxrec inspect runs/demo
-  jaxrec inspect runs/demo --json
-  jaxrec inspect runs/demo/policy
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,14 +85,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_check_data(commands: argparse._SubParsersAction) -> None:
     summary = "show how a recipe's log is read, and what is suspicious in it"
-    parser = _command(commands, "check-data", summary, CHECK_DATA_EXAMPLE, ("check_data", "run_check_data"))
+    parser = _command(commands, "check-data", summary, examples.CHECK_DATA, ("check_data", "run_check_data"))
     parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
     _overrides(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "train", "train a policy from a recipe", TRAIN_EXAMPLE, ("train", "run_train"))
+    parser = _command(commands, "train", "train a policy from a recipe", examples.TRAIN, ("train", "run_train"))
     parser.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/demo.yaml")
     _overrides(parser)
     parser.add_argument("--run", metavar="DIR", help="run folder (default: runs/ and the recipe's name)")
@@ -187,7 +107,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 def _add_sweep(commands: argparse._SubParsersAction) -> None:
     summary = "train every combination of settings with several seeds, and compare them"
-    parser = _command(commands, "sweep", summary, SWEEP_EXAMPLE, ("sweep", "run_sweep"))
+    parser = _command(commands, "sweep", summary, examples.SWEEP, ("sweep", "run_sweep"))
     parser.add_argument("config", metavar="CONFIG", help="recipe, for instance configs/ppo_interest_evolution.yaml")
     _overrides(parser, "values to sweep over (section.key=A,B), the number of seeds (seeds=8), other values")
     parser.add_argument("--run", metavar="DIR", help="folder (default: runs/, the recipe's name and -sweep)")
@@ -205,7 +125,7 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
 
 def _add_pretrain(commands: argparse._SubParsersAction) -> None:
     summary = "fit a recipe's policy to what users did next, as a start for train"
-    parser = _command(commands, "pretrain", summary, PRETRAIN_EXAMPLE, ("train", "run_pretrain"))
+    parser = _command(commands, "pretrain", summary, examples.PRETRAIN, ("train", "run_pretrain"))
     _fit_options(parser)
     parser.add_argument(
         "--from",
@@ -220,7 +140,7 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         commands,
         "fit-simulator",
         "fit simulated users to a log and report how far to trust them",
-        FIT_SIMULATOR_EXAMPLE,
+        examples.FIT_SIMULATOR,
         ("train", "run_fit_simulator"),
     )
     parser.add_argument("config", metavar="CONFIG", help="recipe with a data section, for instance configs/demo.yaml")
@@ -233,7 +153,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         commands,
         "evaluate",
         "compare a run's policy with simple recommenders",
-        EVALUATE_EXAMPLE,
+        examples.EVALUATE,
         ("evaluate", "run_evaluate"),
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
@@ -245,7 +165,7 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
         commands,
         "recommend",
         "recommend a slate for a history or a user",
-        RECOMMEND_EXAMPLE,
+        examples.RECOMMEND,
         ("evaluate", "run_recommend"),
     )
     parser.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
@@ -265,7 +185,7 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_embed(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "embed", "encode the texts of a file", EMBED_EXAMPLE, ("encoders", "run_embed"))
+    parser = _command(commands, "embed", "encode the texts of a file", examples.EMBED, ("encoders", "run_embed"))
     parser.add_argument("model", metavar="MODEL", help="folder, installed package or Hugging Face name")
     parser.add_argument("texts", metavar="TEXTS", help="table (.csv .tsv .parquet .jsonl) or .txt, one text per line")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="encoder settings, as in max_length=256")
@@ -281,13 +201,13 @@ def _add_embed(commands: argparse._SubParsersAction) -> None:
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
     _fit_options(
-        _command(commands, "tune", "fit a recipe's encoder to the log", TUNE_EXAMPLE, ("encoders", "run_tune"))
+        _command(commands, "tune", "fit a recipe's encoder to the log", examples.TUNE, ("encoders", "run_tune"))
     )
 
 
 def _add_distill(commands: argparse._SubParsersAction) -> None:
     summary = "distil a recipe's encoder into a smaller one"
-    _fit_options(_command(commands, "distill", summary, DISTILL_EXAMPLE, ("encoders", "run_distill")))
+    _fit_options(_command(commands, "distill", summary, examples.DISTILL, ("encoders", "run_distill")))
 
 
 def _fit_options(parser: argparse.ArgumentParser) -> None:
@@ -299,9 +219,15 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_inspect(commands: argparse._SubParsersAction) -> None:
     parser = _command(
-        commands, "inspect", "show what a folder holds and what comes next", INSPECT_EXAMPLE, ("inspect", "run_inspect")
+        commands,
+        "inspect",
+        "show what a folder holds and what comes next",
+        examples.INSPECT,
+        ("inspect", "run_inspect"),
     )
-    parser.add_argument("path", metavar="RUN", help="run, policy, simulator or encoder folder, finished or not")
+    parser.add_argument(
+        "path", metavar="RUN", help="folder of a run, policy, simulator, encoder or sweep, finished or not"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 

@@ -1,0 +1,82 @@
+"""What `--help` of each command shows below its options."""
+
+TRAIN = """\
+example:
+  jaxrec train configs/demo.yaml --run runs/demo
+  jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small train.updates=300
+  jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
+  jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
+"""
+SWEEP = """\
+example:
+  jaxrec sweep configs/ppo_interest_evolution.yaml learner.learning_rate=1e-3,3e-3 seeds=8
+  jaxrec sweep my.yaml 'learner.policy.hidden=[64],[64,64]' learner.gamma=0.9,0.99 seed=3,5 --run runs/grid
+  jaxrec sweep configs/ppo_interest_evolution.yaml learner.learning_rate=1e-3,3e-3 seeds=8 --resume
+
+Values between commas are swept over; texts with commas need quotes. Each run is that of `jaxrec train` with its seed.
+"""
+CHECK_DATA = """\
+example:
+  jaxrec check-data my.yaml data.path=FOLDER
+  jaxrec check-data my.yaml --json
+
+It reads the log as `jaxrec train` would. Nothing is encoded, fitted or written.
+"""
+FIT_SIMULATOR = """\
+example:
+  jaxrec fit-simulator configs/demo.yaml
+  jaxrec fit-simulator configs/ml_latest_small.yaml data.path=ml-latest-small -o simulators/small
+  jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small env.path=simulators/small
+"""
+EVALUATE = """\
+example:
+  jaxrec evaluate runs/demo
+  jaxrec evaluate runs/demo evaluate.users=10000
+"""
+RECOMMEND = """\
+example:
+  jaxrec recommend runs/demo --history 318,296 -k 10
+  jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
+  jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
+"""
+EMBED = """\
+example:
+  jaxrec embed all-MiniLM-L6-v2 items.csv --column title -o titles.npy
+  jaxrec embed models/my-encoder reviews.jsonl.gz --column text --ids review_id -o reviews.parquet max_length=256
+  jaxrec embed Qwen/Qwen3-Embedding-0.6B queries.txt -o queries dtype=bfloat16 prompt_name=query    (Orbax folder)
+
+Run a stopped command again to continue it. key=value sets fields of `encoder:` in a recipe. Rows have unit length.
+"""
+TUNE = """\
+example:
+  jaxrec tune configs/tune_beauty.yaml --run runs/tuned
+  jaxrec tune my.yaml tune.mode=lora tune.learning_rate=1e-3 --run runs/lora
+  jaxrec train my.yaml encoder.model=runs/tuned/encoder
+
+With --resume, a stopped command continues from its newest checkpoint.
+"""
+DISTILL = """\
+example:
+  jaxrec distill my.yaml distill.layers=3 --run runs/small    (half of MiniLM's layers)
+  jaxrec distill my.yaml encoder.model=runs/tuned/encoder distill.layers=3 distill.channels=768 --run runs/small
+  jaxrec distill my.yaml distill.student=models/tiny distill.objective=relations --run runs/tiny
+  jaxrec train my.yaml encoder.model=runs/small/encoder
+
+With --resume, a stopped command continues from its newest checkpoint.
+"""
+PRETRAIN = """\
+example:
+  jaxrec pretrain configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small --run runs/start
+  jaxrec recommend runs/start --history 318,296
+  jaxrec pretrain my_recipe.yaml --from runs/start --run runs/mine
+  jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=runs/start
+  jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=pretrain    (both)
+
+With --resume, a stopped command continues from its newest checkpoint.
+"""
+INSPECT = """\
+example:
+  jaxrec inspect runs/demo
+  jaxrec inspect runs/demo --json
+  jaxrec inspect runs/demo/policy
+"""
