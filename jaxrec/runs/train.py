@@ -197,6 +197,8 @@ def train_policy(
         config.train,
         key=stream(config, "learn"),
         initial=initial,
+        # A start that is worth something competes too, if users judge it that it was not made for.
+        judge_start=config.train.select == "judge" and (initial is not None or config.learner.policy.belief),
         num_shards=config.learner.shards,
         steps_per_update=config.learner.num_users * config.learner.horizon,
         evaluate=evaluate,

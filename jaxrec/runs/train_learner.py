@@ -42,6 +42,7 @@ def train(
     save_policy: Callable[[Params, int], None],
     policy_is_whole: Callable[[], bool] = lambda: True,
     initial: Params | None = None,
+    judge_start: bool = False,
     further: Further = NOTHING_FURTHER,
     limits: Limits = USUAL_LIMITS,
     build: Callable[[Learner, World, TrainConfig, int], Program] = compile_learner,
@@ -49,6 +50,7 @@ def train(
 ) -> Outcome:
     """Train to `config.updates`, from the newest checkpoint of `run` if there is one, else from `initial`.
 
+    With `judge_start`, the first parameters compete with those of checkpoints.
     `evaluate(params, step)` gives the return that ranks checkpoints, and `further` measures parameters in other ways.
     `save_policy(params, step)` is called for every new best, and when a run goes on unless `policy_is_whole()`. On
     SIGINT or SIGTERM the current call ends, a checkpoint is written, and `interrupted` is set. Metrics beyond `limits`
@@ -84,8 +86,7 @@ def train(
         updates_per_call=config.updates_per_call,
         evaluate_every=config.checkpoint_every,
         keep_latest=config.keep_latest,
-        # A start that was given competes too, if users judge it that it was not made for.
-        evaluate_start=initial is not None and config.select == "judge",
+        evaluate_start=judge_start,
         tensorboard=config.tensorboard,
     )
     return run_training(training, run, schedule)[1]
