@@ -17,6 +17,7 @@ episode (`jaxrec.envs.comeback`).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -58,20 +59,12 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
 
     With `keep`, users whose chance to leave is fitted stay, and steps give the chance that they would have (`stay`).
     """
-    if world is None:
-        if not config.path:
-            raise InputError(
-                "env.path: the logged environment needs a fitted simulator; "
-                "`jaxrec train` writes one to RUN/simulators/train."
-            )
-        world = load_simulator(config.path)
+    world = _saved_world(config) if world is None else world
     users: LoggedUsers = world.users
     names, slate_size = users.feedback_names, config.slate_size
     length = observed_rows(config, world.num_recommendable)
-    check_users(config, names, users.num_members)
+    _check_fitted(config, users)
     leave = make_leave(config.leave, config.reward, names, keep=keep)
-    if config.leave is not None and config.leave.name == "hazard" and users.leave is None:
-        raise InputError("env.leave: the simulator was fitted without visits; fit it again with env.leave: hazard.")
     answers = make_answers(config, users)
     come_back = make_comeback(config, users, answers, leave.start)
     reward_of = make_reward(config.reward, names, comebacks=come_back is not None)
@@ -88,11 +81,8 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
 
     def step(key: Array, state: LoggedState, action: Array, world: World) -> tuple[LoggedState, StepOutput]:
         check_shape("action", action, (slate_size,))
-        p = make_answers(config, world.users).probabilities(world.users, state.person, state.history, action)
+        p = _slate_probabilities(config, world, state, action)
         chex.assert_shape(p, (slate_size, len(names)))
-        if config.slate_interaction:
-            alike = mean_cosine(world.users.text(world.item_table[action]))
-            p = jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
         draw, (day_draw, leave_draw) = draws(key, p.shape, come_back is not None, leave.random)
         feedback = (draw < p).astype(jnp.float32)
         patience, left, stay = leave.after(world.users.leave, state.leave, feedback, leave_draw)
@@ -115,11 +105,6 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
     def item_rewards(state: LoggedState, world: World) -> Array:
         return expected_rewards(state, world, config, world.recommendable)
 
-    def expected_feedback(state: LoggedState, world: World) -> Array:
-        return answer_probabilities(state, world, config, world.recommendable)
-
-    # Tastes are hidden from policies. Users of the KuaiSim class answer by what policies see.
-    seen = config.response == "last_rows" and users.known is None
     return Env(
         reset,
         step,
@@ -127,8 +112,41 @@ def make(config: LoggedConfig, world: World | None = None, *, keep: bool = False
         _spec(config, world, length),
         item_rewards,
         make_memory(config, world),
-        expected_feedback=expected_feedback if seen else None,
+        expected_feedback=_expected_feedback(config, users),
     )
+
+
+def _saved_world(config: LoggedConfig) -> World:
+    """The fitted simulator that the recipe names."""
+    if not config.path:
+        raise InputError(
+            "env.path: the logged environment needs a fitted simulator; "
+            "`jaxrec train` writes one to RUN/simulators/train."
+        )
+    return load_simulator(config.path)
+
+
+def _check_fitted(config: LoggedConfig, users: LoggedUsers) -> None:
+    """Raise InputError if the recipe asks for what was not fitted to these users."""
+    check_users(config, users.feedback_names, users.num_members)
+    if config.leave is not None and config.leave.name == "hazard" and users.leave is None:
+        raise InputError("env.leave: the simulator was fitted without visits; fit it again with env.leave: hazard.")
+
+
+def _expected_feedback(config: LoggedConfig, users: LoggedUsers) -> Callable[[LoggedState, World], Array] | None:
+    """`Env.expected_feedback`. Tastes are hidden from policies; users of the KuaiSim class answer by what they see."""
+    if config.response != "last_rows" or users.known is not None:
+        return None
+    return lambda state, world: answer_probabilities(state, world, config, world.recommendable)
+
+
+def _slate_probabilities(config: LoggedConfig, world: World, state: LoggedState, slate: Array) -> Array:
+    """P(feedback) of the items of a slate [K], lowered as far as they are alike: [K, F]."""
+    p = answer_probabilities(state, world, config, slate)
+    if not config.slate_interaction:
+        return p
+    alike = mean_cosine(world.users.text(world.item_table[slate]))
+    return jnp.maximum(p - config.slate_interaction * alike[:, None], 0.0)
 
 
 def _spec(config: LoggedConfig, world: World, length: int) -> EnvSpec:

@@ -57,8 +57,8 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
     def items(params: Params, world: World) -> Items:
         if config.belief and world.tastes is None:
             raise InputError(
-                f"learner.policy.belief: there are no tastes of people to start from in {spec.name}; use env.name: "
-                "logged with users who have tastes, or set it to false."
+                f"learner.policy.belief: no tastes were fitted to the users of {spec.name}; set env.name to logged and "
+                "env.response to tastes, or set learner.policy.belief to false."
             )
         return cast(Items, network.apply({"params": params}, world, method="items"))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+import jaxrec.gym
 from jaxrec import auto_reset, make_env, vector_actions
 from jaxrec.checks import InputError
 from jaxrec.config.action import ActionConfig
@@ -91,7 +92,7 @@ def test_wrappers_keep_the_vectors() -> None:
 
 
 def test_gymnasium_takes_vectors_in_a_box() -> None:
-    env = gymnasium.make("jaxrec/Sardine-v0", preset="SingleItem-Static", action=ITEM)
+    env = gymnasium.make(jaxrec.gym.env_id("sardine"), preset="SingleItem-Static", action=ITEM)
     assert env.action_space == gymnasium.spaces.Box(0.0, 1.0, (10,), np.float32)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Box observation space (minimum|maximum) value is -?infinity")

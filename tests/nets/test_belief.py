@@ -108,5 +108,5 @@ def test_what_cannot_start_from_tastes_is_refused() -> None:
     with pytest.raises(InputError, match=r"learner.policy.belief: other gives no history of items of a catalogue"):
         make_policy(spec, NETWORK)
     policy = make_policy(people().spec, NETWORK)
-    with pytest.raises(InputError, match=r"policy.belief: there are no tastes of people to start from in logged"):
+    with pytest.raises(InputError, match=r"policy.belief: no tastes were fitted to the users of logged; set env"):
         policy.items({}, World(item_table=jnp.zeros((ITEMS, 6))))
