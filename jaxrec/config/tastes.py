@@ -10,7 +10,8 @@ class TastesConfig:
 
     width: int = 16  # d, of item vectors and tastes
     text_components: int = 64  # k, principal components of the text vectors that the item vectors are made of
-    search: bool = True  # choose strengths around those below on held-out rows (taste_strengths.py); False: take these
+    groups: int | None = None  # N, groups of the texts that they are made of instead; 0: none; null: `search` chooses
+    search: bool = True  # choose groups, and strengths around those below, on held-out rows; False: take these
     user_strength: float = 8.0  # precision of the prior of a user's tastes
     bias_strength: float = 1.0  # of a user's bias
     item_strength: float = 10.0  # of what the log adds to the vector of a single item
@@ -39,6 +40,7 @@ class TastesConfig:
         ):
             check_range(f"tastes.{name}", getattr(self, name), 0, open_low=True)
         check_range("tastes.rounds", self.rounds, 0)
+        check_range("tastes.groups", self.groups or 0, 0)
         check_range("tastes.exposure_strength", self.exposure_strength, 0)
         check_range("tastes.holdout", self.holdout, 0.01, 0.5)
         check_range("tastes.base_rate", self.base_rate, 0.001, 0.999)

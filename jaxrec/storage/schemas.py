@@ -93,7 +93,8 @@ VALIDITY = record(
         "fit": record(
             {},
             {
-                "strengths": named(number()),
+                "strengths": named(either((bool, flag), (int, number()), (float, number()))),
+                "made_of": text,
                 "effects": maybe(record({"feedback": named(named(EFFECT))}, {"keep": named(number())})),
             },
         ),

@@ -1,4 +1,6 @@
-"""Ways in which items can be alike, for short-term effects: people may tire of a subject, or of what they like.
+"""Groups of items, and ways in which items can be alike.
+
+Ways are for short-term effects: people may tire of a subject, or of what they like.
 
 Each way gives items directions of at most unit length, whose products say how alike two items are:
 
@@ -32,22 +34,26 @@ def ways_alike(features: np.ndarray, log: Log, seed: int) -> list[Alike]:
     ways = [Alike("tastes", None)]
     if not features.shape[1] or not features.any():
         return ways
-    directions = unit_rows(features)
-    ways.append(Alike("features", directions))
-    rng = np.random.default_rng([seed, 5])
+    ways.append(Alike("features", unit_rows(features)))
+    counts = [count for count in GROUPS if count <= most_groups(features, log)]
+    return [*ways, *(Alike(f"{count} groups", groups_of(features, log, count, seed)) for count in counts)]
+
+
+def most_groups(features: np.ndarray, log: Log) -> int:
+    """How many groups items with features [I, k] can have; 0 if they are not told apart by them."""
+    known = unit_rows(features)[: log.num_touched]
+    different = len(np.unique(known.round(6), axis=0))
+    return max(min(min(len(known), SAMPLE) // LEAST_ITEMS, different - 1), 0)
+
+
+def groups_of(features: np.ndarray, log: Log, count: int, seed: int) -> np.ndarray:
+    """The groups [I, count], one-hot, of items with features [I, k], found by k-means on those with rows."""
+    from scipy.cluster.vq import kmeans2, vq  # slow to import
+
+    directions, rng, runs = unit_rows(features), np.random.default_rng([seed, 5, count]), []
     known = directions[: log.num_touched]
     if len(known) > SAMPLE:
         known = known[np.sort(rng.choice(len(known), SAMPLE, replace=False))]
-    different = len(np.unique(known.round(6), axis=0))
-    counts = [count for count in GROUPS if count * LEAST_ITEMS <= len(known) and count < different]
-    return [*ways, *(Alike(f"{count} groups", _groups(directions, known, count, rng)) for count in counts)]
-
-
-def _groups(directions: np.ndarray, known: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """One direction [count] of each item, found by k-means on the known ones."""
-    from scipy.cluster.vq import kmeans2, vq  # slow to import
-
-    runs = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)  # then there are fewer groups
         for _ in range(RUNS):

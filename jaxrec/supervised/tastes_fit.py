@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.nets.effects import Effects
 from jaxrec.nets.tastes import Link, Moments, Tastes
 from jaxrec.progress import track
-from jaxrec.supervised.alike import ways_alike
+from jaxrec.supervised.alike import groups_of, most_groups, ways_alike
 from jaxrec.supervised.contrast import (
     Drawing,
     account_of,
@@ -34,7 +35,16 @@ from jaxrec.supervised.taste_optimum import (
 )
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import expected_logits, rows_of, with_draws
-from jaxrec.supervised.taste_strengths import TRIALS, Strengths, Trial, base_strengths, search_strengths
+from jaxrec.supervised.taste_strengths import (
+    GROUPS,
+    TRIALS,
+    Strengths,
+    Trial,
+    base_strengths,
+    made_of,
+    same_features,
+    search_strengths,
+)
 from jaxrec.types import Array, Params
 
 ENDS = 2  # parameters of a curve's free ends
@@ -56,10 +66,10 @@ def fit_tastes(
 
     `others` are blocks [I, ...] of other features of the items.
 
-    At first, a share of the rows is held out (`config.holdout`). Strengths are searched there by the rule of
-    taste_strengths.py, unless they are given or `config.search` is off, and the link is fitted there. Short-term
-    effects are fitted next (`jaxrec.supervised.effects_fit`). The final fit has all rows. Users are the
-    `log.num_users` of the log, with or without rows.
+    At first, a share of the rows is held out (`config.holdout`). Strengths, and what item vectors are made of, are
+    searched there by the rule of taste_strengths.py, unless they are given or `config.search` is off, and the link is
+    fitted there. Short-term effects are fitted next (`jaxrec.supervised.effects_fit`). The final fit has all rows.
+    Users are the `log.num_users` of the log, with or without rows.
 
     Kinds `ones` [F] bool are those that are always 1 (default: as in `log`). They are compared with items that the
     users do not have (contrast.py), `config.base_rate` is their level, and they have no short-term effects. Raises
@@ -72,14 +82,16 @@ def fit_tastes(
     with track(label, 2 + vary * TRIALS) as advance:
 
         def try_out(chosen: Strengths, best: Trial | None) -> Trial:
-            near = None if best is None else best.fit[0]  # of other strengths, so a few steps are enough
+            # Other strengths of the same features need only a few steps.
+            near = best.fit[0] if best is not None and same_features(chosen, best.strengths) else None
             fit = task.fit_from(near, ~task.held, task.no_offsets, chosen)
             losses = task.losses_of_users(fit[1])
             trial = Trial(chosen, losses, fit)
             advance(1, f"held-out log loss {(best or trial).loss:.4f}")
             return trial
 
-        found = search_strengths(try_out, base_strengths(config) if strengths is None else strengths, vary)
+        base = base_strengths(config) if strengths is None else strengths
+        found = search_strengths(try_out, base, vary, task.counts if config.groups is None else ())
         chosen = found.strengths
         best = _Curve(*task.calibrated(found.fit[1], task.no_offsets, None), task.no_offsets)
         if config.effects:
@@ -91,6 +103,7 @@ def fit_tastes(
     tastes = with_level(with_draws(tastes, users, config.draws, seed), log, config.base_rate, seed)
     report = {
         "strengths": chosen._asdict(),
+        "made_of": made_of(chosen, len(task.components.T)),
         "link": {name: np.asarray(value).tolist() for name, value in vars(tastes.link).items()},
         "held_out": best.held_out,
         "effects": best.about,
@@ -102,12 +115,41 @@ class _Task(NamedTuple):
     """A log to fit, and the rows of it that are held out."""
 
     log: Log
-    features: Array  # [I, k]
+    given: np.ndarray  # [I, k + 1] of items, as `taste_features.item_features` gives them
     held: np.ndarray  # [R] bool
-    start: Params
     config: TastesConfig
     drawing: Drawing | None  # of items next to rows; None: no kind is always 1
-    seed: int  # of the drawn items
+    seed: int  # of the drawn items, and of all that is random
+    made: dict[tuple[int, bool], Array]  # what `features` gave
+
+    @property
+    def components(self) -> np.ndarray:
+        """Components [I, k] of what is known of items."""
+        return self.given[:, :-1]
+
+    @property
+    def counts(self) -> list[int]:
+        """Numbers of groups that are tried."""
+        return [count for count in GROUPS if count <= most_groups(self.components, self.log)]
+
+    def features(self, strengths: Strengths) -> Array:
+        """What item vectors are made of: groups, components or both, then how often an item is rated."""
+        wanted = strengths.groups, strengths.components
+        if wanted not in self.made:
+            self.made[wanted] = jax.device_put(self._features(*wanted))
+        return self.made[wanted]
+
+    def _features(self, groups: int, components: bool) -> np.ndarray:
+        parts = [self.given if components else self.given[:, -1:]]
+        if groups:
+            most = most_groups(self.components, self.log)
+            if groups > most:
+                raise InputError(
+                    f"tastes.groups: {groups} groups are too many for the texts of {self.log.num_touched:,} items with "
+                    f"rows; at most {most} can be told apart. Lower it, or set it to 0."
+                )
+            parts.insert(0, groups_of(self.components, self.log, groups, self.seed))
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
     @property
     def no_offsets(self) -> np.ndarray:
@@ -126,8 +168,13 @@ class _Task(NamedTuple):
         rows = rows_of(log, offsets[part])
         # Only the part is known to the fit: the other rows' items may be drawn.
         drawn = None if self.drawing is None else drawn_items(self.drawing, log, self.seed)
-        given = rows, self.features, strengths, log, drawn, self.config
-        return fit_in_rounds(self.start, *given) if near is None else fit_in_rounds(near, *given, near=True)
+        features = self.features(strengths)
+        given = rows, features, strengths, log, drawn, self.config
+        if near is not None:
+            return fit_in_rounds(near, *given, near=True)
+        # All fits start at the same tastes of all users, whatever the part.
+        start = first_params(self.log, features.shape[1], self.config, self.seed, self.drawing)
+        return fit_in_rounds(start, *given)
 
     def hidden(self, fitted: Fitted, offsets: np.ndarray) -> Held:
         """Held-out rows, and items drawn for them that their users never choose, as expected from the other rows."""
@@ -179,8 +226,7 @@ def _task(log: Log, features: np.ndarray, ones: np.ndarray, config: TastesConfig
     held = np.random.default_rng(seed).random(len(log)) < config.holdout
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
     drawing = drawing_for(log, ones, config.negatives)
-    start = first_params(log, features.shape[1], config, seed, drawing)
-    return _Task(log, jax.device_put(features), held, start, config, drawing, seed)
+    return _Task(log, features, held, config, drawing, seed, {})
 
 
 def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
@@ -198,7 +244,7 @@ def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:
     tried = np.ones(kinds, bool) if task.drawing is None else np.asarray(task.drawing.kinds) == 0
     if not tried.any():
         return plain._replace(about={"feedback": {}, "not_fitted": list(task.log.feedback_names)})
-    ways = ways_alike(np.asarray(task.features)[:, :-1], task.log, task.seed)  # the last feature counts rows
+    ways = ways_alike(task.components, task.log, task.seed)
     without: dict[bytes, tuple[Params, Fitted]] = {}  # fits without effects, by rows
 
     def fit(part: np.ndarray, offsets: np.ndarray) -> Fitted:

@@ -76,7 +76,7 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     if not (folder / VALIDITY).is_file():
         validity = _validity_of_tastes if config.env.response == "tastes" else _validity_of_response
         report = validity(config, corpus.dataset.log, vectors, table, compare_text)
-        write_text(folder / PAGE, validity_page(report, "the simulated users", _facts(config, corpus)))
+        write_text(folder / PAGE, validity_page(report, "the simulated users", _facts(config, corpus, report)))
         write_json(folder / VALIDITY, report)
         for line in validity_lines(report):
             note(line)
@@ -259,15 +259,14 @@ def _comeback(config: Config, members: Sequence[StatesAfter], log: Log, seed: in
     return model
 
 
-def _facts(config: Config, corpus: Corpus) -> list[str]:
+def _facts(config: Config, corpus: Corpus, report: dict[str, Any]) -> list[str]:
     log = corpus.dataset.log
     env, response = config.env, config.response
     leave = "no leave model" if env.leave is None else f"leave model {env.leave.name}"
     if env.response == "tastes":
         tastes = config.tastes
-        users = (
-            f"Tastes of {tastes.width} dimensions from {tastes.text_components} text components, {tastes.draws} draws."
-        )
+        made_of = report["fit"]["made_of"]
+        users = f"Tastes of {tastes.width} dimensions, item vectors made of {made_of}, {tastes.draws} draws."
     else:
         users = (
             f"Response model: history of {response.history_length} items, width {response.width}, {response.epochs} "

@@ -38,6 +38,8 @@ def validity_lines(report: dict[str, Any]) -> Iterator[str]:
     lengths = report["session_lengths"]
     if "ks" in lengths:
         yield (f"  items of {lengths['sessions']:,} visits, at most {lengths['most_items']}: {_compared(lengths, 1)}")
+    if "made_of" in report["fit"]:
+        yield f"  item vectors of tastes are made of {report['fit']['made_of']}"
     yield from _effect_lines(report["fit"].get("effects"))
     if (leaving := report.get("leaving")) is not None:
         weight, error = (leaving[part]["satisfaction"] for part in ("weights", "standard_errors"))
