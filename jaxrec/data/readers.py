@@ -19,10 +19,11 @@ from jaxrec.data.item_features import feature_columns, read_features
 from jaxrec.data.item_text import REVIEWS, ItemTable, build_catalogue, check_template, columns_of
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Dataset, counted
+from jaxrec.data.paths import data_folder
 from jaxrec.data.plain_text import plain_text
 from jaxrec.data.reviews import item_reviews
 from jaxrec.data.rows import LOG_FORMAT, no_id, read_log
-from jaxrec.data.table import Fault, Table, check_columns, data_folder, drop_faulty, header, read_table
+from jaxrec.data.table import Fault, Table, check_columns, drop_faulty, header, read_table
 
 TAGS_DAT = TableFormat(separator="::", columns=("userId", "movieId", "tag", "timestamp"))  # ml-10m
 NO_GENRES = "(no genres listed)"

@@ -1,6 +1,7 @@
 """The rows of a log: numbers, times and feedback from cells of text. Raw user ids go no further."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -106,8 +107,9 @@ def log_rows(
         feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words, of)
         if change := changed(tuple(config.feedback), alone[keep], feedback[keep], pair[keep]):
             lines.append(f"{table.path.name}: {of}the numbers of (user, item) pairs {change}")
-    if columns.time and not config.time_format:
-        check_clock(time, keep, lambda row: f"{where_in(table, row)}: {table.quote(columns.time, int(row))}")
+    if columns.time:
+        in_words = functools.partial(_time_in_words, table, columns.time)
+        check_clock(time, keep, in_words, config.time_format)
     kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
     time = time[keep]
     if columns.request:
@@ -159,14 +161,17 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
     cells = table.cells[columns.time]
     time, bad = read_times(cells, config.time_format)
     wanted = f"time of the format {quoted(config.time_format)}" if config.time_format else "number or ISO date"
-    present = cells.filter(pa.array(bad & ~compute.is_in(cells, pa.array(["", *config.missing])).to_numpy(False)))
-    fix = (
-        time_advice(present, layout.setting, bool(bad.mean() > 0.5)) if len(present) and not config.time_format else ""
-    )
+    fix, present = "", ~compute.is_in(cells, pa.array(["", *config.missing])).to_numpy(False)
+    if (bad & present).any():
+        fix = time_advice(cells.filter(pa.array(present)), bad[present], config.time_format, layout.setting)
     return time, [
         Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix),
         rounded(columns.time, shortened(cells)),
     ]
+
+
+def _time_in_words(table: Table, column: str, row: int) -> str:
+    return f"{where_in(table, row)}: {table.quote(column, int(row))}"
 
 
 def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str, np.ndarray], list[Fault]]:
