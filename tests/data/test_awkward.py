@@ -23,7 +23,9 @@ from tests.data.awkward_cells import ANSWERS, DATES
 from tests.data.awkward_dumps import NAMES, TYPES
 from tests.data.awkward_exports import DOWNLOADS, FRAMES, JOINED, SHEETS
 from tests.data.awkward_files import QUOTES, SHAPES
-from tests.data.awkward_values import CLOCKS, IDS, TEXTS, WORDS
+from tests.data.awkward_texts import TEXTS
+from tests.data.awkward_values import CLOCKS, IDS
+from tests.data.awkward_words import WORDS
 
 CASES = (
     *(*QUOTES, *SHAPES, *IDS, *CLOCKS, *WORDS, *TEXTS, *JOINED, *SHEETS, *FRAMES, *DOWNLOADS),
