@@ -158,10 +158,10 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
     """Read the times [R] of a table; rows without a column of times have their place as time."""
     if not columns.time:
         return np.arange(len(table)), []
-    cells = table.cells[columns.time]
+    cells = blank(table.cells[columns.time], config.missing)
     time, bad = read_times(cells, config.time_format)
     wanted = f"time of the format {quoted(config.time_format)}" if config.time_format else "number or ISO date"
-    fix, present = "", ~compute.is_in(cells, pa.array(["", *config.missing])).to_numpy(False)
+    fix, present = "", compute.not_equal(cells, "").to_numpy(False)
     if (bad & present).any():
         fix = time_advice(cells.filter(pa.array(present)), bad[present], config.time_format, layout.setting)
     return time, [
@@ -179,7 +179,7 @@ def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str
     kinds = {name: kind for name, kind in config.feedback.items() if not kind.words and not kind.weights}
     owner = {c: name for name, kind in reversed(kinds.items()) for c in (kind.column, kind.over) if c}
     order = [c for kind in kinds.values() for c in (kind.column, kind.over) if c]
-    values = {c: feedback_numbers(table.cells[c]) for c in dict.fromkeys(order)}
+    values = {c: feedback_numbers(blank(table.cells[c], config.missing)) for c in dict.fromkeys(order)}
     faults = []
     for c, numbers in values.items():
         bad = np.isnan(numbers)

@@ -19,7 +19,7 @@ from jaxrec.config.files import MISSING
 from jaxrec.data import delimited, typed
 from jaxrec.data.cells import Part, compute, first_line
 from jaxrec.data.headers import check_header, names_advice, separator_advice
-from jaxrec.data.layout import PLAIN, Layout
+from jaxrec.data.layout import PLAIN, Layout, check_not_garbled
 from jaxrec.data.log import counted, listed
 from jaxrec.data.paths import files_of
 from jaxrec.data.shapes import SHAPES
@@ -130,6 +130,8 @@ def header(path: Path, setting: str, layout: Layout = PLAIN, wanted: Iterable[st
                 f"{file}: {len(names):,} columns, expected at most {MOST_COLUMNS:,}; correct the separator, or leave "
                 "out columns."
             )
+        if layout.format.encoding:
+            _readable(file, lambda file: check_not_garbled(file, layout))
         if form.text and not layout.format.columns:
             check_header(file, names, wanted, layout)
         counts = collections.Counter(names)
