@@ -143,13 +143,13 @@ def _parsed(path: Path, dialect: Dialect, read: Callable[["ReadAhead", int], Any
     longest = int(min(max(dialect.layout.limits.line, BLOCK), LARGEST_BLOCK))
     said, quotes = STRADDLING, 0
     for block in (BLOCK, longest):
-        try:
-            with open_text(path, dialect) as file, ReadAhead(file) as ahead, _undecodable_rows():
-                return read(ahead, block)
-        except (pa.ArrowInvalid, UnicodeError) as error:
-            said, quotes = first_line(error), ahead.quotes
         if STRADDLING not in said:
             break
+        with open_text(path, dialect) as file, ReadAhead(file) as ahead, _undecodable_rows():
+            try:
+                return read(ahead, block)
+            except (pa.ArrowInvalid, UnicodeError) as error:
+                said, quotes = first_line(error), ahead.quotes
     check_encoding(path, dialect.layout)
     kind = {"\t": "TSV", ",": "CSV"}.get(dialect.separator, "text")
     separator = NAMED.get(dialect.separator, repr(dialect.separator))

@@ -10,7 +10,7 @@ import uuid
 import numpy as np
 import pyarrow as pa
 
-from tests.data.awkward import COLUMNS, DAY, JAN_2_2024, LOG, ROWS, files, parquet_of, read, refused, rows_at
+from tests.data.awkward import COLUMNS, DAY, JAN_2_2024, LOG, ROWS, Case, files, parquet_of, read, refused, rows_at
 from tests.data.awkward_exports import HEADER, PARQUET, THREE, by
 
 FRAME = {"user": ["u", "u", "v"], **THREE}
@@ -33,14 +33,14 @@ def tarred(text: str) -> bytes:
     return file.getvalue()
 
 
-def called(name: str, *wants: str) -> tuple:
+def called(name: str, *wants: str) -> Case:
     """A file whose ending says that it is not read."""
     return refused(
         f"a file called {name}", LOG, f"{name}: is ", "expected a table", *wants, settings={"log_file": name}
     )
 
 
-def begins(name: str, start: bytes, *wants: str) -> tuple:
+def begins(name: str, start: bytes, *wants: str) -> Case:
     """Something else under the name of a table."""
     return refused(f"{name} called log.csv", start + b"\0" * 99, f"log.csv: is {name}", "expected a table", *wants)
 
