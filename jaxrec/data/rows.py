@@ -89,7 +89,7 @@ def log_rows(
     numeric, faults = _numbers(table, config, layout)
     numeric |= word_numbers(config.feedback, table.cells)
     faults = [
-        *(Fault(f"a missing or broken {c}", c, no_id(ids[c])) for c in (columns.user, columns.item)),
+        *(missing_id(c, table.cells[c], ids[c], config) for c in (columns.user, columns.item)),
         *(rounded(c, without_digits(ids[c])) for c in (columns.user, columns.item)),
         *time_fault,
         *faults,
@@ -136,6 +136,14 @@ def log_rows(
         review=np.array(known[columns.review].to_pylist(), object) if columns.review else None,
     )
     return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
+
+
+def missing_id(column: str, cells: pa.Array, ids: pa.Array, config: DataConfig) -> Fault:
+    """Give the fault of rows [R] whose `cells` give no id."""
+    rows = no_id(ids)
+    words = compute.is_in(cells.filter(pa.array(rows)), pa.array(config.missing, pa.string()))
+    fix = "; set data.missing=[] if such words are ids" if compute.any(words).as_py() else ""
+    return Fault(f"a missing or broken {column}", column, rows, fix)
 
 
 def no_id(cells: pa.Array) -> np.ndarray:

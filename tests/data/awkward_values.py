@@ -89,7 +89,7 @@ IDS = (
         "null as an item",
         LOG.replace(",b,", ",NULL,"),
         "missing or broken item (line 3: 'NULL')",
-        "data.allow_bad_rows=0.3334",
+        "data.allow_bad_rows=0.3334; set data.missing=[] if such words are ids",
     ),
     read(
         "rows without a user that may be dropped",
