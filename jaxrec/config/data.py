@@ -56,6 +56,9 @@ class Columns:
     user_id: str = "user"  # in the user table
 
     def __post_init__(self):
+        for key in ("user", "item"):
+            if not getattr(self, key):
+                raise InputError(f"data.columns.{key}: empty; name the column of the log with the {key}s.")
         for key in ("item", "time", "review", "request"):
             if getattr(self, key) and getattr(self, key) == self.user:
                 raise InputError(

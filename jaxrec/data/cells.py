@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,10 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: b
     cells: Any = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
+    if getattr(cells.type, "extension_name", "") == "arrow.uuid":
+        found = cells.storage.dictionary_encode()
+        words = [str(uuid.UUID(bytes=one)) for one in found.dictionary.to_pylist()]
+        cells = pa.array(words, pa.string()).take(found.indices)
     kind = cells.type
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     if joined and lists and not pa.types.is_nested(kind.value_type):
@@ -89,11 +94,10 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: b
             cells = in_utc.cast(pa.timestamp("us"))
         return compute.fill_null(compute.cast(cells, pa.string()), "")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        wanted = (
-            "UTF-8 text" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else "numbers, text or times"
-        )
+        bytes_ = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+        wanted = "UTF-8 text" if any(test(kind) for test in bytes_) else "numbers, text or times"
         raise InputError(
-            f"{where}: column {quoted(name)} holds {kind} that cannot be read; expected {wanted}."
+            f"{where}: column {quoted(name)} holds {kind} that cannot be read; expected {wanted}; write it as text."
         ) from None
 
 

@@ -10,12 +10,11 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.files import RowFilter
 from jaxrec.data.cells import compute
 from jaxrec.data.log import counted
-from jaxrec.data.values import number_source, numbers
+from jaxrec.data.values import DECIMAL_COMMA, comma_advice, number_source, numbers
 from jaxrec.foreign import quoted
 
-DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
 THOUSANDS_POINTS = r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$"  # where commas are decimal: 1.234,5
-THOUSANDS_COMMAS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
+SIGNS = r"^[^\w.+-]{1,3}\s?\d[\d.,]*$|^\d[\d.,]*\s?[^\d.,]{1,8}$"  # $5, 90%, 5 stars
 MARK = "\ufeff"  # of byte order, at the start of a file
 SHOWN = 8  # values of a column in a message
 
@@ -54,9 +53,10 @@ def chosen_rows(
         chosen &= passes
         account.append(f"{name}: left out {counted(dropped, 'row')} by {setting} on {one.column}")
         if not chosen.any():
+            limits = (one.at_least, one.at_most) != (None, None) and bool(np.isnan(numbers(cells[one.column])).all())
             raise InputError(
                 f"{name}: no row passes {setting}[{number}] on {one.column} (its values: "
-                f"{_values(cells[one.column])}); correct it."
+                f"{_values(cells[one.column])}); {'at_least and at_most read numbers; ' * limits}correct it."
             )
     return chosen, account
 
@@ -155,15 +155,14 @@ def without_weight(
 
 def word_advice(cells: pa.Array, name: str, decimal_setting: str) -> str:
     """Say how to read a column of feedback that holds no numbers: '; set ...'."""
-    commas = cells.filter(compute.match_substring(cells, ","))
-    if len(commas) and compute.all(compute.match_substring_regex(commas, THOUSANDS_COMMAS)).as_py():
-        other = f", or set {decimal_setting}.decimal=comma if they are decimal" if decimal_setting else ""
-        return f"; remove commas that separate thousands{other}"
-    if decimal_setting and compute.any(compute.match_substring_regex(cells, DECIMAL_COMMA)).as_py():
-        return f"; set {decimal_setting}.decimal=comma if commas are decimal"
+    if commas := comma_advice(cells, decimal_setting):
+        return commas
     if compute.all(compute.equal(cells, "")).as_py() or np.isnan(numbers(cells)).mean() < 0.5:
         return ""
-    return f"; set data.feedback.{name}.equals or in to the words that count as 1 (its values: {_values(cells)})"
+    remove = compute.all(compute.match_substring_regex(cells, SIGNS)).as_py() * " remove the signs next to numbers, or"
+    return (
+        f";{remove} set data.feedback.{name}.equals or in to the words that count as 1 (its values: {_values(cells)})"
+    )
 
 
 def _names_again(cells: Mapping[str, pa.Array]) -> np.ndarray:

@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from jaxrec.checks import InputError
 from jaxrec.data.cells import compute
-from jaxrec.data.values import EPOCH, LARGEST_TIME, numbers, times
+from jaxrec.data.values import EPOCH, LARGEST_TIME, comma_advice, numbers, times
 
 MICROSECONDS = {"s": 10**6, "ms": 10**3, "us": 1}
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # by the name of a unit
 DAY_US, EXCEL_EPOCH = 86_400 * 10**6, 25_569  # days from 1899-12-30 to 1970-01-01
-UNITS = (1, 10**3, 10**6, 10**9)  # per second
 SINCE_1970 = 6.3e8, 4.2e9  # seconds of 1990 to 2103, in which the units are far apart
 CALENDARS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # by number of digits
 FAST = frozenset("YmdHMSybBpI%")  # directives that pyarrow parses
@@ -35,7 +35,14 @@ DATES = (
     "%Y.%m.%d",
     "%Y-%m-%d",
 )
-TWITTER = "%a %b %d %H:%M:%S %z %Y"
+WHOLE_PATTERNS = (
+    "%a %b %d %H:%M:%S %z %Y",  # Twitter
+    "%a %b %d %H:%M:%S %Y",  # asctime of C
+    "%a, %d %b %Y %H:%M:%S GMT",  # e-mail and HTTP
+    "%a, %d %b %Y %H:%M:%S %z",
+    "[%d/%b/%Y:%H:%M:%S %z]",  # servers
+    "%d/%b/%Y:%H:%M:%S %z",
+)
 CLOCKS = (
     "",
     " %H:%M",
@@ -49,6 +56,7 @@ CLOCKS = (
 )
 SPREADSHEET = r"^\d(\.\d{1,5})?E\+\d+$"  # 1.60E+12, which many times become
 SAMPLE = 300  # cells that show the pattern
+NEARLY_ALL = 0.9  # of the times have a size that tells their unit
 
 
 def read_times(cells: pa.Array, time_format: str) -> tuple[np.ndarray, np.ndarray]:
@@ -77,16 +85,19 @@ def shortened(cells: pa.Array) -> np.ndarray:
     return compute.match_substring_regex(cells, SPREADSHEET).to_numpy(zero_copy_only=False)
 
 
-def check_clock(time: np.ndarray, keep: np.ndarray, quote: Callable[[int], str]) -> None:
-    """Raise InputError if kept times [R], read without a format, have several units or are calendar dates.
+def check_clock(time: np.ndarray, keep: np.ndarray, quote: Callable[[int], str], time_format: str = "") -> None:
+    """Raise InputError if kept times [R], read by `read_times`, cannot be what they seem.
 
-    `quote` names a row and its cell. Digits such as 2024013123 sort well, but they are no number of seconds.
+    Without a format they may have several units or be calendar dates: digits such as 2024013123 sort well, but they are
+    no number of seconds. With a unit as format, their size may say another unit. `quote` names a row and its cell.
     """
     rows = np.flatnonzero(keep)
-    if not len(rows):
+    if not len(rows) or (time_format and time_format not in PER_SECOND):
+        return
+    if time_format:
+        _check_unit(time, rows, quote, time_format)
         return
     kept = time[rows]
-
     pattern = _calendar(kept)
     if pattern:
         raise InputError(
@@ -94,8 +105,8 @@ def check_clock(time: np.ndarray, keep: np.ndarray, quote: Callable[[int], str])
             f'data.time_format="{pattern}".'
         )
     units = _unit(kept)
-    found = [unit for unit in UNITS if (units == unit).any()]
-    if len(found) > 1 and (units > 0).mean() > 0.9:
+    found = [unit for unit in PER_SECOND.values() if (units == unit).any()]
+    if len(found) > 1 and (units > 0).mean() > NEARLY_ALL:
         both = " and ".join(quote(rows[np.argmax(units == unit)]) for unit in found[:2])
         raise InputError(
             f"{both} are times of different units, such as seconds and milliseconds; set data.time_format=epoch to "
@@ -103,37 +114,55 @@ def check_clock(time: np.ndarray, keep: np.ndarray, quote: Callable[[int], str])
         )
 
 
-def time_advice(cells: pa.Array, decimal_setting: str, most: bool) -> str:
-    """Find the setting with which cells that were not read as times would be: '; set ...'.
-
-    `most` says that these are most cells of the column; a format that fits a few would not fit the others.
-    """
-    texts = [text for text in compute.unique(cells.slice(0, 10 * SAMPLE)).to_pylist() if text][:SAMPLE]
-    if decimal_setting and texts and all(_decimal_comma(text) for text in texts):
-        return f"; set {decimal_setting}.decimal=comma"
-    patterns = fitting_patterns(texts)
-    if patterns:
+def time_advice(cells: pa.Array, bad: np.ndarray, time_format: str, decimal_setting: str) -> str:
+    """Find the setting with which all cells [N] would be times, if `bad` [N] bool of them are not: '; set ...'."""
+    if commas := comma_advice(cells.filter(pa.array(bad)), decimal_setting):
+        return commas
+    several = (cells.filter(pa.array(bad)), cells)  # a format must fit the good ones too
+    texts = [text for some in several for text in compute.unique(some.slice(0, 10 * SAMPLE)).to_pylist()[:SAMPLE]]
+    sample = pa.array(texts, pa.string())
+    if time_format and not times(sample)[1].any():
+        unit = usual_unit(numbers(sample))
+        return f"; set data.time_format={unit}" if unit else "; set data.time_format= (empty), which reads them"
+    if patterns := [pattern for pattern in fitting_patterns(texts) if pattern != time_format]:
         named = " or ".join(f'"{pattern}"' for pattern in patterns[:2])
         return f"; set data.time_format={named}{', whichever it is' if len(patterns) > 1 else ''}"
-    return most * "; set data.time_format to what they are (s, ms, epoch, excel, or a pattern such as %d/%m/%Y %H:%M)"
+    if time_format or bad.mean() <= 0.5:  # one that fits a few cells would not fit the others
+        return ""
+    return "; set data.time_format to what they are (s, ms, epoch, excel, or a pattern such as %d/%m/%Y %H:%M)"
 
 
 def fitting_patterns(texts: Sequence[str]) -> list[str]:
     """Find the usual patterns of dates that fit all texts."""
-    patterns = [*(date + clock for date in DATES for clock in CLOCKS), TWITTER]
+    patterns = [*(date + clock for date in DATES for clock in CLOCKS), *WHOLE_PATTERNS]
     return [p for p in patterns if texts and all(_parsed(text, p) is not None for text in texts)]
 
 
-def _decimal_comma(text: str) -> bool:
-    left, comma, right = text.partition(",")
-    return bool(comma) and left.isdigit() and right.isdigit()
+def usual_unit(values: np.ndarray) -> str:
+    """Name the unit that the size of nearly all times [R] says; empty if it says none."""
+    units = _unit(values)
+    return next((name for name, ticks in PER_SECOND.items() if (units == ticks).mean() > NEARLY_ALL), "")
+
+
+def _check_unit(time: np.ndarray, rows: np.ndarray, quote: Callable[[int], str], time_format: str) -> None:
+    """Raise InputError if nearly all times [R] in `rows` have a size that says a unit, and one says another unit."""
+    read = time[rows] if time_format == "ns" else time[rows] / MICROSECONDS[time_format]
+    units = _unit(read)
+    others = rows[(units > 0) & (units != PER_SECOND[time_format])]
+    if not len(others) or (units > 0).mean() <= NEARLY_ALL:
+        return
+    unit = usual_unit(read)
+    raise InputError(
+        f"{quote(others[0])} is no time in {time_format} since 1970 by its size; set data.time_format="
+        f"{unit or 'epoch, which tells the unit of each by its size'}."
+    )
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """Ticks per second of times [R] between 1990 and 2103, by their size; 0 for others, which are seconds to nobody."""
     size = np.where(np.isfinite(values), values, 0).astype(np.float64)
     units = np.zeros(len(size))
-    for unit in UNITS:
+    for unit in PER_SECOND.values():
         units[(size >= SINCE_1970[0] * unit) & (size < SINCE_1970[1] * unit)] = unit
     return units
 

@@ -90,6 +90,8 @@ def read_users(path: Path, config: DataConfig) -> tuple[UserTable, list[str]]:
     _, dropped = drop_faulty(table, [rounded(columns.user_id, without_digits(cleaned))], config.allow_bad_rows)
     lines = [f"{path.name}: read {counted(len(table) + table.malformed, 'user')}", *dropped, *table.notes]
     empty = ids.count("")
+    if empty == len(ids):
+        raise InputError(f"{path}: no row has an id in {columns.user_id}; correct data.columns.user_id or the table.")
     if empty:
         lines.append(f"{path.name}: left out {counted(empty, 'row')} without an id")
     if len(row) < len(table) - empty:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import io
 import re
 import sys
@@ -15,6 +16,7 @@ import pyarrow.csv as pa_csv
 
 from jaxrec.checks import InputError
 from jaxrec.data.cells import Part, Places, compute, first_line
+from jaxrec.data.headers import refuse_json
 from jaxrec.data.layout import (
     Dialect,
     Layout,
@@ -28,10 +30,8 @@ from jaxrec.data.layout import (
 from jaxrec.data.log import counted
 from jaxrec.data.quotes import lines_in_words, open_quote
 
-IN_WORDS = {  # what pyarrow says, and what it means to the owner of the file
-    "straddling": "a row of more than 1 MB, most likely after a quote that is never closed",
-    "Empty CSV": "nothing below the header",
-}
+STRADDLING, NO_ROWS = "straddling", "Empty CSV"  # pyarrow's words for a row longer than a block, and for no row
+BLOCK, LARGEST_BLOCK = 2**20, 2**30  # bytes that pyarrow reads at a time
 NAMED = {"\t": "tabs", ",": "commas"}
 TYPED = re.compile(r"(.+):(token|token_seq|float|float_seq)")  # RecBole's names of columns
 WHOLE = r'^"([^"]|"")*"$'  # a cell in quotes
@@ -45,7 +45,9 @@ def names(path: Path, layout: Layout, wanted: Sequence[str], delimiter: str) -> 
     A file whose names are all written name:type, as RecBole does, has each column by both names.
     """
     del wanted
-    return with_short_names(_written(path, dialect_of(path, layout, delimiter)))
+    dialect = dialect_of(path, layout, delimiter)
+    refuse_json(path, next(first_rows(path, dialect), [""])[0], layout)
+    return with_short_names(_written(path, dialect))
 
 
 def with_short_names(written: list[str]) -> list[str]:
@@ -67,10 +69,11 @@ def read(path: Path, wanted: list[str], layout: Layout, delimiter: str) -> Part:
         malformed.append(row.actual_columns)  # pyarrow calls this from several threads
         return "skip"
 
-    def parse(file: ReadAhead) -> tuple[pa.Table, ReadAhead]:
+    def parse(file: ReadAhead, block: int) -> tuple[pa.Table, ReadAhead]:
+        malformed.clear()  # of an attempt with shorter blocks
         columns = list(dict.fromkeys(place.values()))
         convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), include_columns=columns)
-        options = {"parse_options": _options(dialect, skip), "read_options": _header_options(layout)}
+        options = {"parse_options": _options(dialect, skip), "read_options": _header_options(layout, block)}
         return pa_csv.read_csv(file, convert_options=convert, **options), file
 
     table, whole = _parsed(path, dialect, parse)
@@ -98,7 +101,7 @@ def _written(path: Path, dialect: Dialect) -> list[str]:
     named = list(dialect.layout.format.columns)
     if not named:
         options = _options(dialect, lambda row: "skip")
-        found = _parsed(path, dialect, lambda file: pa_csv.open_csv(file, parse_options=options).schema.names)
+        found = _parsed(path, dialect, functools.partial(_first_names, options=options))
         refuse_zeros(path, found, dialect.layout)
         return [name[1:-1] if dialect.unquote and re.match(WHOLE, name) else name for name in found]
     first = next(first_rows(path, dialect), [])
@@ -122,26 +125,49 @@ def _options(dialect: Dialect, handler: Any) -> pa_csv.ParseOptions:
     )
 
 
-def _header_options(layout: Layout) -> pa_csv.ReadOptions:
-    return pa_csv.ReadOptions(column_names=list(layout.format.columns) or None)
+def _header_options(layout: Layout, block: int) -> pa_csv.ReadOptions:
+    return pa_csv.ReadOptions(column_names=list(layout.format.columns) or None, block_size=block)
 
 
-def _parsed(path: Path, dialect: Dialect, read: Callable[["ReadAhead"], Any]) -> Any:
-    """Run a pyarrow reader; its errors become one line with the file and, if known, the line."""
-    try:
+def _first_names(file: "ReadAhead", block: int, options: pa_csv.ParseOptions) -> list[str]:
+    read_options = pa_csv.ReadOptions(block_size=block)
+    return pa_csv.open_csv(file, read_options=read_options, parse_options=options).schema.names
+
+
+def _parsed(path: Path, dialect: Dialect, read: Callable[["ReadAhead", int], Any]) -> Any:
+    """Run a pyarrow reader; its errors become one line with the file and, if known, the line.
+
+    A row must fit into a block, and blocks are short, since that is fast. Where a row does not fit, the file is read
+    once more, in blocks that hold any line that a file may have.
+    """
+    longest = int(min(max(dialect.layout.limits.line, BLOCK), LARGEST_BLOCK))
+    said, quotes = STRADDLING, 0
+    for block in (BLOCK, longest):
+        if STRADDLING not in said:
+            break
         with open_text(path, dialect) as file, ReadAhead(file) as ahead, _undecodable_rows():
-            return read(ahead)
-    except (pa.ArrowInvalid, UnicodeError) as error:
-        said = first_line(error)
+            try:
+                return read(ahead, block)
+            except (pa.ArrowInvalid, UnicodeError) as error:
+                said, quotes = first_line(error), ahead.quotes
     check_encoding(path, dialect.layout)
-    message = next((words for part, words in IN_WORDS.items() if part in said), said)
     kind = {"\t": "TSV", ",": "CSV"}.get(dialect.separator, "text")
     separator = NAMED.get(dialect.separator, repr(dialect.separator))
-    quotes = dialect.layout.advice("quoting=false if quotes are a part of the text") if dialect.quoting else ""
+    mend = dialect.layout.advice("quoting=false if quotes are a part of the text") if dialect.quoting and quotes else ""
     raise InputError(
-        f"{path}: not a readable {kind} file: {message}; expected a header line, rows below it, {separator} between "
-        f"cells and closed quotes{quotes}."
+        f"{path}: not a readable {kind} file: {_in_words(said, path, dialect, longest)}; expected a header line, rows "
+        f"below it, {separator} between cells and closed quotes{mend}."
     )
+
+
+def _in_words(said: str, path: Path, dialect: Dialect, longest: int) -> str:
+    """Say what an error of pyarrow means to the owner of the file."""
+    if STRADDLING in said:
+        why = f"the quote{open_quote(path, dialect)} is never closed" if dialect.quoting else "line breaks are lost"
+        return f"a row of more than {longest / 2**20:,.0f} MB, most likely because {why}"
+    if NO_ROWS in said:
+        return "nothing below the header" if next(first_rows(path, dialect), None) else "it is empty"
+    return said
 
 
 @contextlib.contextmanager

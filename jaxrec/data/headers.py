@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxrec.checks import InputError
-from jaxrec.data.layout import Layout
+from jaxrec.data.layout import Layout, utf8_bytes
 from jaxrec.data.quotes import DATUM
 from jaxrec.foreign import shape
 
+JSON = ('{"', "{'", '[{"', "[{'")  # how an object begins
+LINES = 100  # in which names may follow a title or comments
 OTHERS = {";": "semicolon", "\t": "tab", "|": "pipe", "::": "::", ",": "comma"}  # separators as a recipe writes them
 
 
@@ -31,6 +33,14 @@ def check_header(file: Path, names: Sequence[str], wanted: Sequence[str], layout
     raise InputError(f"{file} line 1: no header line, since cells like {shown} look like data{mend}.")
 
 
+def refuse_json(file: Path, first: str, layout: Layout) -> None:
+    """Raise InputError if the first cell of a file with separators begins an object of JSON."""
+    if first.startswith(JSON) and not layout.format.columns:
+        raise InputError(
+            f"{file} line 1: JSON in place of column names; let its name end in .jsonl, or in .json if it is one array."
+        )
+
+
 def separator_advice(names: Sequence[str], layout: Layout) -> str:
     """Give '; set ...' if the only column holds another separator."""
     if len(names) != 1 or not layout.setting:
@@ -41,8 +51,12 @@ def separator_advice(names: Sequence[str], layout: Layout) -> str:
     return layout.advice(f"separator={OTHERS[found]} if that separates the cells") if count else ""
 
 
-def names_advice(names: Sequence[str], layout: Layout) -> str:
+def names_advice(file: Path, names: Sequence[str], wanted: Sequence[str], layout: Layout) -> str:
     """Give what mends a line of which no cell is a wanted name: it is a row, or it stands above the names."""
+    with utf8_bytes(file, layout) as raw:
+        lines = raw.read(2**16).decode(errors="replace").splitlines()[:LINES]
+    if found := next((n for n, line in enumerate(lines, 1) if n > 1 and all(name in line for name in wanted)), 0):
+        return f"; line {found} has these names, so remove what stands above it"
     if len(names) > 1:
         return f"; if these are cells of a row, name the columns with {layout.setting}.columns"
     return f"; remove lines above the names, or set {layout.setting}.separator to what is between cells"

@@ -26,7 +26,7 @@ from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.item_text import ItemTable
 from jaxrec.data.item_vectors import aligned, read_item_vectors
 from jaxrec.data.log import counted
-from jaxrec.data.values import numbers
+from jaxrec.data.values import comma_advice, numbers
 from jaxrec.foreign import quoted
 
 LARGEST = 5.0  # standard deviations, where numbers are cut: one outlier must not drown the rest of its item's row
@@ -92,7 +92,7 @@ def read_features(ids: Sequence[str], items: ItemTable, config: DataConfig) -> d
             column = _column(items, feature.column or name, f"{setting}.column")
             cells = [column[row[item]].strip() if item in row else "" for item in ids]
             missing = np.array([not cell for cell in cells])
-            values = _numbers(cells, ids, f"{items.name}: {setting}") if feature.kind == "number" else None
+            values = _numbers(cells, ids, f"{items.name}: {setting}", config) if feature.kind == "number" else None
             values = _split(cells, feature.separator) if values is None else values
         if missing.all():
             raise InputError(f"{setting}: missing for all {len(ids):,} items of the log; correct or remove it.")
@@ -184,13 +184,16 @@ def _column(items: ItemTable, column: str, setting: str) -> Sequence[str]:
     return columns[column]
 
 
-def _numbers(cells: Sequence[str], ids: Sequence[str], where: str) -> np.ndarray:
+def _numbers(cells: Sequence[str], ids: Sequence[str], where: str, config: DataConfig) -> np.ndarray:
     values = numbers(pa.array(cells, pa.string()))
     wrong = [n for n, cell in enumerate(cells) if cell and np.isnan(values[n])]
     if wrong:
+        setting = "" if config.source == "tfds" else "data.files.items"
+        mend = comma_advice(pa.array([cells[n] for n in wrong], pa.string()), setting)
+        mend = mend or "; correct the column, or set its kind to category"
         raise InputError(
             f"{where}: {quoted(cells[wrong[0]])} of item {quoted(ids[wrong[0]])} is not a finite number "
-            f"({counted(len(wrong), 'such item')}); correct the column, or set its kind to category."
+            f"({counted(len(wrong), 'such item')}){mend}."
         )
     return values
 

@@ -15,7 +15,8 @@ from jaxrec.config.item_features import NPY, ItemFeature
 from jaxrec.data.cells import as_text, compute, first_line
 from jaxrec.data.ids import normalised
 from jaxrec.data.log import counted
-from jaxrec.data.table import check_columns, files_of, header
+from jaxrec.data.paths import files_of
+from jaxrec.data.table import check_columns, header
 from jaxrec.data.unpacked import USUAL, check_parquet
 from jaxrec.foreign import quoted
 from jaxrec.home import expanded

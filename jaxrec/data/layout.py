@@ -22,6 +22,7 @@ MARKS = {  # the first bytes of a file and the encoding that they mean; the long
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+LATIN = ("iso8859-1", "iso8859-15", "cp1252")  # in which any text of UTF-8 can be read
 STAND_IN = "\x1f"  # read in place of a separator of several bytes, since pyarrow takes one
 
 
@@ -128,6 +129,28 @@ def check_encoding(path: Path, layout: Layout) -> None:
     except UnicodeError as error:
         reason = f"{encoding.upper()} text ({first_line(error)})"
         raise InputError(f"{path}: not {reason}{layout.advice('encoding to what it is')}.") from None
+
+
+def check_not_garbled(path: Path, layout: Layout) -> None:
+    """Raise InputError if text that the recipe says to be Latin is UTF-8: it would be read, and be wrong.
+
+    Bytes beyond ASCII are UTF-8 by chance in hardly any file of Latin.
+    """
+    encoding = encoding_of(path, layout)
+    if encoding in MARKS.values() or codecs.lookup(encoding).name not in LATIN:
+        return
+    ascii_only = True
+    try:
+        with open_bytes(path, layout.limits) as raw:
+            for text in codecs.iterdecode(iter(lambda: raw.read(2**20), b""), "utf-8"):
+                ascii_only = ascii_only and text.isascii()
+    except UnicodeDecodeError:
+        return
+    if not ascii_only:
+        raise InputError(
+            f"{path}: is UTF-8 text, which {layout.setting}.encoding={encoding} would garble; set "
+            f"{layout.setting}.encoding=utf-8."
+        )
 
 
 def mark_in_words(path: Path, layout: Layout) -> list[str]:

@@ -60,9 +60,13 @@ def lines_in_words(path: Path, dialect: Dialect, width: int, rows: int, header: 
 
 
 def open_quote(path: Path, dialect: Dialect) -> str:
-    """Say in which line the cell begins that no quote closes: ' of line 5'; empty if it is too long to follow."""
-    many = [record for record in _records(path, dialect) if len(record.lines) > 1]
-    return f" of line {many[-1].line}" if many and many[-1].cells is not None else ""
+    """Say in which line the cell begins that no quote closes: ' of line 5'."""
+    last = None
+    for record in _records(path, dialect):
+        last = record if len(record.lines) > 1 else last
+    if last is None:
+        return ""
+    return f" of line {last.line}" if last.cells else f" in line {last.line}, in a cell of more than 128 kB"
 
 
 def _records(path: Path, dialect: Dialect) -> Iterator[Record]:

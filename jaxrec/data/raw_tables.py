@@ -12,9 +12,10 @@ from jaxrec.data.context import context_columns
 from jaxrec.data.item_features import feature_columns
 from jaxrec.data.item_text import columns_of
 from jaxrec.data.layout import Layout
+from jaxrec.data.paths import data_folder
 from jaxrec.data.readers import derived_columns, item_columns
 from jaxrec.data.rows import LOG_FORMAT, log_columns
-from jaxrec.data.table import Table, check_columns, data_folder, header, read_table
+from jaxrec.data.table import Table, check_columns, header, read_table
 from jaxrec.data.tfds import read_tables
 
 

@@ -19,10 +19,11 @@ from jaxrec.data.item_features import feature_columns, read_features
 from jaxrec.data.item_text import REVIEWS, ItemTable, build_catalogue, check_template, columns_of
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Dataset, counted
+from jaxrec.data.paths import data_folder
 from jaxrec.data.plain_text import plain_text
 from jaxrec.data.reviews import item_reviews
-from jaxrec.data.rows import LOG_FORMAT, no_id, read_log
-from jaxrec.data.table import Fault, Table, check_columns, data_folder, drop_faulty, header, read_table
+from jaxrec.data.rows import LOG_FORMAT, missing_id, read_log
+from jaxrec.data.table import Table, check_columns, drop_faulty, header, read_table
 
 TAGS_DAT = TableFormat(separator="::", columns=("userId", "movieId", "tag", "timestamp"))  # ml-10m
 NO_GENRES = "(no genres listed)"
@@ -162,7 +163,7 @@ def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemT
     if config.files.items.decimal_comma:
         numbers = {name: with_points(cells) for name, cells in table.cells.items()}
     chosen, lines = chosen_rows(config.item_where, numbers, table.path.name, "data.item_where")
-    faults = [_missing_id(column, cleaned), rounded(column, without_digits(cleaned))]
+    faults = [missing_id(column, table.cells[column], cleaned, config), rounded(column, without_digits(cleaned))]
     keep, dropped = drop_faulty(table, faults, config.allow_bad_rows, chosen)
     rows = pa.array(keep)
     ids = cleaned.filter(rows).to_pylist()
@@ -176,10 +177,6 @@ def item_rows(table: Table, columns: Columns, config: DataConfig) -> tuple[ItemT
     titles = texts[columns.title] if columns.title else [""] * len(ids)
     items = ItemTable(table.path.name, tuple(ids), {**texts, "title": titles}, left_out=left_out)
     return items, [table.read("item"), *lines, *dropped]
-
-
-def _missing_id(column: str, ids: pa.Array) -> Fault:
-    return Fault(f"a missing or broken {column}", column, no_id(ids))
 
 
 def _read_log(config: DataConfig, folder: Path) -> tuple[RawLog, list[str]]:
@@ -199,7 +196,7 @@ def _tags(path: Path, config: DataConfig) -> tuple[dict[str, str], list[str]]:
     check_columns(path, header(path, "data.path", layout), wanted)
     table = read_table(path, wanted.values(), layout)
     cells = {"movieId": clean_ids(table.cells["movieId"], config), "tag": table.cells["tag"]}
-    faults = [_missing_id(name, cells[name]) for name in table.cells]
+    faults = [missing_id(name, table.cells[name], cells[name], config) for name in table.cells]
     keep, lines = drop_faulty(table, faults, config.allow_bad_rows)
     movies, words = (cells[name].filter(pa.array(keep)).to_pylist() for name in ("movieId", "tag"))
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)

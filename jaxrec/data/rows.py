@@ -1,6 +1,7 @@
 """The rows of a log: numbers, times and feedback from cells of text. Raw user ids go no further."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def log_rows(
     numeric, faults = _numbers(table, config, layout)
     numeric |= word_numbers(config.feedback, table.cells)
     faults = [
-        *(Fault(f"a missing or broken {c}", c, no_id(ids[c])) for c in (columns.user, columns.item)),
+        *(missing_id(c, table.cells[c], ids[c], config) for c in (columns.user, columns.item)),
         *(rounded(c, without_digits(ids[c])) for c in (columns.user, columns.item)),
         *time_fault,
         *faults,
@@ -106,8 +107,9 @@ def log_rows(
         feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words, of)
         if change := changed(tuple(config.feedback), alone[keep], feedback[keep], pair[keep]):
             lines.append(f"{table.path.name}: {of}the numbers of (user, item) pairs {change}")
-    if columns.time and not config.time_format:
-        check_clock(time, keep, lambda row: f"{where_in(table, row)}: {table.quote(columns.time, int(row))}")
+    if columns.time:
+        in_words = functools.partial(_time_in_words, table, columns.time)
+        check_clock(time, keep, in_words, config.time_format)
     kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
     time = time[keep]
     if columns.request:
@@ -136,6 +138,14 @@ def log_rows(
     return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
 
 
+def missing_id(column: str, cells: pa.Array, ids: pa.Array, config: DataConfig) -> Fault:
+    """Give the fault of rows [R] whose `cells` give no id."""
+    rows = no_id(ids)
+    words = compute.is_in(cells.filter(pa.array(rows)), pa.array(config.missing, pa.string()))
+    fix = "; set data.missing=[] if such words are ids" if compute.any(words).as_py() else ""
+    return Fault(f"a missing or broken {column}", column, rows, fix)
+
+
 def no_id(cells: pa.Array) -> np.ndarray:
     """Find cells that are empty, or hold a line break because a quote was never closed; [R] bool."""
     empty = compute.equal(cells, "").to_numpy(zero_copy_only=False)
@@ -156,17 +166,20 @@ def _times(table: Table, columns: Columns, config: DataConfig, layout: Layout) -
     """Read the times [R] of a table; rows without a column of times have their place as time."""
     if not columns.time:
         return np.arange(len(table)), []
-    cells = table.cells[columns.time]
+    cells = blank(table.cells[columns.time], config.missing)
     time, bad = read_times(cells, config.time_format)
     wanted = f"time of the format {quoted(config.time_format)}" if config.time_format else "number or ISO date"
-    present = cells.filter(pa.array(bad & ~compute.is_in(cells, pa.array(["", *config.missing])).to_numpy(False)))
-    fix = (
-        time_advice(present, layout.setting, bool(bad.mean() > 0.5)) if len(present) and not config.time_format else ""
-    )
+    fix, present = "", compute.not_equal(cells, "").to_numpy(False)
+    if (bad & present).any():
+        fix = time_advice(cells.filter(pa.array(present)), bad[present], config.time_format, layout.setting)
     return time, [
         Fault(f"no {wanted} in {columns.time}", columns.time, bad, fix),
         rounded(columns.time, shortened(cells)),
     ]
+
+
+def _time_in_words(table: Table, column: str, row: int) -> str:
+    return f"{where_in(table, row)}: {table.quote(column, int(row))}"
 
 
 def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str, np.ndarray], list[Fault]]:
@@ -174,7 +187,7 @@ def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str
     kinds = {name: kind for name, kind in config.feedback.items() if not kind.words and not kind.weights}
     owner = {c: name for name, kind in reversed(kinds.items()) for c in (kind.column, kind.over) if c}
     order = [c for kind in kinds.values() for c in (kind.column, kind.over) if c]
-    values = {c: feedback_numbers(table.cells[c]) for c in dict.fromkeys(order)}
+    values = {c: feedback_numbers(blank(table.cells[c], config.missing)) for c in dict.fromkeys(order)}
     faults = []
     for c, numbers in values.items():
         bad = np.isnan(numbers)

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import glob
 import lzma
 import math
 import os
@@ -20,13 +19,13 @@ from jaxrec.config.files import MISSING
 from jaxrec.data import delimited, typed
 from jaxrec.data.cells import Part, compute, first_line
 from jaxrec.data.headers import check_header, names_advice, separator_advice
-from jaxrec.data.layout import PLAIN, Layout
+from jaxrec.data.layout import PLAIN, Layout, check_not_garbled
 from jaxrec.data.log import counted, listed
+from jaxrec.data.paths import files_of
 from jaxrec.data.shapes import SHAPES
-from jaxrec.data.signatures import check_signature
+from jaxrec.data.signatures import check_ending, check_signature
 from jaxrec.data.unpacked import COMPRESSED
 from jaxrec.foreign import quoted, shape, shape_of
-from jaxrec.home import expanded
 
 PERSONAL = re.compile(r"[@\d]")  # in a cell that may be the id of a user, and in few names of columns
 EXAMPLES = 3  # faulty lines quoted for each reason
@@ -114,15 +113,6 @@ class Fault(NamedTuple):
     fix: str = ""  # what mends them, if one setting does: '; set ...'
 
 
-def data_folder(path: str) -> Path:
-    """Give the folder that `data.path` names, or raise InputError."""
-    folder = expanded(path)
-    if not path or not folder.is_dir():
-        got = f"{folder} is not a folder" if path else "it is empty"
-        raise InputError(f"data.path: {got}; set it to the folder that holds the log.")
-    return folder
-
-
 def header(path: Path, setting: str, layout: Layout = PLAIN, wanted: Iterable[str] = ()) -> list[str]:
     """Read the column names of the file, or of the first file of the pattern, that `setting` names.
 
@@ -140,6 +130,8 @@ def header(path: Path, setting: str, layout: Layout = PLAIN, wanted: Iterable[st
                 f"{file}: {len(names):,} columns, expected at most {MOST_COLUMNS:,}; correct the separator, or leave "
                 "out columns."
             )
+        if layout.format.encoding:
+            _readable(file, lambda file: check_not_garbled(file, layout))
         if form.text and not layout.format.columns:
             check_header(file, names, wanted, layout)
         counts = collections.Counter(names)
@@ -157,7 +149,7 @@ def check_columns(path: Path, names: Sequence[str], wanted: Mapping[str, str], l
             if not mend and key == "data.columns.time":
                 mend = "; if the rows are in the order of time, an empty data.columns.time= takes that order"
             if not mend and layout.setting and not set(wanted.values()) & set(names) and _format(path, layout).text:
-                mend = names_advice(names, layout)
+                mend = names_advice(files_of(path)[0], names, list(wanted.values()), layout)
             # Without any of the wanted names, the line may be a row, with the id of a user in it.
             row = not set(wanted.values()) & set(names)
             seen = listed([shape(name) if row and PERSONAL.search(name) else name for name in names])
@@ -279,25 +271,6 @@ class _Walks:
         return f"{self.parts[index].path.relative_to(self.folder)} {place}" if len(self.parts) > 1 else place
 
 
-def files_of(path: Path, setting: str = "") -> list[Path]:
-    """Find the file, or the files of the pattern in the order of their names; raises InputError if there is none."""
-    if path.is_dir():
-        raise InputError(
-            f"{path}: is a folder; expected a file, or several as {path.name}/*.parquet; correct {setting}."
-        )
-    if path.is_file():
-        return [path]
-    folder = next(parent for parent in path.parents if parent.is_dir())
-    pattern = str(path.relative_to(folder))
-    if not glob.has_magic(pattern):
-        others = [p.name for p in folder.iterdir()] if folder == path.parent else []
-        raise InputError(f"{path}: no such file{suggest(path.name, others)}; correct {setting} or add the file.")
-    files = sorted(file for file in folder.glob(pattern) if file.is_file())
-    if not files:
-        raise InputError(f"{path}: no file matches this pattern; correct {setting} or add files.")
-    return files
-
-
 def _format(file: Path, layout: Layout = PLAIN, setting: str = "") -> Format:
     """Find the format by the ending of a file's name, ignoring the ending of its compression.
 
@@ -313,6 +286,7 @@ def _format(file: Path, layout: Layout = PLAIN, setting: str = "") -> Format:
         return FORMATS[inner]
     if layout.format.separator and inner != ".parquet":
         return separated(",")
+    check_ending(file, f"{', '.join(FORMATS)}, and {', '.join(COMPRESSED)} after all but .parquet")
     raise InputError(
         f"{file}: no table format ends in {quoted(inner + suffix if packed else suffix or 'nothing')}; expected "
         f"{', '.join(FORMATS)}, and {', '.join(COMPRESSED)} after all but .parquet; rename the file or correct "

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -50,15 +50,20 @@ def read_parquet(path: Path, wanted: list[str], layout: Layout) -> Part:
 
 def json_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str]:
     """Read the keys of the objects of a file: of the first ones, and of later ones until all `wanted` are found."""
+    array = _is_array(path, layout)
+    if not array and _begins_array(path, layout):
+        raise InputError(f"{path} line 1: an array of JSON; expected one object per line; let its name end in .json.")
     names, number = {}, 0
     for number, row in _objects(path, layout):
         names |= dict.fromkeys(row or ())
         if number >= NAMING_LINES and (not names or all(name in names for name in wanted)):
             break
     if not names:
-        array = "" if _is_array(path, layout) else " (one array of objects needs a name in .json)"
+        if array:
+            raise InputError(f"{path}: an array without objects; expected one object per row, with columns as keys.")
         raise InputError(
-            f"{path}: no JSON object in its first {counted(number, 'line')}; expected one object per line{array}."
+            f"{path}: no JSON object in its first {counted(number, 'line')}; expected one object per line, "
+            "whole and with nothing after it."
         )
     return list(names)
 
@@ -69,12 +74,17 @@ def read_json(path: Path, wanted: list[str], layout: Layout) -> Part:
     The file has one object per line, or one array of objects.
     """
     chunks: dict[str, list[pa.Array]] = {name: [] for name in wanted}
-    rows, malformed, blank, number = [], [], [], 0
+    rows, numbers, malformed, blank, number = [], [], [], [], 0
+    array = _is_array(path, layout)
 
     def flush() -> None:
         for name in wanted:
             values = [row.get(name, "") for row in rows]
             if set(map(type, values)) != {str}:
+                nested = dict if name in layout.joined else (dict, list)
+                found = next((n for n, value in enumerate(values) if isinstance(value, nested)), None)
+                if found is not None:
+                    _refuse_nested(values[found], name, f"{path} {'entry' if array else 'line'} {numbers[found]}")
                 values = [_text(value, name, str(path), name in layout.joined) for value in values]
             try:
                 chunks[name].append(pa.array(values, pa.string()))
@@ -83,16 +93,17 @@ def read_json(path: Path, wanted: list[str], layout: Layout) -> Part:
                     f"{path}: {quoted(name)} holds half of an escaped character; write it as UTF-8."
                 ) from None
         rows.clear()
+        numbers.clear()
 
     for number, row in _objects(path, layout):
         if row:
             rows.append(row)
+            numbers.append(number)
         else:
             (malformed if row is None else blank).append(number)
         if len(rows) == CHUNK:
             flush()
     flush()
-    array = _is_array(path, layout)
 
     def places() -> Places:
         skipped = {*malformed, *blank}
@@ -138,8 +149,10 @@ def _decimal(text: str) -> str:
 def _is_array(path: Path, layout: Layout) -> bool:
     """Whether a file ending in .json begins with '[' and so holds one array."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    if ".json" not in suffixes:
-        return False
+    return ".json" in suffixes and _begins_array(path, layout)
+
+
+def _begins_array(path: Path, layout: Layout) -> bool:
     with utf8_bytes(path, layout) as raw:
         return raw.read(2**12).decode("utf-8-sig", "replace").lstrip()[:1] == "["
 
@@ -192,8 +205,15 @@ def _text(value: Any, name: str, where: str, joined: bool) -> str:
         return ""
     if joined and isinstance(value, list):
         return ", ".join(filter(None, (_text(one, name, where, joined) for one in value)))
+    return _refuse_nested(value, name, where)
+
+
+def _refuse_nested(value: Any, name: str, where: str) -> NoReturn:
     held = "lists" if isinstance(value, list) else "objects"
-    raise InputError(f"{where}: {quoted(name)} holds {held}; expected one value per row; flatten it.")
+    mend = "flatten it"
+    if isinstance(value, dict) and value and all(key.isdigit() for key in value):  # the default of pandas
+        mend = "write one object per row, as to_json(orient='records', lines=True) of pandas does"
+    raise InputError(f"{where}: {quoted(name)} holds {held}; expected one value per row; {mend}.")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -14,8 +14,11 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 WHOLE = r"^[+-]?\d+$"
 MILLIONTHS = 1_000_000
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-IN_UTC = r"(Z|\+00:00)$"
-USUAL_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|\+00:00)?)?$"
+IN_WORDS = " UTC"  # after a date, as BigQuery writes it
+IN_UTC = r"(Z|\+00:00| UTC)$"
+USUAL_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|\+00:00| UTC)?)?$"
+DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
+THOUSANDS_COMMAS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 LARGEST_TIME = 9.2e18  # of int64
 
 
@@ -59,6 +62,17 @@ def times(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         long &= compute.match_substring_regex(cells, WHOLE).to_numpy(zero_copy_only=False)
         exact[long] = compute.cast(compute.utf8_ltrim(cells.filter(pa.array(long)), "+"), pa.int64()).to_numpy()
     return exact, bad
+
+
+def comma_advice(cells: pa.Array, decimal_setting: str) -> str:
+    """Say how to read cells that are no numbers because of commas: '; set ...'; empty if that is not the reason."""
+    commas = cells.filter(compute.match_substring(cells, ","))
+    if len(commas) and compute.all(compute.match_substring_regex(commas, THOUSANDS_COMMAS)).as_py():
+        other = f", or set {decimal_setting}.decimal=comma if they are decimal" if decimal_setting else ""
+        return f"; remove commas that separate thousands{other}"
+    if decimal_setting and compute.any(compute.match_substring_regex(cells, DECIMAL_COMMA)).as_py():
+        return f"; set {decimal_setting}.decimal=comma if commas are decimal"
+    return ""
 
 
 def number_source(name: str, kind: FeedbackKind) -> str:
@@ -133,7 +147,7 @@ def _usual_dates(texts: pa.Array) -> pa.Array:
 
 def _microseconds(text: str) -> int | None:
     try:
-        date = datetime.datetime.fromisoformat(text)
+        date = datetime.datetime.fromisoformat(text.removesuffix(IN_WORDS))
     except ValueError:
         return None
     date = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)

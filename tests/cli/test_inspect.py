@@ -61,6 +61,16 @@ def test_after_a_refused_log_the_next_command_says_what_to_mend(tmp_path: Path, 
     assert capsys.readouterr().err == refused and "liked is 5, expected 0 or 1" in refused
 
 
+def test_a_log_that_users_cannot_be_fitted_to_leaves_the_folder_free(tmp_path: Path, recipe: Path, capsys) -> None:
+    rows = "".join(f"u{u},i{i},{i},{int(u == i == 0)}\n" for u in range(6) for i in range(40))
+    (tmp_path / "log.csv").write_text(f"user,item,time,liked\n{rows}")
+    words = ["data.source=files", f"data.path={tmp_path}", "data.item_file=", "data.feedback={liked: {column: liked}}"]
+    for setting in (words, [*words, "data.feedback.liked.at_least=0"]):  # the second recipe may use the folder too
+        assert main(["train", str(recipe), "--run", str(tmp_path / "run"), *setting, "env.response=last_rows"]) == 2
+        assert "users can be fitted only to feedback that differs" in capsys.readouterr().err
+        assert describe(tmp_path / "run")["next"] == f"jaxrec check-data {tmp_path / 'run' / 'config.yaml'}"
+
+
 def test_figures_are_those_of_the_files_beside_it(run: Path) -> None:
     account = describe(run)
     assert account["last_metrics"] == json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])

@@ -229,6 +229,21 @@ def test_a_user_gets_what_their_history_and_context_give(shop: Shop, capsys: pyt
     assert who not in printed.out + printed.err
 
 
+@pytest.mark.slow  # trains
+def test_the_commands_of_the_page_about_such_logs_run(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "configs").mkdir()
+    shutil.copy(shop.data.parent / "people.yaml", tmp_path / "configs" / "ppo_shop.yaml")
+    shutil.copytree(shop.run, tmp_path / "runs" / "shop")
+    shutil.copytree(shop.data, tmp_path / "newer-log")
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[2] / "docs" / "your-own-log.md"
+    commands = re.findall(r"^jaxrec (?:recommend|train) .*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        assert main(command.replace("alice@example.org", PEOPLE[0]).split()[1:]) == 0, command
+    assert (tmp_path / "runs" / "shop-2" / "policy").is_dir()
+
+
 def test_a_newer_log_brings_new_people_and_items_the_policy_skips(
     shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

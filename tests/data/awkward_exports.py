@@ -86,7 +86,7 @@ JOINED = (
         "a line above the column names",
         "# exported in 2024\n" + LOG,
         "log.csv: no column 'user'",
-        "remove lines above the names",
+        "line 2 has these names, so remove what stands above it",
     ),
     refused("a line below the rows", LOG + "(3 rows)\n", "log.csv: 1 of 4 rows", "wrong number of cells (line 5)"),
     refused(
@@ -202,8 +202,7 @@ FRAMES = (
     refused(
         "an array in a file of lines",
         '[{"user": "u", "item": "a", "time": 1, "stars": 5}]\n',
-        "log.jsonl: no JSON object in its first 1 line",
-        "needs a name in .json",
+        "log.jsonl line 1: an array of JSON; expected one object per line; let its name end in .json",
         settings={"log_file": "log.jsonl"},
     ),
     read("negative ids", users(-1, -1, 7), rows=by("-1", "-1", "7")),

@@ -1,5 +1,6 @@
 """Awkward logs: each is the right table, checked cell by cell, or one line that says what, where and which setting."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,32 @@ from jaxrec.data.layout import Layout
 from jaxrec.data.pseudonyms import pseudonymise
 from jaxrec.data.table import read_table
 from tests.data.awkward import COLUMNS, LIKED, Case
+from tests.data.awkward_cells import ANSWERS, DATES
+from tests.data.awkward_dumps import NAMES, TYPES
 from tests.data.awkward_exports import DOWNLOADS, FRAMES, JOINED, SHEETS
 from tests.data.awkward_files import QUOTES, SHAPES
-from tests.data.awkward_values import CLOCKS, IDS, TEXTS, WORDS
+from tests.data.awkward_texts import TEXTS
+from tests.data.awkward_values import CLOCKS, IDS
+from tests.data.awkward_words import WORDS
 
-CASES = (*QUOTES, *SHAPES, *IDS, *CLOCKS, *WORDS, *TEXTS, *JOINED, *SHEETS, *FRAMES, *DOWNLOADS)
+CASES = (
+    *(*QUOTES, *SHAPES, *IDS, *CLOCKS, *WORDS, *TEXTS, *JOINED, *SHEETS, *FRAMES, *DOWNLOADS),
+    *(*NAMES, *TYPES, *DATES, *ANSWERS),
+)
 
 
 def load(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Write the files of a case and read them with its recipe."""
     monkeypatch.setenv("JAXREC_USER_KEY", "k" * 32)
     settings = {"source": "files", "path": str(folder), "columns": COLUMNS, "feedback": LIKED, **case.settings}
-    written = {settings.get("log_file", "log.csv"): case.log, **case.others}
+    log_file = settings.get("log_file", "log.csv")
+    written = {**({} if "*" in log_file else {log_file: case.log}), **case.others}  # parts are all in `others`
     if case.items is not None:
         written[settings.setdefault("item_file", "items.csv")] = case.items
     else:
         settings["item_file"] = ""
     for name, content in written.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return load_dataset(build_section(DataConfig, settings, "data", "recipe"), 0)
 
@@ -65,7 +75,15 @@ def test_a_log_is_read_rightly_or_refused_in_one_line(case: Case, tmp_path: Path
 
 
 def test_the_names_of_the_cases_differ_and_they_are_many() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) >= 100
+    assert len({case.name for case in CASES}) == len(CASES) >= 300
+
+
+@pytest.mark.parametrize("kind", ["a link to nothing", "a pipe"])
+def test_what_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    os.mkfifo(path) if kind == "a pipe" else path.symlink_to("nowhere.csv")
+    with pytest.raises(InputError, match=r"log\.csv: is a link to nothing, a pipe or a device; .* data\.log_file"):
+        load_dataset(DataConfig(source="files", path=str(tmp_path), item_file=""), 0)
 
 
 def test_an_empty_setting_and_a_pattern_can_be_given_on_the_command_line() -> None:

@@ -120,7 +120,7 @@ BAD_INPUT = (
     ),
     BadInput(
         "an open quote before a megabyte of rows",
-        ("log.csv", "a row of more than 1 MB", "a quote that is never closed", "closed quotes"),
+        ("log.csv", "500,004 lines hold only 3 rows", "close the open quote in line 4", "quoting=false"),
         log=LOG + 'u,"c,3,4\n' + "u,d,4,1\n" * 500_000,
     ),
     BadInput(

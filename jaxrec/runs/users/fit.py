@@ -61,6 +61,8 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
     """Fit the missing parts of `folder`: first the validity report, which is also printed, then both simulators."""
     recommendable = corpus.counts >= log_config(config).min_item_ratings
     logged.observed_rows(config.env, int(recommendable.sum()))
+    if not all((folder / part).exists() for part in PARTS):
+        check_kinds(config, corpus)  # before anything is written: a refused log leaves a folder that is free
     for place in (folder, folder / FITS):
         remove_unfinished(place)
     _note_sources(corpus, folder)
@@ -68,7 +70,6 @@ def fit_simulators(config: Config, corpus: Corpus, folder: Path, *, compare_text
         if is_sealed(folder / TRAIN) and not is_sealed(folder):  # stopped before its last line
             seal(folder)
         return
-    check_kinds(config, corpus)
     for line in _successes_only(config, corpus.dataset.log):
         note(line)
     vectors = ItemVectors(embed(config, corpus.dataset.catalogue.texts), corpus.features.blocks)
