@@ -26,6 +26,9 @@ class PolicyConfig:
     # "topic": a bonus for each topic, by how often and how long ago it was shown and clicked, and by how many of its
     # items are in the slate already. The columns of the item table are then topics (`jaxrec.nets.repetition`).
     repetition: Literal["none", "topic"] = "none"
+    # Scores also have products of an item's row with the mean rows of what got each kind of feedback in the history and
+    # of what did not, with learned weights (`jaxrec.nets.relevance`).
+    relevance_feedback: bool = False
     choice: bool = False  # a choice model, and values of items if they are chosen; slateq sets and learns them
     serving: Literal["top_k", "greedy", "exact"] = "top_k"  # with `choice`, how the best slate is found; slateq sets it
     # Scores start from what the fitted tastes expect of the person after the observed history (a posterior mean), and
@@ -98,7 +101,8 @@ class PolicyConfig:
     def check_vectors(self, env: str, of: str, low: float, high: float) -> None:
         """Raise InputError for settings that policies of vectors lack; the users `env` take those `of` a kind."""
         usual = PolicyConfig()
-        for name in ("item_residual", "scorer", "retrieve", "belief", "repetition", "choice", "future", "diversity"):
+        of_items = ("item_residual", "scorer", "retrieve", "belief", "repetition", "relevance_feedback")
+        for name in (*of_items, "choice", "future", "diversity"):
             if getattr(self, name) != getattr(usual, name):
                 raise InputError(
                     f"learner.policy.{name}: policies of {env} act with vectors and score no single items; set it to "

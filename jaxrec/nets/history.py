@@ -12,7 +12,7 @@ the same scale.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -73,29 +73,41 @@ class ProfileHistory(nn.Module):
         check_shape("mask", mask, (*lead, length))
         rows, answers = rows.astype(jnp.float32), feedback.astype(jnp.float32)
         seen = mask[..., None].astype(jnp.float32)
-        # Feedback outside [0, 1], such as minutes, must not make counts negative.
-        kinds = jnp.maximum(jnp.concatenate([answers, 1.0 - answers], axis=-1), 0.0) * seen  # [..., H, 2F]
-        parts = []
-        for sums, counts in self._at_the_end(kinds, rows, seen, ids) if last else self._everywhere(kinds, rows, seen):
+        kinds, parts = feedback_kinds(answers, seen), []
+        ends = faded_sums(kinds, rows, seen, ids, self.rates) if last else self._everywhere(kinds, rows, seen)
+        for sums, counts in ends:
             means = sums / (counts[..., None] + 1.0)
             parts += [means.reshape(*means.shape[:-2], -1), jnp.log1p(counts)]
         return nn.gelu(nn.Dense(self.width, kernel_init=self.kernel_init, name="read")(jnp.concatenate(parts, axis=-1)))
-
-    def _at_the_end(self, kinds: Array, rows: Array, seen: Array, ids: Array | None) -> Iterator[tuple[Array, Array]]:
-        """Sums [..., 2F, D] and counts [..., 2F] after the last position, for each rate."""
-        age = jnp.cumsum(seen[..., ::-1, :], axis=-2)[..., ::-1, :] - seen
-        # (1 - rate)^age: powers cost several times as much as exponentials, and one product serves all rates.
-        fades = [kinds * jnp.exp(math.log1p(-rate) * age) if rate else kinds for rate in self.rates]
-        weights = jnp.concatenate(fades, axis=-1)
-        sums = jnp.einsum("...hc,...hd->...cd", weights, rows) if ids is None else sums_of_rows(weights, rows, ids)
-        parts = len(fades)
-        return zip(jnp.split(sums, parts, axis=-2), jnp.split(weights.sum(-2), parts, axis=-1), strict=True)
 
     def _everywhere(self, kinds: Array, rows: Array, seen: Array) -> Iterator[tuple[Array, Array]]:
         """Sums [..., H + 1, 2F, D] and counts [..., H + 1, 2F] of every position, for each rate."""
         outer, axis = kinds[..., :, None] * rows[..., None, :], seen.ndim - 2
         for rate in self.rates:
             yield _forgetful_sums(outer, seen[..., 0], rate, axis), _forgetful_sums(kinds, seen[..., 0], rate, axis)
+
+
+def feedback_kinds(answers: Array, seen: Array) -> Array:
+    """Feedback [..., H, F] and the lack of it, 0 where not seen [..., H, 1]: [..., H, 2F]."""
+    # Feedback outside [0, 1], such as minutes, must not make counts negative.
+    return jnp.maximum(jnp.concatenate([answers, 1.0 - answers], axis=-1), 0.0) * seen
+
+
+def faded_sums(
+    kinds: Array, rows: Array, seen: Array, ids: Array | None, rates: Sequence[float]
+) -> Iterator[tuple[Array, Array]]:
+    """Sums [..., C, D] of rows and of weights [..., C] after the last position of a history, for each rate.
+
+    At rate r, an item counts `kinds` [..., H, C] x (1 - r)^age, where age is the number of later items `seen`
+    [..., H, 1]. Rows are [..., H, D], or a table [I, D] of which the history holds the rows `ids` [..., H].
+    """
+    age = jnp.cumsum(seen[..., ::-1, :], axis=-2)[..., ::-1, :] - seen
+    # (1 - rate)^age: powers cost several times as much as exponentials, and one product serves all rates.
+    fades = [kinds * jnp.exp(math.log1p(-rate) * age) if rate else kinds for rate in rates]
+    weights = jnp.concatenate(fades, axis=-1)
+    sums = jnp.einsum("...hc,...hd->...cd", weights, rows) if ids is None else sums_of_rows(weights, rows, ids)
+    parts = len(fades)
+    return zip(jnp.split(sums, parts, axis=-2), jnp.split(weights.sum(-2), parts, axis=-1), strict=True)
 
 
 def sums_of_rows(weights: Array, table: Array, ids: Array) -> Array:

@@ -12,6 +12,7 @@ from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.belief import prior_of
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
 from jaxrec.nets.offers import masked, on_offer, rows_at
+from jaxrec.nets.relevance import RelevanceFeedback
 from jaxrec.nets.repetition import TopicBonus, main_topics
 from jaxrec.nets.scorer import ItemScorer
 from jaxrec.nets.tastes import Tastes
@@ -64,7 +65,7 @@ class Heads(struct.PyTreeNode):
 
 
 class PolicyNetwork(nn.Module):
-    """Two towers: logits = vectors @ query(state) / sqrt(W) + bias, plus a perceptron's score with `scorer: mlp`.
+    """Two towers: logits = vectors @ query(state) / sqrt(W) + bias, plus what the options of the config add.
 
     The state joins the last state of the history encoder, user interests and context, as far as they are observed.
     """
@@ -108,6 +109,8 @@ class PolicyNetwork(nn.Module):
             self.nothing = nn.Dense(1, kernel_init=small)
         if config.repetition == "topic":
             self.topic_bonus = TopicBonus(config.hidden, self.spec.slate_size)
+        if config.relevance_feedback:
+            self.relevance = RelevanceFeedback(config.hidden)
         if config.scorer == "mlp":
             self.item_scorer = ItemScorer(config.hidden, 2 if config.choice else 1)
 
@@ -184,6 +187,8 @@ class PolicyNetwork(nn.Module):
         logits = scores_on_offer(query, items, obs, world)
         if prior is not None:
             logits = logits + self.trust * prior.logits
+        if config.relevance_feedback:
+            logits = logits + row_products(self.relevance(state, world.item_table, obs), obs, world)
         if config.future:
             ahead = through(self.future_hidden, self.future_query, state) / scale
             later = scores_on_offer(ahead, unbiased, obs, world)
@@ -277,8 +282,13 @@ def affinity(obs: Observation, world: World) -> Array | None:
     rows = world.item_table if obs.candidate_features is None else obs.candidate_features
     if obs.user is None or obs.user.shape[-1] != rows.shape[-1]:
         return None
-    bias = jnp.zeros(rows.shape[:-1])
-    return scores_on_offer(obs.user, Items(rows.astype(obs.user.dtype), bias), obs, world)
+    return row_products(obs.user, obs, world)
+
+
+def row_products(numbers: Array, obs: Observation, world: World) -> Array:
+    """Products of numbers [..., E] with the rows of what is on offer: [..., M or R]."""
+    rows = world.item_table if obs.candidate_features is None else obs.candidate_features
+    return scores_on_offer(numbers, Items(rows.astype(numbers.dtype), jnp.zeros(rows.shape[:-1])), obs, world)
 
 
 def is_trunk_part(name: str) -> bool:

@@ -112,6 +112,11 @@ def check_observed(spec: EnvSpec, config: PolicyConfig) -> None:
         raise InputError(
             f"learner.policy.repetition: {spec.name} has no history of items of a table to count in; set it to none."
         )
+    if config.relevance_feedback and (spec.candidate_size or not spec.history_length):
+        raise InputError(
+            f"learner.policy.relevance_feedback: {spec.name} has no history of items of a table to compare with; set "
+            "it to false."
+        )
     if config.future and spec.candidate_size:
         raise InputError(f"learner.policy.future: documents of {spec.name} are in no table; set it to false.")
     if config.belief and (spec.num_candidates or not spec.history_length or not any(spec.reward_weights)):
