@@ -23,25 +23,54 @@ class Spread(struct.PyTreeNode):
 
 
 def sample_spread(key: Array, scores: Array, spread: Spread, slate_size: int) -> Array:
-    """Draw slates without repetition; [..., M] -> [..., K] int32."""
-    noise = jax.random.gumbel(key, (slate_size, *scores.shape), scores.dtype)
-    return _pick_all(scores, spread, noise)
+    """Draw slates without repetition; [..., M] -> [..., K] int32.
+
+    One random number per item, by a race: item i of a group fires when the group's own time reaches E_i ~
+    Exponential(exp s_i), and that time runs exp(b[g, n_g]) times as fast as the common one. Exponential waits have no
+    memory, so the next to fire is always drawn from the softmax of what is left. All times are logarithms.
+    """
+    clocks = -(scores + jax.random.gumbel(key, scores.shape, scores.dtype))  # inf where masked
+    size, place = spread.bonus.shape[-2], _places(scores)
+    never = jnp.full((), jnp.inf, scores.dtype)
+    next_ = jnp.stack([jnp.where(spread.groups == g, clocks, never).min(-1) for g in range(size)], axis=-1)
+
+    def pick(race: _Race, _: None) -> tuple[_Race, Array]:
+        speed = _bonus_now(spread, race.counts)
+        behind = jnp.where(race.next < never, race.passed - race.next, -never)
+        wait = race.next + jnp.log1p(-jnp.exp(jnp.minimum(behind, 0.0))) - speed
+        group = jnp.argmin(wait, axis=-1, keepdims=True)
+        passed = jnp.logaddexp(race.passed, jnp.take_along_axis(wait, group, axis=-1) + speed)
+        own, fires = spread.groups == group, jnp.take_along_axis(race.next, group, axis=-1)
+        # By its value: XLA's argmin takes several times as long, and equal clocks are too rare to matter.
+        here = own & (race.clocks == fires)
+        clocks = jnp.where(here, never, race.clocks)
+        item = jnp.where(here, place, 0).max(-1)
+        following = jnp.where(own, clocks, never).min(-1, keepdims=True)
+        chosen = jax.nn.one_hot(group[..., 0], size, dtype=jnp.int32)
+        after = _Race(clocks, jnp.where(chosen > 0, following, race.next), passed, race.counts + chosen)
+        return after, item.astype(jnp.int32)
+
+    counts = jnp.zeros(next_.shape, jnp.int32)
+    _, picks = jax.lax.scan(pick, _Race(clocks, next_, jnp.full_like(next_, -jnp.inf), counts), length=slate_size)
+    return jnp.moveaxis(picks, 0, -1)
+
+
+class _Race(struct.PyTreeNode):
+    """Where the draw of a slate stands; times are logarithms."""
+
+    clocks: Array  # [..., M] when each item fires in its group's own time, inf where picked
+    next: Array  # [..., G] the first of these in each group
+    passed: Array  # [..., G] own time of each group so far
+    counts: Array  # [..., G] int32 items of each group so far
 
 
 def top_spread(scores: Array, spread: Spread, slate_size: int) -> Array:
     """The best item after the best item; [..., M] -> [..., K] int32."""
-    return _pick_all(scores, spread, jnp.zeros((slate_size, *(1,) * scores.ndim), scores.dtype))
+    size, place = spread.bonus.shape[-2], _places(scores)
 
-
-def _pick_all(scores: Array, spread: Spread, noise: Array) -> Array:
-    """Take the highest of scores, bonuses and noise [K, ..., M] for one place of the slate after another."""
-    size, levels = spread.bonus.shape[-2:]
-    place = jnp.expand_dims(jnp.arange(scores.shape[-1]), range(scores.ndim - 1))
-
-    def pick(carry: tuple[Array, Array], noise: Array) -> tuple[tuple[Array, Array], Array]:
+    def pick(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         left, counts = carry  # [..., M] -inf where picked, [..., G] items of each group so far
-        now = jnp.take_along_axis(spread.bonus, jnp.minimum(counts, levels - 1)[..., None], axis=-1)[..., 0]
-        scored = left + jnp.take_along_axis(now, spread.groups, axis=-1) + noise
+        scored = left + jnp.take_along_axis(_bonus_now(spread, counts), spread.groups, axis=-1)
         best = jnp.argmax(scored, axis=-1, keepdims=True)
         group = jnp.take_along_axis(spread.groups, best, axis=-1)[..., 0]
         counts = counts + jax.nn.one_hot(group, size, dtype=counts.dtype)
@@ -49,8 +78,19 @@ def _pick_all(scores: Array, spread: Spread, noise: Array) -> Array:
         return (jnp.where(place == best, -jnp.inf, left), counts), best[..., 0].astype(jnp.int32)
 
     counts = jnp.zeros((*scores.shape[:-1], size), jnp.int32)
-    _, picks = jax.lax.scan(pick, (scores, counts), noise)
+    _, picks = jax.lax.scan(pick, (scores, counts), length=slate_size)
     return jnp.moveaxis(picks, 0, -1)
+
+
+def _places(scores: Array) -> Array:
+    """Positions of scores [..., M] as an array that broadcasts to them."""
+    return jnp.expand_dims(jnp.arange(scores.shape[-1]), range(scores.ndim - 1))
+
+
+def _bonus_now(spread: Spread, counts: Array) -> Array:
+    """Bonus of the next item of each group, given how many were picked: [..., G] -> [..., G]."""
+    level = jnp.minimum(counts, spread.bonus.shape[-1] - 1)
+    return jnp.take_along_axis(spread.bonus, level[..., None], axis=-1)[..., 0]
 
 
 def spread_log_probs(scores: Array, spread: Spread, slate: Array) -> Array:

@@ -46,6 +46,12 @@ def test_slates_are_drawn_as_often_as_their_probability_says(log_probs: jax.Arra
     assert (np.abs(share - chance) < 4.5 * np.sqrt(chance / 20_000)).all()
 
 
+def test_masked_items_are_drawn_only_where_no_others_are_left() -> None:
+    scores = jnp.full(5, -jnp.inf).at[jnp.array([1, 3])].set(jnp.array([50.0, -50.0]))
+    draws = jax.vmap(lambda key: sample_spread(key, scores, SPREAD, 3))(jax.random.split(jax.random.key(1), 64))
+    assert (draws[:, 0] == 1).all() and (draws[:, 1] == 3).all() and ((draws >= 0) & (draws < 5)).all()
+
+
 def test_the_best_slate_spreads_over_groups_and_a_masked_item_stays_out() -> None:
     # First 2 (1.3); then 0 (0.8) rather than 3 (0.4 - 2); then 1 (-0.5).
     assert top_spread(SCORES, SPREAD, 3).tolist() == [2, 0, 1]
