@@ -17,6 +17,9 @@ class OnPolicyConfig(LearnerConfig):
     gae_lambda: float = 0.95  # 1: return minus value; 0: one-step advantages
     # The policy is a distribution over its logits divided by it. Below 1, it draws slates closer to its best one.
     temperature: float = 1.0
+    # The temperature after `temperature_updates`: what is learned is then nearly the best slate, which is shown later.
+    temperature_end: float = 0.0
+    temperature_updates: int = 0  # updates over which it changes linearly; 0: constant
     normalise_targets: bool = False  # the network predicts returns minus their running mean, over their deviation
     # Weight of KL(policy || the policy that learning starts from), over all items that may be shown; 0: none. Only with
     # learner.start_from or train.continue_from.
@@ -32,6 +35,12 @@ class OnPolicyConfig(LearnerConfig):
             check_range(f"learner.{name}", getattr(self, name), 1)
         check_range("learner.gae_lambda", self.gae_lambda, 0, 1)
         check_range("learner.temperature", self.temperature, 0, open_low=True)
+        for name in ("temperature_end", "temperature_updates"):
+            check_range(f"learner.{name}", getattr(self, name), 0)
+        if bool(self.temperature_end) != bool(self.temperature_updates):
+            missing = "temperature_end" if self.temperature_updates else "temperature_updates"
+            other = "temperature_updates" if self.temperature_updates else "temperature_end"
+            raise InputError(f"learner.{missing}: expected a value above 0 if learner.{other} is set, got 0.")
         if self.policy.future:
             raise InputError(
                 f"learner.policy.future: {self.name} learns returns where such a policy has the level of immediate "

@@ -50,7 +50,9 @@ class Actor(NamedTuple):
     credit: Callable[[Params, Any, Observation, Array, Array, World], tuple[Array, Array]]
 
 
-def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = False, temperature: float = 1.0) -> Actor:
+def make_slate_actor(
+    spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = False, temperature: Array | float = 1.0
+) -> Actor:
     """Slates drawn from the Plackett-Luce model of the policy's logits; raises InputError for other actions.
 
     Logits are divided by the temperature. Log-probabilities are those of whole slates or, `by_pick`, of each pick given
@@ -72,7 +74,7 @@ def make_slate_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = Fal
 
     def outputs(params: Params, items: Any, obs: Observation, world: World, slate: Array | None = None) -> PolicyOutput:
         output = policy.apply(params, items, obs, world, slate)
-        if temperature == 1.0:
+        if isinstance(temperature, float) and temperature == 1.0:
             return output
         cooled = output.replace(logits=output.logits / temperature)
         if output.spread is None:

@@ -5,6 +5,7 @@ GAE per user stream. Minibatches are drawn by a permutation per shard, so that d
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import chex
 import jax
@@ -61,7 +62,8 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     With `by_pick`, every item of a slate has a log-probability and an advantage of its own.
     """
     make_actor = make_vector_actor if isinstance(env.spec.action, VectorAction) else make_slate_actor
-    actor = make_actor(env.spec, config.policy, by_pick=by_pick, temperature=config.temperature)
+    actor_at = partial(make_actor, env.spec, config.policy, by_pick=by_pick)
+    fresh = actor_at().init
     if by_pick:
         check_credit(env.spec)
         if config.policy.repetition != "none" and answers_are_known(env):
@@ -72,7 +74,7 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     optimizer = make_optimizer(config)
 
     def init(key: Array, world: World, params: Params | None = None) -> LearnerState:
-        first = make_init(env, config, actor.init, optimizer)(key, world, params)
+        first = make_init(env, config, fresh, optimizer)(key, world, params)
         if not (config.normalise_targets or config.start_kl):
             return first
         return OnPolicyState(
@@ -82,6 +84,7 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
         )
 
     def objective(params: Params, batch: Batch, state: LearnerState, world: World) -> tuple[Array, Metrics]:
+        actor = actor_at(temperature=temperature(config, state))
         items = actor.prepare(params, world)
         judged = actor.judge(params, items, batch.obs, batch.action, batch.log_prob, world)
         total, metrics = loss(judged, batch)
@@ -94,6 +97,7 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
     def update(state: LearnerState, world: World) -> tuple[LearnerState, Metrics]:
         known = by_pick and answers_are_known(env)
         targets = state.targets if isinstance(state, OnPolicyState) else None
+        actor = actor_at(temperature=temperature(config, state))
         users, transitions, next_value = collect(env, actor, state, world, config, targets, keep_states=known)
         picks = picks_of(env, actor, state.params, transitions, world) if by_pick else None
         batch = to_batch(transitions, next_value, config, env.spec, picks)
@@ -114,6 +118,12 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
         return state if targets is None else state.replace(targets=targets), metrics
 
     return Learner(init, update)
+
+
+def temperature(config: OnPolicyConfig, state: LearnerState) -> Array | float:
+    """By what logits are divided in the next update: constant, or linear over `temperature_updates`."""
+    steps = config.temperature_updates
+    return linear(state.step, config.temperature, config.temperature_end, steps) if steps else config.temperature
 
 
 def start_weight(config: OnPolicyConfig, state: LearnerState) -> Array | float:

@@ -16,7 +16,9 @@ from jaxrec.ops.squashed import gaussian_entropy, gaussian_kl, squash, squashed_
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 
-def make_vector_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = False, temperature: float = 1.0) -> Actor:
+def make_vector_actor(
+    spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = False, temperature: Array | float = 1.0
+) -> Actor:
     """Vectors drawn from the policy's Gaussian; raises InputError for slates and for credit by item.
 
     The temperature multiplies standard deviations.
@@ -31,7 +33,8 @@ def make_vector_actor(spec: EnvSpec, config: PolicyConfig, *, by_pick: bool = Fa
     def gaussian(params: Params, items: Any, obs: Observation) -> tuple[Points, Array]:
         points = policy.points(params, items, obs)
         assert points.log_std is not None, "learners with critics have no Gaussian"
-        return points, points.log_std + math.log(temperature)
+        wider = math.log(temperature) if isinstance(temperature, float) else jnp.log(temperature)
+        return points, points.log_std + wider
 
     def act(key: Array, params: Params, items: Any, obs: Observation, world: World) -> Acted:
         points, log_std = gaussian(params, items, obs)

@@ -4,16 +4,23 @@ Three items have the logits 0, log 2 and log 4. At the temperature 0.5 they are 
 drawn with chances 1/21, 4/21 and 16/21.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrec import auto_reset
 from jaxrec.checks import InputError
 from jaxrec.config.on_policy import PpoConfig
 from jaxrec.config.policy import PolicyConfig
+from jaxrec.learn import make_learner
 from jaxrec.learn.actor import Actor, make_slate_actor
+from jaxrec.learn.on_policy import temperature
 from jaxrec.types import EnvSpec, Observation, Params, SlateAction, World
+from tests.learners import small
+from tests.probes import treasure_probe
 
 WORLD = World(item_table=jnp.zeros((3, 2)))
 CONFIG = PolicyConfig(width=2, hidden=(2,), item_residual=True)
@@ -63,6 +70,27 @@ def test_entropy_and_divergence_are_those_of_the_drawn_distribution() -> None:
     assert float(judged.divergence(params)) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_temperature_of_zero_is_refused() -> None:
-    with pytest.raises(InputError, match="temperature: expected a value above 0"):
-        PpoConfig(temperature=0.0)
+def test_the_temperature_falls_over_the_updates_and_the_policy_is_drawn_at_it() -> None:
+    env = auto_reset(treasure_probe())
+    config = PpoConfig(**small("ppo", learning_rate=1e-9), temperature=1.0, temperature_end=0.25, temperature_updates=2)
+    learner = make_learner("ppo", env, config)
+    state, entropies = learner.init(jax.random.key(0), env.world), []
+    state = state.replace(params=jax.tree.map(lambda x: 20.0 * x, state.params))  # scores that differ
+    for at in (1.0, 0.625, 0.25, 0.25):
+        assert float(temperature(config, state)) == pytest.approx(at)
+        state, metrics = jax.jit(learner.update)(state, env.world)
+        entropies.append(float(metrics["entropy"]))
+    assert entropies[0] > entropies[1] > entropies[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0.0}, "temperature: expected a value above 0"),
+        ({"temperature_end": 0.1}, "temperature_updates: expected a value above 0 if learner.temperature_end is set"),
+        ({"temperature_updates": 9}, "temperature_end: expected a value above 0 if learner.temperature_updates is set"),
+    ],
+)
+def test_temperatures_that_mean_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PpoConfig(**options)
