@@ -9,6 +9,7 @@ from jaxrec.config.section import section
 # Settings of the network that not every learner can use: the families that can, and what to say of the others.
 NETWORKS: dict[str, tuple[tuple[str, ...], str]] = {
     "repetition": (("on_policy",), "only on-policy learners draw such slates; set it to none"),
+    "serving_temperature": (("on_policy",), "only on-policy learners learn from slates that they draw; set it to 0"),
     "critics": (("actor_critic",), "only ddpg and td3 have critics; set it to 0"),
     "nearest": (("actor_critic",), "only ddpg and td3 have critics; set it to 0"),
     "retrieve": (

@@ -31,6 +31,9 @@ class PolicyConfig:
     relevance_feedback: bool = False
     choice: bool = False  # a choice model, and values of items if they are chosen; slateq sets and learns them
     serving: Literal["top_k", "greedy", "exact"] = "top_k"  # with `choice`, how the best slate is found; slateq sets it
+    # How a trained policy shows slates: 0, the best one; else one drawn from its logits divided by this temperature. A
+    # policy that learned from drawn slates relies on their variety where it has to find out what a user likes.
+    serving_temperature: float = 0.0
     # Scores start from what the fitted tastes expect of the person after the observed history (a posterior mean), and
     # the network reads the belief. Only for users fitted to a log. A belief is updated row by row, so it takes time.
     belief: bool = False
@@ -69,6 +72,7 @@ class PolicyConfig:
                 "the value; set it to shared."
             )
         check_range("learner.policy.history", self.history, 0)
+        check_range("learner.policy.serving_temperature", self.serving_temperature, 0)
         check_range("learner.policy.deviation", self.deviation, 0, open_low=True)
         for name in ("nearest", "critics"):
             check_range(f"learner.policy.{name}", getattr(self, name), 0, 2**20)
@@ -102,7 +106,7 @@ class PolicyConfig:
         """Raise InputError for settings that policies of vectors lack; the users `env` take those `of` a kind."""
         usual = PolicyConfig()
         of_items = ("item_residual", "scorer", "retrieve", "belief", "repetition", "relevance_feedback")
-        for name in (*of_items, "choice", "future", "diversity"):
+        for name in (*of_items, "choice", "serving_temperature", "future", "diversity"):
             if getattr(self, name) != getattr(usual, name):
                 raise InputError(
                     f"learner.policy.{name}: policies of {env} act with vectors and score no single items; set it to "

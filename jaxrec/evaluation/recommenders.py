@@ -38,7 +38,7 @@ def learned(policy: Policy, slate_size: int, arrays: tuple[Params, Items] | None
 
     def choose(arrays: tuple[Params, Items], key: Array, env_state: Any, obs: Observation, world: World) -> Array:
         params, items = arrays
-        return policy.slate(policy.apply(params, items, obs, world), items, obs, world, slate_size)
+        return policy.show(key, policy.apply(params, items, obs, world), items, obs, world, slate_size)
 
     def score(arrays: tuple[Params, Items], obs: Observation, world: World) -> Array:
         return catalogue_scores(policy, *arrays, obs, world)

@@ -4,6 +4,7 @@ Policy-gradient learners reach actions only through this interface, so the form 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.config.policy import PolicyConfig
-from jaxrec.nets.policy import PolicyOutput, make_policy, to_items, to_positions
+from jaxrec.nets.policy import PolicyOutput, cooled, drawn_slate, make_policy, to_items, to_positions
 from jaxrec.ops.losses import categorical_entropy, categorical_kl, slate_entropy
-from jaxrec.ops.slates import expected_of_picks, pick_log_probs, sample_slate, slate_log_prob
-from jaxrec.ops.spread_slates import sample_spread, spread_log_probs
+from jaxrec.ops.slates import expected_of_picks, pick_log_probs, slate_log_prob
+from jaxrec.ops.spread_slates import spread_log_probs
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 
@@ -67,23 +68,12 @@ def make_slate_actor(
         picks = spread_log_probs(output.logits, output.spread, slate)
         return picks if by_pick else picks.sum(-1)
 
-    def draw(key: Array, output: PolicyOutput) -> Array:
-        if output.spread is None:
-            return sample_slate(key, output.logits, slate_size)
-        return sample_spread(key, output.logits, output.spread, slate_size)
-
     def outputs(params: Params, items: Any, obs: Observation, world: World, slate: Array | None = None) -> PolicyOutput:
-        output = policy.apply(params, items, obs, world, slate)
-        if isinstance(temperature, float) and temperature == 1.0:
-            return output
-        cooled = output.replace(logits=output.logits / temperature)
-        if output.spread is None:
-            return cooled
-        return cooled.replace(spread=output.spread.replace(bonus=output.spread.bonus / temperature))
+        return cooled(policy.apply(params, items, obs, world, slate), temperature)
 
     def act(key: Array, params: Params, items: Any, obs: Observation, world: World) -> Acted:
         output = outputs(params, items, obs, world)
-        positions = jax.vmap(draw)(key, output)
+        positions = jax.vmap(partial(drawn_slate, slate_size=slate_size))(key, output)
         log_prob = log_prob_of(output, positions)
         return Acted(to_items(positions, obs, world), log_prob, output.value)
 

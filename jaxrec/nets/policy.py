@@ -19,8 +19,8 @@ from jaxrec.nets.network import Choices, Future, Heads, Items, PolicyNetwork, Po
 from jaxrec.nets.offers import masked
 from jaxrec.nets.vector_network import VectorNetwork
 from jaxrec.ops.choice_slates import CHOICE_SLATES, weighted_gain
-from jaxrec.ops.slates import diverse_slate, top_slate
-from jaxrec.ops.spread_slates import top_spread
+from jaxrec.ops.slates import diverse_slate, sample_slate, top_slate
+from jaxrec.ops.spread_slates import sample_spread, top_spread
 from jaxrec.ops.vectors import unit_vectors
 from jaxrec.types import PADDING, Array, EnvSpec, Observation, Params, VectorAction, World
 
@@ -39,6 +39,8 @@ class Policy(NamedTuple):
     queries: Callable[[Params, Items, Observation, Array | None], Array]
     # The slate [..., K] to show, as positions among the logits; the K best scores, or different items.
     slate: Callable[[PolicyOutput, Items, Observation, World, int], Array]
+    # The slate that a trained policy shows, as positions: the same or, with `serving_temperature`, one that is drawn.
+    show: Callable[[Array, PolicyOutput, Items, Observation, World, int], Array]
 
 
 def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
@@ -90,7 +92,29 @@ def make_policy(spec: EnvSpec, config: PolicyConfig) -> Policy:
             return top_spread(output.logits, output.spread, slate_size)
         return top_slate(output.logits, slate_size)
 
-    return Policy(init, items, apply, queries, slate)
+    def show(key: Array, output: PolicyOutput, items: Items, obs: Observation, world: World, slate_size: int) -> Array:
+        if config.serving_temperature:
+            return drawn_slate(key, cooled(output, config.serving_temperature), slate_size)
+        return slate(output, items, obs, world, slate_size)
+
+    return Policy(init, items, apply, queries, slate, show)
+
+
+def cooled(output: PolicyOutput, temperature: Array | float) -> PolicyOutput:
+    """The output with logits, and what earlier picks add to them, divided by a temperature."""
+    if isinstance(temperature, float) and temperature == 1.0:
+        return output
+    colder = output.replace(logits=output.logits / temperature)
+    if output.spread is None:
+        return colder
+    return colder.replace(spread=output.spread.replace(bonus=output.spread.bonus / temperature))
+
+
+def drawn_slate(key: Array, output: PolicyOutput, slate_size: int) -> Array:
+    """Draw slates item by item from the softmax of what is left: [..., K] positions."""
+    if output.spread is None:
+        return sample_slate(key, output.logits, slate_size)
+    return sample_spread(key, output.logits, output.spread, slate_size)
 
 
 def check_observed(spec: EnvSpec, config: PolicyConfig) -> None:

@@ -9,6 +9,7 @@ policy/items.json        {"ids": [...], "titles": [...]}, in the order of the ta
 import dataclasses
 import functools
 import math
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,18 +74,19 @@ class SavedPolicy:
         return self.policy.items(self.params, self.world)
 
     def recommend(
-        self, history: Sequence[Entry] = (), k: int = 10, context: np.ndarray | None = None
+        self, history: Sequence[Entry] = (), k: int = 10, context: np.ndarray | None = None, *, seed: int = 0
     ) -> list[Recommendation]:
         """Recommend the k best items for a history of item ids as in the log, oldest first.
 
         An item alone counts as a success. "318:2.5" and {"item": "318", "rating": 2.5} say what the user thought of it
         (`jaxrec.serve.history`). Items of the history are not shown again. `context` [C] is that of the visit, by
-        default the mean context of the training log. Raises InputError for ids that are not in the catalogue.
+        default the mean context of the training log. With `serving_temperature`, slates are drawn: the same seed and
+        history give the same slate. Raises InputError for ids that are not in the catalogue.
         """
-        return self.recommend_rows(*self.histories.read(history), k, context)
+        return self.recommend_rows(*self.histories.read(history), k, context, seed=seed)
 
     def recommend_rows(
-        self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
+        self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None, *, seed: int = 0
     ) -> list[Recommendation]:
         """Recommend like `recommend`, for a history of item rows [N] int32 with feedback [N, F]."""
         self._check_history()
@@ -99,7 +101,8 @@ class SavedPolicy:
             whole = Observation(history_items=jnp.asarray(items))
             output = output.replace(logits=exclude_history(output.logits, whole, self.world))
         check_range("k", k, 1, min(output.logits.shape[-1], self.network.retrieve or math.inf))
-        positions = self.policy.slate(output, self.items, obs, self.world, k)
+        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(items.tobytes()))  # another one for every history
+        positions = self.policy.show(key, output, self.items, obs, self.world, k)
         scores = output.logits[positions]
         chosen = np.asarray(to_items(positions, obs, self.world))
         if not (np.asarray(scores) < np.inf).all():  # -inf are items that may not be shown

@@ -4,6 +4,7 @@ Three items have the logits 0, log 2 and log 4. At the temperature 0.5 they are 
 drawn with chances 1/21, 4/21 and 16/21.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jaxrec.config.policy import PolicyConfig
 from jaxrec.learn import make_learner
 from jaxrec.learn.actor import Actor, make_slate_actor
 from jaxrec.learn.on_policy import temperature
+from jaxrec.nets.policy import make_policy
 from jaxrec.types import EnvSpec, Observation, Params, SlateAction, World
 from tests.learners import small
 from tests.probes import treasure_probe
@@ -46,6 +48,23 @@ def test_slates_are_drawn_as_likely_as_their_log_probability_says() -> None:
     assert best.mean() == pytest.approx(16 / 21 * 4 / 5, abs=0.01)
     first = np.bincount(slates[:, 0], minlength=3) / len(slates)
     np.testing.assert_allclose(first, CHANCES, atol=0.01)
+
+
+def test_a_trained_policy_shows_its_best_slate_or_draws_at_its_temperature() -> None:
+    _, params, _ = made(2)
+    spec = EnvSpec(name="three", action=SlateAction(size=2), num_items=3, feedback=("click",), user_size=1)
+    users = Observation(user=jnp.ones((20_000, 1)))
+
+    def shown(temperature: float) -> np.ndarray:
+        policy = make_policy(spec, dataclasses.replace(CONFIG, serving_temperature=temperature))
+        items = policy.items(params, WORLD)
+        output = policy.apply(params, items, users, WORLD)
+        return np.asarray(policy.show(jax.random.key(2), output, items, users, WORLD, 2))
+
+    assert (shown(0.0) == [2, 1]).all()
+    drawn = shown(0.5)
+    np.testing.assert_allclose(np.bincount(drawn[:, 0], minlength=3) / len(drawn), CHANCES, atol=0.01)
+    assert (drawn == [2, 1]).all(-1).mean() == pytest.approx(16 / 21 * 4 / 5, abs=0.01)
 
 
 def test_old_slates_are_judged_at_the_same_temperature() -> None:

@@ -117,6 +117,14 @@ def test_feedback_is_read_as_the_log_is_and_ids_may_hold_colons(policy: SavedPol
     np.testing.assert_array_equal(feedback[:, 0], [1.0, 0.0, 1.0, 1.0])  # at least 4; without a value: liked
 
 
+def test_a_policy_with_a_serving_temperature_draws_slates_by_seed_and_history(policy: SavedPolicy) -> None:
+    warm = dataclasses.replace(policy, network=dataclasses.replace(policy.network, serving_temperature=10.0))
+    slates = [tuple(ids(warm.recommend(["a"], k=2, seed=seed))) for seed in range(12)]
+    assert slates == [tuple(ids(warm.recommend(["a"], k=2, seed=seed))) for seed in range(12)]
+    assert len(set(slates)) > 1 and all("a" not in slate for slate in slates)
+    assert len({tuple(ids(policy.recommend(["a"], k=2, seed=seed))) for seed in range(3)}) == 1
+
+
 def test_an_empty_history_is_one_of_no_rows(policy: SavedPolicy) -> None:
     items, feedback = policy.histories.read([])
     assert items.shape == (0,) and feedback.shape == (0, 1)
