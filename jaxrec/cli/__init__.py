@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its status.
 
     0: done. 1: a defect of ours (a traceback). 2: bad input, or the system failed (one line on stderr).
-    130: interrupted.
+    130: SIGINT. 143: SIGTERM, as a scheduler sends it. `--resume` continues in both cases.
     """
     if arguments is None:  # as a program
         sys.excepthook = sys.unraisablehook = report_in_background

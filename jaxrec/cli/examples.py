@@ -6,6 +6,9 @@ example:
   jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small train.updates=300
   jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
   jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
+
+SIGTERM and one Ctrl-C save a checkpoint and stop; a second Ctrl-C leaves at once. --resume continues.
+Status: 0 done, 2 refused, 130 stopped by Ctrl-C, 143 stopped by SIGTERM within train.grace_seconds.
 """
 SWEEP = """\
 example:

@@ -10,7 +10,7 @@ from jaxrec.runs.train import train
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Train to the end of the recipe or until a signal; returns 0 if done, 130 if interrupted."""
+    """Train to the end of the recipe or until a signal; returns 0 if done, else 128 + the signal."""
     overrides = list(options.overrides)
     if options.continue_from is not None:
         overrides.append(f"train.continue_from={options.continue_from}")
@@ -21,7 +21,7 @@ def run_train(options: argparse.Namespace) -> int:
     if ended.interrupted:
         resume = f"jaxrec train {folder.config} --run {folder.path} --resume"
         print(f"stopped at update {ended.step}; continue with: {resume}")
-        return 130
+        return 128 + ended.interrupted
     if ended.comparison is not None:
         ended.comparison.show(run.config.evaluate.cutoffs)
     print(
@@ -45,7 +45,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
     if done.interrupted:
         resume = f"jaxrec pretrain {folder.config} --run {folder.path} --resume"
         print(f"stopped at step {done.step}; continue with: {resume}")
-        return 130
+        return 128 + done.interrupted
     for kind, metrics in done.test.items():
         report.print_held_out(KINDS[kind], metrics, done.cutoffs)
     print(

@@ -27,10 +27,10 @@ PRETRAIN = "pretrain"  # the value of learner.start_from that pretrains within t
 
 
 class Start(NamedTuple):
-    """First parameters, None for fresh ones; `interrupted` if a signal stopped the pretraining."""
+    """First parameters, None for fresh ones; `interrupted` is the signal that stopped the pretraining."""
 
     params: Params | None = None
-    interrupted: bool = False
+    interrupted: int = 0
     table: Array | None = None  # [I, E] item table of a tuned encoder, which the policy reads instead of the world's
 
     def seen_by(self, env: Env) -> Env:
@@ -103,8 +103,8 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
         folder = PretrainFolder(run.pretrain)
         if not folder.evaluation.is_file() or not policy_is_whole(folder.policy):  # a lost policy is made again there
             folder = _opened(config, folder)
-            if pretrain_in(config, folder, corpus).interrupted:
-                return Start(interrupted=True)
+            if number := pretrain_in(config, folder, corpus).interrupted:
+                return Start(interrupted=number)
         source = str(folder.path)
     saved = load_policy(source)
     params = _fitting_params(source, saved, config, env, corpus.dataset.catalogue.ids)

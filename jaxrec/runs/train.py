@@ -10,7 +10,7 @@ from pathlib import Path
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
-from jaxrec.config.schema import Config, EvaluateConfig
+from jaxrec.config.schema import Config, EvaluateConfig, TrainConfig
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.envs.vector_actions import act_as_in
@@ -76,7 +76,7 @@ def train_in(config: Config, run: RunFolder, sources: Sources = OWN) -> Run:
             initial = continue_run.starting_params(config, before, act_as_in(env, config.env), prepared.catalogue.ids)
         start = start_from.starting_params(config, run, env, prepared.corpus)
     if start.interrupted:
-        return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
+        return Run(run, Ended(0, -math.inf, start.interrupted, time.perf_counter() - started))
     initial = initial if start.params is None else start.params
     env = start.seen_by(env)
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
@@ -153,12 +153,13 @@ def what_changed(before: Config, now: Config) -> str:
 
 
 def _experiment_of(config: Config, any_schedule: bool) -> Config:
-    """The config without the settings that a resumed run may change: its length, devices and evaluation.
+    """The config without the settings that a resumed run may change: length, devices, time of grace, evaluation.
 
     With `any_schedule`, as when a run becomes longer, the learning rate may have another schedule. No array of the
     learner's state depends on it.
     """
     anew = {"updates": config.train.updates_per_call, "checkpoint_every": config.train.updates_per_call}
+    anew |= {"grace_seconds": TrainConfig.grace_seconds}
     train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1, tensorboard=True)
     if any_schedule:
         config = dataclasses.replace(config, learner=dataclasses.replace(config.learner, anneal_updates=0))

@@ -88,6 +88,7 @@ def train(
         keep_latest=config.keep_latest,
         evaluate_start=judge_start,
         tensorboard=config.tensorboard,
+        grace_seconds=config.grace_seconds,
     )
     return run_training(training, run, schedule)[1]
 
