@@ -4,6 +4,7 @@ import argparse
 
 from jaxrec.cli.runtime import prepare
 from jaxrec.evaluation import report
+from jaxrec.processes import is_first, join
 from jaxrec.runs.fit_simulator import fit_simulator
 from jaxrec.runs.pretrain import KINDS, pretrain
 from jaxrec.runs.train import train
@@ -15,9 +16,12 @@ def run_train(options: argparse.Namespace) -> int:
     if options.continue_from is not None:
         overrides.append(f"train.continue_from={options.continue_from}")
     prepare()
+    join(options.coordinator, options.processes, options.process, options.join_seconds)
     run = train(options.config, options.run, overrides, resume=options.resume)
     ended, folder = run.ended, run.folder
     assert ended is not None
+    if not is_first():
+        return 128 + ended.interrupted if ended.interrupted else 0
     if ended.interrupted:
         resume = f"jaxrec train {folder.config} --run {folder.path} --resume"
         print(f"stopped at update {ended.step}; continue with: {resume}")

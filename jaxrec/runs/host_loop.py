@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.ops.sizes import LARGEST, names
+from jaxrec.processes import agreed_stop, is_first, together
 from jaxrec.progress import Advance, note, track, warn
 from jaxrec.runs.divergence import Limits, check_sane, supervised_limits
 from jaxrec.runs.stopping import GRACE_SECONDS, stop_on_signals, stopped_by
@@ -116,13 +117,13 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
     with watching.stop(schedule.grace_seconds) as stop, opened as checkpoints:
         state, step = _begin(training, run, schedule, checkpoints)
         best, score, allowed = checkpoints.best_score, math.nan, True
-        finished = _finished(step, checkpoints, schedule)
+        asked, finished = stop, _finished(step, checkpoints, schedule)
         parameters = [] if training.trained is None else names(training.trained(state))
         call = None if finished else _compile_call(training, state, run, step)
         bar = watching.track(words.title, schedule.updates)
-        with bar as advance, event_file(run.path, step, schedule.tensorboard) as write_events:
+        with bar as advance, event_file(run.path, step, schedule.tensorboard and is_first()) as write_events:
             advance(step)
-            while call is not None and not finished and not stop:
+            while call is not None and not finished and not (asked := agreed_stop(stop)):
                 started = time.perf_counter()
                 state, metrics = call(state, *training.arguments)
                 sizes = metrics.pop(LARGEST, None)
@@ -156,9 +157,9 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                     _save(training, run, checkpoints, state, step, score if allowed else math.nan)
                 advance(schedule.updates_per_call, words.note(rows[-1], speed, score))
                 finished = _finished(step, checkpoints, schedule)
-            if stop and step != (checkpoints.latest or 0):
+            if asked and step != (checkpoints.latest or 0):
                 _save(training, run, checkpoints, state, step, math.nan)
-        interrupted = stopped_by(stop) if stop and not finished else 0
+        interrupted = stopped_by(asked) if asked and not finished else 0
     return state, Outcome(step, checkpoints.best or 0, best, interrupted)
 
 
@@ -236,4 +237,5 @@ def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> 
     started = time.perf_counter()
     call = training.update_many.lower(state, *training.arguments).compile()
     run.append_timing({"step": step, "compile_seconds": round(time.perf_counter() - started, 3)})
+    together(lambda: None)  # collectives on CPU give up after seconds of waiting for one that still compiles
     return call

@@ -10,6 +10,7 @@ from jaxrec.config.schema import Config
 from jaxrec.foreign import quoted
 from jaxrec.nets.network import is_value_part
 from jaxrec.nets.policy import make_policy
+from jaxrec.processes import count
 from jaxrec.progress import note
 from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
@@ -54,6 +55,10 @@ def check(config: Config) -> None:
                 f"learner.start_from to {PRETRAIN}, or encoder.train to {FROZEN}."
             )
         return
+    if source == PRETRAIN and count() > 1:
+        raise InputError(
+            f"learner.start_from: {PRETRAIN}, which one process does; run `jaxrec pretrain` first, and give its folder."
+        )
     if config.train.continue_from:
         raise InputError("learner.start_from: train.continue_from gives the first parameters too; remove one of them.")
     pretrain_inputs.check_recipe(config)
