@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_check_data, _add_train, _add_sweep, _add_pretrain, _add_fit, _add_evaluate, _add_recommend):
         add(commands)
-    for add in (_add_embed, _add_tune, _add_distill, _add_inspect):
+    for add in (_add_embed, _add_tune, _add_distill, _add_inspect, _add_bench):
         add(commands)
     return parser
 
@@ -260,6 +260,12 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
         "path", metavar="RUN", help="folder of a run, policy, simulator, encoder or sweep, finished or not"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "bench", "measure the devices at hand", examples.BENCH, ("bench", "run_bench"))
+    parser.add_argument("--calls", type=int, default=7, metavar="N", help="timed calls per figure (default: 7)")
+    parser.add_argument("--json", action="store_true", help="print one JSON line instead of a table")
 
 
 def _command(

@@ -84,3 +84,10 @@ example:
   jaxrec inspect runs/demo --json
   jaxrec inspect runs/demo/policy
 """
+BENCH = """\
+example:
+  jaxrec bench
+  jaxrec bench --json >> machines.jsonl
+
+Medians of a few calls after one that compiles; rates on a busy machine are lower. Nothing is written.
+"""

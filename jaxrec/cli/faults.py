@@ -62,7 +62,7 @@ def fault_line(error: BaseException) -> str | None:
         if words := next((words for words in WORDS if words in str(one)), None):
             return _system(words, _path(str(one)), WORDS[words])
         if any(words in str(one) for words in LOST):
-            return f"another process of this training has ended ({_short(one)}); its own output says why, {AGAIN}."
+            return f"another process of this training has ended ({_short(one)}); see its own output, {AGAIN}."
         if isinstance(one, MemoryError) or any(words in str(one) for words in NO_MEMORY):
             return f"out of memory ({_short(one)}); lower the sizes in the recipe (such as {EXAMPLE}), or free memory."
         if isinstance(one, OSError):

@@ -13,6 +13,7 @@ from jaxrec.processes import join
 from jaxrec.serve import load_policy
 from jaxrec.storage.steps import steps_in
 from tests.several import ended, free_port, started
+from tests.slurm import wait_until
 
 RECIPE = """\
 env: {name: interest_evolution, num_candidates: 4, slate_size: 2}
@@ -145,6 +146,18 @@ def test_one_process_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"OMPI_COMM_WORLD_SIZE": "1", "JAX_NUM_PROCESSES": "1"}.items():
         monkeypatch.setenv(name, value)
         join(f"localhost:{free_port()}" if name.startswith("JAX") else "")
+
+
+@pytest.mark.slow
+def test_a_process_that_loses_another_one_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    words = [*TRAIN, "train.updates=1000000"]
+    both = started(tmp_path, words, words)
+    wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists(), 120)
+    both[1].kill()
+    first, _ = ended(both, 60)
+    assert first.code == 2
+    assert first.err.splitlines()[-1].startswith("jaxrec: another process of this training has ended (")
 
 
 def test_pretraining_within_the_run_is_refused(recipe: Path, tmp_path: Path) -> None:
