@@ -15,14 +15,19 @@ _quiet = contextvars.ContextVar("quiet", default=False)
 _hushed = contextvars.ContextVar("hushed", default=False)
 
 
+_muted = contextvars.ContextVar("muted", default=False)
+
+
 def note(line: str, *, aside: bool = False) -> None:
     """Print one line about what a stage does, on standard output; `aside` is on standard error, apart from results."""
-    if not (_quiet.get() or _hushed.get()):
+    if not (_quiet.get() or _hushed.get() or _muted.get()):
         print(visible(line), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def warn(line: str) -> None:
     """Print a warning on standard error; where notes are hidden it is a Python warning, so that it is never lost."""
+    if _muted.get():
+        return
     if _quiet.get():
         warnings.warn(line, stacklevel=2)
     else:
@@ -50,13 +55,23 @@ def hushed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def muted(silent: bool) -> Iterator[None]:
+    """Hide warnings as well inside the `with` block, if `silent`: another process shows the same."""
+    token = _muted.set(_muted.get() or silent)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
+
+
+@contextlib.contextmanager
 def track(label: str, total: int, *, every_s: float = 15.0) -> Iterator[Advance]:
     """Yield `advance(steps, note="")`; the note (rates, returns) is shown after the bar.
 
     On a terminal this is a live bar. Elsewhere one line is printed every `every_s` seconds and one at the end, so
     that logs of batch jobs stay short.
     """
-    if _quiet.get() or _hushed.get():
+    if _quiet.get() or _hushed.get() or _muted.get():
         yield lambda steps=1, note=None: None
         return
     if not sys.stderr.isatty():

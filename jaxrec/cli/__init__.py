@@ -18,12 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its status.
 
     0: done. 1: a defect of ours (a traceback). 2: bad input, or the system failed (one line on stderr).
-    130: interrupted.
+    130: SIGINT. 143: SIGTERM, as a scheduler sends it. `--resume` continues in both cases.
     """
     if arguments is None:  # as a program
         sys.excepthook = sys.unraisablehook = report_in_background
     with safe_output() as output:
-        status = _run(arguments)
+        status, failed = _run(arguments)
         output.flush()
         if output.lost is not None and not isinstance(output.lost, BrokenPipeError):
             # Who leaves has seen enough. A full disk has not.
@@ -32,27 +32,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
         if status and arguments is None:  # libraries that close down have nothing to add
             silence(2)
+        if failed and "jax" in sys.modules:
+            _leave_others(status)
         return status
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None) -> tuple[int, bool]:
+    """The status, and whether an error ended the command."""
     try:
         options = parse(arguments)
         module, function = options.command
-        return getattr(importlib.import_module(f"jaxrec.cli.{module}"), function)(options)
+        return getattr(importlib.import_module(f"jaxrec.cli.{module}"), function)(options), False
     except InputError as error:
-        print(f"jaxrec: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        _refuse(error)
+        return 2, True
     except KeyboardInterrupt:
         print("jaxrec: stopped; nothing is half-written.", file=sys.stderr)
-        return 130
+        return 130, True
     except Exception as error:
         line = fault_line(error)
         if line is None or os.environ.get(TRACEBACK):
             traceback.print_exc()
         message = line or REPORT.format(version=__version__)
         print(f"jaxrec: {message}", file=sys.stderr)
-        return 2 if line else 1
+        return (2 if line else 1), True
+
+
+def _refuse(error: InputError) -> None:
+    """Print what is wrong; with several processes, the one that found it and the first one do."""
+    line = " ".join(str(error).split())
+    if "jax" in sys.modules:
+        from jaxrec import processes
+
+        if isinstance(error, processes.Elsewhere) and not processes.is_first():
+            return
+    print(f"jaxrec: {line}", file=sys.stderr)
+
+
+def _leave_others(status: int) -> None:
+    """End a process that failed without waiting for the others, which end when they miss it."""
+    from jaxrec import processes
+
+    if processes.count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -78,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_check_data, _add_train, _add_sweep, _add_pretrain, _add_fit, _add_evaluate, _add_recommend):
         add(commands)
-    for add in (_add_embed, _add_tune, _add_distill, _add_inspect):
+    for add in (_add_embed, _add_tune, _add_distill, _add_inspect, _add_bench):
         add(commands)
     return parser
 
@@ -102,6 +126,13 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         dest="continue_from",
         metavar="RUN",
         help="start from the policy of a finished run, with a later log (data.path=FOLDER)",
+    )
+    several = parser.add_argument_group("several processes (docs/launch.md)")
+    several.add_argument("--coordinator", metavar="HOST:PORT", default="", help="address of process 0")
+    several.add_argument("--processes", metavar="N", default="", help="how many there are; auto: ask the scheduler")
+    several.add_argument("--process", metavar="I", default="", help="which one this is, from 0")
+    several.add_argument(
+        "--join-seconds", type=float, metavar="S", default=300.0, help="how long to wait for the others (default: 300)"
     )
 
 
@@ -229,6 +260,12 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
         "path", metavar="RUN", help="folder of a run, policy, simulator, encoder or sweep, finished or not"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    parser = _command(commands, "bench", "measure the devices at hand", examples.BENCH, ("bench", "run_bench"))
+    parser.add_argument("--calls", type=int, default=7, metavar="N", help="timed calls per figure (default: 7)")
+    parser.add_argument("--json", action="store_true", help="print one JSON line instead of a table")
 
 
 def _command(

@@ -64,7 +64,7 @@ def _stopped(command: str, ended: Tuned | Distilled) -> int:
     run = ended.run
     resume = f"jaxrec {command} {run.config} --run {run.path} --resume"
     print(f"stopped at step {ended.steps.step}; continue with: {resume}")
-    return 130
+    return 128 + ended.steps.interrupted
 
 
 def _print_rows(rows: dict[str, Row]) -> None:

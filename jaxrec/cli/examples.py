@@ -6,6 +6,10 @@ example:
   jaxrec train configs/ml_latest_small.yaml data.path=ml-latest-small train.updates=300
   jaxrec train configs/demo.yaml --run runs/demo --resume    (after a stop, crash or kill)
   jaxrec train my.yaml --continue runs/spring data.path=summer-log --run runs/summer
+
+SIGTERM and one Ctrl-C save a checkpoint and stop; a second Ctrl-C leaves at once. --resume continues.
+Status: 0 done, 2 refused, 130 stopped by Ctrl-C, 143 stopped by SIGTERM within train.grace_seconds.
+Several processes train together with --coordinator, --processes and --process, or under Slurm or Open MPI.
 """
 SWEEP = """\
 example:
@@ -79,4 +83,11 @@ example:
   jaxrec inspect runs/demo
   jaxrec inspect runs/demo --json
   jaxrec inspect runs/demo/policy
+"""
+BENCH = """\
+example:
+  jaxrec bench
+  jaxrec bench --json >> machines.jsonl
+
+Medians of a few calls after one that compiles; rates on a busy machine are lower. Nothing is written.
 """

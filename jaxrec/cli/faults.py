@@ -48,6 +48,7 @@ WORDS = {
     "Input/output error": errno.EIO,
     "Stale file handle": errno.ESTALE,
 }
+LOST = ("Gloo", "NCCL", "coordination service", "CoordinationService")  # in errors about other processes
 NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "std::bad_alloc")
 PATH = re.compile(r"['\"](/[^'\"]+)['\"]")  # in messages of libraries
 EXAMPLE = "train.evaluate_users, learner.num_users, encoder.batch_size"
@@ -60,6 +61,8 @@ def fault_line(error: BaseException) -> str | None:
             return _system(one.strerror or "", str(one.filename2 or one.filename or _path(str(one))), one.errno)
         if words := next((words for words in WORDS if words in str(one)), None):
             return _system(words, _path(str(one)), WORDS[words])
+        if any(words in str(one) for words in LOST):
+            return f"another process of this training has ended ({_short(one)}); see its own output, {AGAIN}."
         if isinstance(one, MemoryError) or any(words in str(one) for words in NO_MEMORY):
             return f"out of memory ({_short(one)}); lower the sizes in the recipe (such as {EXAMPLE}), or free memory."
         if isinstance(one, OSError):

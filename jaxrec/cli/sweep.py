@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 
 from jaxrec.cli.runtime import prepare
 from jaxrec.runs.sweep import sweep
@@ -9,7 +10,7 @@ from jaxrec.runs.sweep_grid import LIMIT, read_words
 
 
 def run_sweep(options: argparse.Namespace) -> int:
-    """Train all runs or until a signal, then print the table; returns 0 if done, 130 if interrupted."""
+    """Train all runs or until a signal, then print the table; returns 0 if done, else 128 + the signal."""
     grid, overrides, seeds = read_words(options.overrides)
     prepare()
     found = sweep(
@@ -31,7 +32,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         print(
             f"stopped: {found.done} of {len(found.members)} runs are done; continue with: {shlex.join(words)} --resume"
         )
-        return 130
+        return 128 + (found.stopped_by or signal.SIGINT)
     found.show()
     print(
         f"done in {found.seconds:.0f} s; programs compiled for learning: {found.programs}\n"

@@ -4,24 +4,28 @@ import argparse
 
 from jaxrec.cli.runtime import prepare
 from jaxrec.evaluation import report
+from jaxrec.processes import is_first, join
 from jaxrec.runs.fit_simulator import fit_simulator
 from jaxrec.runs.pretrain import KINDS, pretrain
 from jaxrec.runs.train import train
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Train to the end of the recipe or until a signal; returns 0 if done, 130 if interrupted."""
+    """Train to the end of the recipe or until a signal; returns 0 if done, else 128 + the signal."""
     overrides = list(options.overrides)
     if options.continue_from is not None:
         overrides.append(f"train.continue_from={options.continue_from}")
     prepare()
+    join(options.coordinator, options.processes, options.process, options.join_seconds)
     run = train(options.config, options.run, overrides, resume=options.resume)
     ended, folder = run.ended, run.folder
     assert ended is not None
+    if not is_first():
+        return 128 + ended.interrupted if ended.interrupted else 0
     if ended.interrupted:
         resume = f"jaxrec train {folder.config} --run {folder.path} --resume"
         print(f"stopped at update {ended.step}; continue with: {resume}")
-        return 130
+        return 128 + ended.interrupted
     if ended.comparison is not None:
         ended.comparison.show(run.config.evaluate.cutoffs)
     print(
@@ -45,7 +49,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
     if done.interrupted:
         resume = f"jaxrec pretrain {folder.config} --run {folder.path} --resume"
         print(f"stopped at step {done.step}; continue with: {resume}")
-        return 130
+        return 128 + done.interrupted
     for kind, metrics in done.test.items():
         report.print_held_out(KINDS[kind], metrics, done.cutoffs)
     print(

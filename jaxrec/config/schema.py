@@ -84,12 +84,16 @@ class TrainConfig:
     # Numbers of `World.users` that are drawn for each training user between [lowest, highest], such as
     # {start_budget: [100, 300]}. Evaluation keeps the published numbers.
     randomize: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    # After SIGTERM: seconds for the compiled call, the evaluation if one is due, and the checkpoint. If they take
+    # longer, the process ends without a new checkpoint. Less than the time until the scheduler sends SIGKILL.
+    grace_seconds: float = 25.0
     continue_from: str = ""  # a run whose policy training starts from (`--continue RUN`)
 
     def __post_init__(self):
         for name in ("updates", "updates_per_call", "evaluate_users", "checkpoint_every", "keep_latest"):
             check_range(f"train.{name}", getattr(self, name), 1)
         check_range("train.devices", self.devices, 0)
+        check_range("train.grace_seconds", self.grace_seconds, 0)
         check_range("train.held_out_share", self.held_out_share, 0, 1)
         if self.held_out_share and self.select != "judge":
             raise InputError("train.held_out_share: only with train.select=judge; set that too, or this to 0.")

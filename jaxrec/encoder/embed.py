@@ -23,7 +23,7 @@ from jaxrec.encoder.tokenize import check_texts, cuts_of
 from jaxrec.home import expanded
 from jaxrec.ops.vectors import unit_rows
 from jaxrec.progress import track
-from jaxrec.sharding.mesh import make_mesh
+from jaxrec.sharding.mesh import own_mesh
 from jaxrec.storage.digests import check_file, sealed_file
 from jaxrec.types import Params
 
@@ -126,8 +126,8 @@ def embed_counted(
 
 
 def accelerators() -> Mesh | None:
-    """Mesh of all accelerators if there are several; None on CPU, where all devices share the same cores."""
-    return None if jax.default_backend() == "cpu" or jax.device_count() == 1 else make_mesh()
+    """Mesh of this process's accelerators if there are several; None on CPU, where all share the same cores."""
+    return None if jax.default_backend() == "cpu" or jax.local_device_count() == 1 else own_mesh()
 
 
 def spread(enc: Encoder) -> tuple[Encoder, Mesh | None]:

@@ -6,4 +6,5 @@ import jax
 def describe_devices() -> str:
     """For instance '1 x cpu, jax 0.10.2'."""
     devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind}, jax {jax.__version__}"
+    several = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return f"{len(devices)} x {devices[0].device_kind}{several}, jax {jax.__version__}"

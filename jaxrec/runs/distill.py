@@ -76,7 +76,8 @@ def _distill(recipe: Recipe, folder: str | Path | None, overrides: Overrides, re
     note(f"  {len(items):,} training texts, {len(held_out):,} held-out texts")
     data = DistillData(lay_out_texts(variants), targets, items)  # type: ignore[arg-type]
     job = Job(fit, data, Evaluation(AGREEMENT, judge.validation), "distilling")
-    fitted = train_encoder(job, run, config.distill, stream(config, "distill"), config.train.devices)
+    key, train = stream(config, "distill"), config.train
+    fitted = train_encoder(job, run, config.distill, key, train.devices, train.grace_seconds)
     if fitted.interrupted:
         return Distilled(run, rows, fitted, [], time.perf_counter() - started)
     result = dataclasses.replace(student, params=jax.tree.map(np.asarray, fitted.weights))

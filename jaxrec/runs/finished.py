@@ -17,7 +17,7 @@ class Ended(NamedTuple):
 
     step: int  # updates done
     best_score: float  # the best evaluated return
-    interrupted: bool  # by a signal, before the last update
+    interrupted: int  # the signal that stopped it before the last update; 0 for none
     seconds: float
     comparison: Any = None  # of the old and the new policy, if the run continued another
 

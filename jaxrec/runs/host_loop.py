@@ -3,17 +3,18 @@
 import contextlib
 import dataclasses
 import math
-import signal
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.ops.sizes import LARGEST, names
+from jaxrec.processes import agreed_stop, is_first, together
 from jaxrec.progress import Advance, note, track, warn
 from jaxrec.runs.divergence import Limits, check_sane, supervised_limits
+from jaxrec.runs.stopping import GRACE_SECONDS, stop_on_signals, stopped_by
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import event_file
 from jaxrec.storage.run import RunFolder
@@ -32,6 +33,7 @@ class Schedule(NamedTuple):
     evaluate_start: bool = False  # evaluate at update 0 too
     patience: int = 0  # evaluations without a new best before training ends; 0: never
     tensorboard: bool = False
+    grace_seconds: float = GRACE_SECONDS  # from SIGTERM to the end of the process
 
 
 class Wording(NamedTuple):
@@ -60,32 +62,11 @@ class Further(NamedTuple):
 NOTHING_FURTHER = Further()
 
 
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[list[int]]:
-    """Yield a list that the first SIGINT or SIGTERM fills; a second SIGINT interrupts at once."""
-    received: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are the caller's business
-        before = {}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Watching(NamedTuple):
     """Who shows progress and receives signals, for trainings that share both."""
 
     track: Callable[[str, int], contextlib.AbstractContextManager[Advance]] = track  # title, updates
-    stop: Callable[[], contextlib.AbstractContextManager[list[int]]] = stop_on_signals
+    stop: Callable[[float], contextlib.AbstractContextManager[list[int]]] = stop_on_signals  # seconds of grace
 
 
 WATCHING = Watching()  # a bar and signals of its own
@@ -123,7 +104,7 @@ class Outcome(NamedTuple):
     step: int
     best_step: int  # 0 if nothing was evaluated
     best_score: float  # -inf if nothing was evaluated
-    interrupted: bool
+    interrupted: int  # the signal that ended it before the last update; 0 for none
 
 
 def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tuple[Any, Outcome]:
@@ -133,16 +114,16 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
     """
     words, watching = training.wording, training.watching
     opened = Checkpoints(run.checkpoints, schedule.keep_latest, run.append_save)
-    with opened as checkpoints, watching.stop() as stop:
+    with watching.stop(schedule.grace_seconds) as stop, opened as checkpoints:
         state, step = _begin(training, run, schedule, checkpoints)
         best, score, allowed = checkpoints.best_score, math.nan, True
-        finished = _finished(step, checkpoints, schedule)
+        asked, finished = stop, _finished(step, checkpoints, schedule)
         parameters = [] if training.trained is None else names(training.trained(state))
         call = None if finished else _compile_call(training, state, run, step)
         bar = watching.track(words.title, schedule.updates)
-        with bar as advance, event_file(run.path, step, schedule.tensorboard) as write_events:
+        with bar as advance, event_file(run.path, step, schedule.tensorboard and is_first()) as write_events:
             advance(step)
-            while call is not None and not finished and not stop:
+            while call is not None and not finished and not (asked := agreed_stop(stop)):
                 started = time.perf_counter()
                 state, metrics = call(state, *training.arguments)
                 sizes = metrics.pop(LARGEST, None)
@@ -176,9 +157,10 @@ def run_training(training: Training, run: RunFolder, schedule: Schedule) -> tupl
                     _save(training, run, checkpoints, state, step, score if allowed else math.nan)
                 advance(schedule.updates_per_call, words.note(rows[-1], speed, score))
                 finished = _finished(step, checkpoints, schedule)
-            if stop and step != (checkpoints.latest or 0):
+            if asked and step != (checkpoints.latest or 0):
                 _save(training, run, checkpoints, state, step, math.nan)
-        return state, Outcome(step, checkpoints.best or 0, best, interrupted=bool(stop) and not finished)
+        interrupted = stopped_by(asked) if asked and not finished else 0
+    return state, Outcome(step, checkpoints.best or 0, best, interrupted)
 
 
 def metric_rows(metrics: dict[str, Array], step: int) -> Rows:
@@ -255,4 +237,5 @@ def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> 
     started = time.perf_counter()
     call = training.update_many.lower(state, *training.arguments).compile()
     run.append_timing({"step": step, "compile_seconds": round(time.perf_counter() - started, 3)})
+    together(lambda: None)  # collectives on CPU give up after seconds of waiting for one that still compiles
     return call

@@ -57,7 +57,7 @@ class Pretrained:
     score: float  # of the best, on validation rows
     test: dict[str, Metrics]  # of the test rows, by kind of target; empty if a signal stopped the training
     cutoffs: tuple[int, ...]  # k of these metrics
-    interrupted: bool
+    interrupted: int  # the signal that stopped it; 0 for none
     seconds: float
 
 
@@ -218,6 +218,7 @@ def _train(
         evaluate_every=fit.evaluate_every * epoch,
         keep_latest=1,
         patience=fit.patience,
+        grace_seconds=config.train.grace_seconds,
     )
     return run_training(training, ready.run, schedule)[1]
 

@@ -1,13 +1,19 @@
 """Resolve a recipe from a file, a dict or a config built in Python."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
-from jaxrec.config.load import Overrides, apply_overrides, build_section, load_config, to_dict
+from jaxrec.config.load import Overrides, apply_overrides, build_section, load_config, to_dict, to_yaml
 from jaxrec.config.schema import Config
+from jaxrec.foreign import quoted
+from jaxrec.processes import count, from_first, number, together
+from jaxrec.version import __version__
 
 Recipe = str | Path | Mapping[str, Any] | Config
 
@@ -21,6 +27,27 @@ def read_recipe(recipe: Recipe, overrides: Overrides = ()) -> Config:
     values = to_dict(recipe)
     apply_overrides(values, overrides)
     return build_section(Config, values, "", "recipe")
+
+
+def read_by_all(read: Callable[[], Config]) -> Config:
+    """Run `read` in every process; raises InputError unless all get the same recipe and have the same versions."""
+    config = together(read)
+    if count() == 1:
+        return config
+    mine = [f"jaxrec {__version__}", f"jax {jax.__version__}", *to_yaml(config).splitlines()]
+    first = from_first(lambda: mine)
+    differ = next((pair for pair in itertools.zip_longest(mine, first, fillvalue="") if pair[0] != pair[1]), None)
+
+    def compare() -> None:
+        if differ is not None:
+            here, there = (quoted(line.strip()) for line in differ)
+            raise InputError(
+                f"process {number()} has another recipe than process 0 ({here} here, {there} there); give all of them "
+                "the same recipe, overrides and versions."
+            )
+
+    together(compare)
+    return config
 
 
 def default_folder(recipe: Recipe, parent: str = "runs") -> str:

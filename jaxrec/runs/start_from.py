@@ -10,6 +10,7 @@ from jaxrec.config.schema import Config
 from jaxrec.foreign import quoted
 from jaxrec.nets.network import is_value_part
 from jaxrec.nets.policy import make_policy
+from jaxrec.processes import count
 from jaxrec.progress import note
 from jaxrec.runs import pretrain_inputs, transfer
 from jaxrec.runs.pretrain import open_folder, pretrain_in
@@ -27,10 +28,10 @@ PRETRAIN = "pretrain"  # the value of learner.start_from that pretrains within t
 
 
 class Start(NamedTuple):
-    """First parameters, None for fresh ones; `interrupted` if a signal stopped the pretraining."""
+    """First parameters, None for fresh ones; `interrupted` is the signal that stopped the pretraining."""
 
     params: Params | None = None
-    interrupted: bool = False
+    interrupted: int = 0
     table: Array | None = None  # [I, E] item table of a tuned encoder, which the policy reads instead of the world's
 
     def seen_by(self, env: Env) -> Env:
@@ -54,6 +55,10 @@ def check(config: Config) -> None:
                 f"learner.start_from to {PRETRAIN}, or encoder.train to {FROZEN}."
             )
         return
+    if source == PRETRAIN and count() > 1:
+        raise InputError(
+            f"learner.start_from: {PRETRAIN}, which one process does; run `jaxrec pretrain` first, and give its folder."
+        )
     if config.train.continue_from:
         raise InputError("learner.start_from: train.continue_from gives the first parameters too; remove one of them.")
     pretrain_inputs.check_recipe(config)
@@ -103,8 +108,8 @@ def starting_params(config: Config, run: RunFolder, env: Env, corpus: Corpus | N
         folder = PretrainFolder(run.pretrain)
         if not folder.evaluation.is_file() or not policy_is_whole(folder.policy):  # a lost policy is made again there
             folder = _opened(config, folder)
-            if pretrain_in(config, folder, corpus).interrupted:
-                return Start(interrupted=True)
+            if number := pretrain_in(config, folder, corpus).interrupted:
+                return Start(interrupted=number)
         source = str(folder.path)
     saved = load_policy(source)
     params = _fitting_params(source, saved, config, env, corpus.dataset.catalogue.ids)

@@ -20,9 +20,10 @@ from jaxrec.foreign import quoted
 from jaxrec.progress import Advance, hushed, note, quiet, track, warn
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.divergence import Diverged
-from jaxrec.runs.host_loop import Watching, stop_on_signals
+from jaxrec.runs.host_loop import Watching
 from jaxrec.runs.recipe import Recipe, default_folder
 from jaxrec.runs.sources import Sources
+from jaxrec.runs.stopping import stop_on_signals, stopped_by
 from jaxrec.runs.sweep_grid import LIMIT, Grid, Member, Setting, members_of
 from jaxrec.runs.sweep_programs import Shared, Together
 from jaxrec.runs.sweep_results import Sweep, ended, write_results
@@ -142,7 +143,8 @@ def _sweep(
     # Runs with the same users follow each other, so that few users are in memory at once.
     order = list(dict.fromkeys(users_of(one.config) for one in left))
     left.sort(key=lambda one: order.index(users_of(one.config)))
-    with _bar(members, left) as begin_bar, stop_on_signals() as stop:
+    grace = max(one.config.train.grace_seconds for one in members)
+    with _bar(members, left) as begin_bar, stop_on_signals(grace) as stop:
 
         def work(member: Member) -> None:
             try:
@@ -164,7 +166,7 @@ def _sweep(
                 _on_threads(work, batch, len(batch), stop)
     done = [one for one in members if ended(RunFolder(folder.runs / one.name), one.config)]
     seconds = time.perf_counter() - started
-    result = Sweep(folder, settings, members, len(done), shared.groups, seconds)
+    result = Sweep(folder, settings, members, len(done), shared.groups, seconds, stopped_by(stop) if stop else 0)
     if not result.interrupted:
         write_results(result)
     return result
@@ -241,7 +243,7 @@ def _bar(members: list[Member], left: list[Member]) -> Iterator[Callable[[Member
                         finished += done >= updates
                         advance(0, f"{finished}/{len(members)} runs")
 
-            return Watching(part, lambda: contextlib.nullcontext(stop))
+            return Watching(part, lambda _: contextlib.nullcontext(stop))
 
         yield watching
 

@@ -41,6 +41,7 @@ class Sweep:
     done: int  # runs that ended, by themselves or because they diverged
     programs: int  # compiled for the updates of all runs that this call trained
     seconds: float
+    stopped_by: int = 0  # the signal that ended it before its last run; 0 for none
 
     @property
     def path(self) -> Path:

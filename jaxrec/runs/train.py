@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
-from jaxrec.config.schema import Config, EvaluateConfig
+from jaxrec.config.schema import Config, EvaluateConfig, TrainConfig
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.envs.vector_actions import act_as_in
@@ -19,13 +20,14 @@ from jaxrec.evaluation.recommenders import of_policy
 from jaxrec.foreign import quoted
 from jaxrec.learn import make_learner
 from jaxrec.learn.program import compile_learner
-from jaxrec.progress import note, quiet
+from jaxrec.processes import in_turn, is_first, together
+from jaxrec.progress import muted, note, quiet
 from jaxrec.runs import check_action, continue_run, held_out_rule, start_from
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.divergence import value_limits
 from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
-from jaxrec.runs.recipe import Recipe, default_folder, read_recipe
+from jaxrec.runs.recipe import Recipe, default_folder, read_by_all, read_recipe
 from jaxrec.runs.sources import OWN, Sources, prepare
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_learner import restore
@@ -37,6 +39,7 @@ from jaxrec.sharding.mesh import check_shards, make_mesh
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import check_tensorboard
 from jaxrec.storage.files import write_text
+from jaxrec.storage.followed import FollowedRun
 from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, Learner, Params
@@ -57,36 +60,59 @@ def train(
     had never stopped. SIGINT and SIGTERM write a checkpoint and return (`Run.ended.interrupted`). Notes and a
     progress bar are shown unless `silent`. Raises InputError, with a one-line message, for bad input.
     """
-    with quiet(silent), one_command():
-        config = read_recipe(recipe, overrides)
-        check_recipe(config)
+    with quiet(silent), muted(not is_first()), one_command():
+        config = read_by_all(lambda: _checked(recipe, overrides, run))
         folder = run or default_folder(recipe)
-        check_key(config, Path(folder))
-        return train_in(config, open_folder(config, folder, resume))
+        opened = in_turn(lambda: open_folder(config, folder, resume) if is_first() else FollowedRun(folder))
+        return train_in(config, opened)
+
+
+def _checked(recipe: Recipe, overrides: Overrides, run: str | Path | None) -> Config:
+    config = read_recipe(recipe, overrides)
+    check_recipe(config)
+    check_key(config, Path(run or default_folder(recipe)))
+    return config
 
 
 def train_in(config: Config, run: RunFolder, sources: Sources = OWN) -> Run:
     """Prepare and train in an opened folder, with what `sources` gives."""
     started = time.perf_counter()
     note(f"run {run.path} on {describe_devices()}")
+    ready = in_turn(lambda: _get_ready(config, run, sources))
+    prepared, env, start = ready.prepared, ready.start.seen_by(ready.env), ready.start
+    if start.interrupted:
+        return Run(run, Ended(0, -math.inf, start.interrupted, time.perf_counter() - started))
+    note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
+    outcome = train_policy(config, env, prepared, run, start.params, sources)
+    run.write_config(to_yaml(config))  # a resumed run may have a larger number of updates
+    comparison = None
+    if ready.continues and prepared.corpus is not None and not outcome.interrupted and is_first():
+        comparison = continue_run.old_against_new(config, run, env, prepared.corpus)
+    together(lambda: None)  # the others wait for what the first process compares and writes
+    seconds = time.perf_counter() - started
+    return Run(run, Ended(outcome.step, outcome.best_score, outcome.interrupted, seconds, comparison))
+
+
+class Ready(NamedTuple):
+    """What a training begins with."""
+
+    prepared: Prepared
+    env: Env
+    start: start_from.Start
+    continues: bool  # the policy of another run
+
+
+def _get_ready(config: Config, run: RunFolder, sources: Sources) -> Ready:
+    """Make what is missing in the run, and read it."""
     before, initial = continue_run.policy_before(config, run), None
     with sources.preparing(run):
         prepared, env = sources.prepare(config, run, before)
         if before is not None and prepared.catalogue is not None:
             initial = continue_run.starting_params(config, before, act_as_in(env, config.env), prepared.catalogue.ids)
         start = start_from.starting_params(config, run, env, prepared.corpus)
-    if start.interrupted:
-        return Run(run, Ended(0, -math.inf, True, time.perf_counter() - started))
-    initial = initial if start.params is None else start.params
-    env = start.seen_by(env)
-    note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
-    outcome = train_policy(config, env, prepared, run, initial, sources)
-    run.write_config(to_yaml(config))  # a resumed run may have a larger number of updates
-    comparison = None
-    if before is not None and prepared.corpus is not None and not outcome.interrupted:
-        comparison = continue_run.old_against_new(config, run, env, prepared.corpus)
-    seconds = time.perf_counter() - started
-    return Run(run, Ended(outcome.step, outcome.best_score, outcome.interrupted, seconds, comparison))
+    if start.params is None:
+        start = start._replace(params=initial)
+    return Ready(prepared, env, start, before is not None)
 
 
 def rebuild_policy(run: RunFolder) -> bool:
@@ -153,12 +179,13 @@ def what_changed(before: Config, now: Config) -> str:
 
 
 def _experiment_of(config: Config, any_schedule: bool) -> Config:
-    """The config without the settings that a resumed run may change: its length, devices and evaluation.
+    """The config without the settings that a resumed run may change: length, devices, time of grace, evaluation.
 
     With `any_schedule`, as when a run becomes longer, the learning rate may have another schedule. No array of the
     learner's state depends on it.
     """
     anew = {"updates": config.train.updates_per_call, "checkpoint_every": config.train.updates_per_call}
+    anew |= {"grace_seconds": TrainConfig.grace_seconds}
     train = dataclasses.replace(config.train, **anew, devices=0, keep_latest=1, tensorboard=True)
     if any_schedule:
         config = dataclasses.replace(config, learner=dataclasses.replace(config.learner, anneal_updates=0))

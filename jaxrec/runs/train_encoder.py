@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxrec.config.encoder_fit import EncoderFitConfig
 from jaxrec.ops.sizes import watched
 from jaxrec.runs.host_loop import Schedule, Training, Wording, run_training
+from jaxrec.runs.stopping import GRACE_SECONDS
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
@@ -34,7 +35,7 @@ class Fitted(NamedTuple):
     step: int  # the last one
     best: int
     score: float  # of the best step
-    interrupted: bool = False  # by a signal; a resumed run continues from `step`
+    interrupted: int = 0  # the signal that ended it; a resumed run continues from `step`
 
 
 class Job(NamedTuple):
@@ -47,7 +48,14 @@ class Job(NamedTuple):
     texts: int = 1  # per example of the batch, for the speed
 
 
-def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array, devices: int = 0) -> Fitted:
+def train_encoder(
+    job: Job,
+    run: RunFolder,
+    config: EncoderFitConfig,
+    key: Array,
+    devices: int = 0,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Fitted:
     """Train to `config.steps`, from the newest checkpoint of `run` if there is one, and return the best weights.
 
     A checkpoint is written at every evaluation. Step 0 is evaluated too, so an encoder that never improves is returned
@@ -94,7 +102,7 @@ def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array
             advice="Lower the learning rate in another run.",
         ),
     )
-    state, outcome = run_training(training, run, _schedule(config))
+    state, outcome = run_training(training, run, _schedule(config, grace_seconds))
     if outcome.best_step != outcome.step:
         with Checkpoints(run.checkpoints, keep_latest=1) as checkpoints:
             state = restore(checkpoints, outcome.best_step)
@@ -108,7 +116,7 @@ def train_encoder(job: Job, run: RunFolder, config: EncoderFitConfig, key: Array
     )
 
 
-def _schedule(config: EncoderFitConfig) -> Schedule:
+def _schedule(config: EncoderFitConfig, grace_seconds: float) -> Schedule:
     return Schedule(
         updates=config.steps,
         updates_per_call=config.steps_per_call,
@@ -116,6 +124,7 @@ def _schedule(config: EncoderFitConfig) -> Schedule:
         keep_latest=1,
         evaluate_start=True,
         patience=config.patience,
+        grace_seconds=grace_seconds,
     )
 
 

@@ -9,6 +9,7 @@ import jax
 from jaxrec.config.schema import TrainConfig
 from jaxrec.learn.program import Program, compile_learner, trained
 from jaxrec.learn.rollout import NAN_AT_FIRST
+from jaxrec.processes import from_first, local
 from jaxrec.runs.divergence import Limits, value_limits
 from jaxrec.runs.host_loop import (
     NOTHING_FURTHER,
@@ -57,16 +58,17 @@ def train(
     end the training with an InputError. `build` gives the program of the learner, which several trainings may share.
     """
     program = build(learner, world, config, num_shards)
+    evaluate, measure, write = _by_the_first(evaluate, further, save_policy)
     training = Training(
-        start=lambda: program.init(key, program.world, initial),
+        start=lambda: program.init(key, program.world, local(initial)),
         restore=lambda checkpoints, step: restore(checkpoints, step, program, config),
         saved=lambda state: _saved(state, config),
         update_many=program.update_many,
         arguments=(program.world,),
         evaluate=lambda state, step: (state, evaluate(state.params, step)),
-        further=further.of(lambda state: state.params),
-        new_best=lambda state, step: save_policy(state.params, step),
-        best_is_kept=policy_is_whole,
+        further=measure.of(lambda state: state.params),
+        new_best=lambda state, step: write(state.params, step),
+        best_is_kept=lambda: from_first(policy_is_whole),
         size=steps_per_update,
         may_be_nan=NAN_AT_FIRST,
         trained=trained,
@@ -88,8 +90,25 @@ def train(
         keep_latest=config.keep_latest,
         evaluate_start=judge_start,
         tensorboard=config.tensorboard,
+        grace_seconds=config.grace_seconds,
     )
     return run_training(training, run, schedule)[1]
+
+
+def _by_the_first(
+    evaluate: Callable[[Params, int], float], further: Further, save_policy: Callable[[Params, int], None]
+) -> tuple[Callable[[Params, int], float], Further, Callable[[Params, int], None]]:
+    """The same functions, run by the first of several processes; the others get the figures."""
+
+    def measure(params: Params, step: int) -> tuple[dict[str, float], bool]:
+        figures, allowed = from_first(lambda: further.measure(local(params), step))
+        return figures, allowed
+
+    return (
+        lambda params, step: from_first(lambda: evaluate(local(params), step)),
+        Further(further.names, measure),
+        lambda params, step: from_first(lambda: save_policy(local(params), step)),
+    )
 
 
 def _saved(state: Any, config: TrainConfig) -> Any:

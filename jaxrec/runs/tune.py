@@ -69,7 +69,7 @@ def _tune(recipe: Recipe, folder: str | Path | None, overrides: Overrides, resum
     note(f"  {len(pairs.pairs):,} pairs; {sizes['trained']:,} of {sizes['all']:,} parameters are tuned")
     key = stream(config, "tune")
     job = Job(tuning, pairs, Evaluation("validation_ndcg@10", judge.validation), "tuning", texts=2)
-    tuned = train_encoder(job, run, config.tune, key, config.train.devices)
+    tuned = train_encoder(job, run, config.tune, key, config.train.devices, config.train.grace_seconds)
     if tuned.interrupted:
         return Tuned(run, before, {}, tuned, time.perf_counter() - started)
     result = dataclasses.replace(enc, params=jax.tree.map(np.asarray, tuned.weights))

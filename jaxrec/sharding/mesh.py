@@ -15,13 +15,26 @@ DATA, MODEL = "data", "model"
 
 
 def make_mesh(devices: int = 0) -> Mesh:
-    """Lay `devices` devices (0: all that JAX sees) along the `data` axis."""
+    """Lay `devices` devices (0: all that JAX sees, those of all processes) along the `data` axis."""
     present = jax.devices()
+    if devices not in (0, len(present)) and jax.process_count() > 1:
+        raise InputError(
+            f"train.devices: expected 0 or all {len(present)} devices of the {jax.process_count()} processes, "
+            f"got {devices}."
+        )
     if devices > len(present):
         raise InputError(f"train.devices: expected at most the {len(present)} devices present, got {devices}.")
-    chosen = present[: devices or len(present)]
+    return _mesh_of(present[: devices or len(present)])
+
+
+def own_mesh() -> Mesh:
+    """Lay the devices of this process along the `data` axis, for work that other processes do not share."""
+    return _mesh_of(jax.local_devices())
+
+
+def _mesh_of(devices: list[Any]) -> Mesh:
     # Sizes are positional: jax 0.11 renamed the keyword. Axes are Auto: Explicit, the default, refuses gathers.
-    return jax.make_mesh((len(chosen), 1), (DATA, MODEL), (AxisType.Auto,) * 2, devices=chosen)
+    return jax.make_mesh((len(devices), 1), (DATA, MODEL), (AxisType.Auto,) * 2, devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

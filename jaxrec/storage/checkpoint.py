@@ -19,11 +19,13 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from jaxrec import processes
 from jaxrec.checks import InputError
 from jaxrec.progress import warn
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.digests import Damaged, seal
 from jaxrec.storage.files import check_orbax_path, to_disk
+from jaxrec.storage.orbax import of_all, same_number
 from jaxrec.storage.steps import ARRAYS, ASIDE, FIX, METRIC, ROWS, SEALED, STEP, UNJUDGED, read_metrics, steps_in
 
 PARAMETERS = {"params", "target_params", "trained", "encoder"}  # parts of a state that hold parameters
@@ -107,18 +109,24 @@ class Checkpoints:
             return
         check_orbax_path(self._folder)
         try:
-            for step in self._unusable:
-                shutil.rmtree(self._aside(step), ignore_errors=True)
-                (self._folder / str(step)).rename(self._aside(step))
+            processes.from_first(self._set_aside)
             self._unusable.clear()
             # Orbax writes metrics only with a best_fn. It lets nothing go: a step is kept until the next one is sealed.
             options = ocp.CheckpointManagerOptions(
-                best_fn=lambda metrics: metrics[METRIC], preservation_policy=preservation_policy.PreserveAll()
+                best_fn=lambda metrics: metrics[METRIC],
+                preservation_policy=preservation_policy.PreserveAll(),
+                **of_all(),
             )
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{self._folder}: cannot be written ({reason}); correct it or choose another.") from None
+
+    def _set_aside(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for step in self._unusable:
+            shutil.rmtree(self._aside(step), ignore_errors=True)
+            (self._folder / str(step)).rename(self._aside(step))
 
     def rows(self, step: int) -> str:
         """The digest of the measurements that `step` was saved with; empty if there was none."""
@@ -135,6 +143,7 @@ class Checkpoints:
         started = time.perf_counter()
         score = score if math.isfinite(score) else UNJUDGED
         metrics = {METRIC: score, STEP: step, SEALED: 1, ROWS: rows}
+        same_number()
         ONE_SAVE.acquire()  # until Orbax has finished, in `_settle`
         try:
             if not self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics):
@@ -158,18 +167,25 @@ class Checkpoints:
             self._manager.wait_until_finished()
         finally:
             ONE_SAVE.release()
+        kept = {*sorted(self._scores)[-self._keep_latest :], self.best}
+        gone = [one for one in self._scores if one not in kept]
+        if processes.is_first():
+            self._seal(step, wanted, gone)
+        for old in gone:
+            del self._scores[old]
+        self._saved(step, time.perf_counter() - started)
+
+    def _seal(self, step: int, wanted: dict[str, ArrayHeader], gone: list[int]) -> None:
+        """Seal what Orbax wrote as `step`, and then remove the steps `gone`."""
         where = self._folder / str(step)
         if (written := array_headers(where / ARRAYS)) != wanted:
             wrong = sorted(name for name in wanted if written.get(name) != wanted[name]) or sorted(written)
             raise Damaged(f"{where}: {wrong[0]} was not saved as it is; check the disk, and resume.")
         seal(where)
         to_disk(where)
-        kept = {*sorted(self._scores)[-self._keep_latest :], self.best}
-        for old in [one for one in self._scores if one not in kept]:
-            self._manager.delete(old)
-            del self._scores[old]
+        for old in gone:
+            shutil.rmtree(self._folder / str(old))
         shutil.rmtree(self._aside(step), ignore_errors=True)
-        self._saved(step, time.perf_counter() - started)
 
     def _warn(self, step: int) -> None:
         newest = self.latest is None or step > self.latest

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxrec.checks import InputError
 from jaxrec.storage.array_headers import array_headers
@@ -18,6 +17,7 @@ from jaxrec.storage.checkpoint import ONE_SAVE, headers_of
 from jaxrec.storage.digests import DESCRIPTION, check_described, check_digests, sealed_folder
 from jaxrec.storage.files import check_orbax_path, read_json_object, write_json
 from jaxrec.storage.inside import check_folder
+from jaxrec.storage.orbax import alone
 
 VERSION = 1
 ARRAYS = "arrays"
@@ -36,7 +36,7 @@ def write_portable(folder: Path, kind: str, arrays: dict[str, Any], description:
     """Write the parts of `save_portable` into a folder that is sealed later, perhaps with more in it."""
     check_orbax_path(folder)
     arrays = jax.tree.map(np.asarray, arrays)
-    with ONE_SAVE, ocp.StandardCheckpointer() as checkpointer:
+    with ONE_SAVE, alone() as checkpointer:
         checkpointer.save(folder / ARRAYS, arrays)
     if array_headers(folder / ARRAYS) != headers_of(arrays):
         raise InputError(f"{folder / ARRAYS}: not all arrays were saved; check the disk and save again.")
@@ -71,7 +71,7 @@ def load_portable(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
     folder = Path(folder).absolute()
     description = read_description(folder, kind)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with alone() as checkpointer:
             arrays = jax.tree.map(np.asarray, checkpointer.restore(folder / ARRAYS))
     except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
         reason = " ".join(str(error).split())[:160]

@@ -78,8 +78,8 @@ def test_a_run_that_was_stopped_between_two_tables_continues_to_the_same_bytes(
     words = ["pretrain", str(pretrained / "config.yaml"), "--run", str(run)]
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "append_timing", stopping)
-        assert main(words) == 130
-        assert main([*words, "--resume"]) == 130
+        assert main(words) == 143
+        assert main([*words, "--resume"]) == 143
     assert main([*words, "--resume"]) == 0
     for name in ("metrics.jsonl", "evaluation.json", "encoder/model.safetensors", "adapters/adapter_model.safetensors"):
         assert (run / name).read_bytes() == (pretrained / name).read_bytes()

@@ -68,7 +68,7 @@ def test_a_run_that_was_stopped_continues_to_the_same_bytes(
 
     monkeypatch.setattr(PretrainJudge, "validation", stopping)
     words = ["pretrain", str(pretrained / "config.yaml"), "--run", str(run)]
-    assert main(words) == 130 and not (run / "evaluation.json").exists()
+    assert main(words) == 143 and not (run / "evaluation.json").exists()
     printed = capsys.readouterr().out.splitlines()[-1]
     assert printed.endswith(f"continue with: jaxrec pretrain {run / 'config.yaml'} --run {run} --resume")
     assert main(words) == 2 and "add --resume to continue it" in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_a_pretraining_stopped_within_a_run_continues(recipe: Path, tmp_path: Pa
 
     monkeypatch.setattr(PretrainJudge, "validation", stopping)
     words = ["train", str(recipe), *SMALL, "learner.start_from=pretrain", "--run", str(run)]
-    assert main(words) == 130 and not (run / "policy").exists()
+    assert main(words) == 143 and not (run / "policy").exists()
     printed = capsys.readouterr().out.splitlines()[-1]
     assert printed == f"stopped at update 0; continue with: jaxrec train {run / 'config.yaml'} --run {run} --resume"
     assert main(printed.partition("jaxrec ")[2].split()) == 0

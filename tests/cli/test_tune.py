@@ -78,7 +78,7 @@ def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
 
     monkeypatch.setattr(Judge, "validation", signalled)
     words = ["tune", str(tuned / "tune.yaml"), "--run", str(run)]
-    assert main(words) == 130 and not (run / "encoder").exists()
+    assert main(words) == 143 and not (run / "encoder").exists()
     printed = capsys.readouterr().out.splitlines()[-1]
     assert printed == f"stopped at step 4; continue with: jaxrec tune {run / 'tune.yaml'} --run {run} --resume"
     assert main([*printed.partition("jaxrec ")[2].split()]) == 0

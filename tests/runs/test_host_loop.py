@@ -113,7 +113,7 @@ def test_a_signal_before_the_last_update_interrupts_and_one_after_it_does_not(tm
 
         return training(evaluate=evaluate)
 
-    assert run_training(stop_at(4), run, SCHEDULE)[1] == Outcome(4, 4, 4.0, interrupted=True)
+    assert run_training(stop_at(4), run, SCHEDULE)[1] == Outcome(4, 4, 4.0, interrupted=signal.SIGTERM)
     assert run_training(stop_at(12), run, SCHEDULE)[1] == Outcome(12, 12, 12.0, interrupted=False)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 

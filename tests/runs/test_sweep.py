@@ -100,7 +100,7 @@ def test_a_stopped_sweep_ends_as_one_that_nobody_stopped(
             return self.left < 0
 
     @contextlib.contextmanager
-    def signals() -> Iterator[Later]:
+    def signals(_: float) -> Iterator[Later]:
         yield Later()
 
     with monkeypatch.context() as patched:

@@ -72,7 +72,7 @@ def test_an_encoder_stopped_between_evaluations_goes_on_to_the_same_bytes(
 
     parts.append_timing = interrupt  # type: ignore[method-assign]
     stopped = fit(enc, data, parts, objective)
-    assert (stopped.step, stopped.interrupted) == (6, True)
+    assert (stopped.step, stopped.interrupted) == (6, signal.SIGTERM)
     resumed = fit(enc, data, RunFolder.open(parts.path), objective)
     assert (resumed.step, resumed.best, resumed.score) == (8, uninterrupted.best, uninterrupted.score)
     assert parts.metrics.read_bytes() == whole.metrics.read_bytes()

@@ -1,0 +1,224 @@
+"""Several processes that train together: how they find each other, who writes, and how they agree.
+
+The devices of all processes form one mesh (`jax.distributed`). Every process runs the same program on its own part of
+the users and the replay. The first process alone writes the run folder and prints. What it alone decides or computes
+reaches the others through the key-value store of JAX's coordination service, not through the devices: a collective
+would give up after seconds of waiting for a process that reads a log. With one process, nothing here does anything.
+"""
+
+import itertools
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax._src import distributed  # the store has no public name; Orbax reads it in the same way
+
+from jaxrec.checks import InputError
+
+JOIN_SECONDS = 300.0
+HEARTBEAT_SECONDS = 30  # without a sign of life, after which a process counts as dead
+COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+KEPT = 100  # agreements whose keys are kept: no process is that far behind the first
+T = TypeVar("T")
+_turns: Iterator[int] = itertools.count()
+
+
+class Elsewhere(InputError):
+    """Another process failed, and has reported it."""
+
+
+def count() -> int:
+    """The number of processes."""
+    return jax.process_count() if jax.distributed.is_initialized() else 1
+
+
+def number() -> int:
+    """The number of this process, from 0."""
+    return jax.process_index() if jax.distributed.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this process writes and prints."""
+    return number() == 0
+
+
+def join(coordinator: str = "", processes: str = "", process: str = "", seconds: float = JOIN_SECONDS) -> None:
+    """Join the other processes, if the arguments, the environment or a scheduler says that there are any.
+
+    Arguments come first, then JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, then what Slurm and Open
+    MPI tell their tasks. With `processes` "auto", JAX looks for these, a TPU slice and Kubernetes itself. Raises
+    InputError for contradictions. If the others do not come within `seconds`, the process ends with a line.
+    """
+    given = {
+        COORDINATOR: coordinator or os.environ.get(COORDINATOR, ""),
+        PROCESSES: processes or os.environ.get(PROCESSES, ""),
+        PROCESS: process or os.environ.get(PROCESS, ""),
+    }
+    if jax.distributed.is_initialized():  # by the program that called us, such as a Ray worker
+        return
+    if given[PROCESSES] == "auto" or (not any(given.values()) and _scheduled() > 1):
+        _initialize({}, seconds)
+    elif any(given.values()):
+        _initialize(_checked(given), seconds)
+
+
+def _scheduled() -> int:
+    """The number of tasks that Open MPI or Slurm started this process with."""
+    if "OMPI_COMM_WORLD_SIZE" in os.environ:
+        return int(os.environ["OMPI_COMM_WORLD_SIZE"])
+    slurm = {"SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"}
+    return int(os.environ["SLURM_NTASKS"]) if slurm <= os.environ.keys() else 1
+
+
+def _checked(given: dict[str, str]) -> dict[str, Any]:
+    """Arguments of `jax.distributed.initialize`; {} for one process."""
+    address, processes, process = given.values()
+    whole = processes.isdecimal() and int(processes) > 0 and (process or "0").isdecimal()
+    if whole and int(processes) == 1 and int(process or 0) == 0:
+        return {"num_processes": 1}
+    if not (whole and process and address):
+        raise InputError(
+            "--coordinator, --processes, --process: expected HOST:PORT of the first process, the number of processes "
+            f"and the number of this one, got {address!r}, {processes!r} and {process!r}; give all three, or "
+            f"--processes auto (environment: {COORDINATOR}, {PROCESSES}, {PROCESS})."
+        )
+    if int(process) >= int(processes):
+        raise InputError(f"--process: expected 0 to {int(processes) - 1}, got {process}.")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"--coordinator: expected HOST:PORT, got {address!r}.")
+    return {"coordinator_address": address, "num_processes": int(processes), "process_id": int(process)}
+
+
+def _initialize(found: dict[str, Any], seconds: float) -> None:
+    if found == {"num_processes": 1}:
+        return
+    # JAX's own handler of SIGTERM would replace ours.
+    jax.config.update("jax_enable_preemption_service", False)
+    address = found.get("coordinator_address", "")
+    # JAX aborts when its own time is over, without a line that a person could read.
+    late = threading.Timer(seconds, _give_up, (address, found.get("process_id", 0), seconds))
+    late.daemon = True
+    late.start()
+    try:
+        jax.distributed.initialize(
+            **found, initialization_timeout=int(seconds) + 60, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the processes of this training cannot join ({reason}); give --coordinator HOST:PORT, --processes and "
+            "--process."
+        ) from None
+    finally:
+        late.cancel()
+
+
+def _give_up(address: str, process: int, seconds: float) -> None:
+    """End the process, with a line about what did not come."""
+    if process and address and not _answers(address):
+        what = f"the coordinator {address} does not answer"
+        mend = "check --coordinator, and that process 0 runs and no firewall is in between"
+    else:
+        what = "not all processes have joined"
+        mend = "start the others, with the same --coordinator and --processes"
+    print(f"jaxrec: process {process}: {what} after {seconds:g} s (--join-seconds); {mend}.", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(2)  # the main thread is in a call that nothing interrupts
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def from_first(work: Callable[[], T]) -> T:
+    """Run `work` in the first process; its result, which is plain data, in all of them. All fail if it fails."""
+    if count() == 1:
+        return work()
+    key = f"jaxrec/{next(_turns)}"
+    if not is_first():
+        answer = json.loads(_wait(key))
+        if "failed" in answer:
+            raise Elsewhere(f"process 0: {answer['failed']}")
+        return answer["value"]
+    try:
+        value = work()
+    except BaseException as error:
+        _set(key, json.dumps({"failed": _line(error)}))
+        raise
+    _set(key, json.dumps({"value": value}))
+    return value
+
+
+def together(work: Callable[[], T]) -> T:
+    """Run `work` in every process; all fail if it fails in one."""
+    if count() == 1:
+        return work()
+    key, mine = f"jaxrec/{next(_turns)}", number()
+    try:
+        result = work()
+    except BaseException as error:
+        _set(f"{key}/{mine}", _line(error))
+        raise
+    _set(f"{key}/{mine}", "")
+    for other in range(count()):
+        if other != mine and (failed := _wait(f"{key}/{other}")):
+            raise Elsewhere(f"process {other}: {failed}")
+    return result
+
+
+def in_turn(work: Callable[[], T]) -> T:
+    """Run `work` in the first process, which writes what is missing, and then in the others, which find it there."""
+    done: list[T] = []
+    from_first(lambda: done.append(work()))
+    return together(lambda: done[0] if done else work())
+
+
+def agreed_stop(received: list[int]) -> list[int]:
+    """The signals that stop the training of all processes: that of any of them, from the same update on."""
+    if count() == 1:
+        return received
+    if received and received[0] >= 0:
+        _set(f"jaxrec-stop/{number()}", str(received[0]))
+    return from_first(lambda: [int(value) for _, value in _client().key_value_dir_get("jaxrec-stop/")])
+
+
+def local(tree: Any) -> Any:
+    """Arrays that every process has whole, for computations of this process alone."""
+    return tree if count() == 1 else jax.tree.map(np.asarray, tree)
+
+
+def _client() -> Any:
+    return distributed.global_state.client
+
+
+def _set(key: str, value: str) -> None:
+    client, turn = _client(), key.split("/")[1]
+    client.key_value_set(key, value, allow_overwrite=True)
+    if is_first() and key.startswith("jaxrec/") and int(turn) >= KEPT:
+        client.key_value_delete(f"jaxrec/{int(turn) - KEPT}")
+
+
+def _wait(key: str) -> str:
+    """The value of a key, however long it takes: if its process dies, the coordination service ends this one too."""
+    while True:
+        try:
+            return _client().blocking_key_value_get(key, 1000)  # short, so that signals are heard
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,167 @@
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.cli import main
+from jaxrec.processes import join
+from jaxrec.serve import load_policy
+from jaxrec.storage.steps import steps_in
+from tests.several import ended, free_port, started
+from tests.slurm import wait_until
+
+RECIPE = """\
+env: {name: interest_evolution, num_candidates: 4, slate_size: 2}
+learner: {name: ppo, policy: {width: 4, hidden: [4]}, num_users: 8, num_shards: 4, horizon: 4, minibatches: 1}
+train: {updates: 12, updates_per_call: 2, checkpoint_every: 4, evaluate_users: 8}
+"""
+TRAIN = ["train", "recipe.yaml", "--run", "run"]
+
+
+def rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_metrics(got: Path, want: Path, number: int = 10) -> None:
+    mine, other = rows(got)[:number], rows(want)[:number]
+    assert len(mine) == len(other) == number
+    for a, b in zip(mine, other, strict=True):
+        assert a.keys() == b.keys()
+        values = [[np.nan if row[name] is None else row[name] for name in a] for row in (a, b)]
+        # A policy loss of 2e-4 is a mean of advantages of order one, which cancel: it is known to 1e-7.
+        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process with two devices."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    assert main(["train", str(folder / "recipe.yaml"), "--run", str(folder / "run"), "train.devices=2"]) == 0
+    return folder / "run"
+
+
+def test_two_processes_learn_what_one_with_two_devices_does_and_the_first_alone_writes(
+    alone: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    first, second = ended(started(tmp_path, TRAIN, TRAIN))
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    run = tmp_path / "run"
+    assert_same_metrics(run, alone)
+    np.testing.assert_array_equal([row["step"] for row in rows(run)], range(1, 13))
+    assert {path.name for path in run.iterdir()} == {path.name for path in alone.iterdir()}
+    assert steps_in(run / "checkpoints") == steps_in(alone / "checkpoints")
+    assert load_policy(run).step == load_policy(alone).step
+    assert first.out.startswith("run run on 2 x cpu in 2 processes, jax ") and "done in " in first.out
+    assert not [line for line in (second.out + second.err).splitlines() if "[Gloo]" not in line]
+
+
+@pytest.mark.slow
+def test_a_run_goes_from_one_process_to_two_and_back_and_a_signal_to_either_stops_both(
+    alone: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    run, config = tmp_path / "run", str(tmp_path / "recipe.yaml")
+    assert main(["train", config, "--run", str(run), "train.updates=4", "train.devices=2"]) == 0
+    words = [*TRAIN, "--resume", "train.updates=1000000"]
+    both = started(tmp_path, words, words)
+    end = time.monotonic() + 120
+    while len(rows(run)) < 6 and time.monotonic() < end and both[0].poll() is None:
+        time.sleep(0.01)
+    both[1].send_signal(signal.SIGTERM)
+    first, second = ended(both)
+    assert (first.code, second.code) == (143, 143), first.err + second.err
+    step = rows(run)[-1]["step"]
+    assert step >= 6 and steps_in(run / "checkpoints")[-1] == step
+    assert first.out.splitlines()[-1].startswith(f"stopped at update {step}; continue with: ")
+    longer = max(12, -(-(step + 1) // 4) * 4)
+    assert main(["train", config, "--run", str(run), "--resume", f"train.updates={longer}", "train.devices=1"]) == 0
+    assert_same_metrics(run, alone)
+
+
+def test_unequal_recipes_are_refused_by_all(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    first, second = ended(started(tmp_path, TRAIN, [*TRAIN, "learner.gamma=0.5"]))
+    line = (
+        "process 1 has another recipe than process 0 ('gamma: 0.5' here, 'gamma: 0.99' there); give all of them the "
+        "same recipe, overrides and versions."
+    )
+    assert (first.code, second.code) == (2, 2)
+    assert first.err.splitlines()[-1] == f"jaxrec: process 1: {line}"
+    assert second.err.splitlines()[-1] == f"jaxrec: {line}"
+    assert not (tmp_path / "run").exists()
+
+
+def test_shards_that_the_devices_of_all_processes_do_not_divide_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    words = [*TRAIN, "learner.num_shards=1"]
+    first, second = ended(started(tmp_path, words, words))
+    assert (first.code, second.code) == (2, 2)
+    assert "learner.num_shards: 2 devices do not divide 1 logical shards" in first.err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_coordinator_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    only = started(tmp_path, TRAIN, [*TRAIN, "--join-seconds", "2"])
+    only[0].kill()
+    _, second = ended(only)
+    assert second.code == 2
+    assert "does not answer after 2 s (--join-seconds); check --coordinator" in second.err.splitlines()[-1]
+
+
+def test_a_first_process_that_stays_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    both = started(tmp_path, [*TRAIN, "--join-seconds", "2"], TRAIN)
+    both[1].kill()
+    first, _ = ended(both)
+    assert first.code == 2
+    assert "process 0: not all processes have joined after 2 s (--join-seconds); start" in first.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("", "2", "0"), "expected HOST:PORT of the first process"),
+        (("localhost:1", "2", ""), "give all three"),
+        (("localhost:1", "x", "0"), "got 'localhost:1', 'x' and '0'"),
+        (("localhost:1", "2", "2"), "--process: expected 0 to 1, got 2."),
+        (("localhost", "2", "1"), "--coordinator: expected HOST:PORT, got 'localhost'."),
+    ],
+)
+def test_contradictory_addresses_are_refused(words: tuple[str, str, str], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        join(*words)
+    assert message in str(caught.value)
+
+
+def test_one_process_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    join("", "1", "0")
+    for name, value in {"OMPI_COMM_WORLD_SIZE": "1", "JAX_NUM_PROCESSES": "1"}.items():
+        monkeypatch.setenv(name, value)
+        join(f"localhost:{free_port()}" if name.startswith("JAX") else "")
+
+
+@pytest.mark.slow
+def test_a_process_that_loses_another_one_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    words = [*TRAIN, "train.updates=1000000"]
+    both = started(tmp_path, words, words)
+    wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists(), 120)
+    both[1].kill()
+    first, _ = ended(both, 60)
+    assert first.code == 2
+    assert first.err.splitlines()[-1].startswith("jaxrec: another process of this training has ended (")
+
+
+def test_pretraining_within_the_run_is_refused(recipe: Path, tmp_path: Path) -> None:
+    shutil.copy(recipe, tmp_path / "recipe.yaml")
+    words = [*TRAIN, "learner.start_from=pretrain", "train.devices=0"]
+    first, _ = ended(started(tmp_path, words, words))
+    assert first.code == 2 and "run `jaxrec pretrain` first" in first.err.splitlines()[-1]
