@@ -73,6 +73,11 @@ class PolicyConfig:
             )
         check_range("learner.policy.history", self.history, 0)
         check_range("learner.policy.serving_temperature", self.serving_temperature, 0)
+        if self.serving_temperature and self.diversity:
+            raise InputError(
+                "learner.policy.serving_temperature: slates that are drawn are not made diverse; set it or "
+                "learner.policy.diversity to 0."
+            )
         check_range("learner.policy.deviation", self.deviation, 0, open_low=True)
         for name in ("nearest", "critics"):
             check_range(f"learner.policy.{name}", getattr(self, name), 0, 2**20)

@@ -152,9 +152,11 @@ def _check_unit(time: np.ndarray, rows: np.ndarray, quote: Callable[[int], str],
     if not len(others) or (units > 0).mean() <= NEARLY_ALL:
         return
     unit = usual_unit(read)
+    if unit in ("", time_format):  # no other unit fits all of them
+        unit = "epoch, which tells the unit of each by its size, or mend the column"
     raise InputError(
-        f"{quote(others[0])} is no time in {time_format} since 1970 by its size; set data.time_format="
-        f"{unit or 'epoch, which tells the unit of each by its size'}."
+        f"{quote(others[0])} is too large or too small for a time in {time_format} since 1970; set "
+        f"data.time_format={unit}."
     )
 
 

@@ -163,7 +163,7 @@ def _parsed(path: Path, dialect: Dialect, read: Callable[["ReadAhead", int], Any
 def _in_words(said: str, path: Path, dialect: Dialect, longest: int) -> str:
     """Say what an error of pyarrow means to the owner of the file."""
     if STRADDLING in said:
-        why = f"the quote{open_quote(path, dialect)} is never closed" if dialect.quoting else "line breaks are lost"
+        why = f"the quote{open_quote(path, dialect)} is never closed" if dialect.quoting else "line breaks are missing"
         return f"a row of more than {longest / 2**20:,.0f} MB, most likely because {why}"
     if NO_ROWS in said:
         return "nothing below the header" if next(first_rows(path, dialect), None) else "it is empty"

@@ -7,6 +7,8 @@ from pathlib import Path
 from jaxrec.checks import InputError, suggest
 from jaxrec.home import expanded
 
+MARKS = (".", "_SUCCESS", "_metadata", "_common_metadata", "_committed_", "_started_")  # of Spark and others, no tables
+
 
 def data_folder(path: str) -> Path:
     """Give the folder that `data.path` names, or raise InputError."""
@@ -35,7 +37,7 @@ def files_of(path: Path, setting: str = "") -> list[Path]:
     if not glob.has_magic(pattern):
         others = [p.name for p in folder.iterdir()] if folder == path.parent else []
         raise InputError(f"{path}: no such file{suggest(path.name, others)}; correct {setting} or add the file.")
-    aside = tuple(one for one in "._" if not Path(pattern).name.startswith(one))  # _SUCCESS and .crc of Spark
+    aside = tuple(one for one in MARKS if not Path(pattern).name.startswith(one))
     files = sorted(file for file in folder.glob(pattern) if file.is_file() and not file.name.startswith(aside))
     if not files:
         raise InputError(f"{path}: no file matches this pattern; correct {setting} or add files.")

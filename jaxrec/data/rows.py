@@ -98,15 +98,8 @@ def log_rows(
     lines += without_weight(config.feedback, table.cells, keep, table.path.name)
     if not keep.any():
         raise InputError(f"{table.path}: no row can be read; fix the rows (columns: {', '.join(table.cells)}).")
-    words = word_feedback(config.feedback, table.cells, keep)
-    feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words)
-    if config.repeats in ("mean", "sum"):
-        pair, alone = groups(ids[columns.user], ids[columns.item]), feedback
-        numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
-        of = f"the {config.repeats} of "
-        feedback = binary_feedback(config.feedback, numeric, keep, lambda row: where_in(table, row), words, of)
-        if change := changed(tuple(config.feedback), alone[keep], feedback[keep], pair[keep]):
-            lines.append(f"{table.path.name}: {of}the numbers of (user, item) pairs {change}")
+    feedback, combining = _feedback(table, config, numeric, keep, (ids[columns.user], ids[columns.item]))
+    lines += combining
     if columns.time:
         in_words = functools.partial(_time_in_words, table, columns.time)
         check_clock(time, keep, in_words, config.time_format)
@@ -136,6 +129,23 @@ def log_rows(
         review=np.array(known[columns.review].to_pylist(), object) if columns.review else None,
     )
     return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
+
+
+def _feedback(
+    table: Table, config: DataConfig, numeric: dict[str, np.ndarray], keep: np.ndarray, ids: tuple[pa.Array, pa.Array]
+) -> tuple[np.ndarray, list[str]]:
+    """Feedback [R, F] of all rows, from their numbers and words; and what it changed to combine those of a pair."""
+    words = word_feedback(config.feedback, table.cells, keep)
+    of_rows = functools.partial(binary_feedback, config.feedback)
+    feedback = of_rows(numeric, keep, lambda row: where_in(table, row), words)
+    if config.repeats not in ("mean", "sum"):
+        return feedback, []
+    pair, alone = groups(*ids), feedback
+    numeric = {c: combined(values, pair, keep, config.repeats) for c, values in numeric.items()}
+    of = f"the {config.repeats} of "
+    feedback = of_rows(numeric, keep, lambda row: where_in(table, row), words, of)
+    change = changed(tuple(config.feedback), alone[keep], feedback[keep], pair[keep])
+    return feedback, [f"{table.path.name}: {of}the numbers of (user, item) pairs {change}"] if change else []
 
 
 def missing_id(column: str, cells: pa.Array, ids: pa.Array, config: DataConfig) -> Fault:

@@ -65,5 +65,5 @@ def _check(file: Path, start: bytes, suffix: str, inside: bool = False) -> None:
         raise InputError(f"{file}: is an archive of tar; expected a table; {UNPACK}.")
     for signature, endings, kind, mend in SIGNATURES:
         if start.lower().startswith(signature.lower()) and suffix not in endings:
-            what = f"holds what is {kind}" if inside else f"is {kind}"
+            what = f"contains data that is {kind}" if inside else f"is {kind}"
             raise InputError(f"{file}: {what}; expected a table; {'unpack it first' if inside else mend}.")

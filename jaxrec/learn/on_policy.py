@@ -108,11 +108,8 @@ def make_on_policy(env: Env, config: OnPolicyConfig, loss: Loss, *, by_pick: boo
             metrics |= {"target_mean": targets.mean, "target_deviation": targets.deviation}
         key, key_epochs = split_shards(users.key, 2)
         rate = annealed_rate(config, state)
-
-        def minibatch_loss(params: Params, part: Batch) -> tuple[Array, Metrics]:
-            return objective(params, part, state, world)
-
-        params, opt_state, more = descend_epochs(minibatch_loss, optimizer, state, key_epochs, batch, config, rate)
+        of_batch = partial(objective, state=state, world=world)
+        params, opt_state, more = descend_epochs(of_batch, optimizer, state, key_epochs, batch, config, rate)
         metrics |= more | experience_metrics(users, transitions) | {"learning_rate": rate}
         state = state.replace(params=params, opt_state=opt_state, users=users.replace(key=key), step=state.step + 1)
         return state if targets is None else state.replace(targets=targets), metrics

@@ -14,6 +14,8 @@ from flax import struct
 
 from jaxrec.types import Array
 
+LAST = 1e30  # beyond all scores
+
 
 class Spread(struct.PyTreeNode):
     """What picks add to the scores of later ones."""
@@ -29,8 +31,10 @@ def sample_spread(key: Array, scores: Array, spread: Spread, slate_size: int) ->
     Exponential(exp s_i), and that time runs exp(b[g, n_g]) times as fast as the common one. Exponential waits have no
     memory, so the next to fire is always drawn from the softmax of what is left. All times are logarithms.
     """
-    clocks = -(scores + jax.random.gumbel(key, scores.shape, scores.dtype))  # inf where masked
     size, place = spread.bonus.shape[-2], _places(scores)
+    clocks = -(scores + jax.random.gumbel(key, scores.shape, scores.dtype))
+    last = LAST * (1.0 + place / scores.shape[-1])  # masked items fire after all others, and not at the same time
+    clocks = jnp.where(scores > -jnp.inf, clocks, last)
     never = jnp.full((), jnp.inf, scores.dtype)
     next_ = jnp.stack([jnp.where(spread.groups == g, clocks, never).min(-1) for g in range(size)], axis=-1)
 
@@ -78,7 +82,8 @@ def top_spread(scores: Array, spread: Spread, slate_size: int) -> Array:
         return (jnp.where(place == best, -jnp.inf, left), counts), best[..., 0].astype(jnp.int32)
 
     counts = jnp.zeros((*scores.shape[:-1], size), jnp.int32)
-    _, picks = jax.lax.scan(pick, (scores, counts), length=slate_size)
+    # Masked items are better than picked ones.
+    _, picks = jax.lax.scan(pick, (jnp.maximum(scores, -LAST), counts), length=slate_size)
     return jnp.moveaxis(picks, 0, -1)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxrec.config.tastes import TastesConfig
 
-GROUPS = (8, 16, 32, 64)  # numbers of groups that are tried
+TRIED_GROUPS = (8, 16, 32, 64)  # numbers of groups that are tried
 VARIED = (0.25, 4.0)
 SEARCHED = {  # factors of strengths, in this order: what all users share comes before single ones
     "exposure": (0.0, *VARIED),  # 0: without it
@@ -27,7 +27,7 @@ SEARCHED = {  # factors of strengths, in this order: what all users share comes 
     "user": VARIED,
     "item": VARIED,
 }
-TRIALS = sum(map(len, SEARCHED.values())) + len(GROUPS) + 1  # at most, after the first
+TRIALS = sum(map(len, SEARCHED.values())) + len(TRIED_GROUPS) + 1  # at most, after the first
 
 
 class Strengths(NamedTuple):

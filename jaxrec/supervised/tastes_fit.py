@@ -36,8 +36,8 @@ from jaxrec.supervised.taste_optimum import (
 from jaxrec.supervised.taste_path import follow
 from jaxrec.supervised.taste_posterior import expected_logits, rows_of, with_draws
 from jaxrec.supervised.taste_strengths import (
-    GROUPS,
     TRIALS,
+    TRIED_GROUPS,
     Strengths,
     Trial,
     base_strengths,
@@ -130,7 +130,7 @@ class _Task(NamedTuple):
     @property
     def counts(self) -> list[int]:
         """Numbers of groups that are tried."""
-        return [count for count in GROUPS if count <= most_groups(self.components, self.log)]
+        return [count for count in TRIED_GROUPS if count <= most_groups(self.components, self.log)]
 
     def features(self, strengths: Strengths) -> Array:
         """What item vectors are made of: groups, components or both, then how often an item is rated."""
@@ -145,8 +145,8 @@ class _Task(NamedTuple):
             most = most_groups(self.components, self.log)
             if groups > most:
                 raise InputError(
-                    f"tastes.groups: {groups} groups are too many for the texts of {self.log.num_touched:,} items with "
-                    f"rows; at most {most} can be told apart. Lower it, or set it to 0."
+                    f"tastes.groups: {groups} groups are too many for {self.log.num_touched:,} items with rows, whose "
+                    f"texts and other features make at most {most}; lower it, or set it to 0."
                 )
             parts.insert(0, groups_of(self.components, self.log, groups, self.seed))
         return np.concatenate(parts, axis=1, dtype=np.float32)

@@ -1,5 +1,6 @@
 """How well a fitted response model predicts what users did next, compared with simple predictors."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -53,7 +54,9 @@ def validity_of_tastes(
     ones, fits = always_one(log), []
 
     def fit(train: Log, vectors: np.ndarray | None, label: str) -> tuple[Any, dict[str, Any], Callable[[Log], Predict]]:
-        tastes, report = fit_tastes(train, vectors, config, seed, others=others, ones=ones, label=label)
+        # Without texts and other features there are no groups of them.
+        known = config if vectors is not None or others else dataclasses.replace(config, groups=0)
+        tastes, report = fit_tastes(train, vectors, known, seed, others=others, ones=ones, label=label)
         fits.append(tastes)
         return tastes, report, lambda log: lambda rows: follow(tastes, log, rows).probabilities
 

@@ -80,7 +80,7 @@ DATES = (
         refused(
             f"{what} said to be {unit}",
             at(*(str(time * factor) for time in (BIG, BIG + 1, BIG + 2))),
-            f"log.csv line 2: '{BIG * factor}' is no time in {unit} since 1970 by its size",
+            f"log.csv line 2: '{BIG * factor}' is too large or too small for a time in {unit} since 1970",
             f"set data.time_format={right}",
             settings={"time_format": unit},
         )
@@ -94,7 +94,7 @@ DATES = (
     refused(
         "milliseconds among seconds said to be seconds",
         at(str(BIG), str(BIG + 1), f"{BIG}000"),
-        f"log.csv line 4: '{BIG}000' is no time in s since 1970 by its size",
+        f"log.csv line 4: '{BIG}000' is too large or too small for a time in s since 1970",
         "set data.time_format=epoch",
         settings={"time_format": "s"},
     ),

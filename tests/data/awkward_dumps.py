@@ -76,7 +76,7 @@ NAMES = (
     refused(
         "a file compressed twice",
         gzip.compress(gzip.compress(LOG.encode())),
-        "log.csv.gz: holds what is compressed by gzip",
+        "log.csv.gz: contains data that is compressed by gzip",
         "unpack it first",
         settings={"log_file": "log.csv.gz"},
     ),

@@ -67,6 +67,13 @@ def test_a_trained_policy_shows_its_best_slate_or_draws_at_its_temperature() -> 
     assert (drawn == [2, 1]).all(-1).mean() == pytest.approx(16 / 21 * 4 / 5, abs=0.01)
 
 
+def test_drawn_slates_are_not_made_diverse() -> None:
+    with pytest.raises(
+        InputError, match=r"serving_temperature: slates that are drawn .* learner\.policy\.diversity to 0"
+    ):
+        PolicyConfig(serving_temperature=0.5, diversity=0.4)
+
+
 def test_old_slates_are_judged_at_the_same_temperature() -> None:
     slate = jnp.array([[[2, 1]]], jnp.int32)
     for by_pick, want in ((False, np.log(64 / 105)), (True, np.log([16 / 21, 4 / 5]))):

@@ -49,7 +49,11 @@ def test_slates_are_drawn_as_often_as_their_probability_says(log_probs: jax.Arra
 def test_masked_items_are_drawn_only_where_no_others_are_left() -> None:
     scores = jnp.full(5, -jnp.inf).at[jnp.array([1, 3])].set(jnp.array([50.0, -50.0]))
     draws = jax.vmap(lambda key: sample_spread(key, scores, SPREAD, 3))(jax.random.split(jax.random.key(1), 64))
-    assert (draws[:, 0] == 1).all() and (draws[:, 1] == 3).all() and ((draws >= 0) & (draws < 5)).all()
+    assert (draws[:, 0] == 1).all() and (draws[:, 1] == 3).all()
+    for slate in (*draws.tolist(), top_spread(scores, SPREAD, 3).tolist()):
+        assert len(set(slate)) == 3  # the third is masked, and no item comes twice
+    whole = sample_spread(jax.random.key(2), scores, SPREAD, 5)
+    assert sorted(whole.tolist()) == sorted(top_spread(scores, SPREAD, 5).tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_the_best_slate_spreads_over_groups_and_a_masked_item_stays_out() -> None:

@@ -10,6 +10,7 @@ from jaxrec.nets.tastes import all_logits, probabilities
 from jaxrec.supervised import taste_strengths
 from jaxrec.supervised.taste_strengths import Strengths, base_strengths, made_of
 from jaxrec.supervised.tastes_fit import fit_tastes
+from jaxrec.supervised.validity import validity_of_tastes
 from tests.supervised.test_doubt import PER_TOPIC, SMALL, TOPICS, USERS, topics_log
 
 
@@ -36,10 +37,18 @@ def test_groups_of_the_recipe_are_taken_and_too_many_are_refused() -> None:
     _, report = fit_tastes(log, texts, few, 0)
     assert report["strengths"] == base_strengths(few)._asdict()
     assert (report["strengths"]["groups"], report["strengths"]["components"]) == (6, False)
-    with pytest.raises(InputError, match=r"tastes\.groups: 90 groups are too many .* 180 items .* at most 45"):
+    with pytest.raises(InputError, match=r"groups: 90 groups are too many for 180 items .* make at most 45; lower"):
         fit_tastes(log, texts, dataclasses.replace(few, groups=90), 0)
     with pytest.raises(InputError, match=r"tastes\.groups: 6 groups are too many .* at most 0"):
         fit_tastes(log, None, few, 0)
+
+
+def test_the_fit_without_texts_has_no_groups_of_them() -> None:
+    log, texts, _ = topics_log(1)
+    few = dataclasses.replace(SMALL, steps=2, rounds=0, groups=6)
+    report = validity_of_tastes(log, texts, few, 0, compare_text=True).report
+    assert report["fit"]["made_of"] == "6 groups of the features"
+    assert "auc_without_text" in report["rare_items"]
 
 
 @pytest.mark.parametrize(
