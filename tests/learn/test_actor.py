@@ -68,9 +68,7 @@ def test_a_trained_policy_shows_its_best_slate_or_draws_at_its_temperature() -> 
 
 
 def test_drawn_slates_are_not_made_diverse() -> None:
-    with pytest.raises(
-        InputError, match=r"serving_temperature: slates that are drawn .* learner\.policy\.diversity to 0"
-    ):
+    with pytest.raises(InputError, match="serving_temperature: slates that are drawn are not made diverse"):
         PolicyConfig(serving_temperature=0.5, diversity=0.4)
 
 
