@@ -3,7 +3,8 @@
 The devices of all processes form one mesh (`jax.distributed`). Every process runs the same program on its own part of
 the users and the replay. The first process alone writes the run folder and prints. What it alone decides or computes
 reaches the others through the key-value store of JAX's coordination service, not through the devices: a collective
-would give up after seconds of waiting for a process that reads a log. With one process, nothing here does anything.
+would give up after seconds of waiting for a process that reads a log. With one process, only `join` does anything: it
+checks its arguments.
 """
 
 import itertools
@@ -19,9 +20,9 @@ import jax
 import numpy as np
 from jax._src import distributed  # the store has no public name; Orbax reads it in the same way
 
-from jaxrec.checks import InputError
+from jaxrec.checks import InputError, check_range
 
-JOIN_SECONDS = 300.0
+JOIN_SECONDS, LONGEST_JOIN = 300.0, 1e6
 HEARTBEAT_SECONDS = 30  # without a sign of life, after which a process counts as dead
 COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 KEPT = 100  # agreements whose keys are kept: no process is that far behind the first
@@ -49,12 +50,13 @@ def is_first() -> bool:
 
 
 def join(coordinator: str = "", processes: str = "", process: str = "", seconds: float = JOIN_SECONDS) -> None:
-    """Join the other processes, if the arguments, the environment or a scheduler says that there are any.
+    """Join the other processes, if the arguments or the environment say that there are any.
 
-    Arguments come first, then JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, then what Slurm and Open
-    MPI tell their tasks. With `processes` "auto", JAX looks for these, a TPU slice and Kubernetes itself. Raises
+    Arguments come first, then JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. With `processes` "auto",
+    JAX asks Slurm, Open MPI, a TPU slice or Kubernetes. Without it their tasks are independent of each other. Raises
     InputError for contradictions. If the others do not come within `seconds`, the process ends with a line.
     """
+    check_range("--join-seconds", seconds, 0, LONGEST_JOIN, open_low=True)
     given = {
         COORDINATOR: coordinator or os.environ.get(COORDINATOR, ""),
         PROCESSES: processes or os.environ.get(PROCESSES, ""),
@@ -62,18 +64,10 @@ def join(coordinator: str = "", processes: str = "", process: str = "", seconds:
     }
     if jax.distributed.is_initialized():  # by the program that called us, such as a Ray worker
         return
-    if given[PROCESSES] == "auto" or (not any(given.values()) and _scheduled() > 1):
+    if given[PROCESSES] == "auto":
         _initialize({}, seconds)
     elif any(given.values()):
         _initialize(_checked(given), seconds)
-
-
-def _scheduled() -> int:
-    """The number of tasks that Open MPI or Slurm started this process with."""
-    if "OMPI_COMM_WORLD_SIZE" in os.environ:
-        return int(os.environ["OMPI_COMM_WORLD_SIZE"])
-    slurm = {"SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"}
-    return int(os.environ["SLURM_NTASKS"]) if slurm <= os.environ.keys() else 1
 
 
 def _checked(given: dict[str, str]) -> dict[str, Any]:
@@ -154,10 +148,11 @@ def from_first(work: Callable[[], T]) -> T:
         return answer["value"]
     try:
         value = work()
+        answer = json.dumps({"value": value})
     except BaseException as error:
         _set(key, json.dumps({"failed": _line(error)}))
         raise
-    _set(key, json.dumps({"value": value}))
+    _set(key, answer)
     return value
 
 
@@ -171,9 +166,8 @@ def together(work: Callable[[], T]) -> T:
     except BaseException as error:
         _set(f"{key}/{mine}", _line(error))
         raise
-    _set(f"{key}/{mine}", "")
-    for other in range(count()):
-        if other != mine and (failed := _wait(f"{key}/{other}")):
+    for other, failed in enumerate(_of_all(key, "")):
+        if failed:
             raise Elsewhere(f"process {other}: {failed}")
     return result
 
@@ -189,9 +183,14 @@ def agreed_stop(received: list[int]) -> list[int]:
     """The signals that stop the training of all processes: that of any of them, from the same update on."""
     if count() == 1:
         return received
-    if received and received[0] >= 0:
-        _set(f"jaxrec-stop/{number()}", str(received[0]))
-    return from_first(lambda: [int(value) for _, value in _client().key_value_dir_get("jaxrec-stop/")])
+    said = _of_all(f"jaxrec/{next(_turns)}", str(received[0]) if received else "")
+    return [int(value) for value in said if value]
+
+
+def _of_all(key: str, value: str) -> list[str]:
+    """The values of all processes under one key, by number of the process; `value` is that of this one."""
+    _set(f"{key}/{number()}", value)
+    return [value if other == number() else _wait(f"{key}/{other}") for other in range(count())]
 
 
 def local(tree: Any) -> Any:
@@ -206,7 +205,7 @@ def _client() -> Any:
 def _set(key: str, value: str) -> None:
     client, turn = _client(), key.split("/")[1]
     client.key_value_set(key, value, allow_overwrite=True)
-    if is_first() and key.startswith("jaxrec/") and int(turn) >= KEPT:
+    if is_first() and int(turn) >= KEPT:
         client.key_value_delete(f"jaxrec/{int(turn) - KEPT}")
 
 

@@ -13,8 +13,6 @@ from jaxrec.terminal import console
 Advance = Callable[..., None]
 _quiet = contextvars.ContextVar("quiet", default=False)
 _hushed = contextvars.ContextVar("hushed", default=False)
-
-
 _muted = contextvars.ContextVar("muted", default=False)
 
 

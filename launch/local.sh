@@ -7,11 +7,15 @@ set -u
 : "${PROCESSES:=2}" "${PORT:=12355}" "${JAXREC:=jaxrec}"
 export JAX_COORDINATOR_ADDRESS="localhost:$PORT" JAX_NUM_PROCESSES="$PROCESSES"
 pids=()
+# Bash starts processes in the background with SIGINT ignored; env of GNU undoes that, where there is one. Else a Ctrl-C
+# is heard from the first update on.
+usual=()
+env --default-signal=INT true 2>/dev/null && usual=(env --default-signal=INT)
 for ((i = 0; i < PROCESSES; i++)); do
-  JAX_PROCESS_ID="$i" JAX_CUDA_VISIBLE_DEVICES="$i" $JAXREC "$@" &
+  JAX_PROCESS_ID="$i" JAX_CUDA_VISIBLE_DEVICES="$i" ${usual[@]+"${usual[@]}"} $JAXREC "$@" &
   pids+=("$!")
 done
-trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM  # a SIGINT from the terminal reaches the processes by itself
+trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM  # the terminal sends SIGINT to the processes too
 trap : INT
 status=0
 for pid in "${pids[@]}"; do

@@ -5,11 +5,10 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.several import free_port
+from tests.several import free_port, wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 CONFIG = """\
@@ -45,15 +44,6 @@ def missing() -> str:
         return "the daemons of Slurm need root"
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     return f"not installed: {', '.join(absent)} (Debian: slurm-wlm, munge)" if absent else ""
-
-
-def wait_until(happened: Callable[[], bool], seconds: float) -> None:
-    """Wait for something; raises TimeoutError."""
-    end = time.monotonic() + seconds
-    while not happened():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.1)
 
 
 def asked(*words: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import yaml
 from jaxrec.cli import main
 from jaxrec.storage.steps import steps_in
 from tests import slurm
-from tests.runs.test_processes import RECIPE, assert_same_metrics, rows
-from tests.several import ONE_DEVICE, ROOT, free_port
+from tests.several import ONE_DEVICE, RECIPE, ROOT, assert_same_metrics, free_port, rows, wait_until
 
 LAUNCH = ROOT / "launch"
 JAXREC = f"{sys.executable} -m jaxrec.cli"
@@ -59,10 +59,21 @@ def test_local_processes_learn_what_one_does(folder: Path, alone: Path) -> None:
     assert_same_metrics(folder / "run", alone, 4)
 
 
+@pytest.mark.skipif(
+    subprocess.run(["env", "--default-signal=INT", "true"], capture_output=True).returncode != 0,
+    reason="env has no --default-signal (GNU coreutils 8.31)",
+)
+def test_processes_of_local_sh_do_not_ignore_ctrl_c(folder: Path) -> None:
+    (folder / "ignored.py").write_text("import signal\nprint(signal.getsignal(signal.SIGINT).__name__)\n")
+    process = launched(folder, "local.sh", "", JAXREC=f"{sys.executable} ignored.py")
+    out, err = process.communicate(timeout=60)
+    assert out.split() == ["default_int_handler"] * 2, err
+
+
 @pytest.mark.slow
 def test_sigterm_to_local_sh_stops_its_processes_with_a_checkpoint(folder: Path) -> None:
     process = launched(folder, "local.sh", "train recipe.yaml --run run train.updates=1000000")
-    slurm.wait_until(lambda: (folder / "run" / "metrics.jsonl").exists(), 120)
+    wait_until(lambda: (folder / "run" / "metrics.jsonl").exists(), 120)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 143, err
@@ -96,16 +107,16 @@ def test_a_slurm_job_that_is_preempted_and_requeued_goes_on(folder: Path, alone:
         env["SLURM_CONF"] = os.environ["SLURM_CONF"]
         job = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout.strip()
         try:
-            slurm.wait_until(lambda: (run / "metrics.jsonl").exists() and len(rows(run)) >= 4, 120)
+            wait_until(lambda: len(rows(run)) >= 4, 120)
             slurm.asked("scancel", "--signal=TERM", job)
-            slurm.wait_until(lambda: ended(job), 120)
+            wait_until(lambda: ended(job), 120)
             (first,) = steps_in(run / "checkpoints")
             assert first == rows(run)[-1]["step"]
             assert f"stopped at update {first}" in (folder / "said").read_text()
             slurm.asked("scontrol", "requeue", job)
-            slurm.wait_until(lambda: rows(run)[-1]["step"] > first, 180)
+            wait_until(lambda: rows(run)[-1]["step"] > first, 180)
             slurm.asked("scancel", "--signal=TERM", job)
-            slurm.wait_until(lambda: ended(job), 120)
+            wait_until(lambda: ended(job), 120)
         finally:
             subprocess.run(["scancel", "--full", job], check=False)
     said = (folder / "said").read_text()
@@ -203,6 +214,40 @@ def test_the_jobset_has_the_published_fields_and_consistent_sizes() -> None:
     assert {one["name"] for one in mounts} == {one["name"] for one in volumes}
     # A checkpoint fits between SIGTERM and SIGKILL.
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > 25
+
+
+FAKE = """\
+#!/usr/bin/env bash
+echo "$*" >> said
+trap 'echo stopped >> said; exit 143' TERM
+for ((i = 0; i < 1000; i++)); do sleep 0.01; done
+exit 0
+"""
+
+
+def test_the_shell_of_the_jobset_resumes_what_began_and_passes_sigterm_on(tmp_path: Path) -> None:
+    document = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
+    (job,) = document["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    (tmp_path / "jaxrec").write_text(FAKE)
+    (tmp_path / "jaxrec").chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUN": "run"}
+    said = tmp_path / "said"
+    (tmp_path / "run" / "simulators").mkdir(parents=True)
+    for words in ("--run run", "--run run --resume"):
+        process = subprocess.Popen([*container["command"], *container["args"]], cwd=tmp_path, env=env)
+        wait_until(said.exists, 20)
+        time.sleep(0.2)  # until the traps are set
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+        assert said.read_text() == f"train configs/ppo_interest_evolution.yaml {words}\nstopped\n"
+        said.unlink()
+        (tmp_path / "run" / "config.yaml").touch()  # a run that was stopped while it prepared has no checkpoint
+
+
+def test_launchers_resume_a_run_that_was_stopped_before_its_first_checkpoint() -> None:
+    for name in ("jobset.yaml", "sky.yaml", "slurm.sbatch"):
+        assert '-f "$RUN/config.yaml" ' in (LAUNCH / name).read_text(), name
 
 
 def test_the_skypilot_task_has_the_published_fields() -> None:

@@ -1,6 +1,7 @@
 """The command line; heavy imports wait until a command runs."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from jaxrec.checks import InputError
 from jaxrec.cli import examples
 from jaxrec.cli.faults import REPORT, TRACEBACK, fault_line, report_in_background
+from jaxrec.runs.stopping import whole_program
 from jaxrec.terminal import safe_output, silence
 from jaxrec.version import __version__
 
@@ -22,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:  # as a program
         sys.excepthook = sys.unraisablehook = report_in_background
-    with safe_output() as output:
+    alone = whole_program() if arguments is None else contextlib.nullcontext()  # else part of another program
+    with safe_output() as output, alone:
         status, failed = _run(arguments)
         output.flush()
         if output.lost is not None and not isinstance(output.lost, BrokenPipeError):
@@ -129,7 +132,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     )
     several = parser.add_argument_group("several processes (docs/launch.md)")
     several.add_argument("--coordinator", metavar="HOST:PORT", default="", help="address of process 0")
-    several.add_argument("--processes", metavar="N", default="", help="how many there are; auto: ask the scheduler")
+    several.add_argument(
+        "--processes",
+        metavar="N",
+        default="",
+        help="how many there are; auto: ask Slurm, Open MPI, the TPU slice or Kubernetes",
+    )
     several.add_argument("--process", metavar="I", default="", help="which one this is, from 0")
     several.add_argument(
         "--join-seconds", type=float, metavar="S", default=300.0, help="how long to wait for the others (default: 300)"
@@ -263,7 +271,7 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:
-    parser = _command(commands, "bench", "measure the devices at hand", examples.BENCH, ("bench", "run_bench"))
+    parser = _command(commands, "bench", "measure one device at hand", examples.BENCH, ("bench", "run_bench"))
     parser.add_argument("--calls", type=int, default=7, metavar="N", help="timed calls per figure (default: 7)")
     parser.add_argument("--json", action="store_true", help="print one JSON line instead of a table")
 

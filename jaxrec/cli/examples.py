@@ -9,7 +9,8 @@ example:
 
 SIGTERM and one Ctrl-C save a checkpoint and stop; a second Ctrl-C leaves at once. --resume continues.
 Status: 0 done, 2 refused, 130 stopped by Ctrl-C, 143 stopped by SIGTERM within train.grace_seconds.
-Several processes train together with --coordinator, --processes and --process, or under Slurm or Open MPI.
+Several processes train together with --coordinator, --processes and --process; under Slurm or Open MPI with
+--processes auto.
 """
 SWEEP = """\
 example:

@@ -93,7 +93,7 @@ class TrainConfig:
         for name in ("updates", "updates_per_call", "evaluate_users", "checkpoint_every", "keep_latest"):
             check_range(f"train.{name}", getattr(self, name), 1)
         check_range("train.devices", self.devices, 0)
-        check_range("train.grace_seconds", self.grace_seconds, 0)
+        check_range("train.grace_seconds", self.grace_seconds, 0, 1e6, open_low=True)
         check_range("train.held_out_share", self.held_out_share, 0, 1)
         if self.held_out_share and self.select != "judge":
             raise InputError("train.held_out_share: only with train.select=judge; set that too, or this to 0.")

@@ -172,6 +172,7 @@ def metric_rows(metrics: dict[str, Array], step: int) -> Rows:
 
 def _begin(training: Training, run: RunFolder, schedule: Schedule, checkpoints: Checkpoints) -> tuple[Any, int]:
     """The state to start from and its step; drops later metrics, which will be computed again."""
+    checkpoints.agree()
     if checkpoints.latest is not None:
 
         def restore(step: int) -> Any:
@@ -235,7 +236,7 @@ def _finished(step: int, checkpoints: Checkpoints, schedule: Schedule) -> bool:
 def _compile_call(training: Training, state: Any, run: RunFolder, step: int) -> Callable[..., Any]:
     """Compile ahead of time, so that the first update is as fast as the others and compile time is measured."""
     started = time.perf_counter()
-    call = training.update_many.lower(state, *training.arguments).compile()
+    # Together, since collectives on CPU give up after seconds of waiting for a process that still compiles.
+    call = together(lambda: training.update_many.lower(state, *training.arguments).compile())
     run.append_timing({"step": step, "compile_seconds": round(time.perf_counter() - started, 3)})
-    together(lambda: None)  # collectives on CPU give up after seconds of waiting for one that still compiles
     return call

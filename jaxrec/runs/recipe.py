@@ -42,8 +42,8 @@ def read_by_all(read: Callable[[], Config]) -> Config:
         if differ is not None:
             here, there = (quoted(line.strip()) for line in differ)
             raise InputError(
-                f"process {number()} has another recipe than process 0 ({here} here, {there} there); give all of them "
-                "the same recipe, overrides and versions."
+                f"process {number()} has a different recipe from process 0 ({here} here, {there} there); give "
+                "all of them the same recipe, overrides and versions."
             )
 
     together(compare)

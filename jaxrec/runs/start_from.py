@@ -57,7 +57,8 @@ def check(config: Config) -> None:
         return
     if source == PRETRAIN and count() > 1:
         raise InputError(
-            f"learner.start_from: {PRETRAIN}, which one process does; run `jaxrec pretrain` first, and give its folder."
+            f"learner.start_from: {PRETRAIN} runs in one process only; run `jaxrec pretrain` first, and give its "
+            "folder."
         )
     if config.train.continue_from:
         raise InputError("learner.start_from: train.continue_from gives the first parameters too; remove one of them.")

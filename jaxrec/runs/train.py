@@ -39,7 +39,7 @@ from jaxrec.sharding.mesh import check_shards, make_mesh
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.events import check_tensorboard
 from jaxrec.storage.files import write_text
-from jaxrec.storage.followed import FollowedRun
+from jaxrec.storage.followed import FollowedRun, check_shared
 from jaxrec.storage.lock import one_command
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Env, Learner, Params
@@ -64,6 +64,7 @@ def train(
         config = read_by_all(lambda: _checked(recipe, overrides, run))
         folder = run or default_folder(recipe)
         opened = in_turn(lambda: open_folder(config, folder, resume) if is_first() else FollowedRun(folder))
+        check_shared(opened.path)
         return train_in(config, opened)
 
 
@@ -85,10 +86,13 @@ def train_in(config: Config, run: RunFolder, sources: Sources = OWN) -> Run:
     note(f"  prepared in {time.perf_counter() - started:.0f} s; training {config.train.updates} updates")
     outcome = train_policy(config, env, prepared, run, start.params, sources)
     run.write_config(to_yaml(config))  # a resumed run may have a larger number of updates
-    comparison = None
-    if ready.continues and prepared.corpus is not None and not outcome.interrupted and is_first():
-        comparison = continue_run.old_against_new(config, run, env, prepared.corpus)
-    together(lambda: None)  # the others wait for what the first process compares and writes
+
+    def compare() -> continue_run.Comparison | None:
+        if ready.continues and prepared.corpus is not None and not outcome.interrupted and is_first():
+            return continue_run.old_against_new(config, run, env, prepared.corpus)
+        return None
+
+    comparison = together(compare)  # the others wait for what the first process compares and writes
     seconds = time.perf_counter() - started
     return Run(run, Ended(outcome.step, outcome.best_score, outcome.interrupted, seconds, comparison))
 

@@ -103,6 +103,20 @@ class Checkpoints:
         """True if some step was evaluated."""
         return self.best_score > UNJUDGED
 
+    def agree(self) -> None:
+        """Keep the steps that the first process sees; raises InputError in all of them if another one lacks any."""
+        first = processes.from_first(lambda: sorted(self._scores))
+        processes.together(lambda: self._check_has(first))
+        for step in self._scores.keys() - set(first):
+            del self._scores[step], self._rows[step]
+
+    def _check_has(self, steps: list[int]) -> None:
+        if lacking := [step for step in steps if step not in self._scores]:
+            raise InputError(
+                f"{self._folder}: process 0 sees checkpoint {lacking[-1]}, and process {processes.number()} does not "
+                "or finds it damaged; the run folder must be on storage that all processes share."
+            )
+
     def begin_writing(self) -> None:
         """Set damaged steps aside, and check that steps can be saved."""
         if self._manager is not None:

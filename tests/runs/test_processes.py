@@ -1,40 +1,27 @@
-import json
 import shutil
 import signal
-import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.cli import main
-from jaxrec.processes import join
+from jaxrec.processes import count, join
 from jaxrec.serve import load_policy
 from jaxrec.storage.steps import steps_in
-from tests.several import ended, free_port, started
-from tests.slurm import wait_until
-
-RECIPE = """\
-env: {name: interest_evolution, num_candidates: 4, slate_size: 2}
-learner: {name: ppo, policy: {width: 4, hidden: [4]}, num_users: 8, num_shards: 4, horizon: 4, minibatches: 1}
-train: {updates: 12, updates_per_call: 2, checkpoint_every: 4, evaluate_users: 8}
-"""
-TRAIN = ["train", "recipe.yaml", "--run", "run"]
-
-
-def rows(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def assert_same_metrics(got: Path, want: Path, number: int = 10) -> None:
-    mine, other = rows(got)[:number], rows(want)[:number]
-    assert len(mine) == len(other) == number
-    for a, b in zip(mine, other, strict=True):
-        assert a.keys() == b.keys()
-        values = [[np.nan if row[name] is None else row[name] for name in a] for row in (a, b)]
-        # A policy loss of 2e-4 is a mean of advantages of order one, which cancel: it is known to 1e-7.
-        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+from tests.several import (
+    RECIPE,
+    TRAIN,
+    assert_same_metrics,
+    ended,
+    free_port,
+    rows,
+    started,
+    started_script,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +58,7 @@ def test_a_run_goes_from_one_process_to_two_and_back_and_a_signal_to_either_stop
     assert main(["train", config, "--run", str(run), "train.updates=4", "train.devices=2"]) == 0
     words = [*TRAIN, "--resume", "train.updates=1000000"]
     both = started(tmp_path, words, words)
-    end = time.monotonic() + 120
-    while len(rows(run)) < 6 and time.monotonic() < end and both[0].poll() is None:
-        time.sleep(0.01)
+    wait_until(lambda: len(rows(run)) >= 6, process=both[0])
     both[1].send_signal(signal.SIGTERM)
     first, second = ended(both)
     assert (first.code, second.code) == (143, 143), first.err + second.err
@@ -89,8 +74,8 @@ def test_unequal_recipes_are_refused_by_all(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     first, second = ended(started(tmp_path, TRAIN, [*TRAIN, "learner.gamma=0.5"]))
     line = (
-        "process 1 has another recipe than process 0 ('gamma: 0.5' here, 'gamma: 0.99' there); give all of them the "
-        "same recipe, overrides and versions."
+        "process 1 has a different recipe from process 0 ('gamma: 0.5' here, 'gamma: 0.99' there); give all of "
+        "them the same recipe, overrides and versions."
     )
     assert (first.code, second.code) == (2, 2)
     assert first.err.splitlines()[-1] == f"jaxrec: process 1: {line}"
@@ -143,9 +128,41 @@ def test_contradictory_addresses_are_refused(words: tuple[str, str, str], messag
 
 def test_one_process_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     join("", "1", "0")
-    for name, value in {"OMPI_COMM_WORLD_SIZE": "1", "JAX_NUM_PROCESSES": "1"}.items():
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "1")
+    join(f"localhost:{free_port()}")
+    assert count() == 1
+
+
+def test_tasks_of_a_scheduler_are_independent_unless_they_are_to_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = {"JOB_ID": "1", "STEP_NODELIST": "a", "NTASKS": "4", "PROCID": "1", "LOCALID": "1"}
+    for name, value in {f"SLURM_{name}": value for name, value in slurm.items()}.items():
         monkeypatch.setenv(name, value)
-        join(f"localhost:{free_port()}" if name.startswith("JAX") else "")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    joined: list[dict] = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: joined.append(given))
+    join()
+    assert not joined
+    join(processes="auto")
+    assert len(joined) == 1 and "num_processes" not in joined[0]
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), 1e7])
+def test_a_time_that_nobody_can_wait_is_refused(seconds: float) -> None:
+    with pytest.raises(InputError, match="--join-seconds: expected a value above 0 and at most 1e"):
+        join(seconds=seconds)
+
+
+def test_processes_that_do_not_share_the_run_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    elsewhere = [*TRAIN[:-1], "other"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text(RECIPE)
+    first, second = ended(started(tmp_path, TRAIN, elsewhere))
+    line = "other: is not the run folder of process 0; give all processes the same --run, on storage that all"
+    assert (first.code, second.code) == (2, 2)
+    assert f"jaxrec: process 1: {line}" in first.err.splitlines()[-1]
+    assert f"jaxrec: {line}" in second.err.splitlines()[-1]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", ".jaxrec-lock"}
 
 
 @pytest.mark.slow
@@ -165,3 +182,37 @@ def test_pretraining_within_the_run_is_refused(recipe: Path, tmp_path: Path) -> 
     words = [*TRAIN, "learner.start_from=pretrain", "train.devices=0"]
     first, _ = ended(started(tmp_path, words, words))
     assert first.code == 2 and "run `jaxrec pretrain` first" in first.err.splitlines()[-1]
+
+
+AGREEMENTS = """
+import sys
+from jaxrec.checks import InputError
+from jaxrec.processes import agreed_stop, from_first, join, together
+
+join(sys.argv[1], "2", sys.argv[2])
+second = sys.argv[2] == "1"
+print(from_first(lambda: {"x": 3}), agreed_stop([]), agreed_stop([15] if second else []), agreed_stop([]))
+for work in (lambda: from_first(lambda: print), lambda: together(lambda: 1 // (not second))):
+    try:
+        work()
+    except (InputError, TypeError, ZeroDivisionError) as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_processes_agree_on_values_stops_and_failures(tmp_path: Path) -> None:
+    (tmp_path / "agreements.py").write_text(AGREEMENTS)
+    address = f"localhost:{free_port()}"
+    first, second = ended([started_script(tmp_path, ["agreements.py", address, str(n)]) for n in range(2)], 60)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    # The signal of the second process is heard by both in the same turn, and is not there in the next training.
+    assert first.out.splitlines() == [
+        "{'x': 3} [] [15] []",
+        "TypeError Object of type builtin_function_or_method is not JSON serializable",
+        "Elsewhere process 1: integer division or modulo by zero",
+    ]
+    assert second.out.splitlines() == [
+        "{'x': 3} [] [15] []",
+        "Elsewhere process 0: Object of type builtin_function_or_method is not JSON serializable",
+        "ZeroDivisionError integer division or modulo by zero",
+    ]

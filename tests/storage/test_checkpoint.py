@@ -12,6 +12,7 @@ import pytest
 from flax import struct
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxrec import processes
 from jaxrec.checks import InputError
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
 from jaxrec.storage.digests import DIGESTS
@@ -128,6 +129,17 @@ def test_a_score_that_is_no_number_is_never_the_best(tmp_path: Path, bad: float)
     saved(tmp_path, {1: bad, 2: -1e6, 3: bad, 4: bad, 5: bad})
     with Checkpoints(tmp_path) as checkpoints:
         assert (checkpoints.latest, checkpoints.best, checkpoints.best_score) == (5, 2, -1e6)
+
+
+def test_the_first_process_says_which_steps_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path, {1: 0.0, 2: 1.0})
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(processes, "from_first", lambda work: [1])
+        checkpoints.agree()
+        assert checkpoints.latest == checkpoints.best == 1
+        monkeypatch.setattr(processes, "from_first", lambda work: [1, 3])
+        with pytest.raises(InputError, match="process 0 sees checkpoint 3, and process 0 does not or finds it damaged"):
+            checkpoints.agree()
 
 
 def test_a_step_is_written_once(tmp_path: Path) -> None:
