@@ -61,7 +61,7 @@ def fault_line(error: BaseException) -> str | None:
             return _system(one.strerror or "", str(one.filename2 or one.filename or _path(str(one))), one.errno)
         if words := next((words for words in WORDS if words in str(one)), None):
             return _system(words, _path(str(one)), WORDS[words])
-        if any(words in str(one) for words in LOST):
+        if _several() and any(words in str(one) for words in LOST):
             return f"another process of this training has ended ({_short(one)}); see its own output, {AGAIN}."
         if isinstance(one, MemoryError) or any(words in str(one) for words in NO_MEMORY):
             return f"out of memory ({_short(one)}); lower the sizes in the recipe (such as {EXAMPLE}), or free memory."
@@ -74,6 +74,15 @@ def fault_line(error: BaseException) -> str | None:
                 f"a text or a file name cannot be written in its encoding ({_short(one)}); use UTF-8 (LC_ALL=C.UTF-8)."
             )
     return None
+
+
+def _several() -> bool:
+    """Whether this is one of several processes that train together."""
+    if "jax" not in sys.modules:  # whose import takes a second
+        return False
+    from jaxrec import processes
+
+    return processes.count() > 1
 
 
 def report_in_background(*raised: Any) -> None:

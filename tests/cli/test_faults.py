@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxrec import cli
+from jaxrec import cli, processes
 from jaxrec.checks import InputError
 from jaxrec.cli import main
 from jaxrec.cli.faults import fault_line, report_in_background
@@ -122,3 +122,12 @@ def test_a_disk_that_is_full_in_metrics_or_in_a_save_is_one_line_and_the_run_goe
     assert ended.returncode == 2 and len(lines) == 1, ended.stderr
     assert lines[0].startswith(f"jaxrec: {run}") and "File too large; raise the limit" in lines[0]
     assert main(["train", str(recipe), "--run", str(run), "--resume", "train.updates=12"]) == 0
+
+
+def test_errors_of_collectives_name_another_process_only_where_there_are_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = RuntimeError("NCCL operation ncclCommInitRank failed: unhandled system error")
+    assert fault_line(error) is None
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    assert str(fault_line(error)).startswith("another process of this training has ended (NCCL operation")
