@@ -13,7 +13,7 @@ from jaxrec.terminal import console
 
 
 def run_bench(options: argparse.Namespace) -> int:
-    """Measure the devices at hand, and print a table or one JSON line."""
+    """Measure one device at hand, and print a table or one JSON line."""
     sizes = Sizes(calls=options.calls)
     check_range("--calls", sizes.calls, 1)
     prepare()

@@ -1,4 +1,4 @@
-"""A short benchmark of the device at hand (`jaxrec bench`): simulators, PPO, encoder, replay.
+"""A short benchmark of one device at hand (`jaxrec bench`): simulators, PPO, encoder, replay.
 
 A call is timed on a clock until its results are ready, after one that compiles. A figure is the median of `calls` calls
 with the lowest and the highest, as in the scripts of benchmarks/, which measure more and longer.
@@ -60,14 +60,15 @@ USUAL = Sizes()
 
 
 def bench(sizes: Sizes = USUAL) -> dict[str, Any]:
-    """Measure everything on the devices at hand: names and versions, and one entry per figure."""
+    """Measure everything on one device, the first: names and versions, and one entry per figure."""
     figures = []
     with track("bench", len(FAMILIES) + 3) as advance:
         for figure in _figures(sizes):
             figures.append(figure._asdict())
             advance(1, figure.name)
     versions = {name: version(name) for name in ("jax", "jaxlib", "flax")}
-    return {"benchmark": "bench", "device": describe_devices(), "versions": versions, "figures": figures}
+    device = f"one device of {describe_devices()}"
+    return {"benchmark": "bench", "device": device, "versions": versions, "figures": figures}
 
 
 def _figures(sizes: Sizes) -> Iterator[Figure]:
@@ -127,7 +128,7 @@ def _simulator(env: Env, sizes: Sizes) -> Figure:
 def _ppo(env: Env, sizes: Sizes) -> Figure:
     """Rollout, advantages and gradient steps of one update."""
     config = PpoConfig(num_users=sizes.learning_users, horizon=sizes.horizon)
-    train = TrainConfig(updates=1, updates_per_call=1, checkpoint_every=1)
+    train = TrainConfig(updates=1, updates_per_call=1, checkpoint_every=1, devices=1)
     program = compile_learner(make_learner("ppo", auto_reset(env), config), env.world, train, config.shards)
     held = [program.init(jax.random.key(0), program.world)]
 

@@ -1,10 +1,13 @@
 import json
 import math
+from typing import Any
 
+import jax
 import pytest
 
 from jaxrec.cli import bench as command
 from jaxrec.cli import main
+from jaxrec.learn.program import Program, compile_learner
 from jaxrec.runs.bench import FAMILIES, Sizes, bench
 
 TINY = Sizes(
@@ -24,8 +27,29 @@ UNITS = {"simulator": "user steps/s", "PPO,": "updates/s", "encoder": "texts/s",
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
-    return bench(TINY)
+def measured() -> tuple[dict, list[Program]]:
+    """The figures, and the programs of learners that gave them."""
+    programs: list[Program] = []
+
+    def compile_and_keep(*given: Any) -> Program:
+        programs.append(compile_learner(*given))
+        return programs[-1]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("jaxrec.runs.bench.compile_learner", compile_and_keep)
+        return bench(TINY), programs
+
+
+@pytest.fixture
+def found(measured: tuple[dict, list[Program]]) -> dict:
+    return measured[0]
+
+
+def test_one_device_is_measured_also_where_there_are_several(measured: tuple[dict, list[Program]]) -> None:
+    found, (program,) = measured
+    assert jax.device_count() > 1 and found["device"].startswith(f"one device of {jax.device_count()} x ")
+    devices = {one for x in jax.tree.leaves(program.abstract) for one in x.sharding.device_set}
+    assert devices == {jax.devices()[0]}
 
 
 def test_every_figure_is_a_rate_with_its_unit(found: dict) -> None:
