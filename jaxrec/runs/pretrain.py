@@ -212,7 +212,12 @@ def _train(
             advice="Lower pretrain.learning_rate in another run.",
         ),
     )
-    schedule = Schedule(
+    return run_training(training, ready.run, _schedule(config, epoch))[1]
+
+
+def _schedule(config: Config, epoch: int) -> Schedule:
+    fit = config.pretrain
+    return Schedule(
         updates=fit.epochs * epoch,
         updates_per_call=fit.steps_per_call,
         evaluate_every=fit.evaluate_every * epoch,
@@ -220,7 +225,6 @@ def _train(
         patience=fit.patience,
         grace_seconds=config.train.grace_seconds,
     )
-    return run_training(training, ready.run, schedule)[1]
 
 
 def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> None:

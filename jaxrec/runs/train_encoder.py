@@ -66,13 +66,6 @@ def train_encoder(
     abstract = jax.eval_shape(job.fit.init, key)
     abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
 
-    def update(state: EncoderState, frozen: Params, data: Any) -> tuple[EncoderState, Metrics]:
-        after, metrics = job.fit.update(state.replace(table=None), frozen, data, state.table)
-        return after.replace(table=state.table), metrics
-
-    def trained(state: EncoderState) -> Params:
-        return state.trained
-
     def evaluate(state: EncoderState, _: int) -> tuple[EncoderState, float]:
         score, table = job.evaluation.judge(job.fit.weights(frozen, state.trained))
         # A copy, since the state is donated and the judge keeps its own.
@@ -86,12 +79,10 @@ def train_encoder(
     training = Training(
         start=lambda: jax.device_put(job.fit.init(key), everywhere),
         restore=restore,
-        update_many=compiled(
-            repeated(watched(update, trained), config.steps_per_call), donate=0, out_shardings=everywhere
-        ),
+        update_many=compiled(_updates(job.fit, config.steps_per_call), donate=0, out_shardings=everywhere),
         arguments=(frozen, data),
         evaluate=evaluate,
-        trained=trained,
+        trained=_trained,
         size=job.texts * config.batch_size,
         wording=Wording(
             title=job.word,
@@ -114,6 +105,20 @@ def train_encoder(
         score=outcome.best_score,
         interrupted=outcome.interrupted,
     )
+
+
+def _updates(fit: EncoderFit, steps: int) -> Callable[..., tuple[EncoderState, Metrics]]:
+    """`steps` updates of a state: state, frozen weights, data -> state, metrics [steps]."""
+
+    def update(state: EncoderState, frozen: Params, data: Any) -> tuple[EncoderState, Metrics]:
+        after, metrics = fit.update(state.replace(table=None), frozen, data, state.table)
+        return after.replace(table=state.table), metrics
+
+    return repeated(watched(update, _trained), steps)
+
+
+def _trained(state: EncoderState) -> Params:
+    return state.trained
 
 
 def _schedule(config: EncoderFitConfig, grace_seconds: float) -> Schedule:

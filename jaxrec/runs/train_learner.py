@@ -83,7 +83,11 @@ def train(
             advice="Lower learner.learning_rate or learner.reward_scale in another run.",
         ),
     )
-    schedule = Schedule(
+    return run_training(training, run, _schedule(config, judge_start))[1]
+
+
+def _schedule(config: TrainConfig, judge_start: bool) -> Schedule:
+    return Schedule(
         updates=config.updates,
         updates_per_call=config.updates_per_call,
         evaluate_every=config.checkpoint_every,
@@ -92,7 +96,6 @@ def train(
         tensorboard=config.tensorboard,
         grace_seconds=config.grace_seconds,
     )
-    return run_training(training, run, schedule)[1]
 
 
 def _by_the_first(
