@@ -67,7 +67,7 @@ def test_processes_of_local_sh_do_not_ignore_ctrl_c(folder: Path) -> None:
     (folder / "ignored.py").write_text("import signal\nprint(signal.getsignal(signal.SIGINT).__name__)\n")
     process = launched(folder, "local.sh", "", JAXREC=f"{sys.executable} ignored.py")
     out, err = process.communicate(timeout=60)
-    assert out.split() == ["default_int_handler"] * 2, err
+    assert out.count("default_int_handler") == 2, err  # the lines may be mixed
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_a_given_number_of_shards_counts() -> None:
         (lambda: TrainConfig(updates=15), "train.updates: expected a multiple of train.updates_per_call=10, got 15"),
         (lambda: TrainConfig(checkpoint_every=5), "train.checkpoint_every: expected a multiple of train.updates_per"),
         (lambda: TrainConfig(devices=-1), "train.devices: expected a value at least 0, got -1"),
-        (lambda: TrainConfig(grace_seconds=0), "train.grace_seconds: expected a value above 0 and at most 1e+06, got 0"),
+        (lambda: TrainConfig(grace_seconds=0), "train.grace_seconds: expected a value above 0 and at most 1e+06"),
         (lambda: TrainConfig(grace_seconds=1e9), "at most 1e+06, got 1000000000.0"),
         (lambda: EvaluateConfig(users=1), "evaluate.users: expected a value at least 2, got 1"),
         (lambda: EvaluateConfig(cutoffs=(5, 0)), "evaluate.cutoffs: expected a value at least 1, got 0"),
