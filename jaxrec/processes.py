@@ -9,10 +9,12 @@ checks its arguments.
 
 import itertools
 import json
+import math
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -23,6 +25,7 @@ from jax._src import distributed  # the store has no public name; Orbax reads it
 from jaxrec.checks import InputError, check_range
 
 JOIN_SECONDS, LONGEST_JOIN = 300.0, 1e6
+ANSWER_SECONDS = 3.0  # how long the first process waits for the signals of another one
 HEARTBEAT_SECONDS = 30  # without a sign of life, after which a process counts as dead
 COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 KEPT = 100  # agreements whose keys are kept: no process is that far behind the first
@@ -140,7 +143,7 @@ def from_first(work: Callable[[], T]) -> T:
     """Run `work` in the first process; its result, which is plain data, in all of them. All fail if it fails."""
     if count() == 1:
         return work()
-    key = f"jaxrec/{next(_turns)}"
+    key = _next_key()
     if not is_first():
         answer = json.loads(_wait(key))
         if "failed" in answer:
@@ -160,14 +163,15 @@ def together(work: Callable[[], T]) -> T:
     """Run `work` in every process; all fail if it fails in one."""
     if count() == 1:
         return work()
-    key, mine = f"jaxrec/{next(_turns)}", number()
+    key, mine = _next_key(), number()
     try:
         result = work()
     except BaseException as error:
         _set(f"{key}/{mine}", _line(error))
         raise
-    for other, failed in enumerate(_of_all(key, "")):
-        if failed:
+    _set(f"{key}/{mine}", "")
+    for other in range(count()):
+        if other != mine and (failed := _wait(f"{key}/{other}")):
             raise Elsewhere(f"process {other}: {failed}")
     return result
 
@@ -180,17 +184,22 @@ def in_turn(work: Callable[[], T]) -> T:
 
 
 def agreed_stop(received: list[int]) -> list[int]:
-    """The signals that stop the training of all processes: that of any of them, from the same update on."""
+    """The signals that stop the training of all processes: that of any of them, from the same update on.
+
+    The first process asks the others. It goes on without one that does not answer within seconds, since the next
+    collective tells a process that is lost from one that is late, whose signal is then heard a call later.
+    """
     if count() == 1:
         return received
-    said = _of_all(f"jaxrec/{next(_turns)}", str(received[0]) if received else "")
-    return [int(value) for value in said if value]
+    key, mine = _next_key(), str(received[0]) if received else ""
+    if not is_first():
+        _set(f"{key}/{number()}", mine)
 
+    def ask() -> list[int]:
+        said = [mine, *(_wait(f"{key}/{other}", ANSWER_SECONDS) for other in range(1, count()))]
+        return [int(value) for value in said if value]
 
-def _of_all(key: str, value: str) -> list[str]:
-    """The values of all processes under one key, by number of the process; `value` is that of this one."""
-    _set(f"{key}/{number()}", value)
-    return [value if other == number() else _wait(f"{key}/{other}") for other in range(count())]
+    return from_first(ask)
 
 
 def local(tree: Any) -> Any:
@@ -202,21 +211,28 @@ def _client() -> Any:
     return distributed.global_state.client
 
 
+def _next_key() -> str:
+    """The key of the next agreement, which is the same in all processes; old ones go."""
+    turn = next(_turns)
+    if is_first() and turn >= KEPT:
+        _client().key_value_delete(f"jaxrec/{turn - KEPT}")
+    return f"jaxrec/{turn}"
+
+
 def _set(key: str, value: str) -> None:
-    client, turn = _client(), key.split("/")[1]
-    client.key_value_set(key, value, allow_overwrite=True)
-    if is_first() and int(turn) >= KEPT:
-        client.key_value_delete(f"jaxrec/{int(turn) - KEPT}")
+    _client().key_value_set(key, value, allow_overwrite=True)
 
 
-def _wait(key: str) -> str:
-    """The value of a key, however long it takes: if its process dies, the coordination service ends this one too."""
-    while True:
+def _wait(key: str, seconds: float = math.inf) -> str:
+    """The value of a key, or "" after `seconds`. If its process dies, the coordination service ends this one too."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         try:
             return _client().blocking_key_value_get(key, 1000)  # short, so that signals are heard
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
+    return ""
 
 
 def _line(error: BaseException) -> str:

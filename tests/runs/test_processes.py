@@ -187,7 +187,7 @@ def test_pretraining_within_the_run_is_refused(recipe: Path, tmp_path: Path) -> 
 AGREEMENTS = """
 import sys
 from jaxrec.checks import InputError
-from jaxrec.processes import agreed_stop, from_first, join, together
+from jaxrec.processes import KEPT, _client, agreed_stop, from_first, join, together
 
 join(sys.argv[1], "2", sys.argv[2])
 second = sys.argv[2] == "1"
@@ -197,6 +197,9 @@ for work in (lambda: from_first(lambda: print), lambda: together(lambda: 1 // (n
         work()
     except (InputError, TypeError, ZeroDivisionError) as error:
         print(type(error).__name__, error)
+assert not any(agreed_stop([]) for _ in range(KEPT))
+together(lambda: None)
+assert len(_client().key_value_dir_get("jaxrec/")) <= KEPT + 2
 """
 
 
