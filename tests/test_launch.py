@@ -15,6 +15,9 @@ import pytest
 import yaml
 
 from jaxrec.cli import main
+from jaxrec.config.load import load_config, to_yaml
+from jaxrec.config.schema import Config
+from jaxrec.storage.run import RunFolder
 from jaxrec.storage.steps import steps_in
 from tests import slurm
 from tests.several import ONE_DEVICE, RECIPE, ROOT, assert_same_metrics, free_port, rows, wait_until
@@ -248,6 +251,15 @@ def test_the_shell_of_the_jobset_resumes_what_began_and_passes_sigterm_on(tmp_pa
 def test_launchers_resume_a_run_that_was_stopped_before_its_first_checkpoint() -> None:
     for name in ("jobset.yaml", "sky.yaml", "slurm.sbatch"):
         assert '-f "$RUN/config.yaml" ' in (LAUNCH / name).read_text(), name
+
+
+def test_a_run_that_was_stopped_while_it_prepared_is_resumed_from_its_recipe(folder: Path, alone: Path) -> None:
+    words = ["train", str(folder / "recipe.yaml"), "--run", str(folder / "run"), "train.devices=2"]
+    RunFolder.create(folder / "run", to_yaml(load_config(Config, folder / "recipe.yaml", ["train.devices=2"])))
+    (folder / "run" / "simulators").mkdir()
+    assert main(words) == 2
+    assert main([*words, "--resume"]) == 0
+    assert (folder / "run" / "metrics.jsonl").read_bytes() == (alone / "metrics.jsonl").read_bytes()
 
 
 def test_the_skypilot_task_has_the_published_fields() -> None:
