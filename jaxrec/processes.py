@@ -23,6 +23,7 @@ import numpy as np
 from jax._src import distributed  # the store has no public name; Orbax reads it in the same way
 
 from jaxrec.checks import InputError, check_range
+from jaxrec.foreign import quoted
 
 JOIN_SECONDS, LONGEST_JOIN = 300.0, 1e6
 ANSWER_SECONDS = 3.0  # how long the first process waits for the signals of another one
@@ -82,14 +83,14 @@ def _checked(given: dict[str, str]) -> dict[str, Any]:
     if not (whole and process and address):
         raise InputError(
             "--coordinator, --processes, --process: expected HOST:PORT of the first process, the number of processes "
-            f"and the number of this one, got {address!r}, {processes!r} and {process!r}; give all three, or "
+            f"and the number of this one, got {quoted(address)}, {quoted(processes)} and {quoted(process)}; give all three, or "
             f"--processes auto (environment: {COORDINATOR}, {PROCESSES}, {PROCESS})."
         )
     if int(process) >= int(processes):
         raise InputError(f"--process: expected 0 to {int(processes) - 1}, got {process}.")
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(f"--coordinator: expected HOST:PORT, got {address!r}.")
+        raise InputError(f"--coordinator: expected HOST:PORT, got {quoted(address)}.")
     return {"coordinator_address": address, "num_processes": int(processes), "process_id": int(process)}
 
 
