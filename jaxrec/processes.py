@@ -83,8 +83,8 @@ def _checked(given: dict[str, str]) -> dict[str, Any]:
     if not (whole and process and address):
         raise InputError(
             "--coordinator, --processes, --process: expected HOST:PORT of the first process, the number of processes "
-            f"and the number of this one, got {quoted(address)}, {quoted(processes)} and {quoted(process)}; give all three, or "
-            f"--processes auto (environment: {COORDINATOR}, {PROCESSES}, {PROCESS})."
+            f"and the number of this one, got {quoted(address)}, {quoted(processes)} and {quoted(process)}; give all "
+            f"three, or --processes auto (environment: {COORDINATOR}, {PROCESSES}, {PROCESS})."
         )
     if int(process) >= int(processes):
         raise InputError(f"--process: expected 0 to {int(processes) - 1}, got {process}.")
