@@ -7,6 +7,7 @@ would give up after seconds of waiting for a process that reads a log. With one 
 checks its arguments.
 """
 
+import contextlib
 import itertools
 import json
 import math
@@ -26,10 +27,10 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.foreign import quoted
 
 JOIN_SECONDS, LONGEST_JOIN = 300.0, 1e6
-ANSWER_SECONDS = 3.0  # how long the first process waits for the signals of another one
+ANSWER_SECONDS = 3.0  # how long the first process waits for the signals of another one, and for all to end
 HEARTBEAT_SECONDS = 30  # without a sign of life, after which a process counts as dead
 COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-KEPT = 100  # agreements whose keys are kept: no process is that far behind the first
+KEPT = 100  # the latest agreements, whose keys are kept for processes that have not read them yet
 T = TypeVar("T")
 _turns: Iterator[int] = itertools.count()
 
@@ -201,6 +202,20 @@ def agreed_stop(received: list[int]) -> list[int]:
         return [int(value) for value in said if value]
 
     return from_first(ask)
+
+
+def take_leave() -> None:
+    """Say that this process is about to end by an error; the first one waits some seconds for the others to say so.
+
+    The store ends with the first process, and JAX aborts those that still use it.
+    """
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        if not is_first():
+            _set(f"jaxrec-left/{number()}", "left")
+            return
+        end = time.monotonic() + ANSWER_SECONDS
+        for other in range(1, count()):
+            _wait(f"jaxrec-left/{other}", end - time.monotonic())
 
 
 def local(tree: Any) -> Any:

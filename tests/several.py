@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxrec.cli import main
+
 ROOT = Path(__file__).parents[1]
 ONE_DEVICE = {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
 RECIPE = """\
@@ -51,6 +53,13 @@ def started_script(folder: Path, words: Sequence[str]) -> subprocess.Popen[str]:
     """Start Python with `words` in `folder`."""
     command, env = [sys.executable, *words], os.environ | ONE_DEVICE
     return subprocess.Popen(command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run_of_one_process(folder: Path, recipe: str) -> Path:
+    """Train in this process on two devices, and give the run."""
+    (folder / "recipe.yaml").write_text(recipe)
+    assert main(["train", str(folder / "recipe.yaml"), "--run", str(folder / "run"), "train.devices=2"]) == 0
+    return folder / "run"
 
 
 def wait_until(

@@ -20,7 +20,7 @@ from jaxrec.config.schema import Config
 from jaxrec.storage.run import RunFolder
 from jaxrec.storage.steps import steps_in
 from tests import slurm
-from tests.several import ONE_DEVICE, RECIPE, ROOT, assert_same_metrics, free_port, rows, wait_until
+from tests.several import ONE_DEVICE, RECIPE, ROOT, assert_same_metrics, free_port, rows, run_of_one_process, wait_until
 
 LAUNCH = ROOT / "launch"
 JAXREC = f"{sys.executable} -m jaxrec.cli"
@@ -35,11 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of one process with two devices."""
-    folder = tmp_path_factory.mktemp("alone")
-    (folder / "recipe.yaml").write_text(SHORT)
-    assert main(["train", str(folder / "recipe.yaml"), "--run", str(folder / "run"), "train.devices=2"]) == 0
-    return folder / "run"
+    return run_of_one_process(tmp_path_factory.mktemp("alone"), SHORT)
 
 
 def launched(folder: Path, script: str, words: str, **env: str) -> subprocess.Popen[str]:

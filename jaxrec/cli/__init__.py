@@ -73,12 +73,13 @@ def _refuse(error: InputError) -> None:
 
 
 def _leave_others(status: int) -> None:
-    """End a process that failed without waiting for the others, which end when they miss it."""
+    """End a process that failed, without the closing of JAX, which waits for processes that may be lost."""
     from jaxrec import processes
 
     if processes.count() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
+        processes.take_leave()
         os._exit(status)
 
 

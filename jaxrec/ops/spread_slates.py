@@ -35,21 +35,22 @@ def sample_spread(key: Array, scores: Array, spread: Spread, slate_size: int) ->
     clocks = -(scores + jax.random.gumbel(key, scores.shape, scores.dtype))
     last = LAST * (1.0 + place / scores.shape[-1])  # masked items fire after all others, and not at the same time
     clocks = jnp.where(scores > -jnp.inf, clocks, last)
-    never = jnp.full((), jnp.inf, scores.dtype)
-    next_ = jnp.stack([jnp.where(spread.groups == g, clocks, never).min(-1) for g in range(size)], axis=-1)
+    infinity = jnp.full((), jnp.inf, scores.dtype)
+    next_ = jnp.stack([jnp.where(spread.groups == g, clocks, infinity).min(-1) for g in range(size)], axis=-1)
 
     def pick(race: _Race, _: None) -> tuple[_Race, Array]:
         speed = _bonus_now(spread, race.counts)
-        behind = jnp.where(race.next < never, race.passed - race.next, -never)
-        wait = race.next + jnp.log1p(-jnp.exp(jnp.minimum(behind, 0.0))) - speed
+        # Logarithm of the share of the wait for the group's next item that has passed already.
+        share = jnp.where(race.next < infinity, race.passed - race.next, -infinity)
+        wait = race.next + jnp.log1p(-jnp.exp(jnp.minimum(share, 0.0))) - speed
         group = jnp.argmin(wait, axis=-1, keepdims=True)
         passed = jnp.logaddexp(race.passed, jnp.take_along_axis(wait, group, axis=-1) + speed)
         own, fires = spread.groups == group, jnp.take_along_axis(race.next, group, axis=-1)
         # By its value: XLA's argmin takes several times as long, and equal clocks are too rare to matter.
         here = own & (race.clocks == fires)
-        clocks = jnp.where(here, never, race.clocks)
+        clocks = jnp.where(here, infinity, race.clocks)
         item = jnp.where(here, place, 0).max(-1)
-        following = jnp.where(own, clocks, never).min(-1, keepdims=True)
+        following = jnp.where(own, clocks, infinity).min(-1, keepdims=True)
         chosen = jax.nn.one_hot(group[..., 0], size, dtype=jnp.int32)
         after = _Race(clocks, jnp.where(chosen > 0, following, race.next), passed, race.counts + chosen)
         return after, item.astype(jnp.int32)

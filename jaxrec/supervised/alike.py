@@ -35,12 +35,13 @@ def ways_alike(features: np.ndarray, log: Log, seed: int) -> list[Alike]:
     if not features.shape[1] or not features.any():
         return ways
     ways.append(Alike("features", unit_rows(features)))
-    counts = [count for count in GROUPS if count <= most_groups(features, log)]
+    most = most_groups(features, log)
+    counts = [count for count in GROUPS if count <= most]
     return [*ways, *(Alike(f"{count} groups", groups_of(features, log, count, seed)) for count in counts)]
 
 
 def most_groups(features: np.ndarray, log: Log) -> int:
-    """How many groups items with features [I, k] can have; 0 if they are not told apart by them."""
+    """The largest number of groups of items with features [I, k]; 0 if the features of all items are the same."""
     known = unit_rows(features)[: log.num_touched]
     different = len(np.unique(known.round(6), axis=0))
     return max(min(min(len(known), SAMPLE) // LEAST_ITEMS, different - 1), 0)

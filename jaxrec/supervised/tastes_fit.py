@@ -120,6 +120,7 @@ class _Task(NamedTuple):
     config: TastesConfig
     drawing: Drawing | None  # of items next to rows; None: no kind is always 1
     seed: int  # of the drawn items, and of all that is random
+    most: int  # groups that the items can have
     made: dict[tuple[int, bool], Array]  # what `features` gave
 
     @property
@@ -130,7 +131,7 @@ class _Task(NamedTuple):
     @property
     def counts(self) -> list[int]:
         """Numbers of groups that are tried."""
-        return [count for count in TRIED_GROUPS if count <= most_groups(self.components, self.log)]
+        return [count for count in TRIED_GROUPS if count <= self.most]
 
     def features(self, strengths: Strengths) -> Array:
         """What item vectors are made of: groups, components or both, then how often an item is rated."""
@@ -142,11 +143,10 @@ class _Task(NamedTuple):
     def _features(self, groups: int, components: bool) -> np.ndarray:
         parts = [self.given if components else self.given[:, -1:]]
         if groups:
-            most = most_groups(self.components, self.log)
-            if groups > most:
+            if groups > self.most:
                 raise InputError(
                     f"tastes.groups: {groups} groups are too many for {self.log.num_touched:,} items with rows, whose "
-                    f"texts and other features make at most {most}; lower it, or set it to 0."
+                    f"texts and other features make at most {self.most}; lower it, or set it to 0."
                 )
             parts.insert(0, groups_of(self.components, self.log, groups, self.seed))
         return np.concatenate(parts, axis=1, dtype=np.float32)
@@ -226,7 +226,7 @@ def _task(log: Log, features: np.ndarray, ones: np.ndarray, config: TastesConfig
     held = np.random.default_rng(seed).random(len(log)) < config.holdout
     held[np.unique(log.user, return_index=True)[1]] = False  # every user keeps a row
     drawing = drawing_for(log, ones, config.negatives)
-    return _Task(log, features, held, config, drawing, seed, {})
+    return _Task(log, features, held, config, drawing, seed, most_groups(features[:, :-1], log), {})
 
 
 def _with_effects(task: _Task, strengths: Strengths, plain: _Curve) -> _Curve:

@@ -18,6 +18,7 @@ from tests.several import (
     ended,
     free_port,
     rows,
+    run_of_one_process,
     started,
     started_script,
     wait_until,
@@ -26,11 +27,7 @@ from tests.several import (
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of one process with two devices."""
-    folder = tmp_path_factory.mktemp("alone")
-    (folder / "recipe.yaml").write_text(RECIPE)
-    assert main(["train", str(folder / "recipe.yaml"), "--run", str(folder / "run"), "train.devices=2"]) == 0
-    return folder / "run"
+    return run_of_one_process(tmp_path_factory.mktemp("alone"), RECIPE)
 
 
 def test_two_processes_learn_what_one_with_two_devices_does_and_the_first_alone_writes(
