@@ -20,6 +20,7 @@ PAIRED = 10  # cutoff of the NDCG that is compared user by user
 SHORTEST_WINDOW = 8
 
 Score = Callable[[Observation], Array]  # history_items, history_feedback and context of [B] users -> [B, I]
+UserScore = Callable[[np.ndarray], np.ndarray]  # numbers of [B] users of the log -> [B, I]
 
 
 class Batch(NamedTuple):
@@ -61,6 +62,15 @@ def held_out_tables(
     score: Score, split: Split, ks: Sequence[int] = (5, 10, 20), history_length: int | None = None
 ) -> HeldOut:
     """The metrics of `held_out_metrics`, of all test rows and of the positive ones alone (`positive_targets`)."""
+    return _tables(lambda batch: score(batch.obs), split, ks, history_length)
+
+
+def held_out_tables_of_users(score: UserScore, split: Split, ks: Sequence[int] = (5, 10, 20)) -> HeldOut:
+    """As `held_out_tables`, of a ranking that knows who the users are, whatever their histories."""
+    return _tables(lambda batch: jnp.asarray(score(batch.who)), split, ks, None)
+
+
+def _tables(score: Callable[[Batch], Array], split: Split, ks: Sequence[int], history_length: int | None) -> HeldOut:
     for k in ks:
         check_range("ks", k, 1)
     if history_length is not None:
@@ -105,12 +115,12 @@ def positive_targets(split: Split) -> tuple[Split, np.ndarray]:
 
 
 def _ranked(
-    score: Score, split: Split, history_length: int | None
+    score: Callable[[Batch], Array], split: Split, history_length: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Users [B], ranks of their targets, which of these are there, and their rows of the test log, each [B, n]."""
     rank = compiled(_ranks)
     for batch in batches(split, history_length):
-        scores = score(batch.obs)
+        scores = score(batch)
         check_shape("score(obs)", scores, batch.masked.shape)
         ranks, real = np.asarray(rank(scores, batch.targets, batch.masked)), batch.targets != PADDING
         own = slice(batch.users)

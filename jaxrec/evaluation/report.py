@@ -13,6 +13,7 @@ from jaxrec.terminal import console
 
 POLICY, POPULAR, FIXED, GREEDY = "policy", "most_popular", "best_fixed", "greedy_response"
 POSTERIOR = "posterior_mean"  # what the fitted tastes themselves expect of a person
+TRUE_TASTES = "true_tastes"  # what the people who wrote the log like most, where that is known
 START = "supervised_start"  # the policy that learning started from, fitted to the log alone
 CORRECTED = "corrected"  # title of returns that real answers correct
 BEFORE = "policy_before"  # the policy that a continued run started from

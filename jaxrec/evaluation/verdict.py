@@ -9,10 +9,10 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxrec.evaluation.report import GREEDY, POLICY, POSTERIOR, leads_of
+from jaxrec.evaluation.report import GREEDY, POLICY, POSTERIOR, TRUE_TASTES, leads_of
 
-# Oracles, what the fitted tastes expect, and random slates.
-NO_RIVALS = (POLICY, GREEDY, POSTERIOR, "random", "greedy_matrix", "greedy_staying")
+# Oracles, what the fitted and the true tastes expect, and random slates.
+NO_RIVALS = (POLICY, GREEDY, POSTERIOR, TRUE_TASTES, "random", "greedy_matrix", "greedy_staying")
 WIDTH = 120  # of printed lines, as of the tables
 KEPT = 0.85  # share of the lift over most popular that the second simulator has to confirm
 

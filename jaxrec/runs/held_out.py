@@ -9,14 +9,15 @@ from jaxrec.config.schema import Config
 from jaxrec.envs.rewards import feedback_weights
 from jaxrec.evaluation.answered import Asked, answers_section, halves, order_answers
 from jaxrec.evaluation.feedback_errors import constant_mean, feedback_errors
-from jaxrec.evaluation.held_out import HeldOut, held_out_tables
+from jaxrec.evaluation.held_out import HeldOut, held_out_tables, held_out_tables_of_users
 from jaxrec.evaluation.measures import mean_and_half_width
-from jaxrec.evaluation.report import POLICY, POSTERIOR
+from jaxrec.evaluation.report import POLICY, POSTERIOR, TRUE_TASTES
 from jaxrec.evaluation.scorers import Scorer, compiled_scores
 from jaxrec.evaluation.simulate import Recommender
 from jaxrec.nets.policy import Items, catalogue_scores
 from jaxrec.runs.baselines import fit_baselines, held_out_rows
 from jaxrec.runs.read_log import Corpus
+from jaxrec.runs.users.truth import true_chances
 from jaxrec.serve.new_catalogue import Deployed
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS
@@ -34,14 +35,16 @@ def held_out_account(
     """The entries of evaluation.json about the held-out log.
 
     `held_out` and `held_out_liked` are ranking metrics by recommender, of all test rows and of those with the feedback
-    `target`. `held_out_feedback` has, for each kind of
-    feedback, the errors of recommenders that predict it and of the constant mean.
+    `target`. If the log is generated, a ranking by what its users truly like is among them. `held_out_feedback` has,
+    for each kind of feedback, the errors of recommenders that predict it and of the constant mean.
     """
     tables = rank_policies(config, policies, world, corpus, history_length)
     split, cutoffs = corpus.split, config.evaluate.cutoffs
     scorers = fit_baselines(config, held_out_rows(corpus), vectors, world)
     scores = compiled_scores(scorers)
     tables |= {name: held_out_tables(score, split, cutoffs) for name, score in scores.items()}
+    if (chances := true_chances(config, corpus)) is not None:
+        tables[TRUE_TASTES] = held_out_tables_of_users(chances, split, cutoffs)
     account: dict[str, Any] = {"held_out": {name: table.all for name, table in tables.items()}}
     account |= {"target": corpus.split.test.feedback_names[0]}
     liked = {name: table.liked for name, table in tables.items() if table.liked is not None}

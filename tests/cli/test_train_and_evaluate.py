@@ -137,7 +137,8 @@ def test_evaluation_judges_everybody_in_both_simulators_and_on_the_log(
             assert row["length"] == 4
             assert math.isclose(row["per_item"], row["return"] / 12, rel_tol=1e-6)
             assert 0 < row["coverage"] <= 1
-    assert set(account["held_out"]) == set(account["held_out_liked"]) == {"policy", *CHEAP}
+    assert set(account["held_out"]) == set(account["held_out_liked"]) == {"policy", "true_tastes", *CHEAP}
+    assert "true_tastes" not in account["verdict"]["questions"]["held_out"]["worse"]
     assert account["held_out"]["policy"]["users"] == 40
     answers = account["answers"]
     assert (

@@ -8,7 +8,12 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig, GeneratedLog
 from jaxrec.data import Log, Split, global_time, leave_one_out, load_dataset
 from jaxrec.evaluation import held_out
-from jaxrec.evaluation.held_out import held_out_metrics, held_out_tables, positive_targets
+from jaxrec.evaluation.held_out import (
+    held_out_metrics,
+    held_out_tables,
+    held_out_tables_of_users,
+    positive_targets,
+)
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.baselines.neighbours import score_popular
 from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS, most_popular
@@ -42,6 +47,20 @@ def test_metrics_of_several_targets_by_hand() -> None:
     want = (1 + 1 / np.log2(5)) / (1 + 1 / np.log2(3)) / 2
     assert got["ndcg@4"] == pytest.approx(want, rel=1e-6)
     assert list(got) == [f"{m}@{k}" for m in ("hit_rate", "recall", "precision", "ndcg") for k in (1, 4)] + ["users"]
+
+
+def test_a_ranking_may_depend_on_who_the_user_is() -> None:
+    # of three users, 0 and 2 have a target; user 0 prefers item 3 and user 2 item 1, which is in the history of user 2
+    split = Split(
+        train=log_of([(0, 0), (1, 2), (2, 1)], 3, 4),
+        validation=log_of([(0, 1)], 3, 4),
+        test=log_of([(0, 3), (2, 2)], 3, 4),
+    )
+    own = np.array([[2.0, 1, 0, 3], [0, 0, 0, 0], [2, 4, 1, 3]])
+    got = held_out_tables_of_users(lambda who: own[who], split, ks=(1, 3)).all
+    # the target of user 0 is first; that of user 2 comes after items 3 and 0
+    assert got["users"] == 2 and got["hit_rate@1"] == 0.5 and got["hit_rate@3"] == 1.0
+    assert got["ndcg@3"] == pytest.approx((1 + 1 / np.log2(4)) / 2, rel=1e-6)
 
 
 def test_liked_targets_are_ranked_on_their_own() -> None:

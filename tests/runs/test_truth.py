@@ -18,7 +18,7 @@ from jaxrec.nets.tastes import all_logits, probabilities
 from jaxrec.runs.evaluate import evaluate
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.runs.recipe import log_config
-from jaxrec.runs.users.truth import world_of_generator
+from jaxrec.runs.users.truth import true_chances, world_of_generator
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.calibration import sigmoid
 from jaxrec.supervised.comeback import comeback_chance
@@ -100,6 +100,7 @@ def test_a_log_that_nobody_generated_has_no_truth(run: Path) -> None:
     config = load_config(Config, run / "config.yaml", ["data.source=files"])
     fitted = load_simulator(RunFolder(run).simulators / "train")
     assert world_of_generator(config, read_corpus(load_config(Config, run / "config.yaml")), fitted) is None
+    assert true_chances(config, read_corpus(load_config(Config, run / "config.yaml"))) is None
 
 
 def test_people_and_items_keep_their_tastes_where_cleaning_numbers_them_anew(run: Path) -> None:
@@ -119,3 +120,14 @@ def test_people_and_items_keep_their_tastes_where_cleaning_numbers_them_anew(run
     want = np.stack([true.like_probability(int(users[n])) for n in kept])[:, [int(name) - 1 for name in ids]]
     np.testing.assert_allclose(p[..., 0], want, atol=1e-5)
     np.testing.assert_allclose(p[..., 1], 1 - want, atol=1e-5)
+    chances = true_chances(config, corpus)
+    assert chances is not None
+    np.testing.assert_allclose(chances(kept), want, atol=1e-6)
+
+
+def test_true_chances_are_of_the_first_kind_of_feedback(run: Path) -> None:
+    config = load_config(Config, run / "config.yaml", ["data.feedback={disliked: {at_most: 0.5}}"])
+    chances = true_chances(config, read_corpus(config))
+    assert chances is not None
+    true = hidden_tastes(log_config(config).generated, config.seed)
+    np.testing.assert_allclose(chances(np.array([3, 0])), [1 - true.like_probability(user) for user in (3, 0)])

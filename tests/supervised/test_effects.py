@@ -9,9 +9,9 @@ from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
 from jaxrec.nets.effects import Effects, Recent, forgotten, offsets, remember, remembered
 from jaxrec.nets.tastes import directions_of
-from jaxrec.supervised import effects_fit
+from jaxrec.supervised import recent_rows
 from jaxrec.supervised.calibration import sigmoid
-from jaxrec.supervised.effects_fit import RATES, recent_products, recent_sums
+from jaxrec.supervised.recent_rows import RATES, recent_products, recent_sums
 from jaxrec.supervised.tastes_fit import fit_tastes
 from tests.tiny_tastes import random_log
 
@@ -64,7 +64,7 @@ def test_rows_that_were_shown_together_do_not_see_each_other() -> None:
 
 @pytest.mark.parametrize("cells", [1, 2**26])  # a column at a time, and all at once
 def test_products_with_recent_rows_are_the_same_in_any_number_of_parts(cells: int, monkeypatch) -> None:
-    monkeypatch.setattr(effects_fit, "CELLS", cells)
+    monkeypatch.setattr(recent_rows, "CELLS", cells)
     log, directions = random_log(np.array([3, 2]), items=4), np.random.default_rng(0).normal(size=(4, 3))
     found, others = recent_products(log, directions)
     own, place = directions[log.item], RATES.index(0.8)

@@ -1,5 +1,7 @@
 """The people who wrote the log, where their answers are known: from a file, or because the log is generated."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -109,9 +111,7 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
     if data.source != "generated":
         return None
     true = hidden_tastes(data.generated, config.seed)
-    # Cleaning leaves some of them out, and numbers the others anew.
-    users = np.array([int(name) for name in corpus.dataset.users])
-    items = np.array([int(name) - 1 for name in corpus.dataset.catalogue.ids])
+    users, items = _generated_numbers(corpus)
     interest, topic, kinds = true.interest[users], true.topic[items], len(data.feedback)
     theta = np.concatenate([np.zeros((len(interest), 1)), interest], axis=1)  # [U, 1 + topics], no bias
     theta = jnp.asarray(np.repeat(theta[:, None], kinds, axis=1), jnp.float32)
@@ -133,6 +133,28 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
     comeback, leave = _visits(config, theta.shape[-1], world.users.leave)
     table, size = np.asarray(world.item_table), world.users.text_size
     return make_world(tastes, corpus.split.train, table, size, recommendable, comeback, leave)
+
+
+def true_chances(config: Config, corpus: Corpus) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Chance of the first kind of feedback from users [B] of a generated log, [B, I], if nothing tires them; else None.
+
+    A ranking by these chances is as good as a recommender can be that asks only what people like. What it lacks of
+    perfect figures on held-out rows is chance, and that the log did not show people what they like most.
+    """
+    data = log_config(config)
+    if data.source != "generated":
+        return None
+    true, (users, items) = hidden_tastes(data.generated, config.seed), _generated_numbers(corpus)
+    disliked, liked = answers(data, np.array([0.0, 1.0]))[:, 0]  # a kind may be 1 for what is not liked
+    return lambda who: np.stack(
+        [disliked + (liked - disliked) * true.like_probability(users[user])[items] for user in who]
+    )
+
+
+def _generated_numbers(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers that the generator gave to the users and the items that are left after cleaning."""
+    users = np.array([int(name) for name in corpus.dataset.users])
+    return users, np.array([int(name) - 1 for name in corpus.dataset.catalogue.ids])
 
 
 def _effects(visits: GeneratedVisits | None, kinds: int) -> Effects | None:
