@@ -176,14 +176,16 @@ def _train(
         state = init(world, data)
         if initial is None:
             return state
-        return state.replace(params=jax.device_put(initial, everywhere, may_alias=False))  # the state is donated
+        # Copies, since the state is donated.
+        begin, average = (jax.device_put(initial, everywhere, may_alias=False) for _ in range(2))
+        return state.replace(params=begin, average=average if state.average else {})
 
     def restore(checkpoints: Checkpoints, step: int) -> Any:
         return checkpoints.restore(step, abstract)
 
     def evaluate(state: Any, step: int) -> tuple[Any, float]:
         state = stage.settled(state, data)
-        return state, judge.reading(stage.world(state, ready.world)).validation(stage.policy(state).params)
+        return state, judge.reading(stage.world(state, ready.world)).validation(stage.policy(state).result)
 
     def save(state: Any, step: int) -> None:
         stage.save(state)
@@ -231,7 +233,7 @@ def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> Non
     catalogue = ready.corpus.dataset.catalogue
     save_policy(
         ready.run.policy,
-        params=jax.tree.map(np.asarray, state.params),
+        params=jax.tree.map(np.asarray, state.result),
         world=world,
         spec=ready.spec,
         config=ready.config.learner.policy,
