@@ -31,9 +31,6 @@ class PretrainConfig:
     decay: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up, to 0 at the last step
     weight_decay: float = 0.01  # of all parameters except biases and norms
     clip: float = 1.0  # global norm of the gradient
-    # Decay of an exponential moving average of the parameters over the steps, which is evaluated and becomes the policy
-    # (Polyak & Juditsky, 1992). It reaches back about 1 / (1 - ema_decay) steps. 0: the parameters of the last step.
-    ema_decay: float = 0.0
     dropout: float = 0.2  # of rows and sublayers of the history encoder
     crop: float = 0.0  # chance that a window is cut to 60% of its rows (arXiv 2010.14395, as the next two)
     mask: float = 0.0  # chance that 30% of a window's rows are hidden from later states
@@ -56,7 +53,6 @@ class PretrainConfig:
             check_range(f"pretrain.{name}", getattr(self, name), 0, open_low=True)
         for name in ("warm_up", "crop", "mask", "reorder"):
             check_range(f"pretrain.{name}", getattr(self, name), 0, 1)
-        check_range("pretrain.ema_decay", self.ema_decay, 0, 0.99999)
         check_range("pretrain.dropout", self.dropout, 0, 0.9)
         if self.window:
             check_range("pretrain.window", self.window, 2)

@@ -176,16 +176,14 @@ def _train(
         state = init(world, data)
         if initial is None:
             return state
-        # Copies, since the state is donated.
-        begin, average = (jax.device_put(initial, everywhere, may_alias=False) for _ in range(2))
-        return state.replace(params=begin, average=average if state.average else {})
+        return state.replace(params=jax.device_put(initial, everywhere, may_alias=False))  # the state is donated
 
     def restore(checkpoints: Checkpoints, step: int) -> Any:
         return checkpoints.restore(step, abstract)
 
     def evaluate(state: Any, step: int) -> tuple[Any, float]:
         state = stage.settled(state, data)
-        return state, judge.reading(stage.world(state, ready.world)).validation(stage.policy(state).result)
+        return state, judge.reading(stage.world(state, ready.world)).validation(stage.policy(state).params)
 
     def save(state: Any, step: int) -> None:
         stage.save(state)
@@ -233,7 +231,7 @@ def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> Non
     catalogue = ready.corpus.dataset.catalogue
     save_policy(
         ready.run.policy,
-        params=jax.tree.map(np.asarray, state.result),
+        params=jax.tree.map(np.asarray, state.params),
         world=world,
         spec=ready.spec,
         config=ready.config.learner.policy,

@@ -48,12 +48,6 @@ class PretrainState(struct.PyTreeNode):
     opt_state: optax.OptState
     key: Array  # [] typed PRNG key; the same at every step
     step: Array  # [] int32
-    average: Params = struct.field(default_factory=dict)  # of params over the steps; empty without pretrain.ema_decay
-
-    @property
-    def result(self) -> Params:
-        """Parameters of the policy that is evaluated and saved."""
-        return self.average or self.params
 
 
 class PretrainData(struct.PyTreeNode):
@@ -145,9 +139,7 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
             behaviour = fresh_behaviour(jax.random.fold_in(key_head, 1), items, width.shape[-1])
             extra = {**extra, "behaviour": behaviour}
         opt_state = optimiser.init({"policy": params, "head": extra})
-        # A copy, since the state is donated.
-        average = jax.tree.map(jnp.copy, params) if config.ema_decay else {}
-        return PretrainState(params, extra, opt_state, key_steps, jnp.int32(0), average)
+        return PretrainState(params, extra, opt_state, key_steps, jnp.int32(0))
 
     def batch(state: PretrainState) -> Batch:
         epoch, place = state.step // epoch_steps, state.step % epoch_steps
@@ -158,10 +150,7 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
 
     def step(state: PretrainState, grad: Params) -> PretrainState:
         trained, opt_state = descend(optimiser, grad, trained_of(state), state.opt_state)
-        average = state.average
-        if average:
-            average = moved_average(average, trained["policy"], state.step, config.ema_decay)
-        return PretrainState(trained["policy"], trained["head"], opt_state, state.key, state.step + 1, average)
+        return PretrainState(trained["policy"], trained["head"], opt_state, state.key, state.step + 1)
 
     def update(state: PretrainState, world: World, data: PretrainData) -> tuple[PretrainState, Metrics]:
         slope = jax.value_and_grad(loss, has_aux=True)
@@ -170,13 +159,6 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         return step(state, grad), metrics
 
     return Pretraining(init, update, batch, loss, step)
-
-
-def moved_average(average: Params, params: Params, step: Array, decay: float) -> Params:
-    """The average after step number `step` [] (0: the first); it forgets faster at first, when little is learned."""
-    steps = step.astype(jnp.float32)
-    kept = jnp.minimum(decay, (1 + steps) / (10 + steps))
-    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)
 
 
 def trained_of(state: PretrainState) -> dict[str, Params]:

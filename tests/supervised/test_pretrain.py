@@ -209,24 +209,3 @@ def test_biases_norms_and_the_value_network_do_not_decay() -> None:
     assert not (mask["residual_bias"] or mask["query"]["bias"] or mask["value"]["kernel"])
     assert not mask["history"]["norm"]["scale"]
     assert optax.tree.norm(jax.tree.map(jnp.asarray, mask)) > 0
-
-
-def test_the_average_of_parameters_is_that_of_the_steps() -> None:
-    """By the recursion in numpy; training itself is that without an average."""
-    _, plain, data, *_ = setup()
-    _, averaged, *_ = setup(ema_decay=0.25)
-    key, update = jax.random.key(3), jax.jit(averaged.update)
-    one, other = plain.init(key, WORLD), averaged.init(key, WORLD)
-    assert one.result is one.params and other.result is other.average
-    want = jax.tree.map(np.asarray, one.params)
-    for step in range(4):
-        kept = min(0.25, (1 + step) / (10 + step))  # .1, 2/11, .25, .25
-        one, other = jax.jit(plain.update)(one, WORLD, data)[0], update(other, WORLD, data)[0]
-        want = jax.tree.map(lambda old, new, kept=kept: kept * old + (1 - kept) * np.asarray(new), want, one.params)
-    jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
-    jax.tree.map(lambda got, mean: np.testing.assert_allclose(got, mean, rtol=1e-5, atol=1e-7), other.result, want)
-    moved = [
-        np.abs(np.asarray(a) - b).max()
-        for a, b in zip(*map(jax.tree.leaves, (other.average, other.params)), strict=True)
-    ]
-    assert max(moved) > 1e-5
