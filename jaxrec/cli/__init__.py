@@ -106,7 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_check_data, _add_train, _add_sweep, _add_pretrain, _add_fit, _add_evaluate, _add_recommend):
         add(commands)
-    for add in (_add_embed, _add_tune, _add_distill, _add_inspect, _add_bench):
+    for add in (_add_serve, _add_export, _add_embed, _add_tune, _add_distill, _add_inspect, _add_bench):
         add(commands)
     return parser
 
@@ -222,6 +222,27 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", metavar="FOLDER", help="log folder for --user (default: data.path of the recipe)")
     parser.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _add_serve(commands: argparse._SubParsersAction) -> None:
+    summary = "answer requests for slates over HTTP, and log the feedback"
+    parser = _command(commands, "serve", summary, examples.SERVE, ("serve", "run_serve"))
+    parser.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
+    _overrides(parser, "values that replace those of the run's recipe: serve.explore=softmax serve.temperature=0.5")
+    parser.add_argument("--host", metavar="ADDRESS", help="address to listen at (default: 127.0.0.1)")
+    parser.add_argument("--port", metavar="N", help="port to listen at (default: 8000; 0: any free one)")
+    parser.add_argument("--state", metavar="DIR", help="folder of log, users and keys (default: RUN-serve)")
+    parser.add_argument("--new-key", metavar="NAME", help="make an API key, print it, and end")
+    parser.add_argument(
+        "--scopes", metavar="A,B", help="of the new key: recommend, feedback, admin (default: the first two)"
+    )
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    summary = "write a policy as StableHLO, which needs no jaxrec"
+    parser = _command(commands, "export", summary, examples.EXPORT, ("serve", "run_export"))
+    parser.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
+    parser.add_argument("-o", dest="output", metavar="FOLDER", required=True, help="folder of the result")
 
 
 def _add_embed(commands: argparse._SubParsersAction) -> None:

@@ -44,6 +44,20 @@ example:
   jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
   jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
 """
+SERVE = """\
+example:
+  jaxrec serve runs/demo serve.keys=none                (this machine only, without API keys)
+  jaxrec serve runs/demo --new-key shop
+  jaxrec serve runs/demo --host 0.0.0.0 --port 8080 serve.explore=softmax serve.temperature=0.5
+
+SIGTERM and Ctrl-C stop it after what was accepted is answered and stored. docs/serving.md describes the API.
+"""
+EXPORT = """\
+example:
+  jaxrec export runs/demo -o exported
+
+The folder holds the program, the arrays, the items, and load.py, which needs only jax and flatbuffers.
+"""
 EMBED = """\
 example:
   jaxrec embed all-MiniLM-L6-v2 items.csv --column title -o titles.npy

@@ -18,6 +18,7 @@ from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.on_policy import PpoConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.section import Variants, section
+from jaxrec.config.serve import ServeConfig
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.config.tune import KERNELS, TuneConfig, check_kernels
 from jaxrec.config.users import env_configs, fitted_simulators
@@ -144,6 +145,7 @@ class Config:
     learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    serve: ServeConfig = ServeConfig()  # of the policy over HTTP, by `jaxrec serve`
 
     def __post_init__(self):
         if 0 < self.learner.anneal_updates < self.train.updates:

@@ -23,6 +23,23 @@ def epsilon_greedy_slate(key: Array, scores: Array, best: Array, epsilon: Array 
     return jnp.where(explore, others, best)
 
 
+def epsilon_greedy_log_probs(scores: Array, best: Array, slate: Array, epsilon: Array | float) -> Array:
+    """Log-probabilities of the places of `epsilon_greedy_slate`; their sum is that of the slate.
+
+    Scores [..., M], best and slate [..., K] -> [..., K]. Places of `best` that hold M are no part of the slate. With N
+    items outside the best slate, the first of E replaced places has one of N items, the next one of N - 1, and so on.
+    Place k < N is replaced with probability epsilon, later ones never.
+    """
+    inside = best < scores.shape[-1]
+    outside = (without(scores, best) > -jnp.inf).sum(-1, keepdims=True)  # N
+    replaced = (slate != best) & inside
+    earlier = jnp.cumsum(replaced, axis=-1) - replaced
+    can = jnp.arange(best.shape[-1]) < outside
+    drawn = jnp.log(epsilon) - jnp.log(jnp.maximum(outside - earlier, 1).astype(scores.dtype))
+    kept = jnp.where(can, jnp.log1p(-epsilon), 0.0)
+    return jnp.where(inside, jnp.where(replaced, drawn, kept), 0.0)
+
+
 def boltzmann_slate(key: Array, scores: Array, temperature: Array | float, slate_size: int) -> Array:
     """Draw slates from softmax(scores / temperature) without replacement; [..., M] -> [..., K] int32.
 

@@ -8,7 +8,7 @@ An id may contain colons and commas, because the longest known id is taken. It m
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from jaxrec.foreign import quoted
 
 Entry = str | Mapping[str, Any]  # "ID:NAME=NUMBER", or {"item": ID, NAME: NUMBER}
 ITEM = "item"  # the key of the id
+Unknown = Literal["refuse", "ignore"]  # what becomes of items outside the catalogue
 
 
 class HistoryReader:
@@ -30,7 +31,7 @@ class HistoryReader:
         self._columns = list(dict.fromkeys(kind.column for kind in feedback.values() if kind.column is not None))
         self._commas = max((item_id.count(",") for item_id in ids), default=0)
         self._quotes = any('"' in item_id for item_id in ids)
-        self._success = [float(one) for one in rewarded] if any(rewarded) else [1.0] + [0.0] * (len(feedback) - 1)
+        self.success = [float(one) for one in rewarded] if any(rewarded) else [1.0] + [0.0] * (len(feedback) - 1)
 
     def read(self, history: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
         """Give item rows [N] int32 and feedback [N, F] float32; raises InputError for what cannot be read."""
@@ -40,6 +41,25 @@ class HistoryReader:
         items = np.array([self._row[item_id] for item_id, _ in entries], np.int32)
         feedback = [self._values(values) for _, values in entries]
         return items, np.asarray(feedback, np.float32).reshape(len(items), len(self._kinds))
+
+    def known(self, history: Sequence[Entry], unknown: Unknown = "ignore") -> tuple[Sequence[Entry], int]:
+        """Leave out items that the catalogue lacks, and count them; with "refuse", leave them for `read` to refuse."""
+        if unknown == "refuse":
+            return history, 0
+        kept = [entry for entry in history if self._names_item(entry)]
+        return kept, len(history) - len(kept)
+
+    def rows(self, ids: Sequence[str], unknown: Unknown = "refuse") -> np.ndarray:
+        """Rows [N] int32 of items by their ids; those that the catalogue lacks are refused or left out."""
+        if unknown == "refuse" and (lacking := next((one for one in ids if one not in self._row), None)) is not None:
+            raise self._unknown(lacking)
+        return np.array([self._row[one] for one in ids if one in self._row], np.int32)
+
+    def _names_item(self, entry: Entry) -> bool:
+        """Whether an entry begins with an item of the catalogue; one without any item is left for `read` to refuse."""
+        if isinstance(entry, Mapping):
+            return ITEM not in entry or str(entry[ITEM]) in self._row
+        return self._parted(str(entry).strip()) is not None
 
     def split(self, text: str) -> list[str]:
         """Split 'ID,ID:NUMBER' at its commas, except at those of ids."""
@@ -104,7 +124,7 @@ class HistoryReader:
     def _values(self, named: Mapping[str, str]) -> list[float]:
         """Feedback [F] of an item from what is known of it."""
         if not named:
-            return self._success
+            return self.success
         for name in named:
             check_name("history", name, [*self._kinds, *self._columns])
         return [self._value(name, kind, named) for name, kind in self._kinds.items()]

@@ -9,7 +9,6 @@ policy/items.json        {"ids": [...], "titles": [...]}, in the order of the ta
 import dataclasses
 import functools
 import math
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from jaxrec.checks import InputError, check_range, check_shape
+from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
-from jaxrec.data.windows import latest_rows
-from jaxrec.nets.offers import exclude_history
-from jaxrec.nets.policy import Items, Policy, make_policy, to_items
+from jaxrec.nets.policy import Items, Policy, make_policy
 from jaxrec.nets.tastes import Tastes, as_arrays, from_arrays
-from jaxrec.serve.history import Entry, HistoryReader
+from jaxrec.serve.history import Entry, HistoryReader, Unknown
+from jaxrec.serve.slates import Slate, Slates, Visit
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
 from jaxrec.storage.portable import load_portable, write_portable
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.storage.schemas import check_description
-from jaxrec.types import EnvSpec, Observation, Params, World
+from jaxrec.types import EnvSpec, Params, World
 
 KIND = "policy"
 ITEMS_BYTES = 4 * 2**30  # of items.json, at most
@@ -73,42 +71,74 @@ class SavedPolicy:
         """The item tower's output for the whole table."""
         return self.policy.items(self.params, self.world)
 
-    def recommend(
-        self, history: Sequence[Entry] = (), k: int = 10, context: np.ndarray | None = None, *, seed: int = 0
-    ) -> list[Recommendation]:
-        """Recommend the k best items for a history of item ids as in the log, oldest first.
-
-        An item alone counts as a success. "318:2.5" and {"item": "318", "rating": 2.5} say what the user thought of it
-        (`jaxrec.serve.history`). Items of the history are not shown again. `context` [C] is that of the visit, by
-        default the mean context of the training log. With `serving_temperature`, slates are drawn: the same seed and
-        history give the same slate. Raises InputError for ids that are not in the catalogue.
-        """
-        return self.recommend_rows(*self.histories.read(history), k, context, seed=seed)
-
-    def recommend_rows(
-        self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None, *, seed: int = 0
-    ) -> list[Recommendation]:
-        """Recommend like `recommend`, for a history of item rows [N] int32 with feedback [N, F]."""
+    @functools.cached_property
+    def slates(self) -> Slates:
+        """The compiled programs from histories to slates; raises InputError if the policy reads no history."""
         self._check_history()
         if self.spec.user_size:
             raise InputError(
                 f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
             )
-        check_range("k", k, 1, self.world.item_table.shape[0])  # before anything is computed
-        obs = self._observation(items, feedback, context)
-        output = self.policy.apply(self.params, self.items, obs, self.world)
-        if len(items) and not self.spec.repeats:  # the policy itself knows only its window
-            whole = Observation(history_items=jnp.asarray(items))
-            output = output.replace(logits=exclude_history(output.logits, whole, self.world))
-        check_range("k", k, 1, min(output.logits.shape[-1], self.network.retrieve or math.inf))
-        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(items.tobytes()))  # another one for every history
-        positions = self.policy.show(key, output, self.items, obs, self.world, k)
-        scores = output.logits[positions]
-        chosen = np.asarray(to_items(positions, obs, self.world))
-        if not (np.asarray(scores) < np.inf).all():  # -inf are items that may not be shown
-            raise InputError("recommend: the policy's scores are not finite numbers; it diverged, so train it again.")
-        pairs = [(int(i), float(s)) for i, s in zip(chosen, scores, strict=True) if np.isfinite(s)]
-        return [Recommendation(self.ids[i], self.titles[i], s) for i, s in pairs]
+        return Slates(self.policy, self.params, self.items, self.world, self.spec, self.network)
+
+    def recommend(
+        self,
+        history: Sequence[Entry] = (),
+        k: int = 10,
+        context: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] | None = None,
+        unknown: Unknown = "refuse",
+    ) -> list[Recommendation]:
+        """Recommend the k best items for a history of item ids as in the log, oldest first.
+
+        An item alone counts as a success. "318:2.5" and {"item": "318", "rating": 2.5} say what the user thought of it
+        (`jaxrec.serve.history`). Items of the history are not shown again, nor are those of `exclude`; with `include`,
+        only its items are shown. `context` [C] is that of the visit, by default the mean context of the training log.
+        With `serving_temperature`, slates are drawn: the same seed and history give the same slate. Raises InputError
+        for ids that are not in the catalogue, unless `unknown` is "ignore".
+        """
+        contexts = None if context is None else [context]
+        return self.recommend_many(
+            [history], k, contexts, seed=seed, exclude=exclude, include=include, unknown=unknown
+        )[0]
+
+    def recommend_many(
+        self,
+        histories: Sequence[Sequence[Entry]],
+        k: int = 10,
+        contexts: Sequence[np.ndarray | None] | None = None,
+        *,
+        seed: int = 0,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] | None = None,
+        unknown: Unknown = "refuse",
+    ) -> list[list[Recommendation]]:
+        """Recommend like `recommend`, for many users at once; each slate is bit for bit that of the user alone.
+
+        `exclude` and `include` hold for all of them. An empty history is one of a new user.
+        """
+        reader = self.histories
+        hidden = reader.rows(exclude, unknown)
+        only = None if include is None else reader.rows(include, unknown)
+        visits = [
+            Visit(*reader.read(reader.known(history, unknown)[0]), k, context, hidden, only, seed)
+            for history, context in zip(histories, contexts or [None] * len(histories), strict=True)
+        ]
+        return [self.titled(slate) for slate in self.slates.choose(visits)]
+
+    def recommend_rows(
+        self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None, *, seed: int = 0
+    ) -> list[Recommendation]:
+        """Recommend like `recommend`, for a history of item rows [N] int32 with feedback [N, F]."""
+        return self.titled(self.slates.choose([Visit(items, feedback, k, context, seed=seed)])[0])
+
+    def titled(self, slate: Slate) -> list[Recommendation]:
+        """Give the items of a slate with their ids and titles."""
+        pairs = zip(slate.rows.tolist(), slate.scores.tolist(), strict=True)
+        return [Recommendation(self.ids[row], self.titles[row], score) for row, score in pairs]
 
     @functools.cached_property
     def histories(self) -> HistoryReader:
@@ -122,15 +152,6 @@ class SavedPolicy:
     def _check_history(self) -> None:
         if not self.spec.history_length:
             raise InputError(f"recommend: policies of {self.spec.name} read interests, not a history of items.")
-
-    def _observation(self, items: np.ndarray, feedback: np.ndarray, context: np.ndarray | None) -> Observation:
-        ends = np.array([len(items)])
-        window, values = latest_rows((items, feedback), np.zeros_like(ends), ends, self.spec.history_length)
-        visit = self.world.usual_context
-        if context is not None:
-            check_shape("context", context, (self.spec.context_size,))
-            visit = jnp.asarray(context, jnp.float32)
-        return Observation(context=visit, history_items=jnp.asarray(window[0]), history_feedback=jnp.asarray(values[0]))
 
 
 def save_policy(

@@ -1,0 +1,174 @@
+"""Serve the policy of a run over HTTP."""
+
+import hashlib
+import ipaddress
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import Columns, DataConfig
+from jaxrec.config.load import apply_overrides, build_section, load_config
+from jaxrec.config.schema import Config
+from jaxrec.config.section import section
+from jaxrec.config.serve import ServeConfig
+from jaxrec.data.pseudonyms import check_key_outside, user_key
+from jaxrec.home import expanded
+from jaxrec.progress import note
+from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.serve.keys import SCOPES, Keys
+from jaxrec.storage.digests import DIGESTS
+from jaxrec.storage.lock import hold, one_command
+from jaxrec.storage.portable import DESCRIPTION
+from jaxrec.storage.run import RunFolder
+
+KEYS = "keys.json"  # in the folder of the state
+CONNECTIONS = 4096  # open ones; further requests get status 503
+BACKLOG = 2048
+
+
+class Plan(NamedTuple):
+    """The settings of a service, and where its state is."""
+
+    config: ServeConfig
+    data: DataConfig
+    state: Path
+
+
+def plan_of(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read the `serve` and `data` sections of a run, with overrides; a policy folder alone has the defaults."""
+    run = RunFolder(path)
+    if run.config.is_file():
+        config = load_config(Config, RunFolder.open(path).config, overrides)
+        settings, data = config.serve, config.data or DataConfig()
+    else:
+        values: dict[str, Any] = {}
+        apply_overrides(values, overrides)
+        config = build_section(_Alone, values, "", "command line")
+        settings, data = config.serve, config.data
+    state = expanded(settings.state) if settings.state else run.path.absolute().parent / f"{run.path.name}-serve"
+    return Plan(settings, data, state)
+
+
+def new_key(plan: Plan, name: str, scopes: Sequence[str] = SCOPES[:2]) -> str:
+    """Make an API key, store its hash in the state, and give the key."""
+    with one_command():
+        plan.state.mkdir(parents=True, exist_ok=True)
+        return Keys(plan.state / KEYS).add(name, scopes)
+
+
+def serve(path: str | Path, plan: Plan) -> int:
+    """Answer requests until SIGINT or SIGTERM; gives the number of the signal. Raises InputError for bad settings."""
+    begun = time.monotonic()
+    uvicorn, make_app, service_of = _libraries()
+    keys = Keys(plan.state / KEYS)
+    _check_keys(plan, keys)
+    with one_command():
+        hold(plan.state, "serve")
+        check_key_outside(plan.data, plan.state)
+        listening = _listen(plan.config)
+        host, port = listening.getsockname()[:2]
+        note(f"loading {path}; the state is in {plan.state}")
+        service = service_of(path, plan)
+
+        def ready() -> None:
+            where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            note(f"ready after {time.monotonic() - begun:.1f} s at {where} (its API: {where}/openapi.json)")
+
+        settings = uvicorn.Config(
+            make_app(service, keys, ready),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=max(1, round(plan.config.grace_seconds)),
+        )
+        return _run(uvicorn.Server(settings), listening)
+
+
+def version_of(path: str | Path, saved: SavedPolicy) -> str:
+    """A short name of the policy's content: its update, and a hash of the digests of its files."""
+    folder = Path(path)
+    folder = folder / "policy" if (folder / "policy").is_dir() else folder
+    digests = folder / DIGESTS
+    content = (digests if digests.is_file() else folder / DESCRIPTION).read_bytes()
+    return f"{saved.step}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def _libraries() -> tuple[Any, Any, Any]:
+    """uvicorn, and the parts of jaxrec that need it and its companions."""
+    try:
+        import httptools  # noqa: F401
+        import orjson  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn
+
+        from jaxrec.serve.app import make_app
+        from jaxrec.serve.service import Service, Serving
+    except ModuleNotFoundError as error:
+        raise InputError(f"serve: {error.name} is not installed; run pip install 'jaxrec[serve]'.") from None
+
+    def service_of(path: str | Path, plan: Plan) -> Service:
+        saved = load_policy(path)
+        columns = plan.data.columns if plan.data.source == "files" else Columns()
+        serving = Serving(saved, version_of(path, saved), columns, user_key(plan.data).secret)
+        return Service(serving, plan.config, plan.state)
+
+    return uvicorn, make_app, service_of
+
+
+def _check_keys(plan: Plan, keys: Keys) -> None:
+    """Raise InputError if keys are required and there are none, or none are required where strangers can connect."""
+    if plan.config.keys == "required" and not len(keys):
+        raise InputError(
+            f"{keys.path}: no API keys yet; make one with `jaxrec serve RUN --new-key NAME`, or on this machine alone "
+            "set serve.keys=none."
+        )
+    if plan.config.keys == "none" and not _is_loopback(plan.config.host):
+        raise InputError(
+            f"serve.keys: none, but other machines reach {plan.config.host}; set serve.host=127.0.0.1 or "
+            "serve.keys=required."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(config: ServeConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"serve.host, serve.port: cannot listen at {config.host} port {config.port} ({reason}); choose another one."
+        ) from None
+
+
+def _run(server: Any, listening: socket.socket) -> int:
+    """Serve until a signal; uvicorn finishes what was accepted, and then sends the signal on."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda n, _: received.append(n)) for number in numbers}
+    try:
+        server.run(sockets=[listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return received[0] if received else 0
+
+
+@section
+class _Alone:
+    """The sections that matter for a policy without a run."""
+
+    serve: ServeConfig = ServeConfig()
+    data: DataConfig = DataConfig()

@@ -1,0 +1,111 @@
+"""Micro-batches: requests that arrive within a short time share one call of the device.
+
+Calls run one after another on a thread, so the event loop goes on reading requests. While a call runs, the next batch
+fills. A request waits at most `wait` seconds for others, and not at all when a batch is full.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from jaxrec.serve.slates import Slate, Visit
+
+
+class Full(Exception):
+    """The queue holds as many requests as it may."""
+
+
+class Closed(Exception):
+    """The service is stopping and accepts nothing new."""
+
+
+class _Waiting(NamedTuple):
+    visit: Visit
+    answer: asyncio.Future
+    since: float
+
+
+class Batcher:
+    """Collects visits and answers them through `choose`, `most` at a time."""
+
+    def __init__(
+        self,
+        choose: Callable[[Sequence[Visit]], list[Slate]],
+        *,
+        most: int,
+        wait: float,
+        queue: int,
+        observe: Callable[[int], Any] = lambda size: None,
+    ):
+        """Call `start` inside an event loop; `observe` gets the size of every batch."""
+        self._choose, self._most, self._wait, self._limit, self._observe = choose, most, wait, queue, observe
+        self._queue: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._task: asyncio.Task | None = None
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Answer what is in the queue, and end."""
+        self._closed = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    async def submit(self, visit: Visit) -> Slate:
+        """Give the slate of a visit; raises Full or Closed at once, and what `choose` raises."""
+        if self._closed:
+            raise Closed
+        if len(self._queue) >= self._limit:
+            raise Full
+        answer = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(visit, answer, time.monotonic()))
+        self._arrived.set()
+        return await answer
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._fill()
+            if not self._queue:
+                return
+            batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+            batch = [one for one in batch if not one.answer.done()]  # whose client has not gone
+            if not batch:
+                continue
+            self._observe(len(batch))
+            try:
+                slates = await loop.run_in_executor(self._thread, self._choose, [one.visit for one in batch])
+            except Exception as error:
+                for one in batch:
+                    if not one.answer.done():
+                        one.answer.set_exception(error)
+                continue
+            for one, slate in zip(batch, slates, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(slate)
+
+    async def _fill(self) -> None:
+        """Wait until a batch is full, the first request has waited long enough, or nothing more can come."""
+        while not self._closed and len(self._queue) < self._most:
+            left = self._queue[0].since + self._wait - time.monotonic() if self._queue else None
+            if left is not None and left <= 0:
+                return
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), left)
+            except TimeoutError:
+                return

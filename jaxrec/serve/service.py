@@ -1,0 +1,183 @@
+"""One policy behind a queue, with its store and its log; knows nothing of HTTP."""
+
+import asyncio
+import contextlib
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrec.checks import InputError
+from jaxrec.config.data import Columns
+from jaxrec.config.serve import ServeConfig
+from jaxrec.data.pseudonyms import pseudonymise
+from jaxrec.foreign import quoted
+from jaxrec.progress import warn
+from jaxrec.serve.batching import Batcher
+from jaxrec.serve.feedback_log import FeedbackLog, forget
+from jaxrec.serve.history import Entry
+from jaxrec.serve.monitor import Monitor
+from jaxrec.serve.policy import SavedPolicy
+from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
+from jaxrec.serve.slates import Explore, Visit
+from jaxrec.serve.store import Shown, Store
+
+LOG, STORE = "log", "service.sqlite"  # in the folder of the state
+TICK = 1.0  # s between looks at what is due
+FORGET = 600.0  # s between removals of old slates
+
+
+class Serving(NamedTuple):
+    """What is served: a policy, its version, and how its log names columns and users."""
+
+    saved: SavedPolicy
+    version: str
+    columns: Columns
+    secret: bytes  # key of the pseudonyms
+
+
+class Service:
+    """Answers bodies of requests with values for JSON."""
+
+    def __init__(self, serving: Serving, config: ServeConfig, state: Path):
+        """Open the state; raises InputError if the policy reads no history or the state is damaged."""
+        self.config, self._serving = config, serving
+        saved = serving.saved
+        self._reader, self._kinds = saved.histories, saved.feedback
+        self._slates = saved.slates.exploring(explore_of(config, saved), config.batch_size)
+        self._row = {item_id: row for row, item_id in enumerate(saved.ids)}
+        self._batcher = Batcher(
+            self._slates.choose,
+            most=config.batch_size,
+            wait=config.max_wait_ms / 1000.0,
+            queue=config.queue,
+            observe=lambda size: self.monitor.batch.observe(size),
+        )
+        self.monitor = Monitor(len(saved.ids), lambda: self._batcher.waiting)
+        state.mkdir(parents=True, exist_ok=True)
+        remember = config.remember_hours * 3600.0
+        self._store = Store(state / STORE, kept=config.history_kept, remember_seconds=remember)
+        self._log = FeedbackLog(state / LOG, serving.columns, saved.feedback)
+        self._ticking: asyncio.Task | None = None
+        self.ready = False
+
+    async def start(self) -> None:
+        """Compile all programs, write what a killed process left in no part, and begin to answer."""
+        await asyncio.to_thread(self._slates.warm, self.config.max_k)
+        await self._write_parts(all_=True)
+        self._batcher.start()
+        self._ticking = asyncio.create_task(self._tick())
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Answer what was accepted, write the last part and close the state."""
+        self.ready = False
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
+            await self._batcher.stop()
+            await self._write_parts(all_=True)
+        await asyncio.to_thread(self._store.close_writer)
+        self._store.close()
+
+    async def recommend(self, body: bytes) -> dict[str, Any]:
+        """Answer POST /recommend; raises InputError, Full or Closed."""
+        asked = read_recommend(body, self.config, self._serving.saved.spec.context_size)
+        user = self._pseudonym(asked.user)
+        visit, ignored = self._visit(asked, self._store.history(user) if user else asked.history, bool(user))
+        slate = await self._batcher.submit(visit)
+        items = self._serving.saved.titled(slate)
+        probs = None if slate.log_probs is None else [float(x) for x in slate.log_probs]
+        shown = Shown(secrets.token_hex(16), time.time(), user, [i.id for i in items], probs, self._serving.version)
+        self._store.add_shown(shown)
+        self.monitor.shown(slate.rows)
+        self.monitor.cold.inc(len(visit.items) == 0)
+        self.monitor.unknown.inc(ignored)
+        log_propensity = None if probs is None else sum(probs)
+        return {
+            "request": shown.request,
+            "version": shown.version,
+            "items": [{"id": i.id, "title": i.title, "score": i.score} for i in items],
+            "propensity": None if log_propensity is None else math.exp(log_propensity),
+            "log_propensity": log_propensity,
+            "ignored": ignored,
+        }
+
+    async def feedback(self, body: bytes) -> dict[str, Any]:
+        """Answer POST /feedback, once it is on the disk; raises InputError, UnknownRequest, NotShown or OSError."""
+        asked = read_feedback(body, self._kinds, time.time())
+        noted = await self._store.add_feedback(asked.request, asked.events)
+        if noted.stored:
+            weights = self._serving.saved.spec.reward_weights
+            for event in asked.events:
+                self.monitor.feedback.labels(event.kind).inc()
+                _, values = self._reader.read([{"item": event.item, event.kind: event.value}])
+                if weights:
+                    self.monitor.reward.inc(max(0.0, float(values[0] @ np.asarray(weights))))
+        return noted._asdict()
+
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        """What is known of an item; None if the catalogue lacks it."""
+        row = self._row.get(item_id)
+        if row is None:
+            return None
+        return {"id": item_id, "title": self._serving.saved.titles[row], "recommendable": self._slates.offers(row)}
+
+    def _visit(self, asked: RecommendRequest, history: Sequence[Entry], stored: bool) -> tuple[Visit, int]:
+        """What the policy reads, and how many items were ignored; those of stored histories are never refused."""
+        known, ignored = self._reader.known(history)
+        hidden = self._reader.rows(asked.exclude, "ignore")
+        only = None if asked.include is None else self._reader.rows(asked.include, "ignore")
+        ignored += len(asked.exclude) - len(hidden)
+        ignored += 0 if only is None or asked.include is None else len(asked.include) - len(only)
+        if ignored and not stored and self.config.unknown_items == "refuse":
+            named = [*history, *asked.exclude, *(asked.include or ())]
+            lacking = next(entry for entry in named if self._reader.known([entry])[1])
+            raise InputError(f"the catalogue has no item {quoted(lacking)}; leave it out.")
+        items, feedback = self._reader.read(known)
+        context = None if asked.context is None else np.asarray(asked.context, np.float32)
+        k = min(asked.k, self._slates.most)
+        return Visit(items, feedback, k, context, hidden, only, secrets.randbits(32)), ignored
+
+    def _pseudonym(self, user: str) -> str:
+        return pseudonymise([user], self._serving.secret)[0] if user else ""
+
+    async def _tick(self) -> None:
+        """Write parts and forget old slates when it is time; a failure is reported and tried again."""
+        written = forgotten = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            try:
+                waiting = await self._store.alone(self._log.waiting)
+                if waiting >= self.config.part_rows or (waiting and now - written >= self.config.part_seconds):
+                    await self._write_parts()
+                if not waiting or waiting >= self.config.part_rows or now - written >= self.config.part_seconds:
+                    written = now
+                if now - forgotten >= FORGET:
+                    forgotten, before = now, time.time() - self.config.remember_hours * 3600.0
+                    await self._store.alone(lambda db, before=before: forget(db, before))
+            except OSError as error:
+                warn(f"{self._log.folder}: the feedback log cannot be written ({error}); it is tried again.")
+
+    async def _write_parts(self, all_: bool = False) -> None:
+        while await self._store.alone(lambda db: self._log.write(db, self.config.part_rows)):
+            self.monitor.parts.inc()
+            if not all_:
+                return
+
+
+def explore_of(config: ServeConfig, saved: SavedPolicy) -> Explore | None:
+    """The exploration that the settings ask for; None: that of the policy. Warns where it changes the slates."""
+    if config.explore == "policy":
+        return None
+    if config.explore == "epsilon":
+        return Explore("epsilon", config.epsilon)
+    if saved.network.diversity:
+        warn("serve.explore: slates that are drawn are not made diverse as learner.policy.diversity asks for.")
+    return Explore("softmax", config.temperature)

@@ -1,0 +1,229 @@
+"""What the service remembers: slates that were shown, feedback on them, and the history of each user.
+
+One SQLite file in WAL mode. A thread writes, and takes all jobs that wait into one transaction: feedback is forced to
+the disk before its request is answered, at the cost of one fsync for many requests. Feedback rows are numbered, and
+leave for Parquet parts in the order of their numbers (`jaxrec.serve.feedback_log`). User ids are pseudonyms here.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from jaxrec.checks import InputError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS shown (
+    request TEXT PRIMARY KEY, time REAL NOT NULL, user TEXT NOT NULL, items TEXT NOT NULL, log_probs TEXT,
+    version TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS shown_time ON shown (time);
+CREATE TABLE IF NOT EXISTS feedback (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, item TEXT NOT NULL, kind TEXT NOT NULL, value,
+    time REAL NOT NULL, received REAL NOT NULL, given TEXT NOT NULL, UNIQUE (request, item, kind, given));
+CREATE TABLE IF NOT EXISTS history (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, request TEXT NOT NULL, item TEXT NOT NULL,
+    kind TEXT NOT NULL, value);
+CREATE INDEX IF NOT EXISTS history_user ON history (user, number);
+CREATE TABLE IF NOT EXISTS written (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL);
+INSERT OR IGNORE INTO written VALUES (1, 0);
+"""
+BATCH = 512  # jobs in one transaction
+
+
+class Shown(NamedTuple):
+    """A slate that was answered."""
+
+    request: str
+    time: float  # s since 1970
+    user: str  # pseudonym; empty: not known
+    items: list[str]
+    log_probs: list[float] | None
+    version: str
+
+
+class Event(NamedTuple):
+    """What a user did with one item of a slate."""
+
+    item: str
+    kind: str
+    value: float | str
+    time: float | None  # s since 1970, as the client says; None: when it arrived
+
+
+class Noted(NamedTuple):
+    """What became of a request with feedback."""
+
+    stored: int
+    already: int  # events that were stored before: a client that got no answer sends them again
+
+
+class UnknownRequest(Exception):
+    """No slate of that name is remembered."""
+
+
+class NotShown(Exception):
+    """An item was not in the slate."""
+
+
+class _Job(NamedTuple):
+    run: Callable[[sqlite3.Connection], Any]
+    durable: bool = False  # on the disk before its future is settled
+    future: asyncio.Future | None = None
+    alone: bool = False
+
+
+class Store:
+    """Writes on a thread of its own, reads in the thread that made it."""
+
+    def __init__(self, path: Path, *, kept: int, remember_seconds: float):
+        """Open or make the file; raises InputError if it is damaged. `kept` rows of each user's history remain."""
+        self._path, self._kept, self._remember = path, kept, remember_seconds
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        try:
+            self._reading = _open(path)
+            self._reading.executescript(SCHEMA)
+            if self._reading.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("its check fails")
+        except sqlite3.Error as error:
+            raise InputError(f"{path}: cannot be used ({error}); restore it, or move it away to begin anew.") from None
+        self._thread = threading.Thread(target=self._write, name="store", daemon=True)
+        self._thread.start()
+
+    def close_writer(self) -> None:
+        """Write what waits, and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def close(self) -> None:
+        """Close the file, after `close_writer`."""
+        self._reading.close()
+
+    def history(self, user: str) -> list[dict[str, Any]]:
+        """What a user did, oldest first, as entries of `jaxrec.serve.history`; one for each shown item."""
+        rows = self._reading.execute(
+            "SELECT request, item, kind, value FROM history WHERE user = ? ORDER BY number DESC LIMIT ?",
+            (user, self._kept),
+        ).fetchall()
+        entries: dict[tuple[str, str], dict[str, Any]] = {}
+        for request, item, kind, value in reversed(rows):
+            entry = entries.pop((request, item), {"item": item})
+            entries[request, item] = {**entry, kind: value}
+        return list(entries.values())
+
+    def add_shown(self, shown: Shown) -> None:
+        """Remember a slate; it is written within milliseconds, and before any feedback on it."""
+        probs = None if shown.log_probs is None else orjson.dumps(shown.log_probs).decode()
+        row = (shown.request, shown.time, shown.user, orjson.dumps(shown.items).decode(), probs, shown.version)
+        self._jobs.put(_Job(lambda db: db.execute("INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?)", row)))
+
+    async def add_feedback(self, request: str, events: Sequence[Event]) -> Noted:
+        """Store feedback; when this returns, it is on the disk. Raises UnknownRequest, NotShown or OSError."""
+        future = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(lambda db: self._add_feedback(db, request, events), durable=True, future=future))
+        return await future
+
+    async def alone(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run a job in the thread that writes, in a transaction of its own, and give its result."""
+        future = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(job, durable=True, future=future, alone=True))
+        return await future
+
+    def _add_feedback(self, db: sqlite3.Connection, request: str, events: Sequence[Event]) -> Noted:
+        now = time.time()
+        found = db.execute(
+            "SELECT user, items FROM shown WHERE request = ? AND time > ?", (request, now - self._remember)
+        ).fetchone()
+        if found is None:
+            raise UnknownRequest
+        user, items = found[0], set(orjson.loads(found[1]))
+        if missing := next((event.item for event in events if event.item not in items), None):
+            raise NotShown(missing)
+        stored = 0
+        for event in events:
+            given = "" if event.time is None else repr(event.time)
+            row = (request, event.item, event.kind, event.value, event.time or now, now, given)
+            added = db.execute(
+                "INSERT OR IGNORE INTO feedback (request, item, kind, value, time, received, given) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            ).rowcount
+            stored += added
+            if added and user:
+                values = (user, request, event.item, event.kind, event.value)
+                db.execute("INSERT INTO history (user, request, item, kind, value) VALUES (?, ?, ?, ?, ?)", values)
+        if stored and user:
+            db.execute(
+                "DELETE FROM history WHERE user = ? AND number <= (SELECT number FROM history WHERE user = ? "
+                "ORDER BY number DESC LIMIT 1 OFFSET ?)",
+                (user, user, self._kept),
+            )
+        return Noted(stored, len(events) - stored)
+
+    def _write(self) -> None:
+        """Take jobs until the end; all that wait share a transaction."""
+        db = _open(self._path)
+        ended = False
+        while not ended:
+            jobs = [self._jobs.get()]
+            while len(jobs) < BATCH and jobs[-1] is not None and not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            ended = jobs[-1] is None
+            shared: list[_Job] = []
+            for job in jobs:
+                if job is None or job.alone:
+                    _transact(db, shared)
+                    shared = []
+                if job is not None and job.alone:  # it writes files, and must not see what may be undone
+                    _transact(db, [job])
+                elif job is not None:
+                    shared.append(job)
+            _transact(db, shared)
+        db.close()
+
+
+def _transact(db: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+    """Run jobs in one transaction; a job that fails is undone alone. Futures get what came of them."""
+    results: list[Any] = []
+    if not jobs:
+        return
+    try:
+        # In WAL mode, FULL forces every commit to the disk; after NORMAL, a commit outlives the process only.
+        db.execute(f"PRAGMA synchronous = {'FULL' if any(job.durable for job in jobs) else 'NORMAL'}")
+        db.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            db.execute("SAVEPOINT job")
+            try:
+                results.append(job.run(db))
+            except (UnknownRequest, NotShown) as error:
+                db.execute("ROLLBACK TO job")
+                results.append(error)
+            db.execute("RELEASE job")
+        db.execute("COMMIT")
+    except Exception as error:  # a full disk, for instance: nothing of the transaction is stored or acknowledged
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        results = [OSError(f"{error}")] * len(jobs)
+    for job, result in zip(jobs, results, strict=True):
+        if job.future is not None:
+            job.future.get_loop().call_soon_threadsafe(_settle, job.future, result)
+
+
+def _settle(future: asyncio.Future, result: Any) -> None:
+    if future.done():  # whoever waited has gone
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+    db.execute("PRAGMA journal_mode = WAL")
+    return db
