@@ -33,8 +33,8 @@ def epsilon_greedy_log_probs(scores: Array, best: Array, slate: Array, epsilon: 
     inside = best < scores.shape[-1]
     outside = (without(scores, best) > -jnp.inf).sum(-1, keepdims=True)  # N
     replaced = (slate != best) & inside
-    earlier = jnp.cumsum(replaced, axis=-1) - replaced
-    can = jnp.arange(best.shape[-1]) < outside
+    earlier = jnp.cumsum(replaced, axis=-1) - replaced.astype(jnp.int32)
+    can = jnp.expand_dims(jnp.arange(best.shape[-1]), range(best.ndim - 1)) < outside
     drawn = jnp.log(epsilon) - jnp.log(jnp.maximum(outside - earlier, 1).astype(scores.dtype))
     kept = jnp.where(can, jnp.log1p(-epsilon), 0.0)
     return jnp.where(inside, jnp.where(replaced, drawn, kept), 0.0)

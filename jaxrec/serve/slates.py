@@ -222,7 +222,7 @@ def _drawn(keys: Array, output: PolicyOutput, size: int) -> tuple[Array, Array]:
 
 def _mixed(keys: Array, logits: Array, best: Array, ks: Array, epsilon: float) -> tuple[Array, Array]:
     """Replace items of the best slates at random; places from k on are no part of them."""
-    inside = jnp.arange(best.shape[-1]) < ks[:, None]
+    inside = jnp.arange(best.shape[-1])[None] < ks[:, None]
     kept = jnp.where(inside, best, logits.shape[-1]).astype(best.dtype)
     slate = jax.vmap(functools.partial(epsilon_greedy_slate, epsilon=epsilon))(keys, logits, kept)
     log_probs = epsilon_greedy_log_probs(logits, kept, slate, epsilon)

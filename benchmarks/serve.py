@@ -1,0 +1,205 @@
+"""How long do answers of `jaxrec serve` take, at which rate, and what do batches bring?
+
+    python benchmarks/serve.py [--items 10000] [--rates 50,300] [--seconds 10]
+
+A load generator sends POST /recommend over loopback at fixed times, whether or not earlier requests are answered (an
+open loop), so a slow server cannot slow its load down. A latency counts from the time at which its request was due.
+Histories are 20 random items, slates 10. The columns are `jaxrec serve`; a naive server, which calls a compiled program
+for one user per request, without batches and without a log; and a numpy product of a vector and the item table with a
+partial sort, without HTTP, as the floor. The policy is random: a gru of width 64 over rows of 384 numbers.
+
+It prints one JSON line per server and rate. Server and load share the machine. benchmarks/README.md has results.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WIDTH, TABLE, HISTORY, SLATE, LENGTH = 64, 384, 20, 10, 30
+READY = re.compile(r"ready.* at http://127\.0\.0\.1:(\d+)")
+PATIENCE = 30.0  # s after the last request was due
+
+
+def make_policy_folder(folder: Path, items: int) -> Path:
+    """Write a random policy of a catalogue of `items`."""
+    import jax
+
+    from jaxrec.config.data import FeedbackKind
+    from jaxrec.config.policy import PolicyConfig
+    from jaxrec.nets.policy import make_policy
+    from jaxrec.serve import save_policy
+    from jaxrec.types import EnvSpec, SlateAction, World
+
+    action = SlateAction(size=SLATE)
+    spec = EnvSpec(name="logged", action=action, num_items=items, feedback=("liked",), history_length=LENGTH)
+    config = PolicyConfig(encoder="gru", width=WIDTH, hidden=(64,))
+    world = World(item_table=jax.random.normal(jax.random.key(0), (items, TABLE)))
+    params = make_policy(spec, config).init(jax.random.key(1), world)
+    ids = [str(n) for n in range(items)]
+    kinds = {"liked": FeedbackKind(column="liked")}
+    save_policy(folder, params=params, world=world, spec=spec, config=config, feedback=kinds, items=(ids, ids), step=0)
+    return folder
+
+
+def serve_naively(folder: Path) -> None:
+    """Answer each request by itself, as a first server is usually written."""
+    import jax
+    import jax.numpy as jnp
+    import orjson
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    from jaxrec.serve import load_policy
+    from jaxrec.types import Observation
+
+    saved = load_policy(folder)
+    row = {item: n for n, item in enumerate(saved.ids)}
+
+    @jax.jit
+    def best(params: Any, items: Any, world: Any, history: Any) -> Any:
+        feedback = jnp.ones((*history.shape, 1))
+        obs = Observation(history_items=history, history_feedback=feedback)
+        return jax.lax.top_k(saved.policy.apply(params, items, obs, world).logits, SLATE)
+
+    def answer(history: list[str]) -> list[dict[str, Any]]:
+        window = np.full(LENGTH, -1, np.int32)
+        window[-len(history) :] = [row[item] for item in history]
+        scores, places = jax.device_get(best(saved.params, saved.items, saved.world, window))
+        return [{"id": saved.ids[n], "score": float(s)} for n, s in zip(places, scores, strict=True)]
+
+    async def recommend(request: Request) -> Response:
+        asked = orjson.loads(await request.body())
+        items = await run_in_threadpool(answer, asked["history"])
+        return Response(orjson.dumps({"items": items}), media_type="application/json")
+
+    answer(["0"])
+    config = uvicorn.Config(
+        Starlette(routes=[Route("/recommend", recommend, methods=["POST"])]), port=0, log_level="error"
+    )
+    listening = config.bind_socket()
+    print(f"ready at http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+async def send(port: int, rate: float, seconds: float, items: int) -> dict[str, Any]:
+    """Send requests at fixed times; gives latencies in milliseconds and counts of other statuses than 200."""
+    free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    latencies: list[float] = []
+    others: Counter[str] = Counter()
+    draw = random.Random(0)
+    bodies = [
+        json.dumps({"history": [str(n) for n in draw.sample(range(items), HISTORY)], "k": SLATE}).encode()
+        for _ in range(500)
+    ]
+
+    async def one(due: float, body: bytes) -> None:
+        try:
+            reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))  # type: ignore[index]
+        except (OSError, asyncio.IncompleteReadError) as error:
+            others[type(error).__name__] += 1
+            return
+        free.append((reader, writer))
+        if head[9:12] == b"200":
+            latencies.append((time.perf_counter() - due) * 1e3)
+        else:
+            others[head[9:12].decode()] += 1
+
+    begun, tasks = time.perf_counter(), []
+    for n in range(round(rate * seconds)):
+        due = begun + n / rate
+        if (left := due - time.perf_counter()) > 0:
+            await asyncio.sleep(left)
+        tasks.append(asyncio.create_task(one(due, bodies[n % len(bodies)])))
+    _, late = await asyncio.wait(tasks, timeout=PATIENCE)
+    others["no answer"] += len(late)
+    taken = time.perf_counter() - begun
+    for _, writer in free:
+        writer.close()
+    return {
+        "requests": len(tasks),
+        **{f"p{p}_ms": round(float(np.percentile(latencies, p)), 2) for p in (50, 95, 99) if latencies},
+        "per_second": round(len(latencies) / taken, 1),
+        "other_statuses": {name: count for name, count in others.items() if count},
+    }
+
+
+def measure(name: str, words: list[str], rates: list[float], seconds: float, items: int) -> list[dict[str, Any]]:
+    """Start a server, warm it with a second of load, and measure it at each rate."""
+    begun = time.perf_counter()
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        port = next(int(found[1]) for line in server.stdout if (found := READY.search(line)))
+        start = round(time.perf_counter() - begun, 1)
+        asyncio.run(send(port, 20.0, 1.0, items))
+        return [
+            {"server": name, "rate": rate, "start_s": start, **asyncio.run(send(port, rate, seconds, items))}
+            for rate in rates
+        ]
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def floor(items: int) -> dict[str, Any]:
+    """The time of the product and the sort alone."""
+    table = np.random.default_rng(0).normal(size=(items, WIDTH)).astype(np.float32)
+    query, times = table[0].copy(), []
+    for _ in range(300):
+        begun = time.perf_counter()
+        scores = table @ query
+        best = np.argpartition(-scores, SLATE)[:SLATE]
+        _ = best[np.argsort(-scores[best])]
+        times.append((time.perf_counter() - begun) * 1e3)
+    quantiles = {f"p{p}_ms": round(float(np.percentile(times, p)), 3) for p in (50, 95, 99)}
+    return {"server": "numpy, no HTTP", **quantiles, "per_second": round(1e3 / statistics.mean(times), 1)}
+
+
+def main() -> None:
+    """Measure all columns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--rates", default="50,300", help="requests per second, A,B")
+    parser.add_argument("--seconds", type=float, default=10.0, help="at each rate, at most 120")
+    parser.add_argument("--naive", metavar="FOLDER", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.naive:
+        serve_naively(Path(options.naive))
+        return
+    rates, seconds = [float(rate) for rate in options.rates.split(",")], min(options.seconds, 120.0)
+    about = {"items": options.items, "jax": version("jax"), "cores": os.cpu_count()}
+    os.environ.setdefault("JAXREC_USER_KEY", "of a benchmark: its users are random numbers")
+    with tempfile.TemporaryDirectory(prefix="jaxrec-bench-serve-") as name:
+        folder = make_policy_folder(Path(name) / "policy", options.items)
+        served = [sys.executable, "-m", "jaxrec.cli", "serve", str(folder), "serve.keys=none", "--port", "0"]
+        naive = [sys.executable, __file__, "--naive", str(folder)]
+        for label, words in (("jaxrec serve", served), ("naive", naive)):
+            for row in measure(label, words, rates, seconds, options.items):
+                load = {"load_average": round(os.getloadavg()[0], 1)}
+                print(json.dumps({"benchmark": "serve", **row, **about, **load}), flush=True)
+    print(json.dumps({"benchmark": "serve", **floor(options.items), **about}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from jaxrec.serve.batching import Batcher, Closed, Full
+from jaxrec.serve.slates import Slate, Visit
+
+
+def visit(k: int) -> Visit:
+    return Visit(np.zeros(0, np.int32), np.zeros((0, 1), np.float32), k)
+
+
+class Device:
+    """Answers with k, when it is let go; keeps the sizes of its batches."""
+
+    def __init__(self, open_: bool = True):
+        self.sizes: list[int] = []
+        self.gate = threading.Event()
+        if open_:
+            self.gate.set()
+
+    def choose(self, visits: list[Visit]) -> list[Slate]:
+        self.gate.wait(10)
+        self.sizes.append(len(visits))
+        if any(one.k == 13 for one in visits):
+            raise ValueError("thirteen")
+        return [Slate(np.array([one.k]), np.zeros(1), None) for one in visits]
+
+
+def test_requests_share_calls_and_each_gets_its_own_answer() -> None:
+    async def go() -> None:
+        device = Device()
+        batcher = Batcher(device.choose, most=4, wait=0.2, queue=100)
+        batcher.start()
+        answers = await asyncio.gather(*(batcher.submit(visit(n)) for n in range(8)))
+        assert [int(one.rows[0]) for one in answers] == list(range(8)) and device.sizes == [4, 4]
+        assert int((await batcher.submit(visit(9))).rows[0]) == 9 and device.sizes[-1] == 1  # after 0.2 s
+        await batcher.stop()
+
+    asyncio.run(go())
+
+
+def test_a_full_queue_refuses_at_once_and_a_stop_finishes_what_was_accepted() -> None:
+    async def go() -> None:
+        device = Device(open_=False)
+        batcher = Batcher(device.choose, most=2, wait=0.0, queue=3)
+        batcher.start()
+        first = [asyncio.create_task(batcher.submit(visit(n))) for n in range(2)]
+        await asyncio.sleep(0.05)  # these two are on the device
+        waiting = [asyncio.create_task(batcher.submit(visit(n))) for n in range(2, 5)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 3
+        with pytest.raises(Full):
+            await batcher.submit(visit(6))
+        stopping = asyncio.create_task(batcher.stop())
+        await asyncio.sleep(0)
+        with pytest.raises(Closed):
+            await batcher.submit(visit(7))
+        device.gate.set()
+        await stopping
+        assert [int((await one).rows[0]) for one in (*first, *waiting)] == [0, 1, 2, 3, 4]
+
+    asyncio.run(go())
+
+
+def test_a_failure_reaches_its_batch_and_no_other() -> None:
+    async def go() -> None:
+        batcher = Batcher(Device().choose, most=1, wait=0.0, queue=10)
+        batcher.start()
+        with pytest.raises(ValueError, match="thirteen"):
+            await batcher.submit(visit(13))
+        assert int((await batcher.submit(visit(2))).rows[0]) == 2
+        await batcher.stop()
+
+    asyncio.run(go())
