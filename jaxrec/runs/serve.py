@@ -113,9 +113,13 @@ def _libraries() -> tuple[Any, Any, Any]:
         raise InputError(f"serve: {error.name} is not installed; run pip install 'jaxrec[serve]'.") from None
 
     def service_of(path: str | Path, plan: Plan) -> Service:
-        saved = load_policy(path)
         columns = plan.data.columns if plan.data.source == "files" else Columns()
-        serving = Serving(saved, version_of(path, saved), columns, user_key(plan.data).secret)
+
+        def load() -> tuple[SavedPolicy, str]:
+            saved = load_policy(path)
+            return saved, version_of(path, saved)
+
+        serving = Serving(load, columns, user_key(plan.data).secret)
         return Service(serving, plan.config, plan.state)
 
     return uvicorn, make_app, service_of

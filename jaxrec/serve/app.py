@@ -53,6 +53,7 @@ def make_app(service: Service, keys: Keys, ready: Callable[[], None] = lambda: N
     table: list[tuple[str, str, str, Answer]] = [
         ("/recommend", "POST", "recommend", routes.recommend),
         ("/feedback", "POST", "feedback", routes.feedback),
+        ("/reload", "POST", "admin", routes.reload),
         ("/items/{id:path}", "GET", "recommend", routes.item),
         ("/metrics", "GET", "admin", routes.metrics),
         ("/health", "GET", "", routes.health),
@@ -127,6 +128,15 @@ class Routes:
         body = await self._body(request)
         self._check_ready()
         return _json(await self._service.feedback(body))
+
+    async def reload(self, request: Request) -> Response:
+        """POST /reload."""
+        await self._body(request)
+        self._check_ready()
+        try:
+            return _json(await self._service.reload())
+        except InputError as error:
+            raise Refused(409, f"the old policy stays: {error}") from None
 
     async def item(self, request: Request) -> Response:
         """GET /items/{id}."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from jaxrec.serve.slates import Slate, Visit
+from jaxrec.serve.slates import Visit
 
 
 class Full(Exception):
@@ -33,7 +33,7 @@ class Batcher:
 
     def __init__(
         self,
-        choose: Callable[[Sequence[Visit]], list[Slate]],
+        choose: Callable[[Sequence[Visit]], Sequence[Any]],
         *,
         most: int,
         wait: float,
@@ -65,8 +65,8 @@ class Batcher:
             await self._task
         self._thread.shutdown()
 
-    async def submit(self, visit: Visit) -> Slate:
-        """Give the slate of a visit; raises Full or Closed at once, and what `choose` raises."""
+    async def submit(self, visit: Visit) -> Any:
+        """Give what `choose` gives for a visit; raises Full or Closed at once, and what `choose` raises."""
         if self._closed:
             raise Closed
         if len(self._queue) >= self._limit:

@@ -12,6 +12,7 @@ STATUSES = {
     "401": "No known API key.",
     "403": "The API key lacks the scope.",
     "404": "No such request, item or path.",
+    "409": "The new policy is damaged or does not fit; the old one stays.",
     "408": "The body did not arrive in time.",
     "413": "The body is too long.",
     "429": "The queue is full, or the API key sends too much; Retry-After says when to try again.",
@@ -25,6 +26,7 @@ def openapi(config: ServeConfig) -> dict[str, Any]:
     paths = {
         "/recommend": {"post": _operation("A slate for a history, or for a user.", _recommend(config), _slate())},
         "/feedback": {"post": _operation("What a user did with items of a slate.", _feedback(), _noted())},
+        "/reload": {"post": _operation("Load the policy of the run again.", None, _reloaded())},
         "/items/{id}": {"get": _item()},
         "/health": {"get": _plain("Whether the process is alive.", "application/json", ("500",))},
         "/ready": {"get": _plain("Whether all programs are compiled.", "application/json", ("503",))},
@@ -41,7 +43,7 @@ def openapi(config: ServeConfig) -> dict[str, Any]:
     }
     if config.keys == "required":
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for path in ("/recommend", "/feedback", "/items/{id}", "/metrics"):
+        for path in ("/recommend", "/feedback", "/reload", "/items/{id}", "/metrics"):
             for operation in paths[path].values():
                 operation["security"] = [{"key": []}]
     return document
@@ -100,6 +102,11 @@ def _feedback() -> dict[str, Any]:
 def _noted() -> dict[str, Any]:
     counts = {"stored": {"type": "integer"}, "already": {"type": "integer"}}
     return _object(counts, tuple(counts), {"stored": 1, "already": 0})
+
+
+def _reloaded() -> dict[str, Any]:
+    fields = {"version": {"type": "string"}, "changed": {"type": "boolean"}}
+    return _object(fields, tuple(fields), {"version": "350-5a6b7c8d", "changed": True})
 
 
 def _item() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from jaxrec.serve.history import Entry
 from jaxrec.serve.monitor import Monitor
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
-from jaxrec.serve.slates import Explore, Visit
+from jaxrec.serve.slates import Explore, Slate, Slates, Visit
 from jaxrec.serve.store import Shown, Store
 
 LOG, STORE = "log", "service.sqlite"  # in the folder of the state
@@ -32,12 +32,26 @@ FORGET = 600.0  # s between removals of old slates
 
 
 class Serving(NamedTuple):
-    """What is served: a policy, its version, and how its log names columns and users."""
+    """What is served: where policies come from, and how the log names columns and users."""
+
+    load: Callable[[], tuple[SavedPolicy, str]]  # the policy as it is now, and its version; raises InputError
+    columns: Columns
+    secret: bytes  # key of the pseudonyms
+
+
+class Current(NamedTuple):
+    """The policy that answers; a reload replaces all of it in one step."""
 
     saved: SavedPolicy
     version: str
-    columns: Columns
-    secret: bytes  # key of the pseudonyms
+    slates: Slates
+
+
+class Chosen(NamedTuple):
+    """A slate, and the policy that chose it."""
+
+    slate: Slate
+    by: Current
 
 
 class Service:
@@ -46,12 +60,12 @@ class Service:
     def __init__(self, serving: Serving, config: ServeConfig, state: Path):
         """Open the state; raises InputError if the policy reads no history or the state is damaged."""
         self.config, self._serving = config, serving
-        saved = serving.saved
+        self._now = self._load()
+        saved = self._now.saved
         self._reader, self._kinds = saved.histories, saved.feedback
-        self._slates = saved.slates.exploring(explore_of(config, saved), config.batch_size)
         self._row = {item_id: row for row, item_id in enumerate(saved.ids)}
         self._batcher = Batcher(
-            self._slates.choose,
+            self._choose,
             most=config.batch_size,
             wait=config.max_wait_ms / 1000.0,
             queue=config.queue,
@@ -63,11 +77,12 @@ class Service:
         self._store = Store(state / STORE, kept=config.history_kept, remember_seconds=remember)
         self._log = FeedbackLog(state / LOG, serving.columns, saved.feedback)
         self._ticking: asyncio.Task | None = None
+        self._reloading = asyncio.Lock()
         self.ready = False
 
     async def start(self) -> None:
         """Compile all programs, write what a killed process left in no part, and begin to answer."""
-        await asyncio.to_thread(self._slates.warm, self.config.max_k)
+        await asyncio.to_thread(self._now.slates.warm, self.config.max_k)
         await self._write_parts(all_=True)
         self._batcher.start()
         self._ticking = asyncio.create_task(self._tick())
@@ -87,13 +102,13 @@ class Service:
 
     async def recommend(self, body: bytes) -> dict[str, Any]:
         """Answer POST /recommend; raises InputError, Full or Closed."""
-        asked = read_recommend(body, self.config, self._serving.saved.spec.context_size)
+        asked = read_recommend(body, self.config, self._now.saved.spec.context_size)
         user = self._pseudonym(asked.user)
         visit, ignored = self._visit(asked, self._store.history(user) if user else asked.history, bool(user))
-        slate = await self._batcher.submit(visit)
-        items = self._serving.saved.titled(slate)
+        slate, by = await self._batcher.submit(visit)
+        items = by.saved.titled(slate)
         probs = None if slate.log_probs is None else [float(x) for x in slate.log_probs]
-        shown = Shown(secrets.token_hex(16), time.time(), user, [i.id for i in items], probs, self._serving.version)
+        shown = Shown(secrets.token_hex(16), time.time(), user, [i.id for i in items], probs, by.version)
         self._store.add_shown(shown)
         self.monitor.shown(slate.rows)
         self.monitor.cold.inc(len(visit.items) == 0)
@@ -113,7 +128,7 @@ class Service:
         asked = read_feedback(body, self._kinds, time.time())
         noted = await self._store.add_feedback(asked.request, asked.events)
         if noted.stored:
-            weights = self._serving.saved.spec.reward_weights
+            weights = self._now.saved.spec.reward_weights
             for event in asked.events:
                 self.monitor.feedback.labels(event.kind).inc()
                 _, values = self._reader.read([{"item": event.item, event.kind: event.value}])
@@ -121,12 +136,38 @@ class Service:
                     self.monitor.reward.inc(max(0.0, float(values[0] @ np.asarray(weights))))
         return noted._asdict()
 
+    async def reload(self) -> dict[str, Any]:
+        """Load the policy again, compile it, and let it answer from then on; the old one answers meanwhile.
+
+        Raises InputError if the new one is damaged or does not fit the service; then the old one stays.
+        """
+        async with self._reloading:
+            before = self._now
+            now = await asyncio.to_thread(self._load)
+            if now.version == before.version:
+                return {"version": now.version, "changed": False}
+            _check_fits(before.saved, now.saved)
+            await asyncio.to_thread(now.slates.warm, self.config.max_k)
+            self._now = now
+            return {"version": now.version, "changed": True}
+
     def item(self, item_id: str) -> dict[str, Any] | None:
         """What is known of an item; None if the catalogue lacks it."""
         row = self._row.get(item_id)
         if row is None:
             return None
-        return {"id": item_id, "title": self._serving.saved.titles[row], "recommendable": self._slates.offers(row)}
+        return {"id": item_id, "title": self._now.saved.titles[row], "recommendable": self._now.slates.offers(row)}
+
+    def _load(self) -> Current:
+        saved, version = self._serving.load()
+        slates = saved.slates.exploring(explore_of(self.config, saved), self.config.batch_size)
+        return Current(saved, version, slates)
+
+    def _choose(self, visits: Sequence[Visit]) -> list[Chosen]:
+        """Answer a batch with one policy, on the thread of the device."""
+        now = self._now
+        visits = [visit._replace(k=min(visit.k, now.slates.most)) for visit in visits]
+        return [Chosen(slate, now) for slate in now.slates.choose(visits)]
 
     def _visit(self, asked: RecommendRequest, history: Sequence[Entry], stored: bool) -> tuple[Visit, int]:
         """What the policy reads, and how many items were ignored; those of stored histories are never refused."""
@@ -141,8 +182,7 @@ class Service:
             raise InputError(f"the catalogue has no item {quoted(lacking)}; leave it out.")
         items, feedback = self._reader.read(known)
         context = None if asked.context is None else np.asarray(asked.context, np.float32)
-        k = min(asked.k, self._slates.most)
-        return Visit(items, feedback, k, context, hidden, only, secrets.randbits(32)), ignored
+        return Visit(items, feedback, asked.k, context, hidden, only, secrets.randbits(32)), ignored
 
     def _pseudonym(self, user: str) -> str:
         return pseudonymise([user], self._serving.secret)[0] if user else ""
@@ -170,6 +210,18 @@ class Service:
             self.monitor.parts.inc()
             if not all_:
                 return
+
+
+def _check_fits(before: SavedPolicy, now: SavedPolicy) -> None:
+    """Raise InputError unless a policy can answer requests that were read for another one."""
+    facts = {
+        "items": (before.ids, now.ids),
+        "kinds of feedback": (before.feedback, now.feedback),
+        "context": (before.spec.context_size, now.spec.context_size),
+    }
+    for name, (old, new) in facts.items():
+        if old != new:
+            raise InputError(f"reload: the new policy has other {name}; stop the service and start it again.")
 
 
 def explore_of(config: ServeConfig, saved: SavedPolicy) -> Explore | None:

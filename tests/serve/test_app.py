@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
+from jaxrec.checks import InputError
 from jaxrec.config.data import Columns
 from jaxrec.config.serve import ServeConfig
 from jaxrec.data.pseudonyms import pseudonymise
+from jaxrec.serve import SavedPolicy
 from jaxrec.serve.app import make_app
 from jaxrec.serve.keys import Keys
 from jaxrec.serve.service import Service, Serving
@@ -60,11 +62,18 @@ class Client:
         return Answered(sent[0]["status"], json.loads(text) if json_ else text.decode(), found)
 
 
-def run(tmp_path: Path, test: Callable[[Client], Awaitable[None]], config: ServeConfig = OPEN, **policy: Any) -> None:
+def run(
+    tmp_path: Path,
+    test: Callable[[Client], Awaitable[None]],
+    config: ServeConfig = OPEN,
+    load: Callable[[], tuple[SavedPolicy, str]] | None = None,
+    **policy: Any,
+) -> None:
     """Run `test` with a client of a service that is ready."""
 
     async def go() -> None:
-        serving = Serving(small_policy(**policy), "7-test", Columns(), SECRET)
+        saved = small_policy(**policy)
+        serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET)
         service = Service(serving, config, tmp_path / "state")
         client = Client(make_app(service, Keys(tmp_path / "keys.json")))
         assert (await client("GET", "/ready")).status == 503
@@ -216,10 +225,50 @@ def test_a_full_queue_answers_429(tmp_path: Path) -> None:
     run(tmp_path, test, dataclasses.replace(OPEN, queue=2))
 
 
+def test_a_reload_swaps_the_policy_under_load_and_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    first, second = small_policy(50), small_policy(50, shown=[1, 2, 3, 4, 5])
+    versions: list[Any] = [(first, "1"), (second, "2"), (first, "1"), (small_policy(49), "3")]
+    current = [0]
+
+    def load() -> tuple[SavedPolicy, str]:
+        if current[0] == len(versions):
+            raise InputError("policy: damaged; copy it again.")
+        return versions[current[0]]
+
+    async def test(client: Client) -> None:
+        answers: list[Answered] = []
+
+        async def ask() -> None:
+            while not done.is_set():
+                answers.append(await client("POST", "/recommend", {"k": 5}))
+
+        done = asyncio.Event()
+        asking = [asyncio.create_task(ask()) for _ in range(3)]
+        for number in (1, 2):
+            current[0] = number
+            assert (await client("POST", "/reload")).body == {"version": versions[number][1], "changed": True}
+        assert (await client("POST", "/reload")).body["changed"] is False
+        for number, reason in ((3, "reload: the new policy has other items"), (4, "policy: damaged")):
+            current[0] = number
+            refused = await client("POST", "/reload")
+            assert refused.status == 409 and refused.body["error"].startswith(f"the old policy stays: {reason}")
+        done.set()
+        await asyncio.gather(*asking)
+        assert {answer.status for answer in answers} == {200}
+        by_version = {
+            v: {tuple(i["id"] for i in a.body["items"]) for a in answers if a.body["version"] == v} for v in "12"
+        }
+        assert by_version["1"] == {tuple(i.id for i in first.recommend(k=5))}
+        assert by_version["2"] <= {tuple(i.id for i in second.recommend(k=5))}
+        assert (await client("POST", "/recommend", {"k": 5})).body["version"] == "1"
+
+    run(tmp_path, test, load=load)
+
+
 def test_the_openapi_document_names_every_path_and_limit(tmp_path: Path) -> None:
     async def test(client: Client) -> None:
         document = (await client("GET", "/openapi.json")).body
-        paths = {"/recommend", "/feedback", "/items/{id}", "/health", "/ready", "/metrics", "/openapi.json"}
+        paths = {"/recommend", "/feedback", "/reload", "/items/{id}", "/health", "/ready", "/metrics", "/openapi.json"}
         assert set(document["paths"]) == paths and document["openapi"] == "3.1.0"
         body = document["paths"]["/recommend"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert body["properties"]["k"]["maximum"] == 16 and body["properties"]["history"]["maxItems"] == 20
