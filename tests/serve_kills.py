@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from tests.serve.small_policy import save, small_policy
 
-READY = re.compile(r"ready after ([\d.]+) s at http://127\.0\.0\.1:(\d+)")
+READY = re.compile(r"ready at http://127\.0\.0\.1:(\d+); loaded and compiled in ([\d.]+) s")
 CLIENTS = 4
 SETTINGS = ("serve.keys=none", "serve.port=0", "serve.part_rows=40", "serve.part_seconds=1.5", "serve.max_k=16")
 Row = tuple[str, str, int]  # request, item, time
@@ -46,7 +46,7 @@ class Server:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if found := READY.search(line):
-                self.seconds, self.port = float(found[1]), int(found[2])
+                self.seconds, self.port = float(found[2]), int(found[1])
                 return
         raise SystemExit(f"the server ended with status {self.process.wait()} before it was ready")
 

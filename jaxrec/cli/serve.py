@@ -36,7 +36,6 @@ def run_export(options: argparse.Namespace) -> int:
 
     prepare()
     found = export_policy(load_policy(options.run), Path(options.output))
-    note(
-        f"{found.folder}: scores of {found.num_items:,} items for {', '.join(found.platforms)}; python load.py tries it"
-    )
+    platforms, loader = ", ".join(found.platforms), found.folder / "load.py"
+    note(f"{found.folder}: scores of {found.num_items:,} items for {platforms}; `python {loader} ID ID` tries it")
     return 0

@@ -73,4 +73,6 @@ def test_an_exported_run_is_used_by_its_own_loader(tmp_path: Path, capsys) -> No
     shown = subprocess.run(words, check=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
     first = [line.split()[1] for line in shown.stdout.splitlines()]
     assert first == [item.id for item in saved.recommend(["3", "7"], k=10)]
-    assert main(["export", str(tmp_path), "-o", str(tmp_path / "out2")]) == 2
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "nothing"), "-o", str(tmp_path / "out2")]) == 2
+    assert "no saved policy here" in capsys.readouterr().err and not (tmp_path / "out2").exists()

@@ -24,7 +24,7 @@ assert "jaxrec" not in sys.modules
 """
 
 
-@pytest.mark.parametrize("encoder", ["profile", "transformer"])
+@pytest.mark.parametrize("encoder", ["profile", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_an_exported_policy_has_the_same_scores_in_a_process_without_jaxrec(encoder: str, tmp_path: Path) -> None:
     saved = small_policy(40, list(range(0, 40, 3)), encoder=encoder)
     export_policy(saved, tmp_path / "out")
