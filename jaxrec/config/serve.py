@@ -18,7 +18,7 @@ class ServeConfig:
     burst: int = 50  # requests that a key may send at once before the limit holds
     batch_size: int = 8  # users in one call of the device
     max_wait_ms: float = 1.0  # that a request waits for others to share its call
-    queue: int = 256  # requests that may wait; further ones get status 429 at once
+    queue: int = 64  # requests that may wait; further ones get status 429 at once
     max_k: int = 64  # largest slate
     max_history: int = 1000  # items in the history, or among the exclusions, of a request
     max_body_bytes: int = 65536

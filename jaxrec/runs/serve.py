@@ -28,6 +28,7 @@ from jaxrec.storage.run import RunFolder
 KEYS = "keys.json"  # in the folder of the state
 CONNECTIONS = 4096  # open ones; further requests get status 503
 BACKLOG = 2048
+KEEP_ALIVE = 75  # s; longer than proxies keep idle connections, so that they close them and not the service
 
 
 class Plan(NamedTuple):
@@ -86,6 +87,7 @@ def serve(path: str | Path, plan: Plan) -> int:
             server_header=False,
             limit_concurrency=CONNECTIONS,
             backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=max(1, round(plan.config.grace_seconds)),
         )
         return _run(uvicorn.Server(settings), listening)
