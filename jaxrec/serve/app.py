@@ -110,7 +110,7 @@ class Routes:
             response = _error(400, "the client closed the connection.")
         except OSError as error:
             LOGGER.error("%s: %s", name, error)
-            response = _error(503, "feedback cannot be stored at the moment; nothing of this request was.")
+            response = _error(503, "the request cannot be stored at the moment; nothing of it was.")
         except Exception:
             LOGGER.exception("%s: a defect", name)
             response = _error(500, "an internal error; the log of the server has it.")

@@ -101,7 +101,7 @@ class Service:
         self._store.close()
 
     async def recommend(self, body: bytes) -> dict[str, Any]:
-        """Answer POST /recommend; raises InputError, Full or Closed."""
+        """Answer POST /recommend, once the slate is stored; raises InputError, Full, Closed or OSError."""
         asked = read_recommend(body, self.config, self._now.saved.spec.context_size)
         user = self._pseudonym(asked.user)
         visit, ignored = self._visit(asked, self._store.history(user) if user else asked.history, bool(user))
@@ -109,7 +109,7 @@ class Service:
         items = by.saved.titled(slate)
         probs = None if slate.log_probs is None else [float(x) for x in slate.log_probs]
         shown = Shown(secrets.token_hex(16), time.time(), user, [i.id for i in items], probs, by.version)
-        self._store.add_shown(shown)
+        await self._store.add_shown(shown)
         self.monitor.shown(slate.rows)
         self.monitor.cold.inc(len(visit.items) == 0)
         self.monitor.unknown.inc(ignored)

@@ -116,11 +116,14 @@ class Store:
             entries[request, item] = {**entry, kind: value}
         return list(entries.values())
 
-    def add_shown(self, shown: Shown) -> None:
-        """Remember a slate; it is written within milliseconds, and before any feedback on it."""
+    def add_shown(self, shown: Shown) -> asyncio.Future:
+        """Remember a slate; once the future is done, a kill of the process does not lose it (a power cut may)."""
         probs = None if shown.log_probs is None else orjson.dumps(shown.log_probs).decode()
         row = (shown.request, shown.time, shown.user, orjson.dumps(shown.items).decode(), probs, shown.version)
-        self._jobs.put(_Job(lambda db: db.execute("INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?)", row)))
+        future = asyncio.get_running_loop().create_future()
+        insert = "INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?)"
+        self._jobs.put(_Job(lambda db: db.execute(insert, row).rowcount, future=future))
+        return future
 
     async def add_feedback(self, request: str, events: Sequence[Event]) -> Noted:
         """Store feedback; when this returns, it is on the disk. Raises UnknownRequest, NotShown or OSError."""
