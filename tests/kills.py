@@ -5,7 +5,11 @@
 Trains PPO (which fits its simulated users first), DQN with replay (on users that are fitted once) and an encoder, and
 embeds texts, all on generated data. Each command is killed (SIGKILL),
 continued, and killed again until it ends by itself. What it has written must then be equal, bit for bit, to what one
-that ran undisturbed has written. Every second kill waits for a save and strikes inside it.
+that ran undisturbed has written. Every second kill waits for a save and strikes inside it. With `--corrupted N`, the
+newest checkpoint of each job is damaged after N of its kills (where an older one exists), so that the older one is
+continued. 100 kills of trainings at random moments, 100 inside saves and 20 damaged checkpoints, in some hours:
+
+    python -m tests.kills --jobs ppo,dqn --kills 200 --corrupted 10
 
 Prints one line of JSON with the counts, and says which outputs differ. `--folder` keeps what was compared.
 """
@@ -29,6 +33,8 @@ import orbax.checkpoint as ocp
 
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.digests import DIGESTS
+from jaxrec.storage.steps import steps_in
+from tests.damage import flip_bit
 from tests.flipped_bits import DQN, TUNE, leaves, policy_of
 from tests.hostile.launch import Ended, Launcher
 from tests.recipes import TINY, TINY_ENCODER
@@ -56,6 +62,7 @@ class Killed(NamedTuple):
 
     random: int
     inside_saves: int  # of a process that left an unfinished save
+    corrupted: int  # newest checkpoints that were damaged after a kill
     compared: int  # outputs
     differ: list[str]  # folders of outputs that are not equal to the undisturbed one
 
@@ -149,13 +156,28 @@ def kill_inside(folder: Path, number: int, delay: float) -> Callable[[int], None
     return kill
 
 
+def corrupt_newest(checkpoints: Path, draw: random.Random) -> bool:
+    """Flip a bit of the newest of several finished checkpoints; gives whether there were several."""
+    steps = [step for step in steps_in(checkpoints) if (checkpoints / str(step) / DIGESTS).exists()]
+    if len(steps) < 2:
+        return False
+    files = [path for path in sorted((checkpoints / str(steps[-1])).rglob("*")) if path.is_file()]
+    flip_bit(draw.choice([path for path in files if path.stat().st_size]), draw)
+    return True
+
+
 def _kill(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process, signal.SIGKILL)
 
 
-def kill_often(job: Job, folder: Path, launcher: Launcher, kills: int, draw: random.Random) -> Killed:
-    """Kill a job `kills` times, and compare every output that is finished in between."""
+def kill_often(
+    job: Job, folder: Path, launcher: Launcher, kills: int, draw: random.Random, corrupted: int = 0
+) -> Killed:
+    """Kill a job `kills` times, and compare every output that is finished in between.
+
+    After as many of the kills as `corrupted`, where there are several checkpoints, the newest one is damaged.
+    """
 
     def run(place: Path, meanwhile: Callable[[int], None] = lambda process: None) -> Ended:
         place.mkdir(parents=True, exist_ok=True)
@@ -176,13 +198,15 @@ def kill_often(job: Job, folder: Path, launcher: Launcher, kills: int, draw: ran
         ended = run(place, kill) if number < kills else run(place)
         if ended.code == -signal.SIGKILL:
             counts["inside" if unfinished(place) - before else "random"] += 1
+            if counts["corrupted"] < corrupted:
+                counts["corrupted"] += corrupt_newest(place / "run" / "checkpoints", draw)
             continue
         if ended.code or job.written(place) != want:
             differ.append(f"{place}: {ended.err or 'differs'}")
         else:
             shutil.rmtree(place)
         done += 1
-    return Killed(counts["random"], counts["inside"], done, differ)
+    return Killed(counts["random"], counts["inside"], counts["corrupted"], done, differ)
 
 
 def main() -> int:
@@ -191,6 +215,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="of all jobs together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", default="ppo,dqn,tune,embed", help="names of the jobs to kill")
+    parser.add_argument("--corrupted", type=int, default=0, help="newest checkpoints to damage, of each job")
     parser.add_argument("--folder", type=Path, help="keep here what was compared")
     options = parser.parse_args()
     names, differ = options.jobs.split(","), []
@@ -204,7 +229,8 @@ def main() -> int:
             for n, job in enumerate(job for job in jobs_in(folder, launcher) if job.name in names):
                 kills = options.kills // len(names) + (n < options.kills % len(names))
                 begun = time.monotonic()
-                killed = kill_often(job, folder, launcher, kills, random.Random(f"{options.seed} {job.name}"))
+                draw = random.Random(f"{options.seed} {job.name}")
+                killed = kill_often(job, folder, launcher, kills, draw, options.corrupted)
                 counts = {**killed._asdict(), "differ": len(killed.differ), "seed": options.seed}
                 print(json.dumps({"job": job.name, **counts, "seconds": round(time.monotonic() - begun)}), flush=True)
                 differ += killed.differ

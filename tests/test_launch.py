@@ -20,7 +20,17 @@ from jaxrec.config.schema import Config
 from jaxrec.storage.run import RunFolder
 from jaxrec.storage.steps import steps_in
 from tests import slurm
-from tests.several import ONE_DEVICE, RECIPE, ROOT, assert_same_metrics, free_port, rows, run_of_one_process, wait_until
+from tests.several import (
+    ONE_DEVICE,
+    RECIPE,
+    ROOT,
+    assert_same_metrics,
+    ended,
+    free_port,
+    rows,
+    run_of_one_process,
+    wait_until,
+)
 
 LAUNCH = ROOT / "launch"
 JAXREC = f"{sys.executable} -m jaxrec.cli"
@@ -83,10 +93,9 @@ def test_sigterm_to_local_sh_stops_its_processes_with_a_checkpoint(folder: Path)
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed (Debian: openmpi-bin)")
 def test_open_mpi_finds_its_processes(folder: Path, alone: Path) -> None:
     options = "--oversubscribe --allow-run-as-root" if os.geteuid() == 0 else "--oversubscribe"
-    process = launched(folder, "mpi.sh", "train recipe.yaml --run run", MPI_OPTIONS=options)
-    out, err = process.communicate(timeout=180)
-    assert process.returncode == 0, err
-    assert "on 2 x cpu in 2 processes" in out
+    (both,) = ended([launched(folder, "mpi.sh", "train recipe.yaml --run run", MPI_OPTIONS=options)], seconds=300)
+    assert both.code == 0, both.err
+    assert "on 2 x cpu in 2 processes" in both.out
     assert_same_metrics(folder / "run", alone, 4)
 
 
@@ -99,7 +108,7 @@ def test_a_slurm_job_that_is_preempted_and_requeued_goes_on(folder: Path, alone:
     words += ["--time=30", f"--output={folder}/said", str(LAUNCH / "slurm.sbatch"), "train", "recipe.yaml"]
     words += ["train.updates=1000000", "train.checkpoint_every=1000000"]
 
-    def ended(job: str) -> bool:
+    def over(job: str) -> bool:
         return bool(re.search("JobState=(COMPLETED|FAILED|CANCELLED)", slurm.asked("scontrol", "show", "job", job)))
 
     with slurm.cluster(tmp_path_factory.mktemp("slurm")):
@@ -108,14 +117,14 @@ def test_a_slurm_job_that_is_preempted_and_requeued_goes_on(folder: Path, alone:
         try:
             wait_until(lambda: len(rows(run)) >= 4, 120)
             slurm.asked("scancel", "--signal=TERM", job)
-            wait_until(lambda: ended(job), 120)
+            wait_until(lambda: over(job), 120)
             (first,) = steps_in(run / "checkpoints")
             assert first == rows(run)[-1]["step"]
             assert f"stopped at update {first}" in (folder / "said").read_text()
             slurm.asked("scontrol", "requeue", job)
             wait_until(lambda: rows(run)[-1]["step"] > first, 180)
             slurm.asked("scancel", "--signal=TERM", job)
-            wait_until(lambda: ended(job), 120)
+            wait_until(lambda: over(job), 120)
         finally:
             subprocess.run(["scancel", "--full", job], check=False)
     said = (folder / "said").read_text()

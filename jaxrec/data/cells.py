@@ -42,9 +42,14 @@ class Part:
     fault: str = ""  # what is wrong with the malformed rows: 'with the wrong number of cells'
     fix: str = ""  # a setting that may mend them: '; set ...'
     notes: tuple[str, ...] = ()  # lines for the account about how the file was read
+    given: int | None = None  # R, once the table has the cells
 
     def __len__(self) -> int:
-        return len(next(iter(self.cells.values())))
+        return len(next(iter(self.cells.values()))) if self.given is None else self.given
+
+    def without_cells(self) -> "Part":
+        """What is needed for messages once a table has the cells, which would otherwise be held twice."""
+        return dataclasses.replace(self, cells={}, given=len(self))
 
 
 def first_line(error: Exception) -> str:

@@ -26,18 +26,29 @@ def clean(raw: RawLog, config: DataConfig) -> RawLog:
     `data.repeats` says how pairs combine. Raises InputError if the k-core is empty.
     """
     log, account = raw.log, list(raw.account)
-    kept = log
+    ordered = log.take(np.lexsort((log.time, log.user)))
     if config.repeats not in ("mean", "sum"):  # there every row counts, and rows of a pair look alike by now
-        kept = log.take(_last_of_each((*log.feedback.T, log.time, log.item, log.user)))
-    if len(kept) < len(log):
-        account.append(f"dropped {counted(len(log) - len(kept), 'exact duplicate')} of a row")
-    ordered = kept.take(np.lexsort((kept.time, kept.user)))
+        ordered = _without_duplicates(ordered)
+    if len(ordered) < len(log):
+        account.append(f"dropped {counted(len(log) - len(ordered), 'exact duplicate')} of a row")
     single, combined = _combined(ordered, config.repeats)
     core, lines = _k_core(single, config.min_user_rows, config.min_item_rows)
     account += combined + lines
     users, items = len(np.unique(core.user)), len(np.unique(core.item))
     account.append(f"kept {counted(len(core), 'row')} of {counted(users, 'user')} and {counted(items, 'item')}")
     return dataclasses.replace(raw, log=core, account=tuple(account))
+
+
+def _without_duplicates(log: Log) -> Log:
+    """Keep the last of equal rows of an ordered log; they have one moment, and few rows share theirs with others."""
+    moments, places = log.moments, np.arange(len(log))
+    shared = moments < places
+    shared[:-1] |= moments[1:] < places[1:]
+    rows = np.flatnonzero(shared)
+    last = rows[_last_of_each((*log.feedback[rows].T, log.item[rows], moments[rows]))]
+    keep = ~shared
+    keep[last] = True
+    return log if keep.all() else log.take(keep)
 
 
 def _combined(log: Log, how: str) -> tuple[Log, list[str]]:

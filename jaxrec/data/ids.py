@@ -1,7 +1,7 @@
 """Ids as text: what is missing, what is the same id, and why the ids of two tables do not meet."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,20 @@ REPAIRS: tuple[dict[str, Any], ...] = (  # what most often keeps ids apart
 )
 
 
-def clean_ids(cells: pa.Array, config: DataConfig) -> pa.Array:
-    """Turn cells [R] of ids into the text by which they are compared; empty where a word of `data.missing` is."""
+def clean_ids(cells: pa.Array, config: DataConfig) -> pa.DictionaryArray:
+    """Turn cells [R] of ids into the text by which they are compared; empty where a word of `data.missing` is.
+
+    A log has few ids and many rows, so each text is held once, in the order of first appearance.
+    """
     encoded = cells.dictionary_encode()
-    texts = normalised(blank(encoded.dictionary, config.missing), config.ids)
-    return texts.take(encoded.indices)
+    texts = normalised(blank(encoded.dictionary, config.missing), config.ids).dictionary_encode()  # some became equal
+    return pa.DictionaryArray.from_arrays(texts.indices.take(encoded.indices), texts.dictionary)
+
+
+def of_values(cells: pa.Array, test: Callable[[pa.Array], pa.Array]) -> np.ndarray:
+    """Apply a test of texts once to each different cell; [R] bool."""
+    encoded = cells.dictionary_encode()  # a dictionary stays what it is
+    return test(encoded.dictionary).to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
 
 
 def normalised(texts: pa.Array, rules: IdRules) -> pa.Array:
@@ -59,7 +68,7 @@ def one_id(text: str, config: DataConfig) -> str:
 
 def without_digits(ids: pa.Array) -> np.ndarray:
     """Find ids [R] that were rounded, such as 1.23457E+11: different ids may have become one; [R] bool."""
-    return compute.match_substring_regex(ids, SCIENTIFIC).to_numpy(zero_copy_only=False)
+    return of_values(ids, lambda texts: compute.match_substring_regex(texts, SCIENTIFIC))
 
 
 def rounded(column: str, rows: np.ndarray) -> Fault:

@@ -22,7 +22,7 @@ from jaxrec.data.choose import (
 from jaxrec.data.clean import RawLog
 from jaxrec.data.clock import check_clock, read_times, shortened, time_advice
 from jaxrec.data.context import NO_USERS, UserTable, context_columns, visit_context
-from jaxrec.data.ids import blank, clean_ids, rounded, without_digits
+from jaxrec.data.ids import blank, clean_ids, of_values, rounded, without_digits
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Log
 from jaxrec.data.pairs import changed, combined, groups, times_of_requests
@@ -84,7 +84,7 @@ def log_rows(
     chosen, account = chosen_rows(config.where, table.cells, table.path.name)
     ids = {columns.item: clean_ids(table.cells[columns.item], config)}
     user_cells = table.cells[columns.user]
-    ids[columns.user] = user_cells if table.pseudonymous else clean_ids(user_cells, config)
+    ids[columns.user] = user_cells.dictionary_encode() if table.pseudonymous else clean_ids(user_cells, config)
     time, time_fault = _times(table, columns, config, layout)
     numeric, faults = _numbers(table, config, layout)
     numeric |= word_numbers(config.feedback, table.cells)
@@ -103,8 +103,11 @@ def log_rows(
     if columns.time:
         in_words = functools.partial(_time_in_words, table, columns.time)
         check_clock(time, keep, in_words, config.time_format)
-    kept = {name: cells.filter(pa.array(keep)) for name, cells in {**table.cells, **ids}.items()}
-    time = time[keep]
+    named_cells = {columns.request, columns.review, *context_columns(config, columns).values()}
+    kept = {name: cells for name, cells in table.cells.items() if name in named_cells} | ids
+    if not keep.all():
+        kept = {name: cells.filter(pa.array(keep)) for name, cells in kept.items()}
+        time, feedback = time[keep], feedback[keep]
     if columns.request:
         request = blank(kept[columns.request], config.missing)
         named = compute.not_equal(request, "").to_numpy(zero_copy_only=False)
@@ -114,13 +117,13 @@ def log_rows(
     key = user_key(config)
     pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
     joined = users.check(pseudonyms, user_ids, config)
-    known = {name: blank(cells, config.missing) for name, cells in kept.items() if name != columns.user}
+    known = {name: blank(cells, config.missing) for name, cells in kept.items() if name not in ids}
     context, context_names = visit_context(config, time, known | users.of_rows(pseudonyms, user))
     log = Log(
         user=user,
         item=item,
         time=time,
-        feedback=feedback[keep],
+        feedback=feedback,
         feedback_names=tuple(config.feedback),
         num_users=len(pseudonyms),
         num_items=len(item_ids),
@@ -158,8 +161,7 @@ def missing_id(column: str, cells: pa.Array, ids: pa.Array, config: DataConfig) 
 
 def no_id(cells: pa.Array) -> np.ndarray:
     """Find cells that are empty, or hold a line break because a quote was never closed; [R] bool."""
-    empty = compute.equal(cells, "").to_numpy(zero_copy_only=False)
-    return empty | compute.match_substring(cells, "\n").to_numpy(zero_copy_only=False)
+    return of_values(cells, lambda texts: compute.or_(compute.equal(texts, ""), compute.match_substring(texts, "\n")))
 
 
 def _with_points(table: Table, columns: Columns, config: DataConfig, layout: Layout) -> Table:
@@ -208,6 +210,12 @@ def _numbers(table: Table, config: DataConfig, layout: Layout) -> tuple[dict[str
     return values, faults
 
 
-def _numbered(cells: pa.Array) -> tuple[np.ndarray, list[str]]:
-    encoded = cells.dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+def _numbered(cells: pa.DictionaryArray) -> tuple[np.ndarray, list[str]]:
+    """Number ids [R] by first appearance: [R] int32, and the ids in this order; of a dictionary, only those in rows."""
+    codes, texts = cells.indices.to_numpy(), cells.dictionary
+    first = np.full(len(texts), len(codes))
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last assignment stays
+    order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(codes))]
+    number = np.zeros(len(texts), np.int32)
+    number[order] = np.arange(len(order))
+    return number[codes], texts.take(pa.array(order)).to_pylist()

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import lzma
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from jaxrec.data.paths import files_of
 from jaxrec.data.shapes import SHAPES
 from jaxrec.data.signatures import check_ending, check_signature
 from jaxrec.data.unpacked import COMPRESSED
+from jaxrec.data.walks import Walks
 from jaxrec.foreign import quoted, shape, shape_of
 
 PERSONAL = re.compile(r"[@\d]")  # in a cell that may be the id of a user, and in few names of columns
@@ -175,19 +175,36 @@ def read_table(path: Path, columns: Iterable[str], layout: Layout = PLAIN) -> Ta
                 f"{file}: no column {quoted(missing[0])}, which {files[0].name} has; the files of {path.name} form one "
                 f"table and need the same columns (columns: {listed(names)})."
             )
-    parts = [_readable(file, lambda file: _format(file, layout).read(file, wanted, layout)) for file in files]
-    table = make_table(path, parts)
+    table = make_table(
+        path, (_readable(file, lambda file: _format(file, layout).read(file, wanted, layout)) for file in files)
+    )
     if not len(table):
-        broken = f"{counted(table.malformed, 'row')}, all {parts[0].fault}" if table.malformed else "only a header"
+        bad = counted(table.malformed, "row")
+        broken = f"{bad}, all {table.parts[0].fault}" if table.malformed else "only a header"
         raise InputError(f"{path}: {broken}; expected rows with as many cells as there are columns{table.fix}.")
     return table
 
 
-def make_table(path: Path, parts: Sequence[Part], pseudonymous: bool = False) -> Table:
-    """Join the rows of several files with the same columns."""
-    cells = {name: pa.concat_arrays([part.cells[name] for part in parts]) for name in parts[0].cells}
-    trimmed = {name: compute.utf8_trim_whitespace(text) for name, text in cells.items()}
-    return Table(path, tuple(parts), trimmed, pseudonymous)
+def make_table(path: Path, parts: Iterable[Part], pseudonymous: bool = False) -> Table:
+    """Join the rows of several files with the same columns; no more than one column of cells is held twice.
+
+    Raises InputError if a column holds more text than fits an array.
+    """
+    columns: dict[str, list[pa.Array]] = {}
+    known = []
+    for part in parts:
+        for name, text in part.cells.items():
+            columns.setdefault(name, []).append(compute.utf8_trim_whitespace(text))
+        known.append(part.without_cells())
+    cells = {}
+    for name in list(columns):
+        try:
+            cells[name] = pa.concat_arrays(columns.pop(name))
+        except pa.ArrowInvalid:  # offsets of text are int32
+            raise InputError(
+                f"{path}: column {quoted(name)} holds more than 2 GB of text; leave it out, or shorten its texts."
+            ) from None
+    return Table(path, tuple(known), cells, pseudonymous)
 
 
 def drop_faulty(
@@ -202,7 +219,7 @@ def drop_faulty(
     total = int(keep.sum()) + table.malformed
     if not table.malformed and not any((fault.rows & keep).any() for fault in faults):
         return keep, []
-    walks, account, quoted, fixes = _Walks(table), [], [], [table.fix]
+    walks, account, quoted, fixes = Walks(table.parts), [], [], [table.fix]
     for reason in dict.fromkeys(part.fault for part in table.parts if part.malformed):
         count = sum(part.malformed for part in table.parts if part.fault == reason)
         account.append(f"{counted(count, 'row')} {reason} ({', '.join(walks.malformed(reason)[:EXAMPLES])})")
@@ -235,40 +252,9 @@ def _remedy(bad: int, total: int, fix: str) -> str:
 
 def where_in(table: Table, row: int) -> str:
     """Give 'FILE line N' of one well-formed row."""
-    walks = _Walks(table)
+    walks = Walks(table.parts)
     part, place = walks.find(row)
     return f"{table.parts[part].path} {place}"
-
-
-class _Walks:
-    """Finds the places of rows; reads each file at most once."""
-
-    def __init__(self, table: Table):
-        self.parts = table.parts
-        self.starts = np.cumsum([0, *(len(part) for part in table.parts)])
-        self.folder = os.path.commonpath([part.path.parent for part in table.parts])
-        self.of_part = functools.cache(lambda index: table.parts[index].places())
-
-    def find(self, row: int) -> tuple[int, str]:
-        """Give the index of a well-formed row's file, and 'line N' in it."""
-        index = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return index, self.of_part(index).of(row - int(self.starts[index]))
-
-    def place(self, row: int) -> str:
-        """Give 'line N' of a well-formed row, with the name of its file if there are several."""
-        return self._named(*self.find(row))
-
-    def malformed(self, fault: str) -> list[str]:
-        """Give the same for rows that are malformed in this way, the first few of each file."""
-        named = []
-        for index, part in enumerate(self.parts):
-            if part.malformed and part.fault == fault:
-                places = self.of_part(index)
-                named += [self._named(index, f"{places.unit} {number}") for number in places.malformed[:EXAMPLES]]
-        return named
-
-    def _named(self, index: int, place: str) -> str:
-        return f"{self.parts[index].path.relative_to(self.folder)} {place}" if len(self.parts) > 1 else place
 
 
 def _format(file: Path, layout: Layout = PLAIN, setting: str = "") -> Format:

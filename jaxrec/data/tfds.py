@@ -135,7 +135,7 @@ def _log_table(source: Prepared, wanted: Sequence[str], config: DataConfig) -> T
     def read() -> dict[str, pa.Array]:
         cells = _decoded(source, wanted, numeric)
         order = pa.array(np.argsort(read_times(cells[columns.time], config.time_format)[0], kind="stable"))
-        cells[columns.user] = _pseudonyms(clean_ids(cells[columns.user], config), key)
+        cells[columns.user] = _pseudonyms(clean_ids(cells[columns.user], config).dictionary_decode(), key)
         return {name: column.take(order) for name, column in cells.items()}
 
     fingerprint = hmac.digest(key, b"jaxrec cache of TFDS rows", "sha256").hex()

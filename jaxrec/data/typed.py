@@ -35,17 +35,17 @@ def read_parquet(path: Path, wanted: list[str], layout: Layout) -> Part:
     file = _open_parquet(path)
     check_parquet(path, file, wanted, layout.limits)
     texts = [name for name in wanted if _is_text(file.schema_arrow.field(name).type)]
-    try:
-        file = _open_parquet(path, texts)
-        table = file.read(columns=wanted)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"{path}: not a readable Parquet file: {first_line(error)}; write it again.") from None
-    for name in wanted:
-        check_repeated(path, name, table.column(name), layout.limits)
-    for name in layout.exact.intersection(wanted):
-        check_digits(table.column(name), name, str(path))
-    cells = {name: as_text(table.column(name), name, str(path), name in layout.joined) for name in wanted}
-    return Part(path, cells, lambda: Places(range(1, table.num_rows + 1), unit="row"))
+    file, cells, rows = _open_parquet(path, texts), {}, file.metadata.num_rows
+    for name in wanted:  # one after the other: the typed columns are not held together
+        try:
+            column = file.read(columns=[name]).column(name)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(f"{path}: not a readable Parquet file: {first_line(error)}; write it again.") from None
+        check_repeated(path, name, column, layout.limits)
+        if name in layout.exact:
+            check_digits(column, name, str(path))
+        cells[name] = as_text(column, name, str(path), name in layout.joined)
+    return Part(path, cells, lambda: Places(range(1, rows + 1), unit="row"))
 
 
 def json_names(path: Path, layout: Layout, wanted: Sequence[str]) -> list[str]:

@@ -57,7 +57,9 @@ def _columns(raw: RawTable, table: Table, config: DataConfig, span: Mapping[str,
     for name, used_as in settings.items():
         cells = table.cells[name]
         is_id = name in raw.id_columns.values()
-        finding = column_finding(clean_ids(cells, config) if is_id else cells, config.missing, raw.decimal_comma)
+        finding = column_finding(
+            clean_ids(cells, config).dictionary_decode() if is_id else cells, config.missing, raw.decimal_comma
+        )
         if is_id:
             # Ids are names: their range says nothing, and those of users are never shown.
             finding = {key: value for key, value in finding.items() if key not in ("values", "least", "greatest")}

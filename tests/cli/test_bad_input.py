@@ -95,6 +95,7 @@ BAD_INPUT = (
     BadInput("minibatches that do not divide", "train RECIPE learner.minibatches=3", ("learner.minibatches", "divide")),
     BadInput("shards that do not divide", "train RECIPE learner.num_shards=5", ("learner.num_shards", "divide")),
     BadInput("more devices than there are", "train RECIPE train.devices=999", ("train.devices", "999", "present")),
+    BadInput("devices that do not divide the shards", "train RECIPE train.devices=3", ("3 devices", "num_shards")),
     BadInput("a slate as large as the catalogue", "train RECIPE env.slate_size=60", ("env.slate_size", "60", "lower")),
     BadInput(
         "an override without a value",

@@ -137,3 +137,17 @@ def test_what_is_left_holds_the_bounds_and_is_sorted_and_single(rows, users, ite
     assert [(u, t) for u, _, t, _ in kept] == sorted((u, t) for u, _, t, _ in kept)
     assert np.unique(got.log.user, return_counts=True)[1].min() >= users
     assert np.unique(got.log.item, return_counts=True)[1].min() >= items
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 1), st.sampled_from([0.0, 1.0])), min_size=1
+    )
+)
+@settings(deadline=None)
+def test_of_equal_rows_one_stays_and_the_others_are_counted(rows) -> None:
+    got = clean(raw(rows), DataConfig(repeats="keep"))
+    latest = {row: n for n, row in enumerate(rows)}  # the last of equal rows stays
+    assert rows_of(got) == sorted(latest, key=lambda row: (row[0], row[2], latest[row]))
+    again = len(rows) - len(latest)
+    assert any(line.startswith(f"dropped {again} exact duplicate") for line in got.account) == (again > 0)

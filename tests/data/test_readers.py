@@ -6,6 +6,7 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
+from jaxrec.config.files import IdRules
 from jaxrec.data import load_dataset
 from jaxrec.data.pseudonyms import pseudonymise
 
@@ -52,6 +53,24 @@ def test_a_csv_log_is_sorted_by_user_and_time_with_users_numbered_by_first_appea
     assert data.log.feedback_names == ("liked",)
     assert (data.log.num_users, data.log.num_items) == (2, 3)
     assert data.log.user.dtype == data.log.item.dtype == np.int32 and data.log.time.dtype == np.int64
+
+
+def test_ids_of_dropped_rows_are_no_users_and_the_others_are_numbered_as_if_these_rows_were_absent(shop, tmp_path):
+    bad = "carl,z,soon,5\nben,b,soon,5\n"
+    (tmp_path / "log.csv").write_text(LOG.replace("anna,b", f"{bad}anna,b"))
+    data = load_dataset(dataclasses.replace(shop, allow_bad_rows=0.4), 0)
+    (tmp_path / "log.csv").write_text(LOG)
+    alone = load_dataset(shop, 0)
+    assert (data.users, data.catalogue.ids) == (alone.users, alone.catalogue.ids) and len(data.users) == 2
+    np.testing.assert_array_equal(data.log.user, alone.log.user)
+    np.testing.assert_array_equal(data.log.item, alone.log.item)
+
+
+def test_ids_that_become_equal_by_the_rules_are_one_user(shop, tmp_path):
+    (tmp_path / "log.csv").write_text(LOG.replace("anna,c", " ANNA,c"))
+    data = load_dataset(dataclasses.replace(shop, ids=IdRules(casefold=True)), 0)
+    assert data.log.num_users == len(data.users) == 2
+    np.testing.assert_array_equal(data.log.user, [0, 0, 0, 1])
 
 
 def test_items_missing_from_the_item_table_show_their_id_and_are_counted(shop):

@@ -9,6 +9,7 @@ from jaxrec.config.schema import TrainConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
+from tests.hlo import all_reduces, computations, could_be_one
 from tests.learners import EXPLORING, env_for, learner_of, small_config
 
 OPTIONS = {"num_users": 64, "replay_size": 64 * 4000, "learning_starts": 512, "n_step": 3}
@@ -40,6 +41,34 @@ def test_gradients_meet_in_all_reduces_only(program) -> None:
     text = compiled_text(compiled)
     assert bool(re.search(r"\ball-reduce", text)) == (devices > 1)
     assert not re.search(r"\ball-gather|\ball-to-all|\bcollective-permute", text)
+    # Gradients, sums of losses and statistics share an all-reduce wherever one does not need another one: a step of
+    # PPO has three, for the mean of the advantages, then their deviation, then the gradients.
+    bodies = [body for body in computations(text).values() if all_reduces(body)]
+    assert bool(bodies) == (devices > 1)
+    assert not [pair for body in bodies for pair in could_be_one(body)]
+
+
+APART = """\
+%add (a: f32[], b: f32[]) -> f32[] {
+  ROOT %both = f32[] add(%a, %b)
+}
+
+ENTRY %main (x: f32[], y: f32[]) -> f32[] {
+  %x = f32[] parameter(0)
+  %y = f32[] parameter(1)
+  %of_x = f32[] all-reduce(%x), to_apply=%add
+  %twice = f32[] multiply(%of_x, %of_x)
+  %after = f32[] all-reduce(%twice), to_apply=%add, metadata={op_name="%of_y"}
+  %of_y = f32[] all-reduce(%y), to_apply=%add
+  ROOT %sum = f32[] add(%after, %of_y)
+}
+"""
+
+
+def test_an_all_reduce_too_many_is_found() -> None:
+    bodies = computations(APART)
+    assert [all_reduces(body) for body in bodies.values()] == [[], ["of_x", "after", "of_y"]]
+    assert could_be_one(bodies["main"]) == [("after", "of_y")]
 
 
 def test_every_buffer_of_the_state_is_donated_and_reused(program) -> None:
