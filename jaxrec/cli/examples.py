@@ -44,6 +44,12 @@ example:
   jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
   jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
 """
+TOKENS = """\
+example:
+  jaxrec tokens configs/generative_demo.yaml -o runs/codes
+  jaxrec tokens configs/generative_demo.yaml tokens.method=rqvae -o runs/codes-rqvae
+  jaxrec pretrain configs/generative_demo.yaml generative.tokens=runs/codes --run runs/generative
+"""
 EMBED = """\
 example:
   jaxrec embed all-MiniLM-L6-v2 items.csv --column title -o titles.npy
