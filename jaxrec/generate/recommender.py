@@ -1,12 +1,13 @@
 """A generator as a recommender: observations in, slates of items out; all on the device."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.generate.beam import Slate, beam_search
+from jaxrec.generate.beam import Slate, Step, beam_search
 from jaxrec.generate.trie import Trie
 from jaxrec.nets.generator import Generator, History, Memory, Shape
 from jaxrec.types import PADDING, Array, Observation, Params
@@ -41,6 +42,22 @@ def slates(
 
     No item of the whole observed history [B, H] is in a slate, unless the log `repeats` items.
     """
+
+    def search(step: Step, seen: Array) -> Slate:
+        return beam_search(step, catalogue.trie, seen, beams, repeats=repeats)
+
+    return user_steps(shape, params, catalogue, obs, rows, search)
+
+
+def user_steps(
+    shape: Shape,
+    params: Params,
+    catalogue: Catalogue,
+    obs: Observation,
+    rows: int,
+    search: Callable[[Step, Array], Any],
+) -> Any:
+    """Run `search(step of the user, observed history [H])` for users [B], whose histories are read once."""
     assert obs.history_items is not None and obs.history_feedback is not None
     items, feedback = obs.history_items[:, -rows:], obs.history_feedback[:, -rows:]
     generator = Generator(shape)
@@ -50,7 +67,7 @@ def slates(
     history = history_of(catalogue, items, feedback, spread)
     memory = cast(Memory, generator.apply({"params": params}, history, items != PADDING, method="remember"))
 
-    def one(memory: Memory, seen: Array, context: Array | None) -> Slate:
+    def one(memory: Memory, seen: Array, context: Array | None) -> Any:
         kept = jax.tree.map(lambda x: x[None], memory)
 
         def step(level: int, carried: Any, code: Array | None, parent: Array | None) -> tuple[Array, Any]:
@@ -64,6 +81,6 @@ def slates(
             )
             return logits[0], left
 
-        return beam_search(step, catalogue.trie, seen, beams, repeats=repeats)
+        return search(step, seen)
 
     return jax.vmap(one)(memory, obs.history_items, context)
