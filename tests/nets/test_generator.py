@@ -80,7 +80,7 @@ def test_a_row_reads_nothing_of_itself_of_later_rows_and_of_its_moment(built: tu
     items, history = some_history(catalogue)
     sees = earlier(ROWS + 1).at[2, 1].set(False)  # rows 1 and 2 are of one moment
     before = every_row(shape, params, history, sees)
-    other = history_of(catalogue, items.at[:, 1].set(items[:, 1][::-1]), history.feedback, history.context)
+    other = history_of(catalogue, items.at[:, 1].add(1) % ITEMS, history.feedback, history.context)
     after = every_row(shape, params, other, sees)
     np.testing.assert_allclose(before[0][:, :3], after[0][:, :3], atol=1e-6)
     np.testing.assert_allclose(before[1][:, 2], after[1][:, 2], atol=1e-6)
