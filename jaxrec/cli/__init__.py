@@ -106,7 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_check_data, _add_train, _add_sweep, _add_pretrain, _add_fit, _add_evaluate, _add_recommend):
         add(commands)
-    for add in (_add_serve, _add_export, _add_embed, _add_tune, _add_distill, _add_inspect, _add_bench):
+    for add in (_add_serve, _add_export, _add_tokens, _add_embed, _add_tune, _add_distill, _add_inspect, _add_bench):
         add(commands)
     return parser
 
@@ -243,6 +243,15 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "export", summary, examples.EXPORT, ("serve", "run_export"))
     parser.add_argument("run", metavar="RUN", help="run folder, or its policy/ folder")
     parser.add_argument("-o", dest="output", metavar="FOLDER", required=True, help="folder of the result")
+
+
+def _add_tokens(commands: argparse._SubParsersAction) -> None:
+    summary = "give every item of a recipe's catalogue a short code (semantic id)"
+    parser = _command(commands, "tokens", summary, examples.TOKENS, ("tokens", "run_tokens"))
+    parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
+    _overrides(parser)
+    parser.add_argument("-o", dest="output", metavar="FOLDER", required=True, help="folder of the result")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON instead of a table")
 
 
 def _add_embed(commands: argparse._SubParsersAction) -> None:

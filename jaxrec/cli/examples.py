@@ -58,6 +58,12 @@ example:
 
 The folder holds the program, the arrays, the items, and load.py, which needs only jax and flatbuffers.
 """
+TOKENS = """\
+example:
+  jaxrec tokens configs/generative_demo.yaml -o runs/codes
+  jaxrec tokens configs/generative_demo.yaml tokens.method=rqvae -o runs/codes-rqvae
+  jaxrec pretrain configs/generative_demo.yaml generative.tokens=runs/codes --run runs/generative
+"""
 EMBED = """\
 example:
   jaxrec embed all-MiniLM-L6-v2 items.csv --column title -o titles.npy

@@ -13,6 +13,7 @@ from jaxrec.checks import InputError, check_range
 from jaxrec.config.baselines import CHEAP, check_baselines
 from jaxrec.config.data import DataConfig
 from jaxrec.config.distill import DistillConfig
+from jaxrec.config.generative import GenerativeConfig
 from jaxrec.config.learners import AnyLearnerConfig
 from jaxrec.config.logged import ResponseConfig
 from jaxrec.config.on_policy import PpoConfig
@@ -20,6 +21,7 @@ from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.config.section import Variants, section
 from jaxrec.config.serve import ServeConfig
 from jaxrec.config.tastes import TastesConfig
+from jaxrec.config.tokens import TokensConfig
 from jaxrec.config.tune import KERNELS, TuneConfig, check_kernels
 from jaxrec.config.users import env_configs, fitted_simulators
 
@@ -141,6 +143,8 @@ class Config:
     tastes: TastesConfig = TastesConfig()  # of the users, fitted to their log
     response: ResponseConfig = ResponseConfig()  # of the users instead, if env.response is last_rows
     pretrain: PretrainConfig = PretrainConfig()  # of the policy on the log, by `jaxrec pretrain`
+    tokens: TokensConfig = TokensConfig()  # semantic ids of the items, by `jaxrec tokens`
+    generative: GenerativeConfig = GenerativeConfig()  # the network that writes them, by `jaxrec pretrain`
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()

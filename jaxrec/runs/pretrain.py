@@ -1,7 +1,6 @@
 """Pretrain the policy of a recipe on the next items of all users' training rows, in a run folder."""
 
 import dataclasses
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,16 @@ from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.nets.policy import make_policy
 from jaxrec.ops.sizes import watched
 from jaxrec.progress import note, quiet
+from jaxrec.runs import pretrain_generative as generative
 from jaxrec.runs import transfer
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.half_written import read_account
-from jaxrec.runs.host_loop import Outcome, Schedule, Training, Wording, run_training
+from jaxrec.runs.host_loop import Outcome, Training, Wording, run_training
 from jaxrec.runs.pretrain_encoder import make_stage
 from jaxrec.runs.pretrain_inputs import check_recipe, make_data, policy_spec, policy_world, recommendable_items
 from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, PretrainJudge
+from jaxrec.runs.pretrain_loop import SCORE, progress_note, schedule
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
 from jaxrec.runs.users.fitted_folder import log_identity
@@ -39,7 +40,6 @@ from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_p
 from jaxrec.types import EnvSpec, Params, World
 from jaxrec.version import __version__
 
-SCORE = "validation_ndcg@10"
 KINDS = {  # of test rows, in evaluation.json -> title
     HELD_OUT: "held-out log, whole catalogue",
     LIKED: "only positive held-out rows (data.target)",
@@ -88,6 +88,8 @@ def pretrain(
     with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         check_recipe(config)
+        if config.pretrain.model == generative.GENERATIVE:
+            generative.check_generative(config)
         transfer.check(config)
         path = run or default_folder(recipe)
         check_key_outside(log_config(config), Path(path))
@@ -100,7 +102,10 @@ def open_folder(config: Config, path: str | Path) -> PretrainFolder:
     """Open the folder to resume; raises InputError if another recipe made it."""
     run = PretrainFolder.reopen(path)
     before = load_config(Config, run.config)
-    parts = {name: (getattr(before, name), getattr(config, name)) for name in ("seed", "data", "encoder", "pretrain")}
+    parts = {
+        name: (getattr(before, name), getattr(config, name))
+        for name in ("seed", "data", "encoder", "pretrain", "tokens", "generative")
+    }
     parts["learner.policy"] = before.learner.policy, config.learner.policy
     for name, (was, now) in parts.items():
         if to_dict(was) != to_dict(now):
@@ -119,13 +124,8 @@ def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrain
     _write_account(config, run, corpus, plan)
     world = policy_world(config, corpus, recommendable)
     ready = Prepared(config=config, run=run, corpus=corpus, spec=policy_spec(config, corpus), world=world)
-    policy = make_policy(ready.spec, config.learner.policy)
-    judge, test = PretrainJudge(config, corpus, policy, ready.spec, world), {}
-    initial = transfer.starting_params(config, corpus, ready.spec, world)
-    outcome = _train(ready, judge, data, plan, initial)
+    outcome, test = (_generator if config.pretrain.model == generative.GENERATIVE else _policy)(ready, data, plan)
     if not outcome.interrupted:
-        saved = load_policy(run.path)
-        test = judge.reading(saved.world).test(saved.params, initial)
         write_json(run.evaluation, {"step": outcome.best_step, SCORE: outcome.best_score, **test})
     return Pretrained(
         run=run,
@@ -137,6 +137,25 @@ def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrain
         interrupted=outcome.interrupted,
         seconds=time.perf_counter() - started,
     )
+
+
+def _policy(ready: Prepared, data: PretrainData, plan: Plan) -> tuple[Outcome, dict[str, Metrics]]:
+    """Train a policy; how it ended, and metrics of the test rows unless a signal stopped it."""
+    config, corpus = ready.config, ready.corpus
+    policy = make_policy(ready.spec, config.learner.policy)
+    judge = PretrainJudge(config, corpus, policy, ready.spec, ready.world)
+    initial = transfer.starting_params(config, corpus, ready.spec, ready.world)
+    outcome = _train(ready, judge, data, plan, initial)
+    if outcome.interrupted:
+        return outcome, {}
+    saved = load_policy(ready.run.path)
+    return outcome, judge.reading(saved.world).test(saved.params, initial)
+
+
+def _generator(ready: Prepared, data: PretrainData, plan: Plan) -> tuple[Outcome, dict[str, Metrics]]:
+    """The same of a generator."""
+    parts = generative.prepare(ready.config, ready.run, ready.corpus, ready.spec, ready.world)
+    return generative.train_generator(parts, data, plan)
 
 
 def _write_account(config: Config, run: PretrainFolder, corpus: Corpus, plan: Plan) -> None:
@@ -208,23 +227,11 @@ def _train(
             update="step",
             score=SCORE,
             rate="rows_per_s",
-            note=lambda row, speed, score: _note(row, epoch, speed, score),
+            note=lambda row, speed, score: progress_note(row, epoch, speed, score),
             advice="Lower pretrain.learning_rate in another run.",
         ),
     )
-    return run_training(training, ready.run, _schedule(config, epoch))[1]
-
-
-def _schedule(config: Config, epoch: int) -> Schedule:
-    fit = config.pretrain
-    return Schedule(
-        updates=fit.epochs * epoch,
-        updates_per_call=fit.steps_per_call,
-        evaluate_every=fit.evaluate_every * epoch,
-        keep_latest=1,
-        patience=fit.patience,
-        grace_seconds=config.train.grace_seconds,
-    )
+    return run_training(training, ready.run, schedule(config, epoch))[1]
 
 
 def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> None:
@@ -246,8 +253,3 @@ def _sizes(ready: Prepared, plan: Plan) -> str:
     rows, items = len(ready.corpus.split.train), ready.world.num_recommendable
     loss = f"{plan.negatives:,} sampled negatives of" if plan.negatives else "all"
     return f"  {rows:,} rows in windows of up to {plan.buckets[-1].length}; softmax over {loss} {items:,} items"
-
-
-def _note(row: dict[str, Any], epoch: int, speed: float, score: float) -> str:
-    judged = "" if math.isnan(score) else f", validation {score:.4f}"
-    return f"epoch {row['step'] / epoch:.1f}, {speed:,.0f} rows/s, loss {row['loss']:.3f}{judged}"

@@ -23,7 +23,7 @@ def check_recipe(config: Config) -> None:
     if not isinstance(config.env, LoggedConfig):
         raise InputError(f"env.name: {config.env.name} has no log to pretrain on; set it to logged.")
     log_config(config)
-    if config.learner.policy.belief:
+    if config.learner.policy.belief and config.pretrain.model == "policy":
         raise InputError(
             "learner.policy.belief: pretraining reads no simulated users, so it has no fitted tastes; set it to false."
         )
@@ -118,5 +118,6 @@ def rewards_of_rows(config: Config, corpus: Corpus) -> jnp.ndarray:
 
 def window_length(config: Config) -> int:
     """Rows of a window: by default those that the policy reads, and the one that is then predicted."""
-    read = observed_history(config)
-    return config.pretrain.window or min(config.learner.policy.history or read, read) + 1
+    read, generates = observed_history(config), config.pretrain.model == "generative"
+    latest = config.generative.history if generates else config.learner.policy.history
+    return config.pretrain.window or min(latest or read, read) + 1

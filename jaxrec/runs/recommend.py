@@ -17,6 +17,7 @@ from jaxrec.data.log import counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
+from jaxrec.runs.recommend_generative import GenerativePolicy, generator_in
 from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE, check_whole
 from jaxrec.serve import Recommendation, SavedPolicy, load_policy
 from jaxrec.serve.history import Entry
@@ -58,7 +59,7 @@ def recommend(
         raise InputError("--data: only used with --user; add --user ID.")
     if user is not None and history:
         raise InputError("--user and --history: a user's history is taken from the log; give one of the two.")
-    policy = load_policy(path)
+    policy = generator_in(path) or load_policy(path)
     if user is None:
         entries = policy.histories.split(history) if isinstance(history, str) and history else history
         return Recommended(policy.recommend(entries, k), policy.step)
@@ -67,7 +68,7 @@ def recommend(
     return Recommended(slate, policy.step, visitor.skipped)
 
 
-def find_user(run: RunFolder, policy: SavedPolicy, user: str, folder: str | None) -> Visitor:
+def find_user(run: RunFolder, policy: SavedPolicy | GenerativePolicy, user: str, folder: str | None) -> Visitor:
     """Read a user's whole history, without k-core filtering, from the log in `folder` (None: that of the recipe).
 
     Raises InputError for users who are not in the log and users none of whose items the policy knows. Messages contain

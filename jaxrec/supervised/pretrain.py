@@ -142,11 +142,7 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         return PretrainState(params, extra, opt_state, key_steps, jnp.int32(0))
 
     def batch(state: PretrainState) -> Batch:
-        epoch, place = state.step // epoch_steps, state.step % epoch_steps
-        key_order, key_cut = jax.random.split(jax.random.fold_in(state.key, epoch))
-        keys = Keys(key_cut, *jax.random.split(jax.random.fold_in(key_order, state.step), 3))
-        slot = jax.random.permutation(key_order, epoch_steps)[place] % batches
-        return Batch(slot, keys)
+        return batch_of(state, epoch_steps, batches)
 
     def step(state: PretrainState, grad: Params) -> PretrainState:
         trained, opt_state = descend(optimiser, grad, trained_of(state), state.opt_state)
@@ -159,6 +155,15 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         return step(state, grad), metrics
 
     return Pretraining(init, update, batch, loss, step)
+
+
+def batch_of(state: PretrainState, epoch_steps: int, batches: int) -> Batch:
+    """The batch of the next step, in an order of `batches` batches that is new in every epoch of `epoch_steps`."""
+    epoch, place = state.step // epoch_steps, state.step % epoch_steps
+    key_order, key_cut = jax.random.split(jax.random.fold_in(state.key, epoch))
+    keys = Keys(key_cut, *jax.random.split(jax.random.fold_in(key_order, state.step), 3))
+    slot = jax.random.permutation(key_order, epoch_steps)[place] % batches
+    return Batch(slot, keys)
 
 
 def trained_of(state: PretrainState) -> dict[str, Params]:
@@ -217,7 +222,7 @@ def batch_rows(plan: Plan, data: PretrainData, batch: Batch) -> tuple[Array, Arr
         window = cut(data.rows, n, bucket, number, batch.keys.cut, plan.num_users)
         return _padded(window.rows, plan.positions), _padded(window.valid, plan.positions)
 
-    return _of_bucket(plan, batch.slot, branch)
+    return of_bucket(plan, batch.slot, branch)
 
 
 class Positions(NamedTuple):
@@ -247,10 +252,10 @@ def _positions(
         queries = window_queries(policy, data, window, params, items, keys.dropout)
         return Positions(*(_padded(x, plan.positions) for x in (queries, window.rows, window.valid)))
 
-    return _of_bucket(plan, slot, branch, params, items)
+    return of_bucket(plan, slot, branch, params, items)
 
 
-def _of_bucket(plan: Plan, slot: Array, branch: Callable[..., Any], *operands: Any) -> Any:
+def of_bucket(plan: Plan, slot: Array, branch: Callable[..., Any], *operands: Any) -> Any:
     """Run `branch(bucket's number, bucket, number of the batch in it, *operands)` for the bucket of batch `slot` []."""
     branches, firsts = [], [0]
     for n, bucket in enumerate(plan.buckets):

@@ -1,0 +1,292 @@
+"""Networks that write the code of the next item: a decoder alone, or an encoder and a decoder; blocks as in T5.
+
+A row of a history is a user's interaction with one item. Its tokens are a start, then the L codes of the item. Each
+code is predicted at the token before it. The blocks are those of T5 (arXiv 1910.10683): norms without mean before each
+sublayer, no biases, relu, one table of relative positions for all layers, and code tables that are also the output.
+
+- `decoder`: one stack reads all tokens of the history and of the row that is written.
+- `encoder_decoder`: an encoder reads the tokens of the history, a decoder those of the row. T5's encoder sees its whole
+  text. This one sees what came before, so that one pass trains every row of a history, and so that places can be
+  compared with that of the row that is written, its cross-attention has relative positions too.
+
+Feedback and item vectors enter at an item's last code, which no code of this item is predicted from. The context of a
+visit enters at the start of its row.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxrec.encoder.positions import MASKED, relative_bucket
+from jaxrec.types import Array
+
+KeyValue = tuple[Array, Array]  # [..., T, heads, d] each
+
+
+class Shape(NamedTuple):
+    """Static sizes of a generator."""
+
+    sizes: tuple[int, ...]  # of the L vocabularies
+    kind: str = "decoder"  # or encoder_decoder
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 256
+    dropout: float = 0.0
+    buckets: int = 32
+    max_distance: int = 128
+    item_rows: bool = True  # whether histories have vectors of items
+
+    @property
+    def levels(self) -> int:
+        """L, the codes of an item."""
+        return len(self.sizes)
+
+
+class History(NamedTuple):
+    """Rows of histories, oldest first."""
+
+    codes: Array  # [B, R, L] int32
+    feedback: Array  # [B, R, F]
+    vectors: Array | None  # [B, R, E] of the items
+    context: Array | None  # [B, R, C] of the visits
+
+
+class Memory(NamedTuple):
+    """What the rows of histories leave for the row that is written."""
+
+    keys: tuple[KeyValue, ...]  # of each layer that reads it, [B, T, heads, d]
+    bias: Array  # [B, heads, Q, T] for the tokens of Q rows that are written
+
+
+class Attention(nn.Module):
+    """Queries [B, Q, W] read keys that all of them share, and keys of their own."""
+
+    width: int
+    heads: int
+
+    def setup(self):
+        """Four products without biases."""
+        self.query, self.key, self.value, self.out = (nn.Dense(self.width, use_bias=False) for _ in range(4))
+
+    def keys(self, x: Array) -> KeyValue:
+        """Keys and values of [..., W]: [..., heads, d] each."""
+        return self._split(self.key(x)), self._split(self.value(x))
+
+    def __call__(self, x: Array, shared: KeyValue | None, bias: Array | None, own: KeyValue | None, own_bias: Any):
+        """Read shared keys [B, T, ...] with bias [B, heads, Q, T], and own keys [B, Q, J, ...] with bias [heads, J]."""
+        query = self._split(self.query(x)) * (self.width // self.heads) ** -0.5
+        scores = []
+        if shared is not None and bias is not None:
+            scores.append(jnp.einsum("bqhd,bthd->bhqt", query, shared[0]) + bias)
+        if own is not None:
+            scores.append(jnp.einsum("bqhd,bqjhd->bhqj", query, own[0]) + own_bias[None, :, None])
+        weights = nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+        mixed, read = jnp.zeros_like(query), 0
+        if shared is not None:
+            read = shared[0].shape[1]
+            mixed += jnp.einsum("bhqt,bthd->bqhd", weights[..., :read], shared[1])
+        if own is not None:
+            mixed += jnp.einsum("bhqj,bqjhd->bqhd", weights[..., read:], own[1])
+        return self.out(mixed.reshape(x.shape))
+
+    def _split(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+
+
+class Block(nn.Module):
+    """One layer: attention to earlier tokens, attention to an encoder if there is one, a perceptron."""
+
+    shape: Shape
+    cross: bool = False
+
+    def setup(self):
+        """Sublayers, each after a norm."""
+        shape = self.shape
+        self.norm_self, self.read_self = nn.RMSNorm(), Attention(shape.width, shape.heads)
+        if self.cross:
+            self.norm_cross, self.read_cross = nn.RMSNorm(), Attention(shape.width, shape.heads)
+        self.norm_mlp = nn.RMSNorm()
+        self.up = nn.Dense(shape.hidden, use_bias=False)
+        self.down = nn.Dense(shape.width, use_bias=False)
+        self.drop = nn.Dropout(shape.dropout)
+
+    def all(self, x: Array, bias: Array) -> tuple[Array, KeyValue]:
+        """All tokens [B, T, W] at once with bias [B, heads, T, T]: what comes out, and the keys that were read."""
+        normed = self.norm_self(x)
+        keys = self.read_self.keys(normed)
+        return self._perceive(x + self._drop(self.read_self(normed, keys, bias, None, None))), keys
+
+    def one(self, x: Array, shared: KeyValue, bias: Array, own: KeyValue | None, own_bias: Array):
+        """One token [B, Q, W] of each of Q rows, after the keys of the row's earlier tokens, `own` [B, Q, J, ...]."""
+        normed = self.norm_self(x)
+        key, value = (one[:, :, None] for one in self.read_self.keys(normed))
+        if own is not None:
+            key, value = jnp.concatenate([own[0], key], axis=2), jnp.concatenate([own[1], value], axis=2)
+        own = key, value
+        if self.cross:
+            x = x + self._drop(self.read_self(normed, None, None, own, own_bias))
+            x = x + self._drop(self.read_cross(self.norm_cross(x), shared, bias, None, None))
+        else:
+            x = x + self._drop(self.read_self(normed, shared, bias, own, own_bias))
+        return self._perceive(x), own
+
+    def keys_of_encoder(self, encoded: Array) -> KeyValue:
+        """Keys of an encoder's states [B, T, W]."""
+        return self.read_cross.keys(encoded)
+
+    def _perceive(self, x: Array) -> Array:
+        return x + self._drop(self.down(nn.relu(self.up(self.norm_mlp(x)))))
+
+    def _drop(self, x: Array) -> Array:
+        return self.drop(x, deterministic=not self.has_rng("dropout"))
+
+
+class Generator(nn.Module):
+    """Logits of the next item's codes; see the head of the file."""
+
+    shape: Shape
+
+    def setup(self):
+        """Tables of the codes, and one stack of blocks or two."""
+        shape = self.shape
+        self.tables = [
+            self.param(f"codes_{n}", nn.initializers.normal(1.0), (size, shape.width))
+            for n, size in enumerate(shape.sizes)
+        ]
+        self.offsets = [self.param(f"bias_{n}", nn.initializers.zeros, (size,)) for n, size in enumerate(shape.sizes)]
+        self.start = self.param("start", nn.initializers.normal(1.0), (shape.width,))
+        self.feedback, self.context, self.vectors = (nn.Dense(shape.width, use_bias=False) for _ in range(3))
+        table = nn.initializers.normal(0.1)
+        self.relative = self.param("relative", table, (shape.buckets, shape.heads))
+        self.blocks = [Block(shape, self._encodes) for _ in range(shape.layers)]
+        self.norm = nn.RMSNorm()
+        self.drop = nn.Dropout(shape.dropout)
+        if self._encodes:
+            self.encoder = [Block(shape) for _ in range(shape.layers)]
+            self.encoder_norm = nn.RMSNorm()
+            self.encoder_relative = self.param("encoder_relative", table, (shape.buckets, shape.heads))
+            self.cross_relative = self.param("cross_relative", table, (shape.buckets, shape.heads))
+
+    @property
+    def _encodes(self) -> bool:
+        return self.shape.kind == "encoder_decoder"
+
+    def every_row(self, history: History, sees: Array) -> list[Array]:
+        """Logits [B, R, C_l] of each code of every row, from the rows that it sees, [B, R, R] bool, and its own codes.
+
+        This is teacher forcing: the codes before the one that is predicted are the true ones.
+        """
+        if not self._encodes:
+            read, _ = self._read(self.blocks, history, sees, self.relative)
+            return [self._logits(read[:, :, level], level) for level in range(self.shape.levels)]
+        memory, carried, logits = self._encoded(history, sees, sees, np.arange(history.codes.shape[1])), None, []
+        for level in range(self.shape.levels):
+            before = None if level == 0 else history.codes[:, :, level - 1]
+            context = history.context if level == 0 else None
+            one, carried = self.write(level, memory, carried, before, context, rows=history.codes.shape[1])
+            logits.append(one)
+        return logits
+
+    def remember(self, history: History, valid: Array) -> Memory:
+        """What the row after histories [B, R] reads; valid [B, R] bool: rows that are there."""
+        rows = valid.shape[1]
+        earlier = jnp.tril(jnp.ones((rows, rows), bool), -1)[None] & valid[:, None]
+        if self._encodes:
+            return self._encoded(history, earlier, valid[:, None], np.array([rows]))
+        _, keys = self._read(self.blocks, history, earlier, self.relative)
+        tokens = self.shape.levels + 1
+        here = jnp.repeat(valid, tokens, axis=1)[:, None, None]
+        return Memory(keys, jnp.where(here, 0.0, MASKED))
+
+    def write(
+        self, level: int, memory: Memory, carried: Any, before: Array | None, context: Array | None, rows: int = 1
+    ) -> tuple[Array, Any]:
+        """Logits [B, Q, C_level] of code `level` of Q rows, after their codes `before` [B, Q], None at level 0.
+
+        `carried` are the keys that the levels before left; context [B, Q, C] is read at level 0.
+        """
+        batch = memory.keys[0][0].shape[0]
+        if before is None:
+            x = jnp.broadcast_to(self.start[None, None], (batch, rows, self.shape.width))
+            x = x if context is None else x + self.context(context)
+        else:
+            x = self.tables[level - 1][before]
+        x = self._drop(x)
+        own_bias = self.relative[self._buckets(level + 1)[::-1]].T  # of the tokens of this row, oldest first
+        bias, left = memory.bias, []
+        if not self._encodes:
+            length = memory.keys[0][0].shape[1]
+            bias = bias + self.relative[self._buckets(length + level + 1)[:level:-1]].T[None, :, None]
+        for n, block in enumerate(self.blocks):
+            x, own = block.one(x, memory.keys[n], bias, None if carried is None else carried[n], own_bias)
+            left.append(own)
+        return self._logits(self.norm(x), level), tuple(left)
+
+    def _encoded(self, history: History, sees: Array, seen: Array, place: np.ndarray) -> Memory:
+        """Keys of the encoder; its rows see `sees` [B, R, R], the Q rows that are written those in `seen` [B, Q, R].
+
+        `place` [Q] is the number of the row that each of them would be.
+        """
+        read, _ = self._read(self.encoder, history, sees, self.encoder_relative)
+        batch, rows, tokens, width = read.shape
+        flat = self.encoder_norm(read).reshape(batch, rows * tokens, width)
+        distance = np.maximum(tokens * place[:, None] - np.arange(rows * tokens)[None], 0)
+        bias = self.cross_relative[self._buckets(rows * tokens + 1)[distance]].transpose(2, 0, 1)
+        here = jnp.repeat(seen, tokens, axis=2)[:, None]
+        keys = tuple(block.keys_of_encoder(flat) for block in self.blocks)
+        return Memory(keys, bias[None] + jnp.where(here, 0.0, MASKED))
+
+    def _read(self, blocks: Any, history: History, sees: Array, relative: Array) -> tuple[Array, tuple[KeyValue, ...]]:
+        """States [B, R, L + 1, W] of all tokens; they see the rows in `sees` and earlier tokens of their own row."""
+        x = self._tokens(history)
+        batch, rows, tokens, width = x.shape
+        own = np.kron(np.eye(rows), np.tril(np.ones((tokens, tokens)))) > 0
+        seen = jnp.repeat(jnp.repeat(sees, tokens, axis=1), tokens, axis=2) | own[None]
+        order = np.arange(rows * tokens)
+        distance = np.maximum(order[:, None] - order[None], 0)
+        bias = relative[self._buckets(rows * tokens)[distance]].transpose(2, 0, 1)[None]
+        bias = bias + jnp.where(seen, 0.0, MASKED)[:, None]
+        x, keys = x.reshape(batch, rows * tokens, width), []
+        for block in blocks:
+            x, new = block.all(x, bias)
+            keys.append(new)
+        if not self._encodes:
+            x = self.norm(x)
+        return x.reshape(batch, rows, tokens, width), tuple(keys)
+
+    def _tokens(self, history: History) -> Array:
+        """Input vectors of start and codes: [B, R, L + 1, W]."""
+        parts = [self.tables[n][history.codes[..., n]] for n in range(self.shape.levels)]
+        parts[-1] = parts[-1] + self.feedback(history.feedback)
+        if history.vectors is not None and self.shape.item_rows:
+            parts[-1] = parts[-1] + self.vectors(history.vectors)
+        start = jnp.broadcast_to(self.start[None, None], parts[0].shape)
+        start = start if history.context is None else start + self.context(history.context)
+        return self._drop(jnp.stack([start, *parts], axis=2))
+
+    def _drop(self, x: Array) -> Array:
+        return self.drop(x, deterministic=not self.has_rng("dropout"))
+
+    def _logits(self, x: Array, level: int) -> Array:
+        table = self.tables[level] * self.shape.width**-0.5
+        return x @ table.T + jnp.expand_dims(self.offsets[level], tuple(range(x.ndim - 1)))
+
+    def _buckets(self, length: int) -> np.ndarray:
+        """Bucket of each distance from 0 to `length` - 1."""
+        return relative_bucket(length, self.shape.buckets, self.shape.max_distance, causal=True)[-1][::-1]
+
+
+def init_generator(shape: Shape, key: jax.Array, feedback: int, vectors: int, context: int) -> Any:
+    """Parameters of a generator of histories with F = `feedback`, E = `vectors`, C = `context` (0: none)."""
+    history = History(
+        codes=jnp.zeros((1, 2, shape.levels), jnp.int32),
+        feedback=jnp.zeros((1, 2, feedback)),
+        vectors=jnp.zeros((1, 2, vectors)) if vectors else None,
+        context=jnp.zeros((1, 2, context)) if context else None,
+    )
+    sees = jnp.tril(jnp.ones((1, 2, 2), bool), -1)
+    return Generator(shape).init(key, history, sees, method="every_row")["params"]

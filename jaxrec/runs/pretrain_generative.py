@@ -1,0 +1,254 @@
+"""Pretrain a generator instead of a policy: `jaxrec pretrain` with `pretrain.model: generative`."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrec.checks import InputError
+from jaxrec.config.schema import Config
+from jaxrec.evaluation.held_out import held_out_metrics
+from jaxrec.evaluation.retrieval import validation_of
+from jaxrec.evaluation.scorers import Scorer, compiled_score
+from jaxrec.generate.beam import scores_of_items
+from jaxrec.generate.recommender import Catalogue, slates
+from jaxrec.generate.saved import SavedGenerator, Tokens, catalogue_of, load_generator, load_tokens, save_generator
+from jaxrec.generate.training import GenerativeData, make_generative
+from jaxrec.nets.generator import Shape
+from jaxrec.nets.policy import catalogue_scores
+from jaxrec.ops.sizes import watched
+from jaxrec.progress import note
+from jaxrec.runs.baselines import fit_baselines, held_out_rows
+from jaxrec.runs.fit_encoder import size_of
+from jaxrec.runs.host_loop import Outcome, Training, Wording, run_training
+from jaxrec.runs.pretrain_judge import POLICY, Metrics, target_splits, targets_every_row
+from jaxrec.runs.pretrain_loop import SCORE, progress_note, schedule
+from jaxrec.runs.read_log import Corpus, check_same_catalogue
+from jaxrec.runs.recipe import log_config
+from jaxrec.runs.streams import stream
+from jaxrec.runs.tokens import write_tokens
+from jaxrec.serve import load_policy
+from jaxrec.sharding.compile import compiled, repeated
+from jaxrec.sharding.mesh import make_mesh, replicated
+from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.stage_folders import PretrainFolder
+from jaxrec.supervised.pretrain import Plan, PretrainData, steps_per_epoch
+from jaxrec.types import Array, EnvSpec, Observation, Params, World
+
+GENERATIVE, COMPARED = "generative", "compared"
+
+
+class Ready(NamedTuple):
+    """The checked inputs of a training."""
+
+    config: Config
+    run: PretrainFolder
+    corpus: Corpus
+    spec: EnvSpec
+    world: World
+    tokens: Tokens
+    shape: Shape
+    catalogue: Catalogue
+
+
+def check_generative(config: Config) -> None:
+    """Raise InputError for settings of `pretrain` that a generator does not have."""
+    fit, default = config.pretrain, type(config.pretrain)()
+    if fit.loss != default.loss:
+        raise InputError("pretrain.loss: generators learn by cross_entropy alone; set it to that.")
+    for name in ("start_from", "negatives", "feedback_weight"):
+        if getattr(fit, name) != getattr(default, name):
+            raise InputError(f"pretrain.{name}: not read with pretrain.model=generative; remove it.")
+    if config.encoder.train != type(config.encoder)().train:
+        raise InputError("encoder.train: generators do not tune the encoder of the items; set it to frozen.")
+
+
+def prepare(config: Config, run: PretrainFolder, corpus: Corpus, spec: EnvSpec, world: World) -> Ready:
+    """Read or make the codes of the catalogue, and describe the network."""
+    fit = config.generative
+    tokens = _tokens(config, run, corpus)
+    shape = Shape(
+        sizes=tokens.sizes,
+        kind=fit.shape,
+        width=fit.width,
+        layers=fit.layers,
+        heads=fit.heads,
+        hidden=fit.hidden,
+        dropout=config.pretrain.dropout,
+        buckets=fit.buckets,
+        max_distance=fit.max_distance,
+        item_rows=fit.item_rows,
+    )
+    some = np.arange(spec.num_items) if world.recommendable is None else np.asarray(world.recommendable)
+    catalogue = catalogue_of(tokens.codes, shape, np.asarray(world.item_table), some)
+    if fit.compare:  # before hours of training
+        check_same_catalogue(load_policy(fit.compare), corpus)
+    return Ready(config, run, corpus, spec, world, tokens, shape, catalogue)
+
+
+def _tokens(config: Config, run: PretrainFolder, corpus: Corpus) -> Tokens:
+    """The codes of `generative.tokens`, or new ones in RUN/tokens, which a resumed run reads again."""
+    named, own = config.generative.tokens, run.path / "tokens"
+    if not named and not (own / "description.json").is_file():
+        return write_tokens(config, corpus, own).tokens
+    tokens = load_tokens(named or own)
+    if tokens.ids != corpus.dataset.catalogue.ids:
+        raise InputError(
+            f"generative.tokens: {Path(named or own)} has the codes of {len(tokens.ids):,} items of another catalogue "
+            f"than the {len(corpus.dataset.catalogue):,} of this log; make them with `jaxrec tokens` and this recipe."
+        )
+    return tokens
+
+
+def train_generator(ready: Ready, data: PretrainData, plan: Plan) -> tuple[Outcome, dict[str, Metrics]]:
+    """Train to the end of the recipe; how it ended, and metrics of the test rows unless a signal stopped it."""
+    outcome = _train(ready, data, plan)
+    if outcome.interrupted:
+        return outcome, {}
+    saved = load_generator(ready.run.policy)
+    return outcome, _test(ready, jax.tree.map(np.asarray, saved.params))
+
+
+def _train(ready: Ready, rows: PretrainData, plan: Plan) -> Outcome:
+    config, fit = ready.config, ready.config.pretrain
+    table = ready.catalogue.table
+    sizes = len(ready.spec.feedback), 0 if table is None else table.shape[1], ready.spec.context_size
+    training = make_generative(ready.shape, fit, plan, *sizes)
+    everywhere, epoch = replicated(make_mesh(config.train.devices)), steps_per_epoch(fit, plan)
+    data = jax.device_put(GenerativeData(rows.rows, ready.catalogue), everywhere)
+    key = stream(config, "generative")
+    abstract = jax.eval_shape(training.init, key)
+    abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
+    init = compiled(training.init, out_shardings=everywhere)
+    judge = _validation(ready)
+
+    def restore(checkpoints: Checkpoints, step: int) -> Any:
+        return checkpoints.restore(step, abstract)
+
+    def save(state: Any, step: int) -> None:
+        _save(ready, state.params, step)
+
+    note(
+        f"  {len(ready.corpus.split.train):,} rows in windows of up to {plan.buckets[-1].length}; codes of "
+        f"{' x '.join(str(size) for size in ready.shape.sizes)}; {size_of(abstract.params):,} parameters; {epoch} "
+        "steps per epoch"
+    )
+    loop = Training(
+        start=lambda: init(key),
+        restore=restore,
+        update_many=compiled(
+            repeated(watched(training.update, lambda state: state.params), fit.steps_per_call),
+            donate=0,
+            out_shardings=everywhere,
+        ),
+        arguments=(data,),
+        evaluate=lambda state, step: (state, judge(state.params)),
+        new_best=save,
+        trained=lambda state: state.params,
+        best_is_kept=lambda: _is_whole(ready.run.policy),
+        size=-(-len(ready.corpus.split.train) // epoch),
+        wording=Wording(
+            title="pretraining",
+            update="step",
+            score=SCORE,
+            rate="rows_per_s",
+            note=lambda row, speed, score: progress_note(row, epoch, speed, score),
+            advice="Lower pretrain.learning_rate in another run.",
+        ),
+    )
+    return run_training(loop, ready.run, schedule(config, epoch))[1]
+
+
+def generator_scorer(ready: Ready) -> Callable[[Params], Scorer]:
+    """A generator with given parameters as a scorer: its beams have their chances, other items -inf."""
+    fit, count, repeats = ready.config.generative, ready.spec.num_items, ready.spec.repeats
+
+    def score(arrays: tuple[Params, Catalogue], obs: Observation) -> Array:
+        params, catalogue = arrays
+        found = slates(ready.shape, params, catalogue, obs, fit.history, fit.beams, repeats=repeats)
+        return jax.vmap(lambda one: scores_of_items(one, count))(found)
+
+    return lambda params: Scorer(score, (params, ready.catalogue))
+
+
+def _validation(ready: Ready) -> Callable[[Params], float]:
+    """NDCG@10 on validation rows, as `jaxrec.runs.pretrain_judge` measures it of policies."""
+    config, corpus = ready.config, ready.corpus
+    every, users = targets_every_row(config.pretrain), config.pretrain.evaluate_users or 2**31
+    split = validation_of(corpus.split, users, config.seed, every_row=every)
+    program, scorer = None, generator_scorer(ready)
+
+    def judge(params: Params) -> float:
+        nonlocal program
+        one = scorer(params)
+        program = program or compiled(one.score)
+        score = program
+
+        def scores(obs: Observation) -> Array:
+            return score(one.arrays, obs)
+
+        return held_out_metrics(scores, split, (10,), ready.spec.history_length)["ndcg@10"]
+
+    return judge
+
+
+def _test(ready: Ready, params: Params) -> dict[str, Metrics]:
+    """Metrics of the test rows by kind of target: of the generator, simple recommenders and another run's policy."""
+    config, corpus, length = ready.config, ready.corpus, ready.spec.history_length
+    table = np.asarray(ready.world.item_table)
+    # Without the features of items and the statistics of the log.
+    vectors = table[:, : table.shape[1] - corpus.features.width - 1 - len(ready.spec.feedback)]
+    own = {POLICY: generator_scorer(ready)(params)} | _compared(config)
+    simple = fit_baselines(config, held_out_rows(corpus), vectors, ready.world)
+    account: dict[str, Metrics] = {}
+    for kind, part in target_splits(corpus.split).items():
+        account[kind] = {
+            name: held_out_metrics(compiled_score(one), part, config.evaluate.cutoffs, length)
+            for name, one in own.items()
+        } | {name: held_out_metrics(compiled_score(one), part, config.evaluate.cutoffs) for name, one in simple.items()}
+    return account
+
+
+def _compared(config: Config) -> dict[str, Scorer]:
+    """The policy of `generative.compare`, named by its history encoder."""
+    if not config.generative.compare:
+        return {}
+    saved = load_policy(config.generative.compare)
+
+    def score(arrays: Any, obs: Observation) -> Array:
+        params, items, world = arrays
+        return catalogue_scores(saved.policy, params, items, obs, world)
+
+    return {f"{COMPARED}_{saved.network.encoder}": Scorer(score, (saved.params, saved.items, saved.world))}
+
+
+def _save(ready: Ready, params: Params, step: int) -> None:
+    catalogue, world, fit = ready.corpus.dataset.catalogue, ready.world, ready.config.generative
+    some = np.arange(ready.spec.num_items) if world.recommendable is None else np.asarray(world.recommendable)
+    saved = SavedGenerator(
+        shape=ready.shape,
+        rows=fit.history,
+        beams=fit.beams,
+        params=jax.tree.map(np.asarray, params),
+        codes=ready.tokens.codes,
+        table=np.asarray(world.item_table) if fit.item_rows else None,
+        recommendable=some.astype(np.int32),
+        usual_context=None if world.usual_context is None else np.asarray(world.usual_context),
+        spec=dataclasses.replace(ready.spec, history_length=fit.history),
+        feedback=log_config(ready.config).feedback,
+        ids=catalogue.ids,
+        titles=catalogue.titles,
+        step=step,
+    )
+    save_generator(ready.run.policy, saved)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        load_generator(folder)
+    except InputError:
+        return False
+    return True

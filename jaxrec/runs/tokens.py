@@ -1,0 +1,111 @@
+"""Semantic ids of a recipe's catalogue: quantise the items' vectors, report, and write a folder."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrec.checks import InputError, check_name
+from jaxrec.config.load import Overrides, to_dict
+from jaxrec.config.schema import Config
+from jaxrec.data.generated import hidden_tastes
+from jaxrec.generate.codes import told_apart, vocabulary
+from jaxrec.generate.quantise import Quantiser, fit_kmeans, quantised, reconstructed
+from jaxrec.generate.report import tokens_report
+from jaxrec.generate.rqvae import Fit, fit_rqvae
+from jaxrec.generate.saved import Tokens, load_tokens, save_tokens
+from jaxrec.progress import note, quiet
+from jaxrec.runs.item_table import ItemVectors, embed
+from jaxrec.runs.read_log import Corpus, read_corpus
+from jaxrec.runs.recipe import Recipe, log_config, read_recipe
+from jaxrec.runs.streams import stream
+from jaxrec.sharding.compile import compiled
+from jaxrec.storage.lock import one_command
+from jaxrec.version import __version__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MadeTokens:
+    """The codes that were written, and what they are worth."""
+
+    tokens: Tokens
+    report: dict[str, Any]
+    path: Path
+    seconds: float
+
+
+def make_tokens(recipe: Recipe, output: str | Path, overrides: Overrides = (), *, silent: bool = False) -> MadeTokens:
+    """Fit the codes of the recipe's catalogue and write them to the folder `output`.
+
+    Raises InputError, with a one-line message, for bad input.
+    """
+    with quiet(silent), one_command():
+        config = read_recipe(recipe, overrides)
+        path = Path(output)
+        if path.exists() and not (path / "description.json").is_file():
+            raise InputError(f"-o: {path} already exists and is no folder of tokens; name another one.")
+        corpus = read_corpus(config)
+        return write_tokens(config, corpus, path)
+
+
+def item_vectors(config: Config, corpus: Corpus) -> np.ndarray:
+    """What codes are made of: vectors of the texts and of the other features, without statistics of the log."""
+    return ItemVectors(embed(config, corpus.dataset.catalogue.texts), corpus.features.blocks).joined.astype(np.float32)
+
+
+def write_tokens(config: Config, corpus: Corpus, path: Path, vectors: np.ndarray | None = None) -> MadeTokens:
+    """Fit codes to the catalogue of a log that is read already, and write them."""
+    started = time.perf_counter()
+    categories = _categories(config, corpus)  # before anything is computed
+    vectors = item_vectors(config, corpus) if vectors is None else vectors
+    quantiser, codes, remade, errors = fitted(config, vectors)
+    codes, fit = told_apart(codes), config.tokens
+    sizes = vocabulary(codes, fit.codes)
+    report = tokens_report(codes, fit.codes, vectors, remade, categories)
+    if errors is not None:
+        report["error_of_kmeans"] = float(errors[0])  # in the space of the RQ-VAE, before its first epoch
+    catalogue = corpus.dataset.catalogue
+    description = {"jaxrec": __version__, "settings": to_dict(fit), "report": report}
+    save_tokens(path, quantiser, codes, sizes, (catalogue.ids, catalogue.titles), description)
+    return MadeTokens(tokens=load_tokens(path), report=report, path=path, seconds=time.perf_counter() - started)
+
+
+def fitted(config: Config, vectors: np.ndarray) -> tuple[Quantiser, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Quantiser, codes [I, L] and remade vectors [I, E] of vectors [I, E]; with an RQ-VAE its errors by epoch too."""
+    fit = config.tokens
+    if fit.codes > len(vectors):
+        raise InputError(f"tokens.codes: expected at most the {len(vectors)} items of the catalogue, got {fit.codes}.")
+    note(f"  {fit.method}: {fit.levels} levels of {fit.codes} codes for {len(vectors):,} items")
+    key, x = stream(config, "tokens"), jnp.asarray(vectors, jnp.float32)
+    if fit.method == "kmeans":
+        errors = None
+
+        def fit_it(key: jax.Array, x: jax.Array) -> Quantiser:
+            return fit_kmeans(key, x, fit.levels, fit.codes, fit.steps, fit.balance)
+
+        quantiser = compiled(fit_it)(key, x)
+    else:
+        settings = {name: getattr(fit, name) for name in Fit._fields}
+        quantiser, errors = compiled(lambda key, x: fit_rqvae(key, x, Fit(**settings)))(key, x)
+    codes = np.asarray(compiled(quantised)(quantiser, x).codes)
+    remade = np.asarray(compiled(reconstructed)(quantiser, x))
+    if not np.isfinite(remade).all():
+        raise InputError("tokens.learning_rate: the RQ-VAE diverged; lower it.")
+    return quantiser, codes, remade, None if errors is None else np.asarray(errors)
+
+
+def _categories(config: Config, corpus: Corpus) -> list[str] | None:
+    """The category of each item, if the recipe or the generator of the log names one."""
+    data, catalogue = log_config(config), corpus.dataset.catalogue
+    if config.tokens.category:
+        check_name("tokens.category", config.tokens.category, catalogue.fields)
+        return list(catalogue.fields[config.tokens.category])
+    if data.source == "generated":
+        topics = hidden_tastes(data.generated, config.seed).topic
+        if list(catalogue.ids) == [str(n + 1) for n in range(len(topics))]:  # cleaning may have left some out
+            return [str(topic) for topic in topics]
+    return None

@@ -1,0 +1,139 @@
+"""`jaxrec tokens`, and a generator through `jaxrec pretrain` and `jaxrec recommend`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrec.checks import InputError
+from jaxrec.cli import main
+from jaxrec.generate.saved import load_generator, load_tokens
+from jaxrec.runs.pretrain import Pretrained, pretrain
+from jaxrec.runs.recommend import recommend
+from jaxrec.runs.tokens import make_tokens
+from tests.recipes import TINY
+
+SMALL = [
+    "tokens.levels=2",
+    "tokens.codes=8",
+    "pretrain.model=generative",
+    "pretrain.epochs=2",
+    "pretrain.batch_size=16",
+    "pretrain.steps_per_call=2",
+    "generative={width: 16, layers: 1, heads: 2, hidden: 16, history: 6, beams: 12}",
+    "evaluate.baselines=[most_popular, item_knn]",
+]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def codes(recipe: Path) -> Path:
+    path = recipe.parent / "codes"
+    assert main(["tokens", str(recipe), "-o", str(path), *SMALL]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def pretrained(recipe: Path, codes: Path) -> Pretrained:
+    words = [*SMALL, f"generative.tokens={codes}"]
+    return pretrain(recipe, recipe.parent / "run", words, silent=True)
+
+
+def test_tokens_give_every_item_a_code_of_its_own(codes: Path) -> None:
+    tokens = load_tokens(codes)
+    assert tokens.codes.shape == (60, 3) and len(np.unique(tokens.codes, axis=0)) == 60
+    report = tokens.description["report"]
+    assert report["collisions"]["after_last"] == 0 and 0 < report["error"] < 1
+    assert report["prefixes"][0]["same_category"] > report["pairs"]["same_category"]  # the topics of the generator
+
+
+def test_new_items_get_codes_without_a_new_fit(codes: Path) -> None:
+    tokens = load_tokens(codes)
+    mean = np.asarray(tokens.quantiser.mean)
+    near = mean + sum(
+        np.asarray(book)[code] for book, code in zip(tokens.quantiser.codebooks, tokens.codes[7][:2], strict=True)
+    )
+    new = tokens.of_new(np.stack([near, near]).astype(np.float32))
+    same = (tokens.codes[:, :2] == tokens.codes[7, :2]).all(1)
+    np.testing.assert_array_equal(new[:, :2], np.tile(tokens.codes[7, :2], (2, 1)))
+    assert new[:, 2].tolist() == [same.sum(), same.sum() + 1]
+    with pytest.raises(InputError, match="room for"):
+        tokens.of_new(np.tile(near, (tokens.sizes[-1] + 1, 1)).astype(np.float32))
+    with pytest.raises(InputError, match="finite"):
+        tokens.of_new(np.full((1, len(mean)), np.nan, np.float32))
+
+
+def test_a_generator_is_judged_as_policies_are(pretrained: Pretrained) -> None:
+    assert not pretrained.interrupted and pretrained.best > 0
+    table = json.loads(pretrained.run.evaluation.read_text())["held_out"]
+    assert set(table) == {"policy", "most_popular", "item_knn"}
+    assert len({row["users"] for row in table.values()}) == 1
+    assert 0 <= table["policy"]["ndcg@10"] <= table["policy"]["hit_rate@10"] <= 1
+
+
+def test_recommend_reads_the_folder_of_a_generator(pretrained: Pretrained, capsys) -> None:
+    folder = str(pretrained.run.path)
+    saved = load_generator(pretrained.run.policy)
+    history = [saved.ids[3], saved.ids[9]]
+    assert main(["recommend", folder, "--history", ",".join(history), "-k", "10", "--json"]) == 0
+    slate = json.loads(capsys.readouterr().out)
+    ids, scores = [one["id"] for one in slate], [one["score"] for one in slate]
+    assert len(set(ids)) == 10 and not set(ids) & set(history) and set(ids) <= set(saved.ids)
+    assert scores == sorted(scores, reverse=True) and scores[0] < 0
+    assert len(recommend(folder, 3, user="5").slate) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [(["-k", "13"], "k: expected at most 12, the beams"), (["--history", "no-such-item"], "no-such-item")],
+)
+def test_recommend_refuses_in_one_line(pretrained: Pretrained, words: list[str], wanted: str, capsys) -> None:
+    assert main(["recommend", str(pretrained.run.path), *words]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and wanted in error
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["tokens.codes=61"], "tokens.codes: expected at most the 60 items"),
+        (["tokens.category=colour"], "tokens.category: no 'colour'"),
+        (["tokens.balance=2"], "tokens.balance: expected a value"),
+        (["tokens.method=pq"], "tokens.method"),
+    ],
+)
+def test_tokens_refuse_wrong_settings(recipe: Path, tmp_path: Path, words: list[str], wanted: str) -> None:
+    with pytest.raises(InputError, match=wanted):
+        make_tokens(recipe, tmp_path / "out", [*SMALL, *words], silent=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["pretrain.loss=reinforce"], "pretrain.loss: generators"),
+        (["pretrain.negatives=16"], "pretrain.negatives: not read"),
+        (["generative.heads=3"], "generative.width"),
+        (["generative.tokens=nowhere"], "nowhere: no saved tokens"),
+        (["data.generated.items=80"], "60 items of another catalogue"),
+    ],
+)
+def test_pretraining_refuses_wrong_settings(
+    recipe: Path, codes: Path, tmp_path: Path, words: list[str], wanted: str
+) -> None:
+    with pytest.raises(InputError, match=wanted):
+        pretrain(recipe, tmp_path / "run", [*SMALL, f"generative.tokens={codes}", *words], silent=True)
+
+
+def test_tokens_do_not_replace_a_folder_of_others(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="no folder of tokens"):
+        make_tokens(recipe, tmp_path, SMALL, silent=True)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
