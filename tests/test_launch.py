@@ -300,7 +300,7 @@ def test_every_launcher_calls_jaxrec_with_what_the_command_line_knows() -> None:
 
 
 def subprocess_help() -> str:
-    from jaxrec.cli import make_parser
+    from jaxrec.cli.parser import make_parser
 
     (commands,) = (action for action in make_parser()._actions if action.dest == "command" or action.choices)
     return commands.choices["train"].format_help()
