@@ -30,6 +30,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 lines=$work/lines.jsonl
+: >"$lines"
 missing=0
 
 limited() { # run within what is left of the time
@@ -79,6 +80,7 @@ done
 measure "replay" "$PYTHON" benchmarks/replay.py --calls "$((calls * 10))"
 measure "simulators" "$PYTHON" benchmarks/env_steps.py --users "${users[@]}" --slates dealt --calls "$calls"
 
+[[ -s $lines ]] || { echo "nothing was measured" >&2; exit 1; }
 name=$(tr -cs 'A-Za-z0-9\n' '-' <<<"$kind${SHORT:+ short}" | tr 'A-Z' 'a-z')
 mkdir -p "$OUT"
 "$PYTHON" benchmarks/table.py "$lines" >"$work/table.md"
