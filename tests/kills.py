@@ -176,7 +176,8 @@ def kill_often(
 ) -> Killed:
     """Kill a job `kills` times, and compare every output that is finished in between.
 
-    After as many of the kills as `corrupted`, where there are several checkpoints, the newest one is damaged.
+    After as many of the kills as `corrupted`, where there are several checkpoints, the newest one is damaged. If they
+    were too few for that, up to four times as many follow.
     """
 
     def run(place: Path, meanwhile: Callable[[int], None] = lambda process: None) -> Ended:
@@ -190,12 +191,16 @@ def kill_often(
     if ended.code:
         raise SystemExit(f"{job.name}: failed without a kill: {ended.err}")
     want, done, counts, differ = job.written(folder / job.name / "whole"), 0, Counter(), []
-    while counts["random"] + counts["inside"] < kills or (folder / job.name / str(done)).exists():
+
+    def more(number: int) -> bool:
+        return number < kills or (counts["corrupted"] < corrupted and number < 5 * kills)
+
+    while more(counts["random"] + counts["inside"]) or (folder / job.name / str(done)).exists():
         place, number = folder / job.name / str(done), counts["random"] + counts["inside"]
         before = unfinished(place)  # by the process before
         inside = kill_inside(place, draw.randint(1, 4), draw.uniform(0.0, LATEST))
         kill = inside if number % 2 else kill_after(draw.uniform(0.0, seconds))
-        ended = run(place, kill) if number < kills else run(place)
+        ended = run(place, kill) if more(number) else run(place)
         if ended.code == -signal.SIGKILL:
             counts["inside" if unfinished(place) - before else "random"] += 1
             if counts["corrupted"] < corrupted:

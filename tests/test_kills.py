@@ -14,5 +14,5 @@ def test_a_training_with_replay_that_is_killed_again_and_again_ends_in_the_same_
     with Launcher() as launcher:
         job = next(job for job in jobs_in(tmp_path, launcher, tiny_run / "simulators") if job.name == "dqn")
         killed = kill_often(job, tmp_path, launcher, 5, random.Random(0), corrupted=1)
-    assert killed.random + killed.inside_saves == 5 and killed.inside_saves and killed.corrupted == 1
+    assert killed.random + killed.inside_saves >= 5 and killed.inside_saves and killed.corrupted == 1
     assert killed.compared and not killed.differ
