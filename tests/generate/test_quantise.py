@@ -79,7 +79,9 @@ def test_prices_are_those_of_the_formula() -> None:
 
 
 def test_balance_evens_out_the_use_of_codes() -> None:
-    crowd = (np.random.default_rng(0).normal(size=(400, 3)) ** 3).astype(np.float32)  # most rows are near the middle
+    rng = np.random.default_rng(0)
+    spread = np.exp(0.7 * rng.normal(size=(400, 1)))  # many rows are near the middle, few are far from it
+    crowd = (rng.normal(size=(400, 8)) * spread).astype(np.float32)
     largest = [
         np.bincount(np.asarray(quantised(fit(crowd, balance, levels=1), jnp.asarray(crowd)).codes)[:, 0]).max()
         for balance in (0.0, 0.3)
