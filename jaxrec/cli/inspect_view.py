@@ -1,11 +1,12 @@
 """The printed form of `jaxrec inspect`: sections of labels and values, at most as wide as the terminal."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
 
 from jaxrec import terminal
+from jaxrec.cli.inspect_forms import byte_size, number, shape
 from jaxrec.foreign import quoted
 
 LABEL = 19  # columns, the indentation included
@@ -18,6 +19,8 @@ def print_account(account: dict[str, Any]) -> None:
     titles = {
         "run": "run of jaxrec train",
         "policy": "saved policy",
+        "generator": "saved generator",
+        "tokens": "semantic ids of jaxrec tokens",
         "simulator": "simulated users",
         "simulators": "simulated users for training and judging",
         "pretrain": "pretrained policy of jaxrec pretrain",
@@ -69,9 +72,9 @@ def _progress(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
         spent = [f"{account['seconds_in_updates']:,.0f} s in updates", f"{account['compile_seconds']:.0f} s compiling"]
         yield "speed", [f"{timing['user_steps_per_s']:,} user steps/s", *spent]
     if metrics := account["last_metrics"]:
-        values = [f"{name} {_number(value)}" for name, value in metrics.items() if name != "step"]
+        values = [f"{name} {number(value)}" for name, value in metrics.items() if name != "step"]
         yield f"update {metrics['step']}", values
-    yield "on disk", _size(account["bytes_on_disk"])
+    yield "on disk", byte_size(account["bytes_on_disk"])
 
 
 def _recipe(recipe: dict[str, Any]) -> Rows:
@@ -108,11 +111,11 @@ def _simulators(account: dict[str, Any]) -> Rows:
     if log := account["log"]:
         rows.append(("log", f"{log['rows']:,} rows of {log['users']:,} users; feedback {', '.join(log['feedback'])}"))
     for name, kind in account["validity"].items():
-        rows.append((f"fit of {quoted(name)}", [f"{measure} {_number(value)}" for measure, value in kind.items()]))
+        rows.append((f"fit of {quoted(name)}", [f"{measure} {number(value)}" for measure, value in kind.items()]))
     for name in ("train", "judge"):
         one = account["fitted"].get(name)
         rows.append((name, "not fitted yet" if one is None else _members(one)))
-    return [*rows, ("on disk", _size(account["bytes_on_disk"]))]
+    return [*rows, ("on disk", byte_size(account["bytes_on_disk"]))]
 
 
 def _members(account: dict[str, Any]) -> str:
@@ -133,19 +136,50 @@ def _policy(account: dict[str, Any]) -> Rows:
         (f"{account['action']['name']}s", f"of {account['action']['size']}, from {reads}"),
         ("network", network),
         *_items(account),
-        ("parameters", f"{account['parameters']:,} numbers in {len(account['arrays'])} arrays"),
     ]
+    return [*rows, *_parameters(account)]
+
+
+def _parameters(account: dict[str, Any]) -> Rows:
     widest = max(len(name) for name in account["arrays"])
-    return [*rows, *(("", [f"{name:<{widest}}  {_shape(x)}"]) for name, x in account["arrays"].items())]
+    count = f"{account['parameters']:,} numbers in {len(account['arrays'])} arrays"
+    shapes = [("", [f"{name:<{widest}}  {shape(x)}"]) for name, x in account["arrays"].items()]
+    return [("parameters", count), *shapes]
+
+
+def _generator(account: dict[str, Any]) -> Rows:
+    network = account["network"]
+    sizes = f"{network['layers']} layers of width {network['width']}, {network['heads']} heads"
+    return [
+        ("network", [network["kind"], sizes]),
+        ("reads", f"a history of {account['rows']} items"),
+        ("codes", f"{' x '.join(str(size) for size in network['sizes'])}, found with {account['beams']} beams"),
+        ("items", f"{account['items']:,}, of which {account['recommendable']:,} are recommendable"),
+        *_parameters(account),
+        ("on disk", byte_size(account["bytes_on_disk"])),
+    ]
+
+
+def _tokens(account: dict[str, Any]) -> Rows:
+    used = [f"{level['used']} of {size}" for level, size in zip(account["levels"], account["sizes"], strict=False)]
+    shared = account["collisions"]
+    return [
+        ("items", f"{account['items']:,}"),
+        ("codes", f"{' x '.join(str(size) for size in account['sizes'])}, by {account['method']}"),
+        ("in use", used),
+        ("error", f"{account['error']:.4f} of the variance of the items' vectors"),
+        ("shared codes", f"{shared['before_last']:,} items, after the last code {shared['after_last']:,}"),
+        ("on disk", byte_size(account["bytes_on_disk"])),
+    ]
 
 
 def _items(account: dict[str, Any]) -> Rows:
     table = account["item_table"]
     return [
         ("items", f"{account['items']:,}, of which {account['recommendable']:,} are recommendable"),
-        ("item table", f"{_shape(table)}, {_size(table['bytes'])}"),
+        ("item table", f"{shape(table)}, {byte_size(table['bytes'])}"),
         *_features(account),
-        ("on disk", _size(account["bytes_on_disk"])),
+        ("on disk", byte_size(account["bytes_on_disk"])),
     ]
 
 
@@ -156,9 +190,9 @@ def _features(account: dict[str, Any]) -> Rows:
 
 def _checkpoint(row: dict[str, Any]) -> list[str]:
     score = "not evaluated" if row["return"] is None else f"return {row['return']:.3f}"
-    parts = [f"{name} {_size(size)}" for name, size in row["bytes_in_memory"].items() if size >= 1024]
+    parts = [f"{name} {byte_size(size)}" for name, size in row["bytes_in_memory"].items() if size >= 1024]
     room = [f"replay of {row['replay']['transitions']:,} transitions"] if row["replay"] else []
-    return [score + (" (best)" if row["best"] else ""), f"{_size(row['bytes_on_disk'])} on disk", *parts, *room]
+    return [score + (" (best)" if row["best"] else ""), f"{byte_size(row['bytes_on_disk'])} on disk", *parts, *room]
 
 
 def _evaluation(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]]:
@@ -177,7 +211,9 @@ def _evaluation(account: dict[str, Any]) -> Iterator[tuple[str, str | list[str]]
 def _pretraining(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
     yield "progress", _fitting(account)
     if account["policy"]:
-        yield f"policy of step {account['policy']['step']}", _policy(account["policy"])
+        saved = account["policy"]
+        rows = _generator(saved) if saved["kind"] == "generator" else _policy(saved)
+        yield f"{saved['kind']} of step {saved['step']}", rows
     for kind, metrics in (account["account"] or {}).items():
         if isinstance(metrics, dict):
             rows = [(who, [f"{n} {row[n]:.4f}" for n in _ranking(row)]) for who, row in metrics.items()]
@@ -198,8 +234,8 @@ def _fitting(account: dict[str, Any]) -> Rows:
     if judged:
         rows.append((account["score"].replace("validation_", "valid. "), judged))
     if metrics := account["last_metrics"]:
-        rows.append((f"step {metrics['step']}", [f"{k} {_number(v)}" for k, v in metrics.items() if k != "step"]))
-    return [*rows, ("on disk", _size(account["bytes_on_disk"]))]
+        rows.append((f"step {metrics['step']}", [f"{k} {number(v)}" for k, v in metrics.items() if k != "step"]))
+    return [*rows, ("on disk", byte_size(account["bytes_on_disk"]))]
 
 
 def _tuned(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -224,7 +260,7 @@ def _sweep(account: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
         ("seeds", [str(seed) for seed in account["seeds"]]),
         ("runs", f"{ended} of {runs['asked']} reached update {account['updates']}, {runs['begun']} were begun"),
         *([("diverged", account["diverged"])] if account["diverged"] else []),
-        ("on disk", _size(account["bytes_on_disk"])),
+        ("on disk", byte_size(account["bytes_on_disk"])),
     ]
     yield "progress", rows
     if account["settings"]:
@@ -242,25 +278,11 @@ def _ranking(test: dict[str, float]) -> list[str]:
     return [name for name in test if name.startswith("ndcg")]
 
 
-def _shape(x: Mapping[str, Any]) -> str:
-    return f"{' x '.join(str(n) for n in x['shape']) or '1'} {x['dtype']}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _size(count: int) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024  # type: ignore[assignment]
-    return f"{count:.1f} GiB"
-
-
 SECTIONS = {
     "run": _run,
     "policy": lambda account: iter([(f"update {account['step']} in {account['env']}", _policy(account))]),
+    "generator": lambda account: iter([(f"step {account['step']}", _generator(account))]),
+    "tokens": lambda account: iter([("items and codes", _tokens(account))]),
     "simulator": lambda account: iter([("users and items", _simulator(account))]),
     "simulators": lambda account: iter([("simulators", _simulators(account))]),
     "pretrain": _pretraining,

@@ -3,9 +3,12 @@
 import argparse
 
 from jaxrec.cli.runtime import prepare
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
 from jaxrec.evaluation import report
 from jaxrec.processes import is_first, join
 from jaxrec.runs.fit_simulator import fit_simulator
+from jaxrec.runs.inspect import next_of_pretraining
 from jaxrec.runs.pretrain import KINDS, pretrain
 from jaxrec.runs.train import train
 
@@ -56,7 +59,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
         f"done in {done.seconds:.0f} s: best step {done.best} of {done.step}, validation NDCG@10 {done.score:.4f}\n"
         f"  policy   {folder.policy}\n"
         f"  report   {folder.evaluation}\n"
-        f"next: jaxrec train {folder.config} learner.start_from={folder.path} --run {folder.path}-train"
+        f"next: {next_of_pretraining(load_config(Config, folder.config), folder)}"
     )
     return 0
 

@@ -33,9 +33,9 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
 from jaxrec.storage.portable import load_portable, write_portable
+from jaxrec.storage.stage_folders import GENERATOR, TOKENS
 from jaxrec.types import EnvSpec, Observation, Params
 
-TOKENS, GENERATOR = "tokens", "generator"  # kinds of folders
 ITEMS_BYTES = 4 * 2**30  # of items.json, at most
 
 

@@ -12,13 +12,14 @@ from jaxrec.data.item_features import encodings_from_json
 from jaxrec.runs.half_written import folder_bytes, read_account, read_rows
 from jaxrec.runs.inspect_damage import damage_in
 from jaxrec.runs.inspect_encoder import describe_distillation, describe_tuning
+from jaxrec.runs.inspect_generative import describe_generator, describe_tokens
 from jaxrec.runs.inspect_sweep import describe_sweep
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
 from jaxrec.storage.lock import LOCK
 from jaxrec.storage.run import RunFolder
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.storage.schemas import check_description
-from jaxrec.storage.stage_folders import PretrainFolder
+from jaxrec.storage.stage_folders import GENERATOR, TOKENS, PretrainFolder
 from jaxrec.storage.steps import ARRAYS, METRIC, METRICS, UNJUDGED, steps_in
 
 COMPILE = "compile_seconds"  # of the first row of a process in timings.jsonl
@@ -39,8 +40,8 @@ def describe(folder: Path) -> dict[str, Any]:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise InputError(f"{folder}: damaged ({reason}); restore it or make it again.") from None
     raise InputError(
-        f"{folder}: neither a run nor a policy, simulators, a tuned encoder or a sweep; give a folder that `jaxrec "
-        "train`, `pretrain`, `fit-simulator`, `tune`, `distill` or `sweep` wrote."
+        f"{folder}: neither a run nor a policy, simulators, semantic ids, a tuned encoder or a sweep; give a folder "
+        "that `jaxrec train`, `pretrain`, `fit-simulator`, `tokens`, `tune`, `distill` or `sweep` wrote."
     )
 
 
@@ -86,10 +87,16 @@ def describe_pretraining(folder: Path) -> dict[str, Any]:
         "policy": _describe_saved(run.policy) if run.policy.is_dir() else None,
         "account": read_account(run.evaluation) if done else None,
         "bytes_on_disk": folder_bytes(run.path),
-        "next": f"jaxrec train {run.config} learner.start_from={run.path} --run {run.path}-train"
-        if done
-        else f"jaxrec pretrain {run.config} --run {run.path} --resume",
+        "next": next_of_pretraining(config, run) if done else f"jaxrec pretrain {run.config} --run {run.path} --resume",
     }
+
+
+def next_of_pretraining(config: Config, run: PretrainFolder) -> str:
+    """The command that uses a finished pretraining: learning starts from policies, and generators recommend."""
+    if config.pretrain.model == "generative":
+        ids = read_account(run.policy / "items.json")["ids"][:2]
+        return f"jaxrec recommend {run.path} --history {','.join(ids)}"
+    return f"jaxrec train {run.config} learner.start_from={run.path} --run {run.path}-train"
 
 
 def describe_simulators(folder: Path) -> dict[str, Any]:
@@ -110,9 +117,11 @@ def describe_simulators(folder: Path) -> dict[str, Any]:
 
 
 def _describe_saved(folder: Path) -> dict[str, Any]:
-    """Describe a folder of arrays: a policy or one simulator."""
+    """Describe a folder of arrays: a policy, a generator, semantic ids or one simulator."""
     description = read_account(folder / "description.json")
     check_description(folder / "description.json", description)
+    if (describe_other := OTHER.get(description["kind"])) is not None:
+        return describe_other(folder, description)
     arrays = array_headers(folder / "arrays")
     table = arrays["item_table"]
     account = {
@@ -241,6 +250,7 @@ def _array(x: ArrayHeader) -> dict[str, Any]:
     return {"shape": list(x.shape), "dtype": x.dtype.name}
 
 
+OTHER = {TOKENS: describe_tokens, GENERATOR: describe_generator}  # kinds of arrays without an item table of their own
 # The first of these files that exists tells the kind of folder.
 KINDS: tuple[tuple[str, Callable[[Path], dict[str, Any]]], ...] = (
     ("simulator.json", describe_simulators),

@@ -5,6 +5,7 @@ from pathlib import Path
 from jaxrec.storage.run import SWEEP, RunFolder
 
 DIVERGED = "diverged.json"  # in the folder of a run: why it ended
+TOKENS, GENERATOR = "tokens", "generator"  # kinds of folders of arrays, in their description.json
 
 
 class TuneFolder(RunFolder):

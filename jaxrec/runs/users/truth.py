@@ -147,7 +147,7 @@ def true_chances(config: Config, corpus: Corpus) -> Callable[[np.ndarray], np.nd
     true, (users, items) = hidden_tastes(data.generated, config.seed), _generated_numbers(corpus)
     disliked, liked = answers(data, np.array([0.0, 1.0]))[:, 0]  # a kind may be 1 for what is not liked
     return lambda who: np.stack(
-        [disliked + (liked - disliked) * true.like_probability(users[user])[items] for user in who]
+        [disliked + (liked - disliked) * true.like_probability(int(users[user]))[items] for user in who]
     )
 
 
