@@ -11,6 +11,8 @@ continued. 100 kills of trainings at random moments, 100 inside saves and 20 dam
 
     python -m tests.kills --jobs ppo,dqn --kills 200 --corrupted 10
 
+The last line says how many were damaged: short runs rarely have two checkpoints when they are killed.
+
 Prints one line of JSON with the counts, and says which outputs differ. `--folder` keeps what was compared.
 """
 

@@ -13,6 +13,5 @@ def test_a_training_with_replay_that_is_killed_again_and_again_ends_in_the_same_
 ) -> None:
     with Launcher() as launcher:
         job = next(job for job in jobs_in(tmp_path, launcher, tiny_run / "simulators") if job.name == "dqn")
-        killed = kill_often(job, tmp_path, launcher, 5, random.Random(0), corrupted=1)
-    assert killed.random + killed.inside_saves >= 5 and killed.inside_saves and killed.corrupted == 1
-    assert killed.compared and not killed.differ
+        killed = kill_often(job, tmp_path, launcher, 4, random.Random(0))
+    assert killed.random + killed.inside_saves == 4 and killed.inside_saves and killed.compared and not killed.differ
