@@ -84,7 +84,9 @@ class Attention(nn.Module):
             scores.append(jnp.einsum("bqhd,bthd->bhqt", query, shared[0]) + bias)
         if own is not None:
             scores.append(jnp.einsum("bqhd,bqjhd->bhqj", query, own[0]) + own_bias[None, :, None])
-        weights = nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+        joined = jnp.concatenate(scores, axis=-1)
+        # Where everything is masked, the softmax is even: the first row of a history would read those after it.
+        weights = jnp.where(joined > MASKED / 2, nn.softmax(joined, axis=-1), 0.0)
         mixed, read = jnp.zeros_like(query), 0
         if shared is not None:
             read = shared[0].shape[1]

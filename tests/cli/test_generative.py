@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.cli import main
 from jaxrec.generate.saved import load_generator, load_tokens
+from jaxrec.runs.inspect import describe
 from jaxrec.runs.pretrain import Pretrained, pretrain
 from jaxrec.runs.recommend import recommend
 from jaxrec.runs.tokens import make_tokens
@@ -88,6 +90,20 @@ def test_recommend_reads_the_folder_of_a_generator(pretrained: Pretrained, capsy
     assert len(set(ids)) == 10 and not set(ids) & set(history) and set(ids) <= set(saved.ids)
     assert scores == sorted(scores, reverse=True) and scores[0] < 0
     assert len(recommend(folder, 3, user="5").slate) == 3
+
+
+def test_inspect_describes_codes_and_generators(pretrained: Pretrained, codes: Path, capsys) -> None:
+    assert main(["inspect", str(pretrained.run.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "decoder, 1 layers of width 16, 2 heads" in printed and "found with 12 beams" in printed
+    assert f"next: jaxrec recommend {pretrained.run.path} --history " in printed
+    account = describe(pretrained.run.policy)
+    params = load_generator(pretrained.run.policy).params
+    assert account["parameters"] == sum(x.size for x in jax.tree.leaves(params)) and not account["damaged"]
+    assert main(["inspect", str(codes)]) == 0
+    assert "x 8 x " in capsys.readouterr().out
+    account, tokens = describe(codes), load_tokens(codes)
+    assert account["sizes"] == list(tokens.sizes) and account["items"] == 60 and not account["damaged"]
 
 
 @pytest.mark.parametrize(
