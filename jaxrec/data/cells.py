@@ -16,6 +16,7 @@ from jaxrec.data.unpacked import USUAL, Limits, open_bytes
 from jaxrec.foreign import quoted
 
 compute: Any = pyarrow.compute  # its functions are made at import, so type checkers do not see them
+MOST_TEXT = 2**31 - 1  # bytes of a column: the offsets of its cells are int32
 WHOLE_BITS = {16: 11, 32: 24}  # of the whole numbers that floats of so many bits have; longer ones are seen as text
 
 
@@ -57,6 +58,25 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
 
 
+def joined_chunks(column: pa.ChunkedArray, name: str, where: str) -> pa.Array:
+    """Join the chunks of a column [R] into one array; one chunk is not copied.
+
+    Raises InputError if they hold more text than fits an array, whose offsets are int32; `where` names the file.
+    """
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    try:
+        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    except (pa.ArrowInvalid, pa.ArrowCapacityError):
+        raise _too_much(name, where) from None
+
+
+def _too_much(name: str, where: str) -> InputError:
+    return InputError(
+        f"{where}: column {quoted(name)} holds more than 2 GB of text, which is the most; read fewer rows."
+    )
+
+
 def check_utf8(path: Path, limits: Limits = USUAL) -> None:
     """Raise InputError that names the first line that is not UTF-8 text."""
     setting = limits.setting
@@ -76,7 +96,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: b
     text as integer and as float. Times become ISO dates in UTC. Raises InputError for nested values; `where` names the
     file.
     """
-    cells: Any = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    cells: Any = joined_chunks(column, name, where) if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
     if getattr(cells.type, "extension_name", "") == "arrow.uuid":
@@ -98,7 +118,11 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, where: str, joined: b
             in_utc = cells.cast(pa.timestamp("us", kind.tz and "UTC"), safe=kind.unit != "ns")
             cells = in_utc.cast(pa.timestamp("us"))
         return compute.fill_null(compute.cast(cells, pa.string()), "")
+    except pa.ArrowCapacityError:
+        raise _too_much(name, where) from None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if kind in (pa.large_string(), pa.large_binary()) and cells.nbytes > MOST_TEXT:
+            raise _too_much(name, where) from None
         bytes_ = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
         wanted = "UTF-8 text" if any(test(kind) for test in bytes_) else "numbers, text or times"
         raise InputError(

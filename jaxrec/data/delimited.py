@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from jaxrec.checks import InputError
-from jaxrec.data.cells import Part, Places, compute, first_line
+from jaxrec.data.cells import Part, Places, compute, first_line, joined_chunks
 from jaxrec.data.headers import refuse_json
 from jaxrec.data.layout import (
     Dialect,
@@ -84,7 +84,7 @@ def read(path: Path, wanted: list[str], layout: Layout, delimiter: str) -> Part:
         _check_quotes(path, dialect, rows, whole)
         if whole.lines > rows + header:
             notes += lines_in_words(path, dialect, len(written), rows, header)
-    cells = {name: table.column(column).combine_chunks() for name, column in place.items()}
+    cells = {name: joined_chunks(table.column(column), name, str(path)) for name, column in place.items()}
     if whole.quotes:
         whole_cell = WHOLE if dialect.unquote else AFTER_BLANKS
         cells = {name: _unquoted(column, whole_cell) for name, column in cells.items()}

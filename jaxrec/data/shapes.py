@@ -12,7 +12,7 @@ import pyarrow.csv as pa_csv
 
 from jaxrec.checks import InputError
 from jaxrec.data import delimited
-from jaxrec.data.cells import Part, Places, compute, first_line
+from jaxrec.data.cells import Part, Places, compute, first_line, joined_chunks
 from jaxrec.data.layout import Layout, check_encoding, utf8_bytes
 from jaxrec.data.log import listed
 from jaxrec.foreign import quoted
@@ -55,13 +55,13 @@ def of_lines(columns: Sequence[str], rows: Callable[[pa.Array], Rows]) -> Shape:
 
 def _read_lines(path: Path, wanted: list[str], layout: Layout, rows: Callable[[pa.Array], Rows]) -> Part:
     found = rows(_lines(path, layout))
-    bad = len(found.malformed)
+    line, malformed = found.line, found.malformed  # what `places` holds stays in memory, so it must not hold the cells
 
     def places() -> Places:
-        return Places((found.line + 1).tolist(), (found.malformed + 1).tolist())
+        return Places((line + 1).tolist(), (malformed + 1).tolist())
 
     cells = {name: found.cells[name] for name in wanted}
-    return Part(path, cells, places, bad, f"not of the form of {layout.format.shape}")
+    return Part(path, cells, places, len(malformed), f"not of the form of {layout.format.shape}")
 
 
 def _lines(path: Path, layout: Layout) -> pa.Array:
@@ -73,11 +73,11 @@ def _lines(path: Path, layout: Layout) -> pa.Array:
     }
     try:
         with utf8_bytes(path, layout) as file:
-            lines = pa_csv.read_csv(file, **form).column("line").combine_chunks()
+            lines = pa_csv.read_csv(file, **form).column("line")
     except (pa.ArrowInvalid, UnicodeError) as error:
         check_encoding(path, layout)
         raise InputError(f"{path}: cannot be read as lines ({first_line(error)}); get the file again.") from None
-    return lines
+    return joined_chunks(lines, "line", str(path))
 
 
 def _split(lines: pa.Array, by: str, names: Sequence[str], most: int | None = None) -> Rows:
@@ -172,10 +172,10 @@ def _properties(path: Path, wanted: list[str], layout: Layout) -> Part:
     part = delimited.read(path, list(PROPERTIES), layout, ",")
     kept = compute.equal(part.cells["property"], "categoryid")
     cells = {"itemid": part.cells["itemid"].filter(kept), "categoryid": part.cells["value"].filter(kept)}
-    rows = np.flatnonzero(kept.to_numpy(zero_copy_only=False))
+    rows, every_place = np.flatnonzero(kept.to_numpy(zero_copy_only=False)), part.places  # `places` must not hold cells
 
     def places() -> Places:
-        every = part.places()
+        every = every_place()
         return every._replace(good=[every.good[row] for row in rows.tolist() if row < len(every.good)])
 
     return dataclasses.replace(part, cells={name: cells[name] for name in wanted}, places=places)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from jaxrec.checks import InputError, check_name, suggest
 from jaxrec.config.files import MISSING
 from jaxrec.data import delimited, typed
-from jaxrec.data.cells import Part, compute, first_line
+from jaxrec.data.cells import Part, compute, first_line, joined_chunks
 from jaxrec.data.headers import check_header, names_advice, separator_advice
 from jaxrec.data.layout import PLAIN, Layout, check_not_garbled
 from jaxrec.data.log import counted, listed
@@ -24,11 +24,10 @@ from jaxrec.data.paths import files_of
 from jaxrec.data.shapes import SHAPES
 from jaxrec.data.signatures import check_ending, check_signature
 from jaxrec.data.unpacked import COMPRESSED
-from jaxrec.data.walks import Walks
+from jaxrec.data.walks import EXAMPLES, Walks
 from jaxrec.foreign import quoted, shape, shape_of
 
 PERSONAL = re.compile(r"[@\d]")  # in a cell that may be the id of a user, and in few names of columns
-EXAMPLES = 3  # faulty lines quoted for each reason
 MOST_COLUMNS = 10_000
 
 
@@ -186,7 +185,7 @@ def read_table(path: Path, columns: Iterable[str], layout: Layout = PLAIN) -> Ta
 
 
 def make_table(path: Path, parts: Iterable[Part], pseudonymous: bool = False) -> Table:
-    """Join the rows of several files with the same columns; no more than one column of cells is held twice.
+    """Join the rows of several files with the same columns; of joined cells, one column at a time is held twice.
 
     Raises InputError if a column holds more text than fits an array.
     """
@@ -195,15 +194,10 @@ def make_table(path: Path, parts: Iterable[Part], pseudonymous: bool = False) ->
     for part in parts:
         for name, text in part.cells.items():
             columns.setdefault(name, []).append(compute.utf8_trim_whitespace(text))
+            del text
         known.append(part.without_cells())
-    cells = {}
-    for name in list(columns):
-        try:
-            cells[name] = pa.concat_arrays(columns.pop(name))
-        except pa.ArrowInvalid:  # offsets of text are int32
-            raise InputError(
-                f"{path}: column {quoted(name)} holds more than 2 GB of text; leave it out, or shorten its texts."
-            ) from None
+        del part  # else its cells would be held until all are joined
+    cells = {name: joined_chunks(pa.chunked_array(columns.pop(name)), name, str(path)) for name in list(columns)}
     return Table(path, tuple(known), cells, pseudonymous)
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as parquet
 from jaxrec.checks import InputError
 from jaxrec.config.data import DataConfig
 from jaxrec.config.files import IdRules
-from jaxrec.data.cells import Part, Places, as_text, compute, first_line
+from jaxrec.data.cells import Part, Places, as_text, compute, first_line, joined_chunks
 from jaxrec.data.clock import read_times
 from jaxrec.data.ids import clean_ids
 from jaxrec.data.log import Dataset
@@ -176,7 +176,7 @@ def _decoded(
             for name, cells in chunks.items():
                 cells.append(convert[name]([row[name] for row in rows]))
             advance(len(rows))
-    return {name: pa.concat_arrays(cells) for name, cells in chunks.items()}
+    return {name: joined_chunks(pa.chunked_array(cells), name, str(source.path)) for name, cells in chunks.items()}
 
 
 def _converter(

@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 
 from jaxrec.bounded import check_depth
 from jaxrec.checks import InputError
-from jaxrec.data.cells import Part, Places, as_text, check_digits, first_line
+from jaxrec.data.cells import Part, Places, as_text, check_digits, first_line, joined_chunks
 from jaxrec.data.layout import Layout, check_encoding, mark_in_words, utf8_bytes
 from jaxrec.data.log import counted
 from jaxrec.data.unpacked import ARRAY, check_parquet, check_repeated
@@ -110,7 +110,7 @@ def read_json(path: Path, wanted: list[str], layout: Layout) -> Part:
         numbers = [line for line in range(1, number + 1) if line not in skipped]
         return Places(numbers, malformed, "entry" if array else "line")
 
-    cells = {name: pa.concat_arrays(arrays) for name, arrays in chunks.items()}
+    cells = {name: joined_chunks(pa.chunked_array(arrays), name, str(path)) for name, arrays in chunks.items()}
     notes = tuple(mark_in_words(path, layout))
     return Part(path, cells, places, len(malformed), "without a JSON object", notes=notes)
 

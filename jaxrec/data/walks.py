@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrec.data.cells import Part
 
-EXAMPLES = 3  # malformed rows of each file in a message
+EXAMPLES = 3  # faulty rows in a message for each reason, malformed ones of each file
 
 
 class Walks:

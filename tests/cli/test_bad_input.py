@@ -163,8 +163,13 @@ BAD_INPUT = (
     BadInput("texts of users who write none", "train CSV data.own_texts=2", ("data.own_texts", "data.columns.review")),
     BadInput("reviews in no column", "train CSV data.columns.review=words", ("log.csv", "'words'", "columns.review")),
     BadInput(
+        "the items as reviews",
+        "train CSV data.columns.review=item",
+        ("data.columns.review: 'item' is the column of the items; name another one",),
+    ),
+    BadInput(
         "more components than reviews",
-        "train CSV data.own_texts=40 data.columns.review=item",
+        "train CSV data.own_texts=40 data.columns.review=time",
         ("data.own_texts", "28 training reviews", "lower it"),
     ),
     BadInput("a short key", "train CSV", ("user.key", "at least 32 characters", "5"), write("user.key", "short")),

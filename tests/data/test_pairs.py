@@ -112,7 +112,8 @@ def test_rows_without_a_request_keep_their_time() -> None:
     np.testing.assert_array_equal(time, [3, 3, 4])
 
 
+@pytest.mark.parametrize("owner", ["user", "item"])
 @pytest.mark.parametrize("key", ["review", "request"])
-def test_the_column_of_users_is_nothing_else(key: str) -> None:
-    with pytest.raises(InputError, match=rf"data\.columns\.{key}: 'user' is the column of the users"):
-        Columns(**{key: "user"})
+def test_the_columns_of_users_and_items_are_nothing_else(key: str, owner: str) -> None:
+    with pytest.raises(InputError, match=rf"data\.columns\.{key}: '{owner}' is the column of the {owner}s"):
+        Columns(**{key: owner})

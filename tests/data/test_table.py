@@ -15,8 +15,12 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
+from jaxrec.config.files import TableFormat
 from jaxrec.data import load_dataset
+from jaxrec.data.cells import as_text, joined_chunks
 from jaxrec.data.delimited import ReadAhead
+from jaxrec.data.layout import PLAIN
+from jaxrec.data.shapes import SHAPES
 from jaxrec.data.table import Fault, drop_faulty, header, read_table, where_in
 from tests.data.same import assert_same_dataset
 
@@ -218,3 +222,49 @@ def test_nothing_is_read_any_more_from_a_closed_file() -> None:
         assert begun == ended
         time.sleep(0.02)
         assert slow.reads == [begun, ended]
+
+
+def text_of(size: int, kind: pa.DataType, width: type) -> pa.Array:
+    """A cell of `size` zero bytes that no memory is taken for, as nothing is written there."""
+    offsets = pa.py_buffer(np.array([0, size], width))
+    return pa.Array.from_buffers(kind, 1, [None, offsets, pa.py_buffer(np.zeros(size, np.uint8))])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.chunked_array([text_of(2**30, pa.string(), np.int32)] * 2),
+        text_of(2**31, pa.large_string(), np.int64),
+    ],
+)
+def test_more_text_than_fits_a_column_is_refused(column: pa.Array | pa.ChunkedArray) -> None:
+    with pytest.raises(InputError, match=r"^log: column 'note' holds more than 2 GB of text, .*; read fewer rows\.$"):
+        as_text(column, "note", "log")
+
+
+def test_one_chunk_is_not_copied() -> None:
+    cells = pa.array(["one", "two"])
+    whole = joined_chunks(pa.chunked_array([cells]), "note", "log")
+    assert [buffer and buffer.address for buffer in whole.buffers()] == [b and b.address for b in cells.buffers()]
+    parts = pa.chunked_array([cells, pa.array(["three"])])
+    assert joined_chunks(parts, "note", "log").to_pylist() == ["one", "two", "three"]
+    assert len(joined_chunks(pa.chunked_array([], pa.string()), "note", "log")) == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "head", "row", "column"),
+    [
+        ("netflix_titles", "", "{n},1999,{title}\n", "title"),
+        ("retailrocket_properties", "timestamp,itemid,property,value\n", "1,{n},categoryid,{title}\n", "categoryid"),
+    ],
+)
+def test_places_of_a_shape_do_not_keep_its_cells(tmp_path, shape: str, head: str, row: str, column: str) -> None:
+    path, rows, title = tmp_path / "titles.csv", 20_000, "x" * 500
+    path.write_text(head + "".join(row.format(n=n, title=title) for n in range(rows)))
+    layout = PLAIN._replace(format=TableFormat(shape=shape))
+    before = pa.total_allocated_bytes()
+    part = SHAPES[shape].read(path, [column], layout)
+    assert pa.total_allocated_bytes() - before >= rows * len(title)
+    part = part.without_cells()
+    assert pa.total_allocated_bytes() - before < rows * len(title) / 2
+    assert part.places().good[-1] == rows + bool(head)
