@@ -50,14 +50,14 @@ def programs(items: int, users: int) -> dict[str, tuple[Callable[..., Array], tu
         history_length=HISTORY,
     )
     policy, number = make_policy(spec, PolicyConfig()), blocks(users, items)
-    key_table, key_init, key_history, key_draw = jax.random.split(jax.random.key(0), 4)
+    key_table, key_init, key_history, key_query, key_draw = jax.random.split(jax.random.key(0), 5)
     world = World(jax.random.normal(key_table, (items, EMBEDDING)))
     params = policy.init(key_init, world)
     table = compiled(policy.items)(params, world)
     obs = jax.tree.map(lambda x: jnp.broadcast_to(x, (users, *x.shape)), example_observation(spec))
     rows = jax.random.randint(key_history, (users, HISTORY), 0, items, jnp.int32)
     obs = cut(obs.replace(history_items=rows), number)
-    query = cut(jax.random.normal(key_draw, (users, table.vectors.shape[-1])), number)
+    query = cut(jax.random.normal(key_query, (users, table.vectors.shape[-1])), number)
     keys = jax.random.split(key_draw, number)
 
     def greedy(params: Any, table: Any, world: World, obs: Any) -> Array:

@@ -77,6 +77,8 @@ def measure(
         items = np.random.default_rng(n).integers(0, count, (batch, ROWS)).astype(np.int32)
         return Observation(history_items=jnp.asarray(items), history_feedback=jnp.ones((batch, ROWS, 1)))
 
+    inputs = jax.block_until_ready([observed(n) for n in range(calls + 1)])  # before the clock runs
+
     def constrained(params: Any, catalogue: Catalogue, obs: Observation) -> Any:
         return slates(shape, params, catalogue, obs, ROWS, beams).items
 
@@ -90,7 +92,7 @@ def measure(
     wrong = {"invalid": 0, "double": 0, "seen": 0}
 
     def call(n: int) -> Any:
-        made = program(params, catalogue, observed(n))
+        made = program(params, catalogue, inputs[n])
         found.append(made)
         return made
 
@@ -113,7 +115,7 @@ def measure(
         rows = np.asarray(last).reshape(-1, shape.levels).tolist()
         return line | {"written_that_are_items": round(sum(tuple(row) in known for row in rows) / len(rows), 4)}
     for n, made in enumerate(found):
-        items, seen = np.asarray(made), np.asarray(observed(n).history_items)
+        items, seen = np.asarray(made), np.asarray(inputs[n].history_items)
         wrong["invalid"] += int((items < 0).sum())
         wrong["double"] += int((np.diff(np.sort(items, axis=1), axis=1) == 0).sum())
         wrong["seen"] += sum(int(np.isin(own, past).sum()) for own, past in zip(items, seen, strict=True))

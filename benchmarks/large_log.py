@@ -95,20 +95,21 @@ def write(rows: int, folder: Path) -> None:
 
 def measured(folder: Path) -> dict[str, object]:
     """Take the log from its files to batches of windows; gives seconds and memory of each stage."""
-    import jax
-
-    from jaxrec.config.load import load_config
-    from jaxrec.config.schema import Config
-    from jaxrec.data import load_dataset, make_split
-    from jaxrec.runs.pretrain_inputs import window_length
-    from jaxrec.supervised.user_windows import cut, make_windows
-
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(RECIPE.format(folder=folder))
-    config = load_config(Config, recipe)
     stages: dict[str, dict[str, float]] = {}
     with stage("imports", stages):
+        import jax
+
+        from jaxrec.config.load import load_config
+        from jaxrec.config.schema import Config
+        from jaxrec.data import load_dataset, make_split
+        from jaxrec.runs.pretrain_inputs import window_length
+        from jaxrec.sharding.compile import compiled
+        from jaxrec.supervised.user_windows import cut, make_windows
+
         jax.devices()
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(RECIPE.format(folder=json.dumps(str(folder), ensure_ascii=False)))  # JSON's quotes are YAML's too
+    config = load_config(Config, recipe)
     with stage("read and clean", stages):
         data = load_dataset(config.data, config.seed)
     with stage("split", stages):
@@ -117,7 +118,7 @@ def measured(folder: Path) -> dict[str, object]:
         length = window_length(config)
         rows, buckets = make_windows(split.train, split.train.item, length, config.pretrain.batch_size * length)
     with stage(f"{BATCHES} batches", stages):
-        draw = jax.jit(cut, static_argnums=(1, 2, 5))
+        draw = compiled(cut, static=(1, 2, 5))
         for number in range(BATCHES):
             n = number % len(buckets)
             window = draw(rows, n, buckets[n], number, jax.random.key(0), data.log.num_users)

@@ -53,17 +53,23 @@ def step(ring: replay.Replay, new: replay.Experience, key: Array) -> tuple[repla
 Call = Callable[[Array], None]  # one add and one sample, with a key
 
 
-def ours(capacity: int, users: int) -> tuple[Call, int]:
-    """Add and sample on a full ring of jaxrec; also gives its bytes."""
-    ring = replay.empty(rows(SHARDS, users // SHARDS), capacity)
-    held = [ring.replace(added=jnp.asarray(capacity, jnp.int32))]
-    new, program = rows(SHARDS, STEPS, users // SHARDS), compiled(step, donate=0)
+def repeated(program: Callable[..., tuple[Any, Any]], state: Any, new: replay.Experience) -> Call:
+    """A call that gives `program` what the last one left of `state`, and waits for its result."""
+    held = [state]
 
     def call(key: Array) -> None:
         held[0], batch = program(held[0], new, key)
         jax.block_until_ready((held[0], batch))
 
-    return call, sum(x.nbytes for x in jax.tree.leaves(ring))
+    return call
+
+
+def ours(capacity: int, users: int) -> tuple[Call, int]:
+    """Add and sample on a full ring of jaxrec; also gives its bytes."""
+    ring = replay.empty(rows(SHARDS, users // SHARDS), capacity)
+    size, new = sum(x.nbytes for x in jax.tree.leaves(ring)), rows(SHARDS, STEPS, users // SHARDS)
+    full = ring.replace(added=jnp.asarray(capacity, jnp.int32))
+    return repeated(compiled(step, donate=0), full, new), size
 
 
 def flashbax(capacity: int, users: int) -> Call:
@@ -73,24 +79,16 @@ def flashbax(capacity: int, users: int) -> Call:
     buffer = fbx.make_flat_buffer(capacity * users, BATCH, BATCH, add_sequences=True, add_batch_size=users)
     one, new = jax.tree.map(lambda x: x[0], rows(1)), rows(users, STEPS)
     state = buffer.init(one)
-    full = jnp.asarray(True)
-    held: list[Any] = [state.replace(is_full=full)]
 
     def step(state: Any, new: replay.Experience, key: Array) -> tuple[Any, Any]:
         state = buffer.add(state, new)
         return state, buffer.sample(state, key)
 
-    program = compiled(step, donate=0)
-
-    def call(key: Array) -> None:
-        held[0], batch = program(held[0], new, key)
-        jax.block_until_ready((held[0], batch))
-
-    return call
+    return repeated(compiled(step, donate=0), state.replace(is_full=jnp.asarray(True)), new)
 
 
 def spread(milliseconds: list[float]) -> tuple[float, float, float]:
-    """Median, 10th and 90th of a hundred."""
+    """Median, 10th and 90th percentile."""
     found, tenth = sorted(milliseconds), len(milliseconds) // 10
     return round(statistics.median(found), 3), round(found[tenth], 3), round(found[-1 - tenth], 3)
 
@@ -98,8 +96,8 @@ def spread(milliseconds: list[float]) -> tuple[float, float, float]:
 def measure(transitions: int, users: int, calls: int, peer: bool) -> dict:
     """Time `calls` calls on full rings, of each side in turn."""
     capacity = transitions // users // STEPS * STEPS
-    call, held_bytes = ours(capacity, users)
-    sides = {"jaxrec": call, **({"flashbax": flashbax(capacity, users)} if peer else {})}
+    own, held_bytes = ours(capacity, users)
+    sides = {"jaxrec": own, **({"flashbax": flashbax(capacity, users)} if peer else {})}
     for call in sides.values():
         call(jax.random.key(0))  # compiles
     taken: dict[str, list[float]] = {name: [] for name in sides}

@@ -4,7 +4,7 @@
 
 A load generator sends POST /recommend over loopback at fixed times, whether or not earlier requests are answered (an
 open loop), so a slow server cannot slow its load down. A latency counts from the time at which its request was due.
-Histories are 20 random items, slates 10. The columns are `jaxrec serve`; a naive server, which calls a compiled program
+Histories are 20 random items, slates 10. The servers are `jaxrec serve`; a naive server, which calls a compiled program
 for one user per request, without batches and without a log; and a numpy product of a vector and the item table with a
 partial sort, without HTTP, as the floor. The policy is random: a gru of width 64 over rows of 384 numbers.
 
@@ -100,7 +100,10 @@ def serve_naively(folder: Path) -> None:
 
 
 async def send(port: int, rate: float, seconds: float, items: int) -> dict[str, Any]:
-    """Send requests at fixed times; gives latencies in milliseconds and counts of other statuses than 200."""
+    """Send requests at fixed times; gives latencies in milliseconds and counts of other statuses than 200.
+
+    The load average is that of the machine in the minute before the end.
+    """
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     latencies: list[float] = []
     others: Counter[str] = Counter()
@@ -133,7 +136,7 @@ async def send(port: int, rate: float, seconds: float, items: int) -> dict[str, 
         tasks.append(asyncio.create_task(one(due, bodies[n % len(bodies)])))
     _, late = await asyncio.wait(tasks, timeout=PATIENCE)
     others["no answer"] += len(late)
-    taken = time.perf_counter() - begun
+    taken, load = time.perf_counter() - begun, os.getloadavg()[0]
     for _, writer in free:
         writer.close()
     return {
@@ -141,6 +144,7 @@ async def send(port: int, rate: float, seconds: float, items: int) -> dict[str, 
         **{f"p{p}_ms": round(float(np.percentile(latencies, p)), 2) for p in (50, 95, 99) if latencies},
         "per_second": round(len(latencies) / taken, 1),
         "other_statuses": {name: count for name, count in others.items() if count},
+        "load_average": round(load, 1),
     }
 
 
@@ -196,8 +200,7 @@ def main() -> None:
         naive = [sys.executable, __file__, "--naive", str(folder)]
         for label, words in (("jaxrec serve", served), ("naive", naive)):
             for row in measure(label, words, rates, seconds, options.items):
-                load = {"load_average": round(os.getloadavg()[0], 1)}
-                print(json.dumps({"benchmark": "serve", **row, **about, **load}), flush=True)
+                print(json.dumps({"benchmark": "serve", **row, **about}), flush=True)
     print(json.dumps({"benchmark": "serve", **floor(options.items), **about}))
 
 

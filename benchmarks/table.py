@@ -36,13 +36,13 @@ def rows_of(line: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"{what}, {about}", "user steps/s", *(line[key] for key in ("user_steps_per_s", "lowest", "highest")))
     elif "ms" in line:
         name = f"replay of {line['transitions']:,}: add {line['added']:,} and sample {line['sampled']:,}"
-        yield Row(name, "ms (10th to 90th call)", line["ms"], line["ms_10"], line["ms_90"])
+        yield Row(name, "ms (10th to 90th percentile)", line["ms"], line["ms_10"], line["ms_90"])
     else:
         raise SystemExit(f"benchmark {line.get('benchmark')}: a line that this table does not know.")
 
 
 def short(number: float) -> str:
-    """Write a number with about three digits."""
+    """Write a number with at least three digits, and all digits before the point."""
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
@@ -79,6 +79,8 @@ def main() -> int:
         got = last_return(options.run)
         print(f"return {got:.1f}, expected above {options.above:g}")
         return int(not got > options.above)
+    if options.lines is None:
+        parser.error("give LINES.jsonl, or --run RUN")
     print(table([json.loads(line) for line in options.lines.read_text().splitlines()]))
     return 0
 
