@@ -170,7 +170,7 @@ BAD_INPUT = (
     BadInput(
         "more components than reviews",
         "train CSV data.own_texts=40 data.columns.review=time",
-        ("data.own_texts", "28 training reviews", "lower it"),
+        ("data.own_texts", "33 training reviews", "lower it"),
     ),
     BadInput("a short key", "train CSV", ("user.key", "at least 32 characters", "5"), write("user.key", "short")),
     BadInput("a folder as key", "train CSV", ("user.key", "JAXREC_USER_KEY"), lambda f: (f / "user.key").mkdir()),
