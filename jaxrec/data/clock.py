@@ -14,7 +14,7 @@ MICROSECONDS = {"s": 10**6, "ms": 10**3, "us": 1}
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # by the name of a unit
 DAY_US, EXCEL_EPOCH = 86_400 * 10**6, 25_569  # days from 1899-12-30 to 1970-01-01
 SINCE_1970 = 6.3e8, 4.2e9  # seconds of 1990 to 2103, in which the units are far apart
-CALENDAR_ROWS = 2**16  # looked at together
+CALENDAR_ROWS = 2**16  # checked at a time
 CALENDARS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # by number of digits
 FAST = frozenset("YmdHMSybBpI%")  # directives that pyarrow parses
 DATES = (
@@ -176,13 +176,13 @@ def _calendar(kept: np.ndarray) -> str:
     digits = len(str(low))
     if low <= 0 or digits not in CALENDARS or len(str(high)) != digits:
         return ""
-    starts = range(0, len(kept), CALENDAR_ROWS)  # nearly every other log shows in the first part that it has none
+    starts = range(0, len(kept), CALENDAR_ROWS)  # the first part rules out nearly every log without such times
     dates = all(_all_calendar(kept[start : start + CALENDAR_ROWS], digits) for start in starts)
     return CALENDARS[digits] if dates else ""
 
 
 def _all_calendar(kept: np.ndarray, digits: int) -> bool:
-    """Whether integers [R] of so many digits are all digits of a calendar."""
+    """Whether integers [R] of `digits` digits are all digits of a calendar."""
     rest, parts = kept, []
     for _ in range((digits - 4) // 2):
         rest, part = np.divmod(rest, 100)

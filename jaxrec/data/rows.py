@@ -78,7 +78,8 @@ def log_rows(
 ) -> RawLog:
     """Take the readable rows of a table that has `log_columns`; the others are counted or stop the run.
 
-    Raw user ids go no further: the result holds pseudonyms and, in the rows, numbers by first appearance.
+    Raw user ids go no further: the result holds pseudonyms and, in the rows, numbers by first appearance. Raises
+    InputError if too many rows or all of them cannot be read, or if the times or the users' columns cannot be right.
     """
     table = dataclasses.replace(_with_points(table, columns, config, layout), private=columns.user)
     chosen, account = chosen_rows(config.where, table.cells, table.path.name)
@@ -105,13 +106,9 @@ def log_rows(
         check_clock(time, keep, in_words, config.time_format)
     named_cells = {columns.request, columns.review, *context_columns(config, columns).values()}
     kept = {name: cells for name, cells in table.cells.items() if name in named_cells} | ids
-    if not keep.all():
-        kept = {name: cells.filter(pa.array(keep)) for name, cells in kept.items()}
-        time, feedback = time[keep], feedback[keep]
+    kept, time, feedback = _kept(keep, kept, time, feedback)
     if columns.request:
-        request = blank(kept[columns.request], config.missing)
-        named = compute.not_equal(request, "").to_numpy(zero_copy_only=False)
-        time = times_of_requests(time, groups(kept[columns.user], request), named)
+        time = _times_of_requests(time, kept[columns.user], kept[columns.request], config)
     user, user_ids = _numbered(kept[columns.user])
     item, item_ids = _numbered(kept[columns.item])
     key = user_key(config)
@@ -132,6 +129,23 @@ def log_rows(
         review=np.array(known[columns.review].to_pylist(), object) if columns.review else None,
     )
     return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
+
+
+def _kept(
+    keep: np.ndarray, cells: dict[str, pa.Array], time: np.ndarray, feedback: np.ndarray
+) -> tuple[dict[str, pa.Array], np.ndarray, np.ndarray]:
+    """Take the rows [R] bool to `keep` of cells, times and feedback; nothing is copied if these are all."""
+    if keep.all():
+        return cells, time, feedback
+    chosen = pa.array(keep)
+    return {name: some.filter(chosen) for name, some in cells.items()}, time[keep], feedback[keep]
+
+
+def _times_of_requests(time: np.ndarray, user: pa.Array, request: pa.Array, config: DataConfig) -> np.ndarray:
+    """Give the rows [R] of a user and a request the time of the first of them; rows without a request keep theirs."""
+    request = blank(request, config.missing)
+    named = compute.not_equal(request, "").to_numpy(zero_copy_only=False)
+    return times_of_requests(time, groups(user, request), named)
 
 
 def _feedback(

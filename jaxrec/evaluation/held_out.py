@@ -66,7 +66,10 @@ def held_out_tables(
 
 
 def held_out_tables_of_users(score: UserScore, split: Split, ks: Sequence[int] = (5, 10, 20)) -> HeldOut:
-    """As `held_out_tables`, of a ranking that knows who the users are, whatever their histories."""
+    """Compute `held_out_tables` for a ranking that knows the users: `score(who)` takes numbers [B] and gives [B, I].
+
+    Raises InputError without test rows.
+    """
     return _tables(lambda batch: jnp.asarray(score(batch.who)), split, ks, None)
 
 
@@ -121,7 +124,7 @@ def _ranked(
     rank = compiled(_ranks)
     for batch in batches(split, history_length):
         scores = score(batch)
-        check_shape("score(obs)", scores, batch.masked.shape)
+        check_shape("scores", scores, batch.masked.shape)
         ranks, real = np.asarray(rank(scores, batch.targets, batch.masked)), batch.targets != PADDING
         own = slice(batch.users)
         yield batch.who[own], ranks[own], real[own], batch.rows[own]

@@ -136,10 +136,10 @@ def world_of_generator(config: Config, corpus: Corpus, world: World) -> World | 
 
 
 def true_chances(config: Config, corpus: Corpus) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Chance of the first kind of feedback from users [B] of a generated log, [B, I], if nothing tires them; else None.
+    """Give a function from users [B] to their chance of the first kind of feedback, [B, I], without fatigue.
 
-    A ranking by these chances is as good as a recommender can be that asks only what people like. What it lacks of
-    perfect figures on held-out rows is chance, and that the log did not show people what they like most.
+    None if the log is not generated. No recommender that asks only what people like can rank better. It still misses
+    held-out rows, because answers are random and the log shows only some items.
     """
     data = log_config(config)
     if data.source != "generated":
