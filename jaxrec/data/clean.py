@@ -40,7 +40,10 @@ def clean(raw: RawLog, config: DataConfig) -> RawLog:
 
 
 def _without_duplicates(log: Log) -> Log:
-    """Keep the last of equal rows of a sorted log. Equal rows share a moment, so only rows that share one are compared."""
+    """Keep the last of equal rows of a sorted log.
+
+    Equal rows share a moment, so only rows that share one are compared.
+    """
     moments, places = log.moments, np.arange(len(log))
     shared = moments < places
     shared[:-1] |= moments[1:] < places[1:]

@@ -79,7 +79,7 @@ def log_rows(
     """Take the readable rows of a table that has `log_columns`; the others are counted or stop the run.
 
     Raw user ids go no further: the result holds pseudonyms and, in the rows, numbers by first appearance. Raises
-    InputError if too many rows or all of them cannot be read, or if the times or the users' columns cannot be right.
+    InputError if too many rows or all of them cannot be read, or if times or the user table cannot be what they seem.
     """
     table = dataclasses.replace(_with_points(table, columns, config, layout), private=columns.user)
     chosen, account = chosen_rows(config.where, table.cells, table.path.name)

@@ -17,11 +17,11 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.config.files import TableFormat
 from jaxrec.data import load_dataset
-from jaxrec.data.cells import as_text, joined_chunks
+from jaxrec.data.cells import Part, Places, as_text, joined_chunks
 from jaxrec.data.delimited import ReadAhead
 from jaxrec.data.layout import PLAIN
 from jaxrec.data.shapes import SHAPES
-from jaxrec.data.table import Fault, drop_faulty, header, read_table, where_in
+from jaxrec.data.table import Fault, drop_faulty, header, make_table, read_table, where_in
 from tests.data.same import assert_same_dataset
 
 ROWS = 300
@@ -268,3 +268,18 @@ def test_places_of_a_shape_do_not_keep_its_cells(tmp_path, shape: str, head: str
     part = part.without_cells()
     assert pa.total_allocated_bytes() - before < rows * len(title) / 2
     assert part.places().good[-1] == rows + bool(head)
+
+
+def test_the_cells_of_a_file_are_freed_before_the_next_one_is_read(tmp_path) -> None:
+    rows, size, held = 2_000, 1_000, []
+
+    def read(number: int) -> Part:
+        held.append(pa.total_allocated_bytes() - before)
+        cells = {"note": pa.array([f" {number} {n} " + size * "x" for n in range(rows)])}
+        return Part(tmp_path / f"{number}.csv", cells, lambda: Places(range(1, rows + 1)))
+
+    before = pa.total_allocated_bytes()
+    table = make_table(tmp_path / "*.csv", (read(number) for number in range(3)))
+    texts = [1.0 * number * rows * size for number in range(3)]  # bytes of the trimmed cells of the files before
+    assert all(text <= found < text + rows * size / 2 for text, found in zip(texts, held, strict=True))
+    assert len(table) == 3 * rows and table.cells["note"][rows].as_py().startswith("1 0 x")

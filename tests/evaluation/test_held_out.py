@@ -163,7 +163,7 @@ def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_scores_of_the_wrong_shape_and_splits_without_tests_are_refused() -> None:
     split = leave_one_out(log_of([(0, 0), (0, 1), (0, 2)], 1, 4))
-    with pytest.raises(InputError, match=r"score\(obs\): expected shape \(1, 4\), got \(1, 3\)"):
+    with pytest.raises(InputError, match=r"scores: expected shape \(1, 4\), got \(1, 3\)"):
         held_out_metrics(fixed([1.0, 2.0, 3.0]), split)
     with pytest.raises(InputError, match="no test rows"):
         held_out_metrics(fixed([1.0] * 4), leave_one_out(log_of([(0, 0)], 1, 4)))
