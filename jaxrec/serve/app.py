@@ -22,6 +22,7 @@ from jaxrec.serve.batching import Closed, Full
 from jaxrec.serve.keys import Keys, RateLimit
 from jaxrec.serve.openapi import openapi
 from jaxrec.serve.service import Service
+from jaxrec.serve.slates import NotFinite
 from jaxrec.serve.store import NotShown, UnknownRequest
 
 LOGGER = logging.getLogger("jaxrec.serve")
@@ -96,6 +97,9 @@ class Routes:
             response = await answer(request)
         except Refused as error:
             response = _error(error.status, error.reason, error.headers)
+        except NotFinite as error:
+            LOGGER.error("%s: %s", name, error)
+            response = _error(500, str(error))
         except InputError as error:
             response = _error(400, str(error))
         except UnknownRequest:

@@ -66,7 +66,10 @@ class Batcher:
         self._thread.shutdown()
 
     async def submit(self, visit: Visit) -> Any:
-        """Give what `choose` gives for a visit; raises Full or Closed at once, and what `choose` raises."""
+        """Give what `choose` gives for a visit; raises Full or Closed at once, and what `choose` raises.
+
+        An exception that `choose` gives in the place of a visit's answer is raised for that visit alone.
+        """
         if self._closed:
             raise Closed
         if len(self._queue) >= self._limit:
@@ -83,7 +86,7 @@ class Batcher:
             if not self._queue:
                 return
             batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
-            batch = [one for one in batch if not one.answer.done()]  # whose client has not gone
+            batch = [one for one in batch if not one.answer.done()]  # leave out those whose client has gone
             if not batch:
                 continue
             self._observe(len(batch))
@@ -95,7 +98,11 @@ class Batcher:
                         one.answer.set_exception(error)
                 continue
             for one, slate in zip(batch, slates, strict=True):
-                if not one.answer.done():
+                if one.answer.done():
+                    continue
+                if isinstance(slate, Exception):
+                    one.answer.set_exception(slate)
+                else:
                     one.answer.set_result(slate)
 
     async def _fill(self) -> None:

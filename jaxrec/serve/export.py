@@ -21,9 +21,11 @@ from jaxrec.nets.policy import catalogue_scores
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.digests import sealed_folder
-from jaxrec.storage.files import write_json, write_text
+from jaxrec.storage.files import read_json_object, write_json, write_text
+from jaxrec.storage.portable import DESCRIPTION
 from jaxrec.types import Array, Observation
 
+KIND = "exported policy"  # in its description
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOADER = '''\
 """Scores of every item for histories of items; needs jax and flatbuffers. Try: python load.py ID ID ..."""
@@ -54,7 +56,7 @@ if __name__ == "__main__":
     feedback = (history >= 0)[..., None] * np.array(about["success"])
     usual = None if about["usual_context"] is None else [about["usual_context"]]
     found = scores(history, feedback, usual)[0]
-    for row in np.argsort(-found, kind="stable")[:10]:
+    for row in [n for n in np.argsort(-found, kind="stable")[:10] if np.isfinite(found[n])]:
         print(f"{found[row]:8.3f}  {items['ids'][row]}  {items['titles'][row]}")
 '''
 
@@ -68,15 +70,19 @@ class Exported(NamedTuple):
 
 
 def export_policy(saved: SavedPolicy, folder: Path) -> Exported:
-    """Write the folder completely or not at all; raises InputError for policies that read more than a history."""
+    """Write the folder completely or not at all.
+
+    Raises InputError for policies that read more than a history, and if `folder` holds anything but an export.
+    """
     if importlib.util.find_spec("flatbuffers") is None:
         raise InputError("export: flatbuffers is not installed; run pip install 'jaxrec[export]'.")
+    _check_target(folder)
     success = saved.histories.success
-    assert saved.slates  # raises InputError for policies that read more
+    saved.check_reads_history_only()
     program, arrays, size = _program(saved)
     usual = saved.world.usual_context
     description: dict[str, Any] = {
-        "kind": "exported policy",
+        "kind": KIND,
         "step": saved.step,
         "history_length": saved.spec.history_length,
         "feedback": list(saved.spec.feedback),
@@ -91,10 +97,22 @@ def export_policy(saved: SavedPolicy, folder: Path) -> Exported:
         (temporary / "scores.bin").write_bytes(program)
         with (temporary / "arrays.npz").open("wb") as file:
             np.savez(file, *arrays)
-        write_json(temporary / "description.json", description)
+        write_json(temporary / DESCRIPTION, description)
         write_json(temporary / "items.json", {"ids": list(saved.ids), "titles": list(saved.titles)}, indent=None)
         write_text(temporary / "load.py", LOADER)
     return Exported(folder, len(saved.ids), PLATFORMS)
+
+
+def _check_target(folder: Path) -> None:
+    """Raise InputError unless `folder` is free, empty or an earlier export: a run or its policy is not replaced."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        kind = read_json_object(folder / DESCRIPTION, "").get("kind")
+    except InputError:
+        kind = None
+    if kind != KIND:
+        raise InputError(f"{folder}: already exists and is not an exported policy; name another folder.")
 
 
 def _program(saved: SavedPolicy) -> tuple[bytes, list[np.ndarray], int]:

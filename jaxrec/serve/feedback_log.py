@@ -57,6 +57,15 @@ class FeedbackLog:
         self._numbers |= {kind.over: 1.0 for kind in feedback.values() if kind.over}
         self._words = [name for name in dict.fromkeys(self._words) if name not in self._numbers]
 
+    def continue_numbers(self, db: sqlite3.Connection) -> None:
+        """Number new rows after those of the parts, also in a new file of the store; call it before any row is stored.
+
+        Rows of lower numbers would count as written, and would never reach a part.
+        """
+        last = self._last_part()
+        if not db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'feedback'", (last,)).rowcount:
+            db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('feedback', ?)", (last,))
+
     def write(self, db: sqlite3.Connection, most: int) -> int:
         """Write at most `most` rows to one part, inside a transaction; gives how many there were."""
         last = max(self._last_part(), db.execute("SELECT last FROM written").fetchone()[0])

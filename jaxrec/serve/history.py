@@ -30,6 +30,7 @@ class HistoryReader:
         self._ids, self._kinds = ids, feedback
         self._columns = list(dict.fromkeys(kind.column for kind in feedback.values() if kind.column is not None))
         self._commas = max((item_id.count(",") for item_id in ids), default=0)
+        self._colons = max((item_id.count(":") for item_id in ids), default=0)
         self._quotes = any('"' in item_id for item_id in ids)
         self.success = [float(one) for one in rewarded] if any(rewarded) else [1.0] + [0.0] * (len(feedback) - 1)
 
@@ -48,6 +49,25 @@ class HistoryReader:
             return history, 0
         kept = [entry for entry in history if self._names_item(entry)]
         return kept, len(history) - len(kept)
+
+    def legible(self, stored: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Leave out what cannot be read of stored entries, as after a change of the kinds of feedback.
+
+        An entry of which nothing is left is dropped: alone, its item would count as a success.
+        """
+        kept = [{name: value for name, value in one.items() if self._reads(name, value)} for one in stored]
+        return [one for one in kept if len(one) > 1]
+
+    def _reads(self, name: str, value: Any) -> bool:
+        if name == ITEM:
+            return True
+        if name not in self._kinds and name not in self._columns:
+            return False
+        try:
+            self._values({name: str(value)})
+        except InputError:
+            return False
+        return True
 
     def rows(self, ids: Sequence[str], unknown: Unknown = "refuse") -> np.ndarray:
         """Rows [N] int32 of items by their ids; those that the catalogue lacks are refused or left out."""
@@ -79,7 +99,7 @@ class HistoryReader:
     def _parted(self, text: str) -> tuple[str, list[str]] | None:
         """The longest known id that 'ID:VALUE:VALUE' begins with, and its values."""
         pieces = text.split(":")
-        for size in range(len(pieces), 0, -1):
+        for size in range(min(len(pieces), self._colons + 1), 0, -1):
             item_id = ":".join(pieces[:size]).strip()
             if item_id in self._row:
                 return item_id, [piece.strip() for piece in pieces[size:]]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxrec.config.serve import ServeConfig
-from jaxrec.serve.requests import LONGEST_ID, MOST_EVENTS
+from jaxrec.serve.requests import LONGEST_ID, MOST_EVENTS, default_k
 from jaxrec.version import __version__
 
 ID = {"oneOf": [{"type": "string", "minLength": 1, "maxLength": LONGEST_ID}, {"type": "integer"}]}
@@ -56,7 +56,7 @@ def _recommend(config: ServeConfig) -> dict[str, Any]:
         {
             "user": {**ID, "description": "Whose stored history is read; its feedback is added to it."},
             "history": {"type": "array", "items": entry, "maxItems": config.max_history},
-            "k": {"type": "integer", "minimum": 1, "maximum": config.max_k, "default": 10},
+            "k": {"type": "integer", "minimum": 1, "maximum": config.max_k, "default": default_k(config)},
             "exclude": {**ids, "description": "Items that are not shown."},
             "include": {**ids, "description": "The only items that may be shown."},
             "context": {"type": "array", "items": {"type": "number"}},

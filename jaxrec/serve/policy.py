@@ -74,11 +74,7 @@ class SavedPolicy:
     @functools.cached_property
     def slates(self) -> Slates:
         """The compiled programs from histories to slates; raises InputError if the policy reads no history."""
-        self._check_history()
-        if self.spec.user_size:
-            raise InputError(
-                f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
-            )
+        self.check_reads_history_only()
         return Slates(self.policy, self.params, self.items, self.world, self.spec, self.network)
 
     def recommend(
@@ -118,14 +114,17 @@ class SavedPolicy:
     ) -> list[list[Recommendation]]:
         """Recommend like `recommend`, for many users at once; each slate is bit for bit that of the user alone.
 
-        `exclude` and `include` hold for all of them. An empty history is one of a new user.
+        `contexts` has one context [C], or None for the mean one, for each history. `exclude` and `include` hold for all
+        of them. An empty history is one of a new user. Raises InputError for what cannot be read, for k out of range,
+        and if scores are not finite, and ValueError if the number of contexts is not that of histories.
         """
         reader = self.histories
         hidden = reader.rows(exclude, unknown)
         only = None if include is None else reader.rows(include, unknown)
+        given = [None] * len(histories) if contexts is None else contexts
         visits = [
             Visit(*reader.read(reader.known(history, unknown)[0]), k, context, hidden, only, seed)
-            for history, context in zip(histories, contexts or [None] * len(histories), strict=True)
+            for history, context in zip(histories, given, strict=True)
         ]
         return [self.titled(slate) for slate in self.slates.choose(visits)]
 
@@ -148,6 +147,14 @@ class SavedPolicy:
         self._check_history()
         rewarded = [weight > 0 for weight in self.spec.reward_weights] or [True]
         return HistoryReader(self.ids, self.feedback, rewarded)
+
+    def check_reads_history_only(self) -> None:
+        """Raise InputError unless histories, with the context of the visit, are all that the policy reads."""
+        self._check_history()
+        if self.spec.user_size:
+            raise InputError(
+                f"recommend: policies of {self.spec.name} also read a simulated user's state, not only a history."
+            )
 
     def _check_history(self) -> None:
         if not self.spec.history_length:

@@ -19,6 +19,7 @@ from jaxrec.serve.store import Event
 
 LONGEST_ID = 512  # characters of an id
 MOST_EVENTS = 1000  # in one request
+MOST_CONTEXT = 1e12  # a larger number, or its square in a layer, may be infinite in float32
 LATEST_TIME = 253402300799  # s since 1970, the end of the year 9999
 
 
@@ -49,12 +50,17 @@ def parse_object(body: bytes, known: Collection[str]) -> dict[str, Any]:
     return _object("body", value, known)
 
 
+def default_k(config: ServeConfig) -> int:
+    """The size of a slate where a request names none."""
+    return min(10, config.max_k)
+
+
 def read_recommend(body: bytes, config: ServeConfig, context_size: int) -> RecommendRequest:
-    """Read the body of POST /recommend."""
+    """Read the body of POST /recommend; raises InputError for a wrong one."""
     value = parse_object(body, ("user", "history", "k", "exclude", "include", "context"))
     if "user" in value and "history" in value:
         raise InputError("body: has user and history; give one of them.")
-    k = value.get("k", 10)
+    k = value.get("k", default_k(config))
     if type(k) is not int:
         raise InputError(f"k: expected a whole number, got {quoted(k)}.")
     check_range("k", k, 1, config.max_k)
@@ -71,7 +77,10 @@ def read_recommend(body: bytes, config: ServeConfig, context_size: int) -> Recom
 
 
 def read_feedback(body: bytes, kinds: Mapping[str, FeedbackKind], now: float) -> FeedbackRequest:
-    """Read the body of POST /feedback: one event, or several under `events`."""
+    """Read the body of POST /feedback: one event, or several under `events`.
+
+    `now` is in seconds since 1970. Raises InputError for a wrong body.
+    """
     fields = ("item", "kind", "value", "time")
     value = parse_object(body, ("request", "events", *fields))
     if "request" not in value:
@@ -137,6 +146,8 @@ def _context(value: Any, size: int) -> list[float] | None:
     if value is None:
         return None
     numbers = [_number(f"context[{n}]", one) for n, one in enumerate(_list("context", value, size))]
+    for n, number in enumerate(numbers):
+        check_range(f"context[{n}]", number, -MOST_CONTEXT, MOST_CONTEXT)
     if len(numbers) != size:
         raise InputError(f"context: expected {size} numbers, got {len(numbers)}.")
     return numbers

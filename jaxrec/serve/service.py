@@ -5,7 +5,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +19,12 @@ from jaxrec.foreign import quoted
 from jaxrec.progress import warn
 from jaxrec.serve.batching import Batcher
 from jaxrec.serve.feedback_log import FeedbackLog, forget
-from jaxrec.serve.history import Entry
+from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
-from jaxrec.serve.slates import Explore, Slate, Slates, Visit
-from jaxrec.serve.store import Shown, Store
+from jaxrec.serve.slates import Explore, NotFinite, Slate, Slates, Visit
+from jaxrec.serve.store import Event, Shown, Store
 
 LOG, STORE = "log", "service.sqlite"  # in the folder of the state
 TICK = 1.0  # s between looks at what is due
@@ -83,6 +83,7 @@ class Service:
     async def start(self) -> None:
         """Compile all programs, write what a killed process left in no part, and begin to answer."""
         await asyncio.to_thread(self._now.slates.warm, self.config.max_k)
+        await self._store.alone(self._log.continue_numbers)
         await self._write_parts(all_=True)
         self._batcher.start()
         self._ticking = asyncio.create_task(self._tick())
@@ -127,14 +128,21 @@ class Service:
         """Answer POST /feedback, once it is on the disk; raises InputError, UnknownRequest, NotShown or OSError."""
         asked = read_feedback(body, self._kinds, time.time())
         noted = await self._store.add_feedback(asked.request, asked.events)
-        if noted.stored:
-            weights = self._now.saved.spec.reward_weights
-            for event in asked.events:
-                self.monitor.feedback.labels(event.kind).inc()
-                _, values = self._reader.read([{"item": event.item, event.kind: event.value}])
-                if weights:
-                    self.monitor.reward.inc(max(0.0, float(values[0] @ np.asarray(weights))))
-        return noted._asdict()
+        for event in noted.stored:
+            self.monitor.feedback.labels(event.kind).inc()
+            self.monitor.reward.inc(self._reward(event))
+        return {"stored": len(noted.stored), "already": noted.already}
+
+    def _reward(self, event: Event) -> float:
+        """The positive reward of an event; 0 if its item is of an earlier catalogue, which is no fault of the client."""
+        weights = self._now.saved.spec.reward_weights
+        if not weights or event.item not in self._row:
+            return 0.0
+        try:
+            _, values = self._reader.read([{ITEM: event.item, event.kind: event.value}])
+        except InputError:
+            return 0.0
+        return max(0.0, float(values[0] @ np.asarray(weights)))
 
     async def reload(self) -> dict[str, Any]:
         """Load the policy again, compile it, and let it answer from then on; the old one answers meanwhile.
@@ -163,26 +171,35 @@ class Service:
         slates = saved.slates.exploring(explore_of(self.config, saved), self.config.batch_size)
         return Current(saved, version, slates)
 
-    def _choose(self, visits: Sequence[Visit]) -> list[Chosen]:
-        """Answer a batch with one policy, on the thread of the device."""
+    def _choose(self, visits: Sequence[Visit]) -> list[Chosen | NotFinite]:
+        """Answer a batch with one policy, on the thread of the device; a user's failure is that user's alone."""
         now = self._now
         visits = [visit._replace(k=min(visit.k, now.slates.most)) for visit in visits]
-        return [Chosen(slate, now) for slate in now.slates.choose(visits)]
+        found = now.slates.choose_each(visits)
+        return [slate if isinstance(slate, NotFinite) else Chosen(slate, now) for slate in found]
 
     def _visit(self, asked: RecommendRequest, history: Sequence[Entry], stored: bool) -> tuple[Visit, int]:
         """What the policy reads, and how many items were ignored; those of stored histories are never refused."""
         known, ignored = self._reader.known(history)
+        lacking: list[Entry] = [one for one in (*asked.exclude, *(asked.include or ())) if one not in self._row]
+        if self.config.unknown_items == "refuse":
+            if ignored and not stored:
+                lacking += [entry for entry in history if self._reader.known([entry])[1]]
+            if lacking:
+                raise InputError(f"the catalogue has no item {quoted(lacking[0])}; leave it out.")
+        ignored += len(lacking)
         hidden = self._reader.rows(asked.exclude, "ignore")
         only = None if asked.include is None else self._reader.rows(asked.include, "ignore")
-        ignored += len(asked.exclude) - len(hidden)
-        ignored += 0 if only is None or asked.include is None else len(asked.include) - len(only)
-        if ignored and not stored and self.config.unknown_items == "refuse":
-            named = [*history, *asked.exclude, *(asked.include or ())]
-            lacking = next(entry for entry in named if self._reader.known([entry])[1])
-            raise InputError(f"the catalogue has no item {quoted(lacking)}; leave it out.")
-        items, feedback = self._reader.read(known)
+        items, feedback = self._read_stored(known) if stored else self._reader.read(known)
         context = None if asked.context is None else np.asarray(asked.context, np.float32)
         return Visit(items, feedback, asked.k, context, hidden, only, secrets.randbits(32)), ignored
+
+    def _read_stored(self, history: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
+        """Read what the store has of a user, which may be of a policy with other kinds of feedback."""
+        try:
+            return self._reader.read(history)
+        except InputError:
+            return self._reader.read(self._reader.legible([one for one in history if isinstance(one, Mapping)]))
 
     def _pseudonym(self, user: str) -> str:
         return pseudonymise([user], self._serving.secret)[0] if user else ""

@@ -61,6 +61,10 @@ class Slate(NamedTuple):
     log_probs: np.ndarray | None  # [K] float32, of every pick after those before it; None: not drawn
 
 
+class NotFinite(InputError):
+    """The policy's scores for a user are not finite numbers."""
+
+
 class Slates:
     """The compiled programs of one policy, `tile` users at a time."""
 
@@ -83,6 +87,8 @@ class Slates:
         self._num_items = world.item_table.shape[0]
         self._offered = np.arange(self._num_items) if world.recommendable is None else np.asarray(world.recommendable)
         usual = world.usual_context
+        self._is_offered = np.zeros(self._num_items, bool)
+        self._is_offered[self._offered] = True
         self._usual = None if usual is None else np.asarray(usual)
         self._programs: dict[int, Any] = {}
 
@@ -93,7 +99,7 @@ class Slates:
 
     def offers(self, row: int) -> bool:
         """Whether an item may be recommended at all."""
-        return bool(np.isin(row, self._offered))
+        return bool(self._is_offered[row])
 
     def exploring(self, explore: Explore | None, tile: int = TILE) -> "Slates":
         """The same policy with another exploration."""
@@ -109,12 +115,21 @@ class Slates:
         return sizes
 
     def choose(self, visits: Sequence[Visit]) -> list[Slate]:
-        """Choose the slates of users; raises InputError for sizes out of range, or if scores are not finite."""
+        """Choose the slates of users; raises InputError for sizes out of range, or NotFinite for the first of them."""
+        found: list[Slate] = []
+        for slate in self.choose_each(visits):
+            if isinstance(slate, NotFinite):
+                raise slate
+            found.append(slate)
+        return found
+
+    def choose_each(self, visits: Sequence[Visit]) -> list["Slate | NotFinite"]:
+        """Choose like `choose`, but give NotFinite in the place of a user whose scores are not finite."""
         for visit in visits:
             check_range("k", visit.k, 1, self._num_items)
             check_range("k", visit.k, 1, self.most)
             check_range("seed", visit.seed, 0, SEEDS - 1)
-        found: list[Slate | None] = [None] * len(visits)
+        found: list[Slate | NotFinite | None] = [None] * len(visits)
         for size in sorted({self._size(visit.k) for visit in visits}):
             places = [n for n, visit in enumerate(visits) if self._size(visit.k) == size]
             for start in range(0, len(places), self.tile):
@@ -133,7 +148,7 @@ class Slates:
             size *= GROWTH
         return min(size, self.most)
 
-    def _choose_tile(self, visits: Sequence[Visit], size: int) -> list[Slate]:
+    def _choose_tile(self, visits: Sequence[Visit], size: int) -> list["Slate | NotFinite"]:
         program = self._programs.get(size)
         if program is None:
             program = self._programs[size] = compiled(functools.partial(self._answer, size=size))
@@ -143,10 +158,10 @@ class Slates:
 
     def _slate(
         self, visit: Visit, positions: np.ndarray, scores: np.ndarray, log_probs: np.ndarray | None, n: int
-    ) -> Slate:
+    ) -> "Slate | NotFinite":
         positions, scores = positions[: visit.k], scores[: visit.k]
         if not (scores < np.inf).all():  # -inf are items that may not be shown
-            raise InputError("recommend: the policy's scores are not finite numbers; it diverged, so train it again.")
+            return NotFinite("recommend: the policy's scores are not finite numbers; it diverged, so train it again.")
         real = np.isfinite(scores)
         probs = None if log_probs is None else log_probs[n][: visit.k][real]
         return Slate(self._offered[positions[real]].astype(np.int32), scores[real], probs)

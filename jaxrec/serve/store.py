@@ -59,7 +59,7 @@ class Event(NamedTuple):
 class Noted(NamedTuple):
     """What became of a request with feedback."""
 
-    stored: int
+    stored: list[Event]
     already: int  # events that were stored before: a client that got no answer sends them again
 
 
@@ -147,17 +147,20 @@ class Store:
         user, items = found[0], set(orjson.loads(found[1]))
         if missing := next((event.item for event in events if event.item not in items), None):
             raise NotShown(missing)
-        stored = 0
+        stored: list[Event] = []
         for event in events:
-            given = "" if event.time is None else repr(event.time)
-            row = (request, event.item, event.kind, event.value, event.time or now, now, given)
+            when = now if event.time is None else event.time
+            given = orjson.dumps([event.value, event.time]).decode()  # what tells an event from a repeated one
+            row = (request, event.item, event.kind, event.value, when, now, given)
             added = db.execute(
                 "INSERT OR IGNORE INTO feedback (request, item, kind, value, time, received, given) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             ).rowcount
-            stored += added
-            if added and user:
+            if not added:
+                continue
+            stored.append(event)
+            if user:
                 values = (user, request, event.item, event.kind, event.value)
                 db.execute("INSERT INTO history (user, request, item, kind, value) VALUES (?, ?, ?, ?, ?)", values)
         if stored and user:
@@ -166,7 +169,7 @@ class Store:
                 "ORDER BY number DESC LIMIT 1 OFFSET ?)",
                 (user, user, self._kept),
             )
-        return Noted(stored, len(events) - stored)
+        return Noted(stored, len(events) - len(stored))
 
     def _write(self) -> None:
         """Take jobs until the end; all that wait share a transaction."""

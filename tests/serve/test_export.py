@@ -9,9 +9,11 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.nets.policy import catalogue_scores
+from jaxrec.serve import load_policy
 from jaxrec.serve.export import export_policy
+from jaxrec.storage.run import RunFolder
 from jaxrec.types import Observation
-from tests.serve.small_policy import small_policy
+from tests.serve.small_policy import save, small_policy
 
 PROGRAM = """\
 import sys
@@ -48,3 +50,17 @@ def test_policies_that_read_more_than_a_history_are_refused(tmp_path: Path) -> N
     with pytest.raises(InputError, match="also read a simulated user's state"):
         export_policy(more, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_replaces_an_export_or_an_empty_folder_and_never_a_run(tmp_path: Path) -> None:
+    saved = small_policy(12)
+    policy = save(saved, tmp_path / "run" / "policy")
+    RunFolder(tmp_path / "run").config.write_text("seed: 0\n")
+    for target in (policy, policy.parent):
+        with pytest.raises(InputError, match="is not an exported policy; name another folder"):
+            export_policy(saved, target)
+    assert load_policy(policy).ids == saved.ids
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        export_policy(saved, tmp_path / "out")
+    assert (tmp_path / "out" / "scores.bin").stat().st_size > 0

@@ -47,10 +47,11 @@ def test_feedback_is_in_the_history_of_its_user_once_and_the_latest_rows_are_kep
         show(store, "r1")
         show(store, "r2", user="other")
         show(store, "r3", user="")
-        assert await store.add_feedback("r1", [rated("a"), rated("b", 2.0)]) == (2, 0)
-        assert await store.add_feedback("r1", [rated("a"), rated("c")]) == (1, 1)  # a client that sent it again
-        assert await store.add_feedback("r2", [rated("f")]) == (1, 0)
-        assert await store.add_feedback("r3", [rated("f")]) == (1, 0)
+        assert await store.add_feedback("r1", [rated("a"), rated("b", 2.0)]) == ([rated("a"), rated("b", 2.0)], 0)
+        again = await store.add_feedback("r1", [rated("a"), rated("c")])  # from a client that got no answer
+        assert again == ([rated("c")], 1)
+        assert await store.add_feedback("r2", [rated("f")]) == ([rated("f")], 0)
+        assert await store.add_feedback("r3", [rated("f")]) == ([rated("f")], 0)
         entries = [{"item": "a", "rating": 5.0}, {"item": "b", "rating": 2.0}, {"item": "c", "rating": 5.0}]
         assert store.history("u") == entries
         await store.add_feedback("r1", [rated("d")])
@@ -60,6 +61,38 @@ def test_feedback_is_in_the_history_of_its_user_once_and_the_latest_rows_are_kep
         assert store.history("nobody") == []
 
     asyncio.run(go())
+
+
+def test_an_event_is_repeated_if_its_value_and_time_are_too(open_store: Callable) -> None:
+    async def go() -> None:
+        store = open_store()
+        show(store, "r1")
+        for when in (None, 0.0, 7.0):
+            assert await store.add_feedback("r1", [rated("a", 5.0, when)]) == ([rated("a", 5.0, when)], 0)
+            assert await store.add_feedback("r1", [rated("a", 2.0, when)]) == ([rated("a", 2.0, when)], 0)
+            assert await store.add_feedback("r1", [rated("a", 5.0, when)]) == ([], 1)
+        times = await store.alone(lambda db: [row[0] for row in db.execute("SELECT time FROM feedback WHERE time < 9")])
+        assert times == [0.0, 0.0, 7.0, 7.0]
+
+    asyncio.run(go())
+
+
+def test_a_new_file_of_the_store_goes_on_with_the_numbers_of_the_parts(tmp_path: Path) -> None:
+    async def go(name: str, items: str) -> None:
+        store = Store(tmp_path / name, kept=4, remember_seconds=3600.0)
+        log = FeedbackLog(tmp_path / "log", Columns(), RATING)
+        await store.alone(log.continue_numbers)
+        show(store, items)
+        await store.add_feedback(items, [rated(item) for item in items])
+        assert await store.alone(lambda db: log.write(db, 9)) == len(items)
+        store.close_writer()
+        store.close()
+
+    asyncio.run(go("first.sqlite", "abc"))
+    asyncio.run(go("first.sqlite", "d"))
+    asyncio.run(go("second.sqlite", "ef"))  # as after the first one was moved away
+    assert [row["item"] for row in rows_of(tmp_path / "log")] == list("abcdef")
+    assert sorted(parts(tmp_path / "log")) == [(1, 3), (4, 4), (5, 6)]
 
 
 def test_feedback_without_its_slate_is_refused_and_leaves_nothing(open_store: Callable) -> None:
