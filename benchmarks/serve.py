@@ -116,7 +116,8 @@ async def send(port: int, rate: float, seconds: float, items: int) -> dict[str, 
     async def one(due: float, body: bytes) -> None:
         try:
             reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            writer.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))  # type: ignore[index]
         except (OSError, asyncio.IncompleteReadError) as error:

@@ -88,7 +88,7 @@ class Client(threading.Thread):
 
     def ask(self, connection: http.client.HTTPConnection, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send one request; raises OSError or HTTPException if there is no answer."""
-        connection.request("POST", path, json.dumps(body))
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
         answer = json.loads(response.read())
         if response.status != 200:

@@ -1,6 +1,7 @@
 """`jaxrec serve` and `jaxrec export`."""
 
 import argparse
+import json
 from pathlib import Path
 
 from jaxrec.checks import InputError
@@ -14,19 +15,24 @@ def run_serve(options: argparse.Namespace) -> int:
     from jaxrec.runs.serve import new_key, plan_of, serve
 
     given = {name: getattr(options, name) for name in ("host", "port", "state")}
-    flags = [f"serve.{name}={value}" for name, value in given.items() if value is not None]
+    flags = [f"serve.{name}={_as_yaml(name, value)}" for name, value in given.items() if value is not None]
     plan = plan_of(options.run, [*options.overrides, *flags])
     if options.new_key is None:
         if options.scopes is not None:
             raise InputError("--scopes: only used with --new-key; add --new-key NAME.")
         prepare()
         number = serve(options.run, plan)
-        note("stopped; what was accepted has been answered and stored", aside=True)
+        note("stopped", aside=True)
         return 128 + number if number else 0
     scopes = SCOPES[:2] if options.scopes is None else [one.strip() for one in options.scopes.split(",")]
     print(new_key(plan, options.new_key, scopes))
     note(f"the key above is stored as a hash only; it may {', '.join(scopes)}", aside=True)
     return 0
+
+
+def _as_yaml(name: str, value: str) -> str:
+    """Write an option as the value of an override: numbers as they are, names as text, whatever they look like."""
+    return value if name == "port" else json.dumps(value)
 
 
 def run_export(options: argparse.Namespace) -> int:

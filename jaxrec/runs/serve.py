@@ -1,7 +1,7 @@
 """Serve the policy of a run over HTTP."""
 
+import functools
 import hashlib
-import ipaddress
 import signal
 import socket
 import time
@@ -19,13 +19,14 @@ from jaxrec.data.pseudonyms import check_key_outside, user_key
 from jaxrec.home import expanded
 from jaxrec.progress import note
 from jaxrec.serve import SavedPolicy, load_policy
-from jaxrec.serve.keys import SCOPES, Keys
+from jaxrec.serve.keys import SCOPES, Keys, check_new, is_loopback
 from jaxrec.storage.digests import DIGESTS
 from jaxrec.storage.lock import hold, one_command
 from jaxrec.storage.portable import DESCRIPTION
 from jaxrec.storage.run import RunFolder
 
-KEYS = "keys.json"  # in the folder of the state
+KEYS, KEYS_LOCK = "keys.json", "keys.lock"  # in the folder of the state
+READS = 10  # of a policy that is replaced while it is read
 CONNECTIONS = 4096  # open ones; further requests get status 503
 BACKLOG = 2048
 KEEP_ALIVE = 75  # s; longer than proxies keep idle connections, so that they close them and not the service
@@ -40,7 +41,10 @@ class Plan(NamedTuple):
 
 
 def plan_of(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
-    """Read the `serve` and `data` sections of a run, with overrides; a policy folder alone has the defaults."""
+    """Read the `serve` and `data` sections of a run, with overrides; a policy folder alone has the defaults.
+
+    Raises InputError for unknown names and values out of range.
+    """
     run = RunFolder(path)
     if run.config.is_file():
         config = load_config(Config, RunFolder.open(path).config, overrides)
@@ -50,19 +54,34 @@ def plan_of(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
         apply_overrides(values, overrides)
         config = build_section(_Alone, values, "", "command line")
         settings, data = config.serve, config.data
-    state = expanded(settings.state) if settings.state else run.path.absolute().parent / f"{run.path.name}-serve"
+    state = expanded(settings.state) if settings.state else _usual_state(run.path)
     return Plan(settings, data, state)
 
 
+def _usual_state(path: Path) -> Path:
+    """RUN-serve next to a run, also for its policy folder and for names such as '.'; links keep their own names."""
+    folder = path.resolve() if path.name in ("", "..") else path.absolute()
+    if folder.name == "policy" and RunFolder(folder.parent).config.is_file():
+        folder = folder.parent
+    return folder.with_name(f"{folder.name}-serve")
+
+
 def new_key(plan: Plan, name: str, scopes: Sequence[str] = SCOPES[:2]) -> str:
-    """Make an API key, store its hash in the state, and give the key."""
+    """Make an API key, store its hash in the state, and give the key.
+
+    Raises InputError for a wrong name or scope, a name that is taken, and while another command makes a key there.
+    """
+    check_new(name, scopes)
     with one_command():
-        plan.state.mkdir(parents=True, exist_ok=True)
+        hold(plan.state / KEYS_LOCK, "serve --new-key")  # not the state: a service may run in it
         return Keys(plan.state / KEYS).add(name, scopes)
 
 
 def serve(path: str | Path, plan: Plan) -> int:
-    """Answer requests until SIGINT or SIGTERM; gives the number of the signal. Raises InputError for bad settings."""
+    """Answer requests until SIGINT or SIGTERM; gives the number of the signal.
+
+    Raises InputError for bad settings, and if the policy cannot be served or the state is damaged.
+    """
     begun = time.monotonic()
     uvicorn, make_app, service_of = _libraries()
     keys = Keys(plan.state / KEYS)
@@ -80,8 +99,14 @@ def serve(path: str | Path, plan: Plan) -> int:
             seconds = time.monotonic() - begun
             note(f"ready at {where}; loaded and compiled in {seconds:.1f} s (its API: {where}/openapi.json)")
 
+        failures: list[Exception] = []
+
+        def failed(error: Exception) -> None:
+            failures.append(error)
+            server.should_exit = True
+
         settings = uvicorn.Config(
-            make_app(service, keys, ready),
+            make_app(service, keys, ready, failed),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -90,16 +115,36 @@ def serve(path: str | Path, plan: Plan) -> int:
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=max(1, round(plan.config.grace_seconds)),
         )
-        return _run(uvicorn.Server(settings), listening)
+        server = uvicorn.Server(settings)
+        number = _run(server, listening)
+        if failures:
+            raise failures[0]
+        return number
 
 
-def version_of(path: str | Path, saved: SavedPolicy) -> str:
-    """A short name of the policy's content: its update, and a hash of the digests of its files."""
-    folder = Path(path)
+def policy_and_version(path: str | Path) -> tuple[SavedPolicy, str]:
+    """Load a policy, and give its version: its update, and a hash of the digests of its files.
+
+    Training may replace the policy meanwhile, so it is loaded again until its digests stay the same. Raises InputError
+    as `load_policy` does, and if it changes all the time.
+    """
+    for _ in range(READS):
+        before = _content_hash(Path(path))
+        saved = load_policy(path)
+        if before and before == _content_hash(Path(path)):
+            return saved, f"{saved.step}-{before}"
+    raise InputError(f"{path}: the policy changes while it is read; try again when nothing writes it.")
+
+
+def _content_hash(folder: Path) -> str:
+    """A short hash of the digests of a policy's files; empty where there are none."""
     folder = folder / "policy" if (folder / "policy").is_dir() else folder
     digests = folder / DIGESTS
-    content = (digests if digests.is_file() else folder / DESCRIPTION).read_bytes()
-    return f"{saved.step}-{hashlib.sha256(content).hexdigest()[:8]}"
+    try:
+        content = (digests if digests.is_file() else folder / DESCRIPTION).read_bytes()
+    except OSError:
+        return ""
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _libraries() -> tuple[Any, Any, Any]:
@@ -117,12 +162,7 @@ def _libraries() -> tuple[Any, Any, Any]:
 
     def service_of(path: str | Path, plan: Plan) -> Service:
         columns = plan.data.columns if plan.data.source == "files" else Columns()
-
-        def load() -> tuple[SavedPolicy, str]:
-            saved = load_policy(path)
-            return saved, version_of(path, saved)
-
-        serving = Serving(load, columns, user_key(plan.data).secret)
+        serving = Serving(functools.partial(policy_and_version, path), columns, user_key(plan.data).secret)
         return Service(serving, plan.config, plan.state)
 
     return uvicorn, make_app, service_of
@@ -135,18 +175,11 @@ def _check_keys(plan: Plan, keys: Keys) -> None:
             f"{keys.path}: no API keys yet; make one with `jaxrec serve RUN --new-key NAME`, or on this machine alone "
             "set serve.keys=none."
         )
-    if plan.config.keys == "none" and not _is_loopback(plan.config.host):
+    if plan.config.keys == "none" and not is_loopback(plan.config.host):
         raise InputError(
             f"serve.keys: none, but other machines reach {plan.config.host}; set serve.host=127.0.0.1 or "
             "serve.keys=required."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(config: ServeConfig) -> socket.socket:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from starlette.routing import Route
 from jaxrec.checks import InputError
 from jaxrec.foreign import quoted
 from jaxrec.serve.batching import Closed, Full
-from jaxrec.serve.keys import Keys, RateLimit
+from jaxrec.serve.keys import Keys, RateLimit, is_loopback
 from jaxrec.serve.openapi import openapi
 from jaxrec.serve.service import Service
 from jaxrec.serve.slates import NotFinite
@@ -38,13 +39,18 @@ class Refused(Exception):
         self.status, self.reason, self.headers = status, reason, headers
 
 
-def make_app(service: Service, keys: Keys, ready: Callable[[], None] = lambda: None) -> Starlette:
-    """Build the application; `ready` is called when everything is compiled."""
+def make_app(
+    service: Service,
+    keys: Keys,
+    ready: Callable[[], None] = lambda: None,
+    failed: Callable[[Exception], None] = lambda error: None,
+) -> Starlette:
+    """Build the application; `ready` is called when everything is compiled, `failed` if that cannot be done."""
     routes = Routes(service, keys)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        starting = asyncio.create_task(_start(service, ready))
+        starting = asyncio.create_task(_start(service, ready, failed))
         try:
             yield
         finally:
@@ -71,11 +77,11 @@ def make_app(service: Service, keys: Keys, ready: Callable[[], None] = lambda: N
     )
 
 
-async def _start(service: Service, ready: Callable[[], None]) -> None:
+async def _start(service: Service, ready: Callable[[], None], failed: Callable[[Exception], None]) -> None:
     try:
         await service.start()
-    except Exception:
-        LOGGER.exception("the policy cannot be served; /ready stays at status 503")
+    except Exception as error:
+        failed(error)
     else:
         ready()
 
@@ -116,8 +122,8 @@ class Routes:
             LOGGER.error("%s: %s", name, error)
             response = _error(503, "the request cannot be stored at the moment; nothing of it was.")
         except Exception:
-            LOGGER.exception("%s: a defect", name)
-            response = _error(500, "an internal error; the log of the server has it.")
+            LOGGER.exception("%s: unexpected error", name)
+            response = _error(500, "internal error; the traceback is in the server's log.")
         self._service.monitor.answered(name, response.status_code, time.perf_counter() - begun)
         return response
 
@@ -139,7 +145,7 @@ class Routes:
         self._check_ready()
         try:
             return _json(await self._service.reload())
-        except InputError as error:
+        except (InputError, OSError) as error:
             raise Refused(409, f"the old policy stays: {error}") from None
 
     async def item(self, request: Request) -> Response:
@@ -173,6 +179,7 @@ class Routes:
     def _check_key(self, request: Request, scope: str) -> None:
         """Raise Refused unless the request has a key that is good for `scope` and within its rate."""
         if self._config.keys == "none":
+            _check_no_page(request)
             return
         word, _, key = request.headers.get("authorization", "").partition(" ")
         found = self._keys.find(key.strip()) if word.lower() == "bearer" else None
@@ -182,7 +189,7 @@ class Routes:
         if not found.may(scope):
             raise Refused(403, f"this API key lacks the scope {scope}.")
         if wait := self._limit.wait(found.name):
-            reason = "this API key sends more requests than it may; try again later."
+            reason = "this API key exceeded its request rate; try again later."
             raise Refused(429, reason, {"Retry-After": str(math.ceil(wait))})
 
     async def _body(self, request: Request) -> bytes:
@@ -205,9 +212,23 @@ class Routes:
         return b"".join(parts)
 
 
+def _check_no_page(request: Request) -> None:
+    """Raise Refused for what a web page in a browser of this machine can send, where no key protects the service.
+
+    A page of another host reaches a loopback address by a name that resolves to it (DNS rebinding), which is then the
+    Host; and a form or script of another origin may send any POST but one of JSON, for which browsers ask first.
+    """
+    host = request.headers.get("host")
+    if host is not None and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        raise Refused(403, "without API keys the service answers this machine only; use the host localhost.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json":
+        raise Refused(415, "without API keys a POST needs the header Content-Type: application/json.")
+
+
 async def _of_routing(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    reasons = {404: "no such path; GET /openapi.json lists them.", 405: "this path has another method."}
+    reasons = {404: "no such path; GET /openapi.json lists them.", 405: "this path does not accept this method."}
     return _error(status, reasons.get(status, "refused."))
 
 

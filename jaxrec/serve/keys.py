@@ -4,6 +4,7 @@ A key has 256 random bits, so one round of SHA-256 is enough: nobody can guess i
 """
 
 import hashlib
+import ipaddress
 import re
 import secrets
 import time
@@ -47,15 +48,8 @@ class Keys:
         return self._keys.get(_hash(key))
 
     def add(self, name: str, scopes: Sequence[str]) -> str:
-        """Make a key, store its hash and give the key, which is never shown again."""
-        if not NAME.fullmatch(name):
-            raise InputError(
-                f"--new-key: expected a name of letters, digits, '_', '.' and '-', at most 64, got {quoted(name)}."
-            )
-        if not scopes:
-            raise InputError(f"--scopes: expected at least one of {', '.join(SCOPES)}, got none.")
-        for scope in scopes:
-            check_name("--scopes", scope, SCOPES)
+        """Make a key, store its hash and give the key, which is never shown again. Raises InputError."""
+        check_new(name, scopes)
         if any(known.name == name for known in self._keys.values()):
             raise InputError(f"--new-key: there is a key {name} already; remove it from {self.path} or name another.")
         key = f"jr_{secrets.token_urlsafe(32)}"
@@ -66,6 +60,18 @@ class Keys:
         return key
 
 
+def check_new(name: str, scopes: Sequence[str]) -> None:
+    """Raise InputError unless a key may have this name and these scopes."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"--new-key: expected a name of letters, digits, '_', '.' and '-', at most 64, got {quoted(name)}."
+        )
+    if not scopes:
+        raise InputError(f"--scopes: expected at least one of {', '.join(SCOPES)}, got none.")
+    for scope in scopes:
+        check_name("--scopes", scope, SCOPES)
+
+
 def _hash(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -74,7 +80,7 @@ def _read(path: Path) -> dict[str, Key]:
     found: dict[str, Key] = {}
     for row in read_json(path, REMEDY, kind=list):
         if not _whole(row):
-            raise InputError(f"{path}: damaged (a row is no key); {REMEDY}.")
+            raise InputError(f"{path}: damaged (a row is not an API key); {REMEDY}.")
         found[row["sha256"]] = Key(row["name"], tuple(row["scopes"]))
     return found
 
@@ -88,6 +94,14 @@ def _whole(row: Any) -> bool:
         and isinstance(row.get("sha256"), str)
         and HASH.fullmatch(row["sha256"]) is not None
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is one of this machine alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class RateLimit:

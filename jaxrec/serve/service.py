@@ -92,14 +92,16 @@ class Service:
     async def stop(self) -> None:
         """Answer what was accepted, write the last part and close the state."""
         self.ready = False
-        if self._ticking is not None:
-            self._ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticking
-            await self._batcher.stop()
-            await self._write_parts(all_=True)
-        await asyncio.to_thread(self._store.close_writer)
-        self._store.close()
+        try:
+            if self._ticking is not None:
+                self._ticking.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._ticking
+                await self._batcher.stop()
+                await self._write_parts(all_=True)
+        finally:
+            await asyncio.to_thread(self._store.close_writer)
+            self._store.close()
 
     async def recommend(self, body: bytes) -> dict[str, Any]:
         """Answer POST /recommend, once the slate is stored; raises InputError, Full, Closed or OSError."""
@@ -134,7 +136,7 @@ class Service:
         return {"stored": len(noted.stored), "already": noted.already}
 
     def _reward(self, event: Event) -> float:
-        """The positive reward of an event; 0 if its item is of an earlier catalogue, which is no fault of the client."""
+        """The positive reward of an event; 0 if its item is of an earlier catalogue: that is no fault of the client."""
         weights = self._now.saved.spec.reward_weights
         if not weights or event.item not in self._row:
             return 0.0
@@ -233,7 +235,9 @@ def _check_fits(before: SavedPolicy, now: SavedPolicy) -> None:
     """Raise InputError unless a policy can answer requests that were read for another one."""
     facts = {
         "items": (before.ids, now.ids),
-        "kinds of feedback": (before.feedback, now.feedback),
+        "kinds of feedback": (list(before.feedback.items()), list(now.feedback.items())),
+        "names of feedback": (before.spec.feedback, now.spec.feedback),
+        "reward weights": (before.spec.reward_weights, now.spec.reward_weights),
         "context": (before.spec.context_size, now.spec.context_size),
     }
     for name, (old, new) in facts.items():

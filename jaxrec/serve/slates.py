@@ -152,8 +152,8 @@ class Slates:
         program = self._programs.get(size)
         if program is None:
             program = self._programs[size] = compiled(functools.partial(self._answer, size=size))
-        obs, shown, seeds, ks = self._inputs(visits)
-        positions, scores, log_probs = jax.device_get(program(*self._arrays, obs, shown, seeds, ks))
+        obs, seeds, ks = self._inputs(visits)
+        positions, scores, log_probs = jax.device_get(program(*self._arrays, obs, seeds, ks))
         return [self._slate(v, positions[n], scores[n], log_probs, n) for n, v in enumerate(visits)]
 
     def _slate(
@@ -166,7 +166,7 @@ class Slates:
         probs = None if log_probs is None else log_probs[n][: visit.k][real]
         return Slate(self._offered[positions[real]].astype(np.int32), scores[real], probs)
 
-    def _inputs(self, visits: Sequence[Visit]) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray]:
+    def _inputs(self, visits: Sequence[Visit]) -> tuple[Observation, np.ndarray, np.ndarray]:
         """Arrays of a tile; its rows without a user have an empty history."""
         length, kinds = self._spec.history_length, len(self._spec.feedback)
         lengths = np.array([len(v.items) for v in visits] + [0] * (self.tile - len(visits)))
@@ -188,7 +188,7 @@ class Slates:
             row[:] = visit.seed, zlib.crc32(visit.items.astype(np.int32).tobytes())
         ks = np.array([v.k for v in visits] + [1] * (self.tile - len(visits)), np.int32)
         read: Any = {"history_items": window, "history_feedback": values, "context": self._contexts(visits)}
-        return Observation(**read), shown[:, self._offered], seeds, ks
+        return Observation(**read, mask=shown[:, self._offered]), seeds, ks
 
     def _contexts(self, visits: Sequence[Visit]) -> np.ndarray | None:
         for visit in visits:
@@ -206,7 +206,6 @@ class Slates:
         items: Items,
         world: World,
         obs: Observation,
-        shown: Array,
         seeds: Array,
         ks: Array,
         *,
@@ -214,7 +213,6 @@ class Slates:
     ) -> tuple[Array, Array, Array | None]:
         """Positions [T, K], their scores and, if they are drawn, the log-probabilities of the picks."""
         output = self._policy.apply(params, items, obs, world)
-        output = output.replace(logits=jnp.where(shown, output.logits, -jnp.inf))
         keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed[0]), seed[1]))(seeds)
         if self.explore.kind == "none":
             positions, log_probs = self._policy.slate(output, items, obs, world, size), None

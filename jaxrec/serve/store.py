@@ -6,6 +6,7 @@ leave for Parquet parts in the order of their numbers (`jaxrec.serve.feedback_lo
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -90,6 +91,7 @@ class Store:
             self._reading.executescript(SCHEMA)
             if self._reading.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its check fails")
+            self._writing = _open(path)
         except sqlite3.Error as error:
             raise InputError(f"{path}: cannot be used ({error}); restore it, or move it away to begin anew.") from None
         self._thread = threading.Thread(target=self._write, name="store", daemon=True)
@@ -173,7 +175,7 @@ class Store:
 
     def _write(self) -> None:
         """Take jobs until the end; all that wait share a transaction."""
-        db = _open(self._path)
+        db = self._writing
         ended = False
         while not ended:
             jobs = [self._jobs.get()]
@@ -212,11 +214,14 @@ def _transact(db: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
             db.execute("RELEASE job")
         db.execute("COMMIT")
     except Exception as error:  # a full disk, for instance: nothing of the transaction is stored or acknowledged
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # the thread must live on; SQLite may have rolled back by itself
+            if db.in_transaction:
+                db.execute("ROLLBACK")
         results = [OSError(f"{error}")] * len(jobs)
     for job, result in zip(jobs, results, strict=True):
-        if job.future is not None:
+        if job.future is None:
+            continue
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             job.future.get_loop().call_soon_threadsafe(_settle, job.future, result)
 
 
@@ -230,6 +235,6 @@ def _settle(future: asyncio.Future, result: Any) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+    db = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
     return db

@@ -28,7 +28,7 @@ def test_a_second_service_on_one_state_is_refused_and_requests_without_a_key_too
         assert main(["serve", str(policy), "serve.keys=none", "--port", "0", "--state", str(state)]) == 2
         assert "`jaxrec serve`" in capfd.readouterr().err
         url = f"http://127.0.0.1:{server.port}"
-        request = urllib.request.Request(f"{url}/recommend", b'{"k": 2}')
+        request = urllib.request.Request(f"{url}/recommend", b'{"k": 2}', {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=20) as response:
             assert len(json.load(response)["items"]) == 2 and "server" not in response.headers
     finally:

@@ -15,7 +15,12 @@ KINDS = {"liked": FeedbackKind(column="rating", at_least=4.0)}
 
 
 def small_policy(
-    num_items: int = 50, shown: list[int] | None = None, encoder: str = "profile", history: int = 6, **network
+    num_items: int = 50,
+    shown: list[int] | None = None,
+    encoder: str = "profile",
+    history: int = 6,
+    context: int = 0,
+    **network,
 ) -> SavedPolicy:
     """A policy with random parameters; item n has the id "n"."""
     spec = EnvSpec(
@@ -24,6 +29,7 @@ def small_policy(
         num_items=num_items,
         feedback=("liked",),
         history_length=history,
+        context_size=context,
         reward_weights=(1.0,),
     )
     config = PolicyConfig(**{"encoder": encoder, "width": 16, "hidden": (16,), **network})

@@ -4,87 +4,18 @@ import asyncio
 import dataclasses
 import json
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.data import Columns
-from jaxrec.config.serve import ServeConfig
 from jaxrec.data.pseudonyms import pseudonymise
 from jaxrec.serve import SavedPolicy
-from jaxrec.serve.app import make_app
 from jaxrec.serve.keys import Keys
-from jaxrec.serve.service import Service, Serving
+from tests.serve.client import OPEN, SECRET, Answered, Client, run
 from tests.serve.small_policy import small_policy
-
-SECRET = b"of tests only, and long enough to pass"
-OPEN = ServeConfig(keys="none", max_k=16, max_history=20, max_body_bytes=2048, body_seconds=0.5, batch_size=4)
-
-
-class Answered(NamedTuple):
-    status: int
-    body: Any
-    headers: dict[str, str]
-
-
-class Client:
-    """Calls an application directly."""
-
-    def __init__(self, app: Any):
-        self.app = app
-
-    async def __call__(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, key: str = "", stall: bool = False
-    ) -> Answered:
-        content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-        sent: list[dict] = []
-        messages = [{"type": "http.request", "body": content, "more_body": stall}]
-
-        async def receive() -> dict:
-            if messages:
-                return messages.pop()
-            return await asyncio.Event().wait()  # type: ignore[return-value]
-
-        async def send(message: dict) -> None:
-            sent.append(message)
-
-        headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
-        scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": headers}
-        scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("x", 1), "root_path": ""}
-        await self.app(scope, receive, send)
-        text = b"".join(m.get("body", b"") for m in sent[1:])
-        found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
-        json_ = found["content-type"] == "application/json"
-        return Answered(sent[0]["status"], json.loads(text) if json_ else text.decode(), found)
-
-
-def run(
-    tmp_path: Path,
-    test: Callable[[Client], Awaitable[None]],
-    config: ServeConfig = OPEN,
-    load: Callable[[], tuple[SavedPolicy, str]] | None = None,
-    **policy: Any,
-) -> None:
-    """Run `test` with a client of a service that is ready."""
-
-    async def go() -> None:
-        saved = small_policy(**policy)
-        serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET)
-        service = Service(serving, config, tmp_path / "state")
-        client = Client(make_app(service, Keys(tmp_path / "keys.json")))
-        assert (await client("GET", "/ready")).status == 503
-        assert (await client("GET", "/health")).status == 200
-        await service.start()
-        try:
-            await test(client)
-        finally:
-            await service.stop()
-
-    asyncio.run(go())
 
 
 def test_feedback_changes_the_next_answer_of_its_user_and_ends_in_the_log(tmp_path: Path) -> None:
@@ -162,7 +93,7 @@ HOSTILE = [
     ("GET", "/items/nothing", b"", 404, "the catalogue has no item 'nothing'"),
     ("GET", "/items/../../etc/passwd", b"", 404, "the catalogue has no item"),
     ("GET", "/admin", b"", 404, "no such path"),
-    ("GET", "/recommend", b"", 405, "another method"),
+    ("GET", "/recommend", b"", 405, "does not accept this method"),
 ]
 
 
@@ -190,6 +121,12 @@ def test_items_outside_the_catalogue_are_counted_or_refused(tmp_path: Path) -> N
         answer = await client("POST", "/recommend", {"history": ["1"], "exclude": ["y"]})
         assert (answer.status, answer.body["error"]) == (400, "the catalogue has no item 'y'; leave it out.")
 
+    async def more(client: Client) -> None:
+        for body in ({"exclude": ["5:1"]}, {"user": "a", "exclude": ["5:1"]}, {"user": "a", "include": ["1", "5:1"]}):
+            answer = await client("POST", "/recommend", body)
+            assert (answer.status, answer.body["error"]) == (400, "the catalogue has no item '5:1'; leave it out.")
+
+    run(tmp_path, more, dataclasses.replace(OPEN, unknown_items="refuse"))
     run(tmp_path, counted)
     run(tmp_path, refused, dataclasses.replace(OPEN, unknown_items="refuse"))
 

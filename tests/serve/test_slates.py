@@ -71,6 +71,14 @@ def test_items_are_excluded_and_included_by_id() -> None:
     assert saved.recommend(k=20, include=[]) == []
 
 
+def test_only_items_that_may_be_shown_are_retrieved() -> None:
+    saved = small_policy(60, scorer="mlp", retrieve=4)
+    usual = {item.id for item in saved.recommend(k=4)}
+    others = [item for item in saved.ids if item not in usual]
+    assert len(saved.recommend(k=4, exclude=sorted(usual))) == 4
+    assert {item.id for item in saved.recommend(k=4, include=others[:2])} == set(others[:2])
+
+
 def test_many_users_are_answered_like_each_alone_and_cold_users_too() -> None:
     saved = small_policy()
     histories = [[], ["3:5", "4:1"], [{"item": "9", "rating": 4}]]
