@@ -14,10 +14,10 @@ class ServeConfig:
     port: int = 8000  # 0: any free one
     state: str = ""  # folder of the feedback log, the users and the API keys; empty: the run's name and -serve
     keys: Literal["required", "none"] = "required"  # none: whoever reaches the port may ask for everything
-    requests_per_second: float = 0.0  # of each API key, on average; 0: no limit
+    requests_per_second: float = 0.0  # requests per second of each API key, on average; 0: no limit
     burst: int = 50  # requests that a key may send at once before the limit holds
     batch_size: int = 8  # users in one call of the device
-    max_wait_ms: float = 1.0  # that a request waits for others to share its call
+    max_wait_ms: float = 1.0  # how long a request waits for others to share its call
     queue: int = 64  # requests that may wait; further ones get status 429 at once
     max_k: int = 64  # largest slate
     max_history: int = 1000  # items in the history, or among the exclusions, of a request
@@ -33,7 +33,7 @@ class ServeConfig:
     history_kept: int = 200  # latest rows per user that are stored
     remember_hours: float = 48.0  # after a slate was shown, in which feedback on it is accepted
     part_rows: int = 10_000  # feedback rows after which a Parquet part is written
-    part_seconds: float = 600.0  # or so long after the first row that is in none
+    part_seconds: float = 600.0  # or this many seconds after the first row that is in no part
 
     def __post_init__(self):
         check_range("serve.port", self.port, 0, 65535)

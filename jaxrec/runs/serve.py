@@ -27,7 +27,7 @@ from jaxrec.storage.run import RunFolder
 
 KEYS, KEYS_LOCK = "keys.json", "keys.lock"  # in the folder of the state
 READS = 10  # of a policy that is replaced while it is read
-CONNECTIONS = 4096  # open ones; further requests get status 503
+CONNECTIONS = 4096  # open ones, or requests in progress; further requests get status 503
 BACKLOG = 2048
 KEEP_ALIVE = 75  # s; longer than proxies keep idle connections, so that they close them and not the service
 
@@ -60,7 +60,7 @@ def plan_of(path: str | Path, overrides: Sequence[str] = ()) -> Plan:
 
 def _usual_state(path: Path) -> Path:
     """RUN-serve next to a run, also for its policy folder and for names such as '.'; links keep their own names."""
-    folder = path.resolve() if path.name in ("", "..") else path.absolute()
+    folder = path.absolute() if path.name and ".." not in path.parts else path.resolve()
     if folder.name == "policy" and RunFolder(folder.parent).config.is_file():
         folder = folder.parent
     return folder.with_name(f"{folder.name}-serve")
@@ -89,37 +89,37 @@ def serve(path: str | Path, plan: Plan) -> int:
     with one_command():
         hold(plan.state, "serve")
         check_key_outside(plan.data, plan.state)
-        listening = _listen(plan.config)
-        host, port = listening.getsockname()[:2]
-        note(f"loading {path}; the state is in {plan.state}")
-        service = service_of(path, plan)
+        with _listen(plan.config) as listening:
+            host, port = listening.getsockname()[:2]
+            note(f"loading {path}; the state is in {plan.state}")
+            service = service_of(path, plan)
 
-        def ready() -> None:
-            where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            seconds = time.monotonic() - begun
-            note(f"ready at {where}; loaded and compiled in {seconds:.1f} s (its API: {where}/openapi.json)")
+            def ready() -> None:
+                where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+                seconds = time.monotonic() - begun
+                note(f"ready at {where}; loaded and compiled in {seconds:.1f} s (its API: {where}/openapi.json)")
 
-        failures: list[Exception] = []
+            failures: list[Exception] = []
 
-        def failed(error: Exception) -> None:
-            failures.append(error)
-            server.should_exit = True
+            def failed(error: Exception) -> None:
+                failures.append(error)
+                server.should_exit = True
 
-        settings = uvicorn.Config(
-            make_app(service, keys, ready, failed),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=max(1, round(plan.config.grace_seconds)),
-        )
-        server = uvicorn.Server(settings)
-        number = _run(server, listening)
-        if failures:
-            raise failures[0]
-        return number
+            settings = uvicorn.Config(
+                make_app(service, keys, ready, failed),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=max(1, round(plan.config.grace_seconds)),
+            )
+            server = uvicorn.Server(settings)
+            number = _run(server, listening)
+            if failures:
+                raise failures[0]
+            return number
 
 
 def policy_and_version(path: str | Path) -> tuple[SavedPolicy, str]:

@@ -122,7 +122,7 @@ class HistoryReader:
 
     def _mapped(self, entry: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         if ITEM not in entry:
-            raise InputError(f"history: no key {ITEM!r} in {quoted(dict(entry))}; give the id of the item there.")
+            raise InputError(f"history: no field {ITEM} in {quoted(dict(entry))}; give the id of the item there.")
         item_id = str(entry[ITEM])
         if item_id not in self._row:
             raise self._unknown(item_id)

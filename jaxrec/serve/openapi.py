@@ -10,28 +10,38 @@ ID = {"oneOf": [{"type": "string", "minLength": 1, "maxLength": LONGEST_ID}, {"t
 STATUSES = {
     "400": "The request is wrong; `error` says where.",
     "401": "No known API key.",
-    "403": "The API key lacks the scope.",
+    "403": "The API key lacks the scope, or without API keys the Host is not this machine.",
     "404": "No such request, item or path.",
+    "405": "The path does not accept this method.",
     "409": "The new policy is damaged or does not fit; the old one stays.",
     "408": "The body did not arrive in time.",
     "413": "The body is too long.",
+    "415": "Without API keys, a POST needs the header Content-Type: application/json.",
     "429": "The queue is full, or the API key sends too much; Retry-After says when to try again.",
-    "500": "A defect; the log of the server has it.",
+    "500": "An unexpected error; the traceback is in the server's log.",
     "503": "Not ready, stopping, or the disk is full.",
 }
+
+
+GUARDED = ("401", "403", "405", "429", "500")  # of every operation that needs a key
+POSTED = ("400", *GUARDED, "408", "413", "415", "503")
 
 
 def openapi(config: ServeConfig) -> dict[str, Any]:
     """Build the document, with the limits of `config`."""
     paths = {
-        "/recommend": {"post": _operation("A slate for a history, or for a user.", _recommend(config), _slate())},
-        "/feedback": {"post": _operation("What a user did with items of a slate.", _feedback(), _noted())},
-        "/reload": {"post": _operation("Load the policy of the run again.", None, _reloaded())},
+        "/recommend": {
+            "post": _operation("A slate for a history, or for a user.", _recommend(config), _slate(), POSTED)
+        },
+        "/feedback": {
+            "post": _operation("What a user did with items of a slate.", _feedback(), _noted(), (*POSTED, "404"))
+        },
+        "/reload": {"post": _operation("Load the policy of the run again.", None, _reloaded(), (*POSTED, "409"))},
         "/items/{id}": {"get": _item()},
-        "/health": {"get": _plain("Whether the process is alive.", "application/json", ("500",))},
-        "/ready": {"get": _plain("Whether all programs are compiled.", "application/json", ("503",))},
-        "/metrics": {"get": _plain("Metrics for Prometheus.", "text/plain", ("401", "403", "429"))},
-        "/openapi.json": {"get": _plain("This document.", "application/json", ("500",))},
+        "/health": {"get": _plain("Whether the process is alive.", "application/json", ("405", "500"))},
+        "/ready": {"get": _plain("Whether all programs are compiled.", "application/json", ("405", "500", "503"))},
+        "/metrics": {"get": _plain("Metrics for Prometheus.", "text/plain", GUARDED)},
+        "/openapi.json": {"get": _plain("This document.", "application/json", ("405", "500"))},
     }
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -111,12 +121,15 @@ def _reloaded() -> dict[str, Any]:
 
 def _item() -> dict[str, Any]:
     fields = {"id": {"type": "string"}, "title": {"type": "string"}, "recommendable": {"type": "boolean"}}
-    operation = _operation("What is known of an item.", None, _object(fields, tuple(fields)))
+    operation = _operation("What is known of an item.", None, _object(fields, tuple(fields)), (*GUARDED, "404"))
     return {**operation, "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
 
 
-def _operation(summary: str, body: dict[str, Any] | None, answer: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"summary": summary, "responses": {"200": _content("Done.", answer), **_errors(STATUSES)}}
+def _operation(
+    summary: str, body: dict[str, Any] | None, answer: dict[str, Any], statuses: tuple[str, ...]
+) -> dict[str, Any]:
+    responses = {"200": _content("Done.", answer), **_errors(statuses)}
+    found: dict[str, Any] = {"summary": summary, "responses": responses}
     if body is not None:
         found["requestBody"] = {"required": True, **_content("", body)}
         del found["requestBody"]["description"]
@@ -131,7 +144,7 @@ def _plain(summary: str, media: str, statuses: tuple[str, ...]) -> dict[str, Any
 
 
 def _errors(statuses: Any) -> dict[str, Any]:
-    return {status: _content(STATUSES[status], {"$ref": "#/components/schemas/Error"}) for status in statuses}
+    return {status: _content(STATUSES[status], {"$ref": "#/components/schemas/Error"}) for status in sorted(statuses)}
 
 
 def _content(description: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -188,7 +188,8 @@ class Slates:
             row[:] = visit.seed, zlib.crc32(visit.items.astype(np.int32).tobytes())
         ks = np.array([v.k for v in visits] + [1] * (self.tile - len(visits)), np.int32)
         read: Any = {"history_items": window, "history_feedback": values, "context": self._contexts(visits)}
-        return Observation(**read, mask=shown[:, self._offered]), seeds, ks
+        read["mask"] = shown[:, self._offered]  # before a policy retrieves, so that it retrieves what may be shown
+        return Observation(**read), seeds, ks
 
     def _contexts(self, visits: Sequence[Visit]) -> np.ndarray | None:
         for visit in visits:

@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import json
+import random
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,9 @@ def test_feedback_changes_the_next_answer_of_its_user_and_ends_in_the_log(tmp_pa
 
 
 @pytest.mark.parametrize("explore", ["softmax", "epsilon"])
-def test_slates_that_are_drawn_come_with_their_probability(explore: Any, tmp_path: Path) -> None:
+def test_slates_that_are_drawn_come_with_their_probability(explore: Any, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(secrets, "randbits", random.Random(0).getrandbits)
+
     async def test(client: Client) -> None:
         slates = [(await client("POST", "/recommend", {"k": 1})).body for _ in range(40)]
         assert len({slate["items"][0]["id"] for slate in slates}) > 1
@@ -209,5 +213,8 @@ def test_the_openapi_document_names_every_path_and_limit(tmp_path: Path) -> None
         assert set(document["paths"]) == paths and document["openapi"] == "3.1.0"
         body = document["paths"]["/recommend"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert body["properties"]["k"]["maximum"] == 16 and body["properties"]["history"]["maxItems"] == 20
+        operations = [(path, one) for path, all_ in document["paths"].items() for one in all_.values()]
+        assert {path for path, one in operations if "409" in one["responses"]} == {"/reload"}
+        assert {path for path, one in operations if "404" in one["responses"]} == {"/feedback", "/items/{id}"}
 
     run(tmp_path, test)

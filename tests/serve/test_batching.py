@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ class Device:
         if open_:
             self.gate.set()
 
-    def choose(self, visits: list[Visit]) -> list[Slate]:
+    def choose(self, visits: Sequence[Visit]) -> list[Slate]:
         self.gate.wait(10)
         self.sizes.append(len(visits))
         if any(one.k == 13 for one in visits):

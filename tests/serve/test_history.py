@@ -109,7 +109,7 @@ def test_quotes_that_belong_to_ids_stay() -> None:
         (RATINGS, "318:rating=4:5", "history: expected NAME=NUMBER after 318, got '5'."),
         (RATINGS, "318:ratings=4", "history: no 'ratings'; did you mean 'rating'? (known: disliked, liked, rating)."),
         (RATINGS, "318:liked=4", "history: expected 0 or 1 for liked, got 4."),
-        (RATINGS, {"rating": 4}, "history: no key 'item' in {'rating': 4}; give the id of the item there."),
+        (RATINGS, {"rating": 4}, "history: no field item in {'rating': 4}; give the id of the item there."),
         (EVENTS, "7:1", "history: the log has several feedback columns (is_click, is_hate); name the one of the"),
         (EVENTS, "7:is_click=2", "history: expected 0 or 1 for is_click, got 2."),
     ],

@@ -110,6 +110,7 @@ def test_drawn_slates_have_the_probability_of_drawing_item_after_item() -> None:
         for row in one.rows:
             want.append(np.log(mass[row] / mass.sum()))
             mass[row] = 0.0
+        assert one.log_probs is not None
         np.testing.assert_allclose(one.log_probs, want, rtol=1e-4, atol=1e-5)
     assert slates.choose([empty._replace(k=3, seed=4)])[0].rows.tolist() == drawn[4].rows.tolist()
 
@@ -140,4 +141,4 @@ def test_slates_with_epsilon_know_the_size_that_was_asked_for() -> None:
         replaced = one.rows != best
         outside = 10  # of 12 items, also those that only a longer slate would hold
         want = np.log(0.5) * 2 - sum(np.log(outside - n) for n in range(replaced.sum()))
-        assert float(one.log_probs.sum()) == pytest.approx(want, abs=1e-5)
+        assert one.log_probs is not None and float(one.log_probs.sum()) == pytest.approx(want, abs=1e-5)
