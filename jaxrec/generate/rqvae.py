@@ -93,7 +93,7 @@ def fit_rqvae(key: Array, vectors: Array, fit: Fit) -> tuple[Quantiser, Array]:
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), made, carry.best)
         books, prices = _rebalanced(key_new, trained.codebooks, carry.prices, found.latent, fit.balance)
         trained = trained.replace(codebooks=books)
-        return Epoch(trained, opt_state, prices, best, jnp.minimum(error, carry.error)), error
+        return Epoch(trained, opt_state, prices, best, jnp.where(better, error, carry.error)), error
 
     assert start.autoencoder is not None
     trained = Trained(start.autoencoder, start.codebooks)

@@ -1,6 +1,7 @@
 """Semantic ids of a recipe's catalogue: quantise the items' vectors, report, and write a folder."""
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, log_config, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.sharding.compile import compiled
+from jaxrec.storage.digests import DESCRIPTION
+from jaxrec.storage.files import read_json_object
 from jaxrec.storage.lock import one_command
+from jaxrec.storage.stage_folders import TOKENS
 from jaxrec.version import __version__
 
 
@@ -46,10 +50,21 @@ def make_tokens(recipe: Recipe, output: str | Path, overrides: Overrides = (), *
     with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         path = Path(output)
-        if path.exists() and not (path / "description.json").is_file():
-            raise InputError(f"-o: {path} already exists and is no folder of tokens; name another one.")
+        _check_output(path)
         corpus = read_corpus(config)
         return write_tokens(config, corpus, path)
+
+
+def _check_output(path: Path) -> None:
+    """Raise InputError unless nothing would be replaced but an empty folder or the codes of an earlier command."""
+    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and not any(path.iterdir())):
+        return
+    try:
+        kind = read_json_object(path / DESCRIPTION, "").get("kind")
+    except InputError:
+        kind = None
+    if kind != TOKENS:
+        raise InputError(f"-o: {path} already exists and is no folder of tokens; name another one.")
 
 
 def item_vectors(config: Config, corpus: Corpus) -> np.ndarray:
@@ -93,7 +108,7 @@ def fitted(config: Config, vectors: np.ndarray) -> tuple[Quantiser, np.ndarray, 
         quantiser, errors = compiled(lambda key, x: fit_rqvae(key, x, Fit(**settings)))(key, x)
     codes = np.asarray(compiled(quantised)(quantiser, x).codes)
     remade = np.asarray(compiled(reconstructed)(quantiser, x))
-    if not np.isfinite(remade).all():
+    if not np.isfinite(errors if errors is not None else remade).all():
         raise InputError("tokens.learning_rate: the RQ-VAE diverged; lower it.")
     return quantiser, codes, remade, None if errors is None else np.asarray(errors)
 

@@ -153,3 +153,22 @@ def test_tokens_do_not_replace_a_folder_of_others(recipe: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="no folder of tokens"):
         make_tokens(recipe, tmp_path, SMALL, silent=True)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_tokens_do_not_replace_a_policy(recipe: Path, pretrained: Pretrained) -> None:
+    with pytest.raises(InputError, match="no folder of tokens"):
+        make_tokens(recipe, pretrained.run.policy, SMALL, silent=True)
+    assert load_generator(pretrained.run.policy).ids
+
+
+def test_tokens_fill_an_empty_folder_and_replace_tokens(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for codes in (8, 4):
+        make_tokens(recipe, tmp_path / "out", [*SMALL, f"tokens.codes={codes}"], silent=True)
+        assert load_tokens(tmp_path / "out").quantiser.codes == codes
+
+
+def test_a_diverged_rqvae_is_noticed(recipe: Path, tmp_path: Path) -> None:
+    words = [*SMALL, "tokens.method=rqvae", "tokens.epochs=3", "tokens.learning_rate=1e30"]
+    with pytest.raises(InputError, match="RQ-VAE diverged"):
+        make_tokens(recipe, tmp_path / "out", words, silent=True)
