@@ -4,7 +4,7 @@ import dataclasses
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jaxrec.data.generated import hidden_tastes
 from jaxrec.generate.codes import told_apart, vocabulary
 from jaxrec.generate.quantise import Quantiser, fit_kmeans, quantised, reconstructed
 from jaxrec.generate.report import tokens_report
-from jaxrec.generate.rqvae import Fit, fit_rqvae
+from jaxrec.generate.rqvae import fit_rqvae
 from jaxrec.generate.saved import Tokens, load_tokens, save_tokens
 from jaxrec.progress import note, quiet
 from jaxrec.runs.item_table import ItemVectors, embed
@@ -77,40 +77,48 @@ def write_tokens(config: Config, corpus: Corpus, path: Path, vectors: np.ndarray
     started = time.perf_counter()
     categories = _categories(config, corpus)  # before anything is computed
     vectors = item_vectors(config, corpus) if vectors is None else vectors
-    quantiser, codes, remade, errors = fitted(config, vectors)
-    codes, fit = told_apart(codes), config.tokens
+    made, fit = fitted(config, vectors), config.tokens
+    codes = told_apart(made.codes)
     sizes = vocabulary(codes, fit.codes)
-    report = tokens_report(codes, fit.codes, vectors, remade, categories)
-    if errors is not None:
-        report["error_of_kmeans"] = float(errors[0])  # in the space of the RQ-VAE, before its first epoch
+    report = tokens_report(codes, fit.codes, vectors, made.remade, categories)
+    if made.errors is not None:
+        report["error_of_kmeans"] = float(made.errors[0])  # in the space of the RQ-VAE, before its first epoch
     catalogue = corpus.dataset.catalogue
     description = {"jaxrec": __version__, "settings": to_dict(fit), "report": report}
-    save_tokens(path, quantiser, codes, sizes, (catalogue.ids, catalogue.titles), description)
+    save_tokens(path, made.quantiser, codes, sizes, (catalogue.ids, catalogue.titles), description)
     return MadeTokens(tokens=load_tokens(path), report=report, path=path, seconds=time.perf_counter() - started)
 
 
-def fitted(config: Config, vectors: np.ndarray) -> tuple[Quantiser, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Quantiser, codes [I, L] and remade vectors [I, E] of vectors [I, E]; with an RQ-VAE its errors by epoch too."""
+class Fitted(NamedTuple):
+    """A quantiser, and what it makes of the vectors [I, E] that it was fitted to."""
+
+    quantiser: Quantiser
+    codes: np.ndarray  # [I, L]
+    remade: np.ndarray  # [I, E]
+    errors: np.ndarray | None  # [epochs + 1] relative errors of an RQ-VAE, from before the first epoch on
+
+
+def fitted(config: Config, vectors: np.ndarray) -> Fitted:
+    """Fit codes to vectors [I, E]; raises InputError for more codes than items, and if the RQ-VAE diverges."""
     fit = config.tokens
     if fit.codes > len(vectors):
         raise InputError(f"tokens.codes: expected at most the {len(vectors)} items of the catalogue, got {fit.codes}.")
     note(f"  {fit.method}: {fit.levels} levels of {fit.codes} codes for {len(vectors):,} items")
     key, x = stream(config, "tokens"), jnp.asarray(vectors, jnp.float32)
+    errors = None
     if fit.method == "kmeans":
-        errors = None
 
         def fit_it(key: jax.Array, x: jax.Array) -> Quantiser:
             return fit_kmeans(key, x, fit.levels, fit.codes, fit.steps, fit.balance)
 
         quantiser = compiled(fit_it)(key, x)
     else:
-        settings = {name: getattr(fit, name) for name in Fit._fields}
-        quantiser, errors = compiled(lambda key, x: fit_rqvae(key, x, Fit(**settings)))(key, x)
+        quantiser, errors = compiled(lambda key, x: fit_rqvae(key, x, fit))(key, x)
+        errors = np.asarray(errors)
+        if not np.isfinite(errors).all():
+            raise InputError("tokens.learning_rate: the RQ-VAE diverged; lower it.")
     codes = np.asarray(compiled(quantised)(quantiser, x).codes)
-    remade = np.asarray(compiled(reconstructed)(quantiser, x))
-    if not np.isfinite(errors if errors is not None else remade).all():
-        raise InputError("tokens.learning_rate: the RQ-VAE diverged; lower it.")
-    return quantiser, codes, remade, None if errors is None else np.asarray(errors)
+    return Fitted(quantiser, codes, np.asarray(compiled(reconstructed)(quantiser, x)), errors)
 
 
 def _categories(config: Config, corpus: Corpus) -> list[str] | None:

@@ -4,16 +4,26 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
+from jaxrec.config.tokens import TokensConfig
 from jaxrec.generate import quantise
 from jaxrec.generate.codes import check_codes, groups, told_apart, vocabulary
-from jaxrec.generate.quantise import Quantiser, fit_kmeans, prices_of, quantised, reconstructed, relative_error, revived
+from jaxrec.generate.quantise import (
+    Quantiser,
+    fit_kmeans,
+    prices_of,
+    quantised,
+    reconstructed,
+    relative_error,
+    revived,
+    sweep,
+)
 from jaxrec.generate.report import tokens_report
-from jaxrec.generate.rqvae import Fit, fit_rqvae
+from jaxrec.generate.rqvae import fit_rqvae
 from jaxrec.sharding.compile import compiled
 
-RQVAE = Fit(
-    levels=2, codes=8, steps=20, balance=0.1, latent=4, hidden=16, epochs=30, batch_size=64, learning_rate=3e-3,
-    commitment=0.25,
+RQVAE = TokensConfig(
+    method="rqvae", levels=2, codes=8, steps=20, balance=0.1, latent=4, hidden=16, epochs=30, batch_size=64,
+    learning_rate=3e-3,
 )  # fmt: skip
 
 
@@ -87,6 +97,38 @@ def test_balance_evens_out_the_use_of_codes() -> None:
         for balance in (0.0, 0.3)
     ]
     assert largest[1] < 0.8 * largest[0]
+
+
+def test_later_levels_are_balanced_too() -> None:
+    # In many dimensions, the residuals of later levels are about as far from every code: prices that are large next to
+    # these differences would send most rows to one code.
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(2000, 64)) * np.exp(0.5 * rng.normal(size=(2000, 1)))).astype(np.float32)
+    even, free = (
+        np.asarray(quantised(fit(vectors, balance, levels=3, codes=32), jnp.asarray(vectors)).codes)
+        for balance in (0.5, 0.0)
+    )
+    for level in range(3):
+        loads, without = (np.bincount(codes[:, level], minlength=32) for codes in (even, free))
+        assert (loads > 0).sum() >= 29 and loads.max() < min(4 * 2000 / 32, without.max())
+
+
+def test_a_sweep_lowers_the_cost_of_distances_and_loads() -> None:
+    rows, book = clouds(500), clouds(8)
+    distances = np.square(rows[:, None] - book[None]).sum(-1)
+
+    def cost(code: np.ndarray) -> float:
+        loads = np.bincount(code, minlength=8)
+        return distances[np.arange(500), code].sum() + 0.5 * 2.0 * (loads * np.log(np.maximum(loads, 1) * 8 / 500)).sum()
+
+    code, costs = distances.argmin(1), []
+    for _ in range(8):
+        costs.append(cost(code))
+        code = np.asarray(sweep(jnp.asarray(rows), jnp.asarray(book), jnp.asarray(code), jnp.float32(2.0), 0.5))
+    assert costs[-1] < 0.98 * costs[0] and max(np.diff(costs)) < 1e-3 * costs[0]
+    # At the end no row gains by another code at the prices of the loads.
+    prices = np.asarray(prices_of(jnp.asarray(np.bincount(code, minlength=8)), jnp.float32(2.0), 0.5))
+    assert ((distances + prices).argmin(1) != code).mean() < 0.02
 
 
 def test_dead_codes_move_to_the_worst_rows() -> None:
