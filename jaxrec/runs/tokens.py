@@ -14,7 +14,7 @@ from jaxrec.checks import InputError, check_name
 from jaxrec.config.load import Overrides, to_dict
 from jaxrec.config.schema import Config
 from jaxrec.data.generated import hidden_tastes
-from jaxrec.generate.codes import told_apart, vocabulary
+from jaxrec.generate.codes import add_last_code, vocabulary
 from jaxrec.generate.quantise import Quantiser, fit_kmeans, quantised, reconstructed
 from jaxrec.generate.report import tokens_report
 from jaxrec.generate.rqvae import fit_rqvae
@@ -34,7 +34,7 @@ from jaxrec.version import __version__
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MadeTokens:
-    """The codes that were written, and what they are worth."""
+    """The codes that were written, and their quality."""
 
     tokens: Tokens
     report: dict[str, Any]
@@ -73,12 +73,16 @@ def item_vectors(config: Config, corpus: Corpus) -> np.ndarray:
 
 
 def write_tokens(config: Config, corpus: Corpus, path: Path, vectors: np.ndarray | None = None) -> MadeTokens:
-    """Fit codes to the catalogue of a log that is read already, and write them."""
+    """Fit codes to the catalogue of a log that is read already, and write them to the folder `path`.
+
+    `vectors` [I, E] are those of the items, if they are there already. Raises InputError for settings that do not fit
+    the catalogue, an RQ-VAE that diverges, and a folder that jaxrec did not write.
+    """
     started = time.perf_counter()
     categories = _categories(config, corpus)  # before anything is computed
     vectors = item_vectors(config, corpus) if vectors is None else vectors
     made, fit = fitted(config, vectors), config.tokens
-    codes = told_apart(made.codes)
+    codes = add_last_code(made.codes)
     sizes = vocabulary(codes, fit.codes)
     report = tokens_report(codes, fit.codes, vectors, made.remade, categories)
     if made.errors is not None:

@@ -81,7 +81,7 @@ class Slates:
         self.explore, self.tile = own if explore is None else explore, tile
         self._policy, self._arrays, self._spec, self._network = policy, (params, items, world), spec, network
         self._num_items = world.item_table.shape[0]
-        self._offered = np.arange(self._num_items) if world.recommendable is None else np.asarray(world.recommendable)
+        self._offered = world.offered()
         usual = world.usual_context
         self._usual = None if usual is None else np.asarray(usual)
         self._programs: dict[int, Any] = {}
