@@ -76,10 +76,9 @@ class Attention(nn.Module):
         return self._split(self.key(x)), self._split(self.value(x))
 
     def __call__(self, x: Array, shared: KeyValue | None, bias: Array | None, own: KeyValue | None, own_bias: Any):
-        """What queries [B, Q, W] read, [B, Q, W], from keys and values; None: there are none.
+        """What queries [B, Q, W] read, [B, Q, W], from keys and values that are there.
 
-        The shared ones are [B, T, heads, d] each, with a bias [B, heads, Q, T], their own [B, Q, J, heads, d] each, with
-        a bias [heads, J].
+        These are shared, [B, T, heads, d] with bias [B, heads, Q, T], or own, [B, Q, J, heads, d] with bias [heads, J].
         """
         query = self._split(self.query(x)) * (self.width // self.heads) ** -0.5
         scores = []
