@@ -11,8 +11,7 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.evaluation.held_out import held_out_metrics
-from jaxrec.evaluation.retrieval import validation_of
-from jaxrec.evaluation.scorers import Scorer, compiled_score
+from jaxrec.evaluation.scorers import Scorer, compiled_scores
 from jaxrec.generate.beam import scores_of_items
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.saved import SavedGenerator, Tokens, catalogue_of, load_generator, load_tokens, save_generator
@@ -21,10 +20,9 @@ from jaxrec.nets.generator import Shape
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.ops.sizes import watched
 from jaxrec.progress import note
-from jaxrec.runs.baselines import fit_baselines, held_out_rows
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.host_loop import Outcome, Training, run_training
-from jaxrec.runs.pretrain_judge import POLICY, Metrics, target_splits, targets_every_row
+from jaxrec.runs.pretrain_judge import POLICY, Metrics, test_metrics, text_vectors, validation_rows
 from jaxrec.runs.pretrain_loop import schedule, wording
 from jaxrec.runs.read_log import Corpus, check_same_catalogue
 from jaxrec.runs.recipe import log_config
@@ -183,9 +181,7 @@ def generator_scorer(ready: Ready) -> Callable[[Params], Scorer]:
 
 def _validation(ready: Ready) -> Callable[[Params], float]:
     """NDCG@10 on validation rows, as `jaxrec.runs.pretrain_judge` measures it of policies."""
-    config, corpus = ready.config, ready.corpus
-    every, users = targets_every_row(config.pretrain), config.pretrain.evaluate_users or 2**31
-    split = validation_of(corpus.split, users, config.seed, every_row=every)
+    split = validation_rows(ready.config, ready.corpus)
     program, scorer = None, generator_scorer(ready)
 
     def judge(params: Params) -> float:
@@ -204,19 +200,10 @@ def _validation(ready: Ready) -> Callable[[Params], float]:
 
 def _test(ready: Ready, params: Params) -> dict[str, Metrics]:
     """Metrics of the test rows by kind of target: of the generator, simple recommenders and another run's policy."""
-    config, corpus, length = ready.config, ready.corpus, ready.spec.history_length
-    table = np.asarray(ready.world.item_table)
-    # Without the features of items and the statistics of the log.
-    vectors = table[:, : table.shape[1] - corpus.features.width - 1 - len(ready.spec.feedback)]
-    own = {POLICY: generator_scorer(ready)(params)} | _compared(config)
-    simple = fit_baselines(config, held_out_rows(corpus), vectors, ready.world)
-    account: dict[str, Metrics] = {}
-    for kind, part in target_splits(corpus.split).items():
-        account[kind] = {
-            name: held_out_metrics(compiled_score(one), part, config.evaluate.cutoffs, length)
-            for name, one in own.items()
-        } | {name: held_out_metrics(compiled_score(one), part, config.evaluate.cutoffs) for name, one in simple.items()}
-    return account
+    config, corpus, world = ready.config, ready.corpus, ready.world
+    scorers = {POLICY: generator_scorer(ready)(params)} | _compared(config)
+    scores, texts = compiled_scores(scorers), text_vectors(corpus, ready.spec, world)
+    return test_metrics(config, corpus, world, texts, scores, ready.spec.history_length)
 
 
 def _compared(config: Config) -> dict[str, Scorer]:
