@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.generate.beam import Step, free_search
-from jaxrec.generate.codes import told_apart, vocabulary
+from jaxrec.generate.codes import add_last_code, vocabulary
 from jaxrec.generate.recommender import Catalogue, slates, user_steps
 from jaxrec.generate.trie import make_trie, size_in_bytes
 from jaxrec.nets.generator import Shape, init_generator
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=7)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    codes = told_apart(rng.integers(0, options.codes, (options.items, LEVELS)))
+    codes = add_last_code(rng.integers(0, options.codes, (options.items, LEVELS)))
     shape = Shape(vocabulary(codes, options.codes), width=options.width, layers=2, heads=4, hidden=2 * options.width)
     table = jnp.asarray(rng.normal(size=(options.items, VECTORS)), jnp.float32)
     catalogue = Catalogue(jnp.asarray(codes), table, make_trie(codes, shape.sizes))

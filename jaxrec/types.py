@@ -42,6 +42,11 @@ class World(struct.PyTreeNode):
         """R, the number of items that a policy may show."""
         return self.item_table.shape[0] if self.recommendable is None else self.recommendable.shape[0]
 
+    def offered(self) -> np.ndarray:
+        """Numbers [R] of the items that a policy may show, increasing, on the host."""
+        every = self.recommendable is None
+        return np.arange(self.item_table.shape[0]) if every else np.asarray(self.recommendable)
+
 
 class Observation(struct.PyTreeNode):
     """What the agent sees; fields that a family of environments does not have are None.

@@ -13,7 +13,7 @@ from jaxrec.terminal import console
 
 
 def run_tokens(options: argparse.Namespace) -> int:
-    """Fit codes to the catalogue of a recipe and print what they are worth."""
+    """Fit codes to the catalogue of a recipe and print their quality."""
     prepare()
     made = make_tokens(options.config, options.output, options.overrides)
     if options.json:
@@ -36,16 +36,17 @@ def run_tokens(options: argparse.Namespace) -> int:
 
 
 def _table(report: dict[str, Any]) -> Table:
-    """One row per prefix length, and one for all pairs of items."""
+    """One row per level, with the use of its codes and the pairs that share them up to it; one row for all pairs."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("codes shared")
+    table.add_column("level")
     known = "same_category" in report["pairs"]
-    for name in ("codes in use", "perplexity", "largest", "pairs", "cosine", *(["same category"] if known else [])):
+    names = "codes in use", "perplexity", "largest", "pairs with the codes up to it", "cosine"
+    for name in (*names, *(["same category"] if known else [])):
         table.add_column(name, justify="right")
     for n, (level, prefix) in enumerate(zip(report["levels"], report["prefixes"], strict=True), 1):
         use = f"{level['used']} ({level['used_share']:.0%})", f"{level['perplexity']:.1f}", f"{level['most_items']:,}"
-        table.add_row(f"first {n}", *use, *_pairs(prefix, known))
-    table.add_row("none", "", "", "", *_pairs(report["pairs"], known))
+        table.add_row(str(n), *use, *_pairs(prefix, known))
+    table.add_row("all pairs", "", "", "", *_pairs(report["pairs"], known))
     return table
 
 

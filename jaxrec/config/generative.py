@@ -1,4 +1,4 @@
-"""The section about networks that write the code of the next item."""
+"""The section about networks that generate the code of the next item."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ class GenerativeConfig:
     """The network of `jaxrec pretrain` with `pretrain.model: generative`."""
 
     shape: Literal["decoder", "encoder_decoder"] = "decoder"
-    tokens: str = ""  # a folder of `jaxrec tokens` from the same catalogue; empty: they are made first, in RUN/tokens
+    tokens: str = ""  # a folder of `jaxrec tokens` from the same catalogue, copied to RUN/tokens; empty: made there
     width: int = 64
     layers: int = 2  # of the decoder, and of the encoder if there is one
     heads: int = 4

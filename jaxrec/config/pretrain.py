@@ -11,7 +11,7 @@ class PretrainConfig:
     """How `jaxrec pretrain` fits the network of `learner.policy` to what users did next."""
 
     start_from: str = ""  # a run of `jaxrec pretrain` or `train` over another catalogue (`--from RUN`); empty: none
-    # What is trained: the network of `learner.policy`, or one that writes the codes of the next item (`generative`).
+    # What is trained: the network of `learner.policy`, or one that generates the code of the next item (`generative`).
     model: Literal["policy", "generative"] = "policy"
     target: Literal["next", "liked"] = "next"  # every next item, or only positive rows, see data.target
     # cross_entropy predicts the targets. reinforce learns from the rewards of rows (env.reward) that another policy

@@ -144,7 +144,7 @@ class Config:
     response: ResponseConfig = ResponseConfig()  # of the users instead, if env.response is last_rows
     pretrain: PretrainConfig = PretrainConfig()  # of the policy on the log, by `jaxrec pretrain`
     tokens: TokensConfig = TokensConfig()  # semantic ids of the items, by `jaxrec tokens`
-    generative: GenerativeConfig = GenerativeConfig()  # the network that writes them, by `jaxrec pretrain`
+    generative: GenerativeConfig = GenerativeConfig()  # the network that generates them, by `jaxrec pretrain`
     env: Annotated[Any, Variants(env_configs)]  # the section of one kind of users, by its name
     learner: AnyLearnerConfig = PpoConfig()
     train: TrainConfig = TrainConfig()

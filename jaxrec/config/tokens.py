@@ -14,9 +14,9 @@ class TokensConfig:
     method: Literal["kmeans", "rqvae"] = "kmeans"
     levels: int = 3  # codes of an item, before the one that tells items with the same codes apart
     codes: int = 256  # different codes at each level; at most as many as there are items
-    # How much codes with many items are avoided: weight of sum n log n, with n the items of a code, in units of the
-    # mean squared error. 0: nearest codes only.
-    balance: float = 0.2
+    # How much codes with many items are avoided: weight of sum n log n, with n the items of a code, in units of what
+    # the level lowers the mean squared error by. 0: nearest codes only.
+    balance: float = 0.5
     steps: int = 60  # of k-means at each level
     latent: int = 64  # rqvae: size of the vectors that are quantised; at most that of the items' vectors
     hidden: int = 256  # rqvae: width of the hidden layer of encoder and decoder

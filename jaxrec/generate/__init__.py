@@ -1,1 +1,1 @@
-"""Generative recommendation: items as short codes (semantic ids), and networks that write the code of the next item."""
+"""Generative recommendation: items as short codes (semantic ids), and networks that generate that of the next item."""

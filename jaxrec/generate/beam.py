@@ -50,7 +50,7 @@ def beam_search(step: Step, trie: Trie, history: Array, beams: int, *, repeats: 
         scores, place = top_k(total, min(beams, total.shape[0]))
         parent = place // found.real.shape[-1]
         nodes, code = found.nodes.reshape(-1)[place], found.codes.reshape(-1)[place]
-        nodes = jnp.where(scores > -jnp.inf, nodes, 0)  # a dead beam goes on anywhere, and stays dead
+        nodes = jnp.where(scores > -jnp.inf, nodes, 0)  # beams with score -inf continue at node 0 and keep -inf
     dead = scores == -jnp.inf
     return Slate(jnp.where(dead, PADDING, trie.items[nodes]), scores)
 

@@ -5,7 +5,7 @@ import numpy as np
 from jaxrec.checks import InputError, check_shape
 
 
-def told_apart(codes: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+def add_last_code(codes: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Add the last code: number of the item among those with the same codes, [N, L] -> [N, L + 1] int32.
 
     Numbers follow the order of the rows. `known` [M, L + 1] are items that have their codes already; new ones are

@@ -17,7 +17,7 @@ from jax import lax
 from jaxrec.types import Array
 
 ROWS = 4096  # vectors whose distances to all codes are held at a time
-DAMPING = 0.2  # share of the new prices at each step
+PARTS = 32  # parts of the rows that choose their codes one after the other, at least
 
 
 class Autoencoder(struct.PyTreeNode):
@@ -123,25 +123,44 @@ def relative_error(vectors: Array, others: Array, mean: Array) -> Array:
     return wrong / jnp.maximum(spread, 1e-12)
 
 
-def prices_of(loads: Array, error: Array, balance: float) -> Array:
-    """Prices of codes with `loads` [C] items whose mean squared error is `error` []: [C].
+def prices_of(loads: Array, gain: Array, balance: float) -> Array:
+    """Prices of codes with `loads` [C] items at a level that lowers the mean squared error by `gain` []: [C].
 
-    They are the slope of balance x error x sum n log n, up to a constant: a code with the mean load costs nothing.
+    They are the derivative of balance x gain x sum n log n, up to a constant: a code with the mean load costs nothing.
+    The gain is the unit because it is the scale on which the distances of an item to the codes differ; later levels
+    have small gains next to their errors.
     """
     mean = loads.mean()
-    return balance * error * (jnp.log(loads + 1.0) - jnp.log(mean + 1.0))
+    return balance * gain * (jnp.log(loads + 1.0) - jnp.log(mean + 1.0))
 
 
-def damped(before: Array, new: Array) -> Array:
-    """A step towards new prices; a whole one would move too many items at once, and then back."""
-    return before + DAMPING * (new - before)
+def sweep(rows: Array, centres: Array, code: Array, gain: Array, balance: float) -> Array:
+    """Give rows [N, d] with codes [N] the best codes [N] of centres [C, d], at prices that follow the loads.
+
+    A part of the rows chooses at a time, and the next part sees the prices of the loads that this one leaves. If all
+    rows chose at once, they would move to the cheap codes together, and back in the next step.
+    """
+    count, parts = rows.shape[0], max(PARTS, -(-rows.shape[0] // ROWS))
+    size = -(-count // parts)
+    # Part p has the rows p, p + parts, ..., which are a fair sample in any order of the catalogue.
+    place = jnp.arange(size * parts).reshape(size, parts).T
+    loads = loads_of(code, centres.shape[0])
+
+    def choose(loads: Array, place: Array) -> tuple[Array, Array]:
+        here = jnp.minimum(place, count - 1)
+        weight = (place < count).astype(loads.dtype)
+        loads = loads.at[code[here]].add(-weight)
+        new, _ = nearest(rows[here], centres, prices_of(loads, gain, balance))
+        return loads.at[new].add(weight), new
+
+    return lax.scan(choose, loads, place)[1].T.reshape(-1)[:count]
 
 
 def fit_kmeans(key: Array, vectors: Array, levels: int, codes: int, steps: int, balance: float) -> Quantiser:
     """Residual k-means of vectors [N, E], with L = `levels` codebooks of C = `codes` rows; C is at most N.
 
     Each level starts from the rows that k-means++ draws. In each of `steps` steps, a code without items moves to the
-    vector that its own code fits worst.
+    vector that its own code fits worst. The second half of the steps makes the loads even (`_fit_level`).
     """
     mean = vectors.mean(0)
 
@@ -159,19 +178,61 @@ def _assigned(rows: Array, centres: Array, prices: Array) -> tuple[Array, Array]
 
 
 def _fit_level(key: Array, rows: Array, codes: int, steps: int, balance: float) -> tuple[Array, Array]:
-    """Codebook [C, E] and prices [C] of rows [N, E]."""
+    """Codebook [C, E] and prices [C] of rows [N, E].
 
-    def step(carry: tuple[Array, Array], _: Any) -> tuple[tuple[Array, Array], None]:
-        centres, prices = carry
-        code, distance = _assigned(rows, centres, prices)
-        loads = jnp.zeros(codes).at[code].add(1.0)
-        sums = jnp.zeros_like(centres).at[code].add(rows)
-        centres = jnp.where(loads[:, None] > 0, sums / jnp.maximum(loads, 1.0)[:, None], centres)
-        centres = revived(centres, loads, rows, distance)
-        return (centres, damped(prices, prices_of(loads, distance.mean(), balance))), None
+    The first half of the steps is k-means without prices, whose gain is the unit of the prices. The others balance the
+    loads n, and those of the lowest cost are kept:
 
-    start = seeds(key, rows, codes), jnp.zeros(codes)
-    return lax.scan(step, start, None, length=steps)[0]
+        cost = mean squared distance + balance x gain x mean over the rows of log(n / mean of n)
+    """
+    free, count = jnp.zeros(codes), rows.shape[0]
+
+    def plain(centres: Array, _: Any) -> tuple[Array, None]:
+        return _means(rows, *_assigned(rows, centres, free), centres), None
+
+    centres = lax.scan(plain, seeds(key, rows, codes), None, length=steps - steps // 2)[0]
+    gain = gain_of(rows, _assigned(rows, centres, free)[1])
+
+    def step(carry: tuple[_Level, _Level], _: Any) -> tuple[tuple[_Level, _Level], None]:
+        now, best = carry
+        code, distance = _assigned(rows, now.centres, now.prices)
+        loads = loads_of(code, codes)
+        uneven = (loads * jnp.log(jnp.maximum(loads, 1.0) * codes / count)).sum() / count
+        now = now._replace(cost=distance.mean() + balance * gain * uneven)
+        best = jax.tree.map(lambda new, old: jnp.where(now.cost < best.cost, new, old), now, best)
+        code = sweep(rows, now.centres, code, gain, balance)
+        centres = _means(rows, code, jnp.square(rows - now.centres[code]).sum(-1), now.centres)
+        return (_Level(centres, prices_of(loads_of(code, codes), gain, balance), now.cost), best), None
+
+    start = _Level(centres, free, jnp.float32(jnp.inf))
+    _, best = lax.scan(step, (start, start), None, length=steps // 2 + 1)[0]
+    return best.centres, best.prices
+
+
+class _Level(NamedTuple):
+    """One level of a fit."""
+
+    centres: Array  # [C, E]
+    prices: Array  # [C]
+    cost: Array  # []
+
+
+def loads_of(code: Array, codes: int) -> Array:
+    """Items of each of C = `codes` codes: [N] -> [C]."""
+    return jnp.zeros(codes).at[code].add(1.0)
+
+
+def gain_of(rows: Array, distance: Array) -> Array:
+    """By how much codes at squared distances [N] lower the mean square of rows [N, d]: []."""
+    return jnp.maximum(jnp.square(rows).sum(-1).mean() - distance.mean(), 0.0)
+
+
+def _means(rows: Array, code: Array, distance: Array, centres: Array) -> Array:
+    """Centres [C, d] of the rows [N, d] with each code [N]; those without rows move, see `revived`."""
+    loads = loads_of(code, centres.shape[0])
+    sums = jnp.zeros_like(centres).at[code].add(rows)
+    centres = jnp.where(loads[:, None] > 0, sums / jnp.maximum(loads, 1.0)[:, None], centres)
+    return revived(centres, loads, rows, distance)
 
 
 def revived(centres: Array, loads: Array, rows: Array, distance: Array) -> Array:

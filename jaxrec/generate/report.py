@@ -1,4 +1,4 @@
-"""What semantic ids are worth: reconstruction, use of the codes, collisions, what a shared prefix says; on the host."""
+"""Quality of semantic ids: reconstruction, use of the codes, collisions, what a shared prefix says; on the host."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -2,7 +2,7 @@
 
     loss = |x - x'|^2 / |x|^2 + sum_l (|sg(r_l) - e_l|^2 + commitment x |r_l - sg(e_l)|^2) / |z|^2
 
-`sg` stops the gradient, and the decoder's gradient goes past the codebooks to the encoder. It starts as residual
+`sg` stops the gradient, and gradients pass straight through the quantiser. It starts as residual
 k-means of principal components: both perceptrons are 0, so training begins at the error of k-means and is only kept
 where it lowers it. Codes without items in a whole epoch move to vectors that are drawn at random.
 """
@@ -15,35 +15,23 @@ import optax
 from flax import struct
 from jax import lax
 
+from jaxrec.config.tokens import TokensConfig
 from jaxrec.generate.quantise import (
     Autoencoder,
     Quantiser,
-    damped,
     fit_kmeans,
     from_latent,
+    gain_of,
+    loads_of,
     perceive,
     prices_of,
     quantised,
     relative_error,
     residual_codes,
+    sweep,
 )
 from jaxrec.ops.descend import descend
 from jaxrec.types import Array
-
-
-class Fit(NamedTuple):
-    """Settings of a fit; `jaxrec.config.tokens.TokensConfig` explains them."""
-
-    levels: int
-    codes: int
-    steps: int
-    balance: float
-    latent: int
-    hidden: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    commitment: float
 
 
 class Trained(struct.PyTreeNode):
@@ -63,7 +51,7 @@ class Epoch(NamedTuple):
     error: Array  # [] its relative error
 
 
-def fit_rqvae(key: Array, vectors: Array, fit: Fit) -> tuple[Quantiser, Array]:
+def fit_rqvae(key: Array, vectors: Array, fit: TokensConfig) -> tuple[Quantiser, Array]:
     """Fit to vectors [N, E]; returns the quantiser of the best epoch, and the relative error after every epoch.
 
     The number before the first epoch, at index 0, is that of residual k-means of the principal components.
@@ -93,7 +81,7 @@ def fit_rqvae(key: Array, vectors: Array, fit: Fit) -> tuple[Quantiser, Array]:
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), made, carry.best)
         books, prices = _rebalanced(key_new, trained.codebooks, carry.prices, found.latent, fit.balance)
         trained = trained.replace(codebooks=books)
-        return Epoch(trained, opt_state, prices, best, jnp.minimum(error, carry.error)), error
+        return Epoch(trained, opt_state, prices, best, jnp.where(better, error, carry.error)), error
 
     assert start.autoencoder is not None
     trained = Trained(start.autoencoder, start.codebooks)
@@ -103,7 +91,7 @@ def fit_rqvae(key: Array, vectors: Array, fit: Fit) -> tuple[Quantiser, Array]:
     return ended.best, jnp.concatenate([first[None], errors])
 
 
-def initial(key: Array, vectors: Array, fit: Fit) -> Quantiser:
+def initial(key: Array, vectors: Array, fit: TokensConfig) -> Quantiser:
     """Residual k-means of the first principal components of vectors [N, E], as an RQ-VAE whose perceptrons are 0."""
     key_books, key_in, key_back = jax.random.split(key, 3)
     mean, size = vectors.mean(0), vectors.shape[1]
@@ -142,12 +130,15 @@ def rqvae_loss(trained: Trained, prices: Array, x: Array, commitment: float) -> 
 def _rebalanced(key: Array, books: Array, prices: Array, latent: Array, balance: float) -> tuple[Array, Array]:
     """Codebooks [L, C, d] without dead codes, and new prices [L, C], from latent vectors [N, d] of all items."""
     left, new_books, new_prices = latent, [], []
-    for level in range(books.shape[0]):
-        codes, rows = residual_codes(left, books[level][None], prices[level][None])
-        distance = jnp.square(left - rows[:, 0]).sum(-1)
-        loads = jnp.zeros(books.shape[1]).at[codes[:, 0]].add(1.0)
-        drawn = jax.random.randint(jax.random.fold_in(key, level), loads.shape, 0, left.shape[0])
-        new_books.append(jnp.where((loads == 0)[:, None], left[drawn], books[level]))
-        new_prices.append(damped(prices[level], prices_of(loads, distance.mean(), balance)))
-        left = left - rows[:, 0]
+    for level, (book, price) in enumerate(zip(books, prices, strict=True)):
+        codes, rows = residual_codes(left, book[None], price[None])
+        code, row = codes[:, 0], rows[:, 0]
+        gain = gain_of(left, jnp.square(left - row).sum(-1))
+        dead = loads_of(code, book.shape[0]) == 0
+        drawn = jax.random.randint(jax.random.fold_in(key, level), dead.shape, 0, left.shape[0])
+        book = jnp.where(dead[:, None], left[drawn], book)
+        code = sweep(left, book, code, gain, balance)
+        new_books.append(book)
+        new_prices.append(prices_of(loads_of(code, book.shape[0]), gain, balance))
+        left = left - row
     return jnp.stack(new_books), jnp.stack(new_prices)

@@ -11,7 +11,6 @@ POLICY/items.json        as above
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.windows import latest_rows
-from jaxrec.generate.codes import check_codes, told_apart
+from jaxrec.generate.codes import add_last_code, check_codes
 from jaxrec.generate.quantise import Autoencoder, Quantiser, quantised
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.trie import make_trie
@@ -32,11 +31,9 @@ from jaxrec.nets.generator import Shape, init_generator
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
-from jaxrec.storage.portable import load_portable, write_portable
+from jaxrec.storage.portable import ITEMS_BYTES, load_portable, write_portable, wrong_shape
 from jaxrec.storage.stage_folders import GENERATOR, TOKENS
 from jaxrec.types import EnvSpec, Observation, Params
-
-ITEMS_BYTES = 4 * 2**30  # of items.json, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Tokens:
         if not np.isfinite(vectors).all():
             raise InputError("vectors: expected finite numbers; encode the texts of the new items again.")
         found = compiled(quantised)(self.quantiser, jnp.asarray(vectors, jnp.float32))
-        codes = told_apart(np.asarray(found.codes), self.codes)
+        codes = add_last_code(np.asarray(found.codes), self.codes)
         if codes[:, -1].max(initial=0) >= self.sizes[-1]:
             raise InputError(
                 f"vectors: {int(codes[:, -1].max()) + 1} items have the same codes, and the tokens have room for "
@@ -236,16 +233,13 @@ def _check_params(saved: SavedGenerator) -> None:
     sizes = len(saved.spec.feedback), vectors, saved.spec.context_size
     want = jax.eval_shape(functools.partial(init_generator, saved.shape, feedback=sizes[0], vectors=sizes[1],
                                             context=sizes[2]), jax.random.key(0))  # fmt: skip
-    shapes = [
-        {jax.tree_util.keystr(p): x.shape for p, x in jax.tree_util.tree_leaves_with_path(t)}
-        for t in (want, saved.params)
-    ]
-    for name in sorted(shapes[0].keys() | shapes[1].keys()):
-        if shapes[0].get(name) != shapes[1].get(name):
-            raise ValueError(f"params{name} has shape {shapes[1].get(name)}, expected {shapes[0].get(name)}")
+    if wrong := wrong_shape(want, saved.params):
+        raise ValueError(wrong)
     some, count = saved.recommendable, len(saved.ids)
-    if not len(some) or some.min() < 0 or some.max() >= count or not math.isfinite(saved.beams):
+    if not len(some) or some.min() < 0 or some.max() >= count:
         raise ValueError(f"recommendable has numbers outside 0 to {count - 1}")
+    if saved.rows < 1 or saved.beams < 1:
+        raise ValueError(f"rows and beams are {saved.rows} and {saved.beams}, expected at least 1")
 
 
 def _items(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""Networks that write the code of the next item: a decoder alone, or an encoder and a decoder; blocks as in T5.
+"""Networks that generate the code of the next item: a decoder alone, or an encoder and a decoder; blocks as in T5.
 
 A row of a history is a user's interaction with one item. Its tokens are a start, then the L codes of the item. Each
 code is predicted at the token before it. The blocks are those of T5 (arXiv 1910.10683): norms without mean before each
 sublayer, no biases, relu, one table of relative positions for all layers, and code tables that are also the output.
 
 - `decoder`: one stack reads all tokens of the history and of the row that is written.
-- `encoder_decoder`: an encoder reads the tokens of the history, a decoder those of the row. T5's encoder sees its whole
-  text. This one sees what came before, so that one pass trains every row of a history, and so that places can be
-  compared with that of the row that is written, its cross-attention has relative positions too.
+- `encoder_decoder`: an encoder reads the tokens of the history, a decoder those of the row. Unlike T5's, the encoder is
+  causal, so that one pass trains every row, and the cross-attention has relative positions.
 
 Feedback and item vectors enter at an item's last code, which no code of this item is predicted from. The context of a
 visit enters at the start of its row.
@@ -77,7 +76,10 @@ class Attention(nn.Module):
         return self._split(self.key(x)), self._split(self.value(x))
 
     def __call__(self, x: Array, shared: KeyValue | None, bias: Array | None, own: KeyValue | None, own_bias: Any):
-        """Read shared keys [B, T, ...] with bias [B, heads, Q, T], and own keys [B, Q, J, ...] with bias [heads, J]."""
+        """What queries [B, Q, W] read, [B, Q, W], from keys and values that are there.
+
+        These are shared, [B, T, heads, d] with bias [B, heads, Q, T], or own, [B, Q, J, heads, d] with bias [heads, J].
+        """
         query = self._split(self.query(x)) * (self.width // self.heads) ** -0.5
         scores = []
         if shared is not None and bias is not None:
@@ -123,7 +125,11 @@ class Block(nn.Module):
         return self._perceive(x + self._drop(self.read_self(normed, keys, bias, None, None))), keys
 
     def one(self, x: Array, shared: KeyValue, bias: Array, own: KeyValue | None, own_bias: Array):
-        """One token [B, Q, W] of each of Q rows, after the keys of the row's earlier tokens, `own` [B, Q, J, ...]."""
+        """One token [B, Q, W] of each of Q rows: what comes out, [B, Q, W], and the keys of the row with this token.
+
+        The keys of the history are `shared` [B, T, heads, d] each, with a bias [B, heads, Q, T], those of the row's J
+        earlier tokens `own` [B, Q, J, heads, d] each, with a bias [heads, J + 1] for them and this token.
+        """
         normed = self.norm_self(x)
         key, value = (one[:, :, None] for one in self.read_self.keys(normed))
         if own is not None:

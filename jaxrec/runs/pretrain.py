@@ -20,11 +20,11 @@ from jaxrec.runs import transfer
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.half_written import read_account
-from jaxrec.runs.host_loop import Outcome, Training, Wording, run_training
+from jaxrec.runs.host_loop import Outcome, Training, run_training
 from jaxrec.runs.pretrain_encoder import make_stage
 from jaxrec.runs.pretrain_inputs import check_recipe, make_data, policy_spec, policy_world, recommendable_items
 from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, PretrainJudge
-from jaxrec.runs.pretrain_loop import SCORE, progress_note, schedule
+from jaxrec.runs.pretrain_loop import SCORE, schedule, wording
 from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_recipe
 from jaxrec.runs.users.fitted_folder import log_identity
@@ -222,14 +222,7 @@ def _train(
         trained=stage.trained,
         best_is_kept=lambda: policy_is_whole(ready.run.policy) and all(map(is_whole, stage.written)),
         size=-(-len(ready.corpus.split.train) // epoch),
-        wording=Wording(
-            title="pretraining",
-            update="step",
-            score=SCORE,
-            rate="rows_per_s",
-            note=lambda row, speed, score: progress_note(row, epoch, speed, score),
-            advice="Lower pretrain.learning_rate in another run.",
-        ),
+        wording=wording(epoch),
     )
     return run_training(training, ready.run, schedule(config, epoch))[1]
 

@@ -11,8 +11,7 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.evaluation.held_out import held_out_metrics
-from jaxrec.evaluation.retrieval import validation_of
-from jaxrec.evaluation.scorers import Scorer, compiled_score
+from jaxrec.evaluation.scorers import Scorer, compiled_scores
 from jaxrec.generate.beam import scores_of_items
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.saved import SavedGenerator, Tokens, catalogue_of, load_generator, load_tokens, save_generator
@@ -21,11 +20,10 @@ from jaxrec.nets.generator import Shape
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.ops.sizes import watched
 from jaxrec.progress import note
-from jaxrec.runs.baselines import fit_baselines, held_out_rows
 from jaxrec.runs.fit_encoder import size_of
-from jaxrec.runs.host_loop import Outcome, Training, Wording, run_training
-from jaxrec.runs.pretrain_judge import POLICY, Metrics, target_splits, targets_every_row
-from jaxrec.runs.pretrain_loop import SCORE, progress_note, schedule
+from jaxrec.runs.host_loop import Outcome, Training, run_training
+from jaxrec.runs.pretrain_judge import POLICY, Metrics, test_metrics, text_vectors, validation_rows
+from jaxrec.runs.pretrain_loop import schedule, wording
 from jaxrec.runs.read_log import Corpus, check_same_catalogue
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
@@ -34,6 +32,9 @@ from jaxrec.serve import load_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.digests import DESCRIPTION
+from jaxrec.storage.files import atomic_path
+from jaxrec.storage.inside import copy_folder
 from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, steps_per_epoch
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
@@ -67,7 +68,10 @@ def check_generative(config: Config) -> None:
 
 
 def prepare(config: Config, run: PretrainFolder, corpus: Corpus, spec: EnvSpec, world: World) -> Ready:
-    """Read or make the codes of the catalogue, and describe the network."""
+    """Read or make the codes of the catalogue, and describe the network.
+
+    Raises InputError for codes of another catalogue, damaged ones, and a `generative.compare` of another log.
+    """
     fit = config.generative
     tokens = _tokens(config, run, corpus)
     shape = Shape(
@@ -82,17 +86,21 @@ def prepare(config: Config, run: PretrainFolder, corpus: Corpus, spec: EnvSpec, 
         max_distance=fit.max_distance,
         item_rows=fit.item_rows,
     )
-    some = np.arange(spec.num_items) if world.recommendable is None else np.asarray(world.recommendable)
-    catalogue = catalogue_of(tokens.codes, shape, np.asarray(world.item_table), some)
+    catalogue = catalogue_of(tokens.codes, shape, np.asarray(world.item_table), world.offered())
     if fit.compare:  # before hours of training
         check_same_catalogue(load_policy(fit.compare), corpus)
     return Ready(config, run, corpus, spec, world, tokens, shape, catalogue)
 
 
 def _tokens(config: Config, run: PretrainFolder, corpus: Corpus) -> Tokens:
-    """The codes of `generative.tokens`, or new ones in RUN/tokens, which a resumed run reads again."""
+    """The codes in RUN/tokens, so that a resumed run reads the same again: new ones, or a copy of `generative.tokens`.
+
+    Raises InputError if they are damaged, or are those of another catalogue.
+    """
     named, own = config.generative.tokens, run.path / "tokens"
-    if not named and not (own / "description.json").is_file():
+    if (own / DESCRIPTION).is_file():
+        named = ""
+    elif not named:
         return write_tokens(config, corpus, own).tokens
     tokens = load_tokens(named or own)
     if tokens.ids != corpus.dataset.catalogue.ids:
@@ -100,7 +108,11 @@ def _tokens(config: Config, run: PretrainFolder, corpus: Corpus) -> Tokens:
             f"generative.tokens: {Path(named or own)} has the codes of {len(tokens.ids):,} items of another catalogue "
             f"than the {len(corpus.dataset.catalogue):,} of this log; make them with `jaxrec tokens` and this recipe."
         )
-    return tokens
+    if not named:
+        return tokens
+    with atomic_path(own) as temporary:
+        copy_folder(Path(named), temporary)
+    return load_tokens(own)  # what was copied, if the other folder has changed meanwhile
 
 
 def train_generator(ready: Ready, data: PretrainData, plan: Plan) -> tuple[Outcome, dict[str, Metrics]]:
@@ -150,14 +162,7 @@ def _train(ready: Ready, rows: PretrainData, plan: Plan) -> Outcome:
         trained=lambda state: state.params,
         best_is_kept=lambda: _is_whole(ready.run.policy),
         size=-(-len(ready.corpus.split.train) // epoch),
-        wording=Wording(
-            title="pretraining",
-            update="step",
-            score=SCORE,
-            rate="rows_per_s",
-            note=lambda row, speed, score: progress_note(row, epoch, speed, score),
-            advice="Lower pretrain.learning_rate in another run.",
-        ),
+        wording=wording(epoch),
     )
     return run_training(loop, ready.run, schedule(config, epoch))[1]
 
@@ -176,9 +181,7 @@ def generator_scorer(ready: Ready) -> Callable[[Params], Scorer]:
 
 def _validation(ready: Ready) -> Callable[[Params], float]:
     """NDCG@10 on validation rows, as `jaxrec.runs.pretrain_judge` measures it of policies."""
-    config, corpus = ready.config, ready.corpus
-    every, users = targets_every_row(config.pretrain), config.pretrain.evaluate_users or 2**31
-    split = validation_of(corpus.split, users, config.seed, every_row=every)
+    split = validation_rows(ready.config, ready.corpus)
     program, scorer = None, generator_scorer(ready)
 
     def judge(params: Params) -> float:
@@ -197,19 +200,10 @@ def _validation(ready: Ready) -> Callable[[Params], float]:
 
 def _test(ready: Ready, params: Params) -> dict[str, Metrics]:
     """Metrics of the test rows by kind of target: of the generator, simple recommenders and another run's policy."""
-    config, corpus, length = ready.config, ready.corpus, ready.spec.history_length
-    table = np.asarray(ready.world.item_table)
-    # Without the features of items and the statistics of the log.
-    vectors = table[:, : table.shape[1] - corpus.features.width - 1 - len(ready.spec.feedback)]
-    own = {POLICY: generator_scorer(ready)(params)} | _compared(config)
-    simple = fit_baselines(config, held_out_rows(corpus), vectors, ready.world)
-    account: dict[str, Metrics] = {}
-    for kind, part in target_splits(corpus.split).items():
-        account[kind] = {
-            name: held_out_metrics(compiled_score(one), part, config.evaluate.cutoffs, length)
-            for name, one in own.items()
-        } | {name: held_out_metrics(compiled_score(one), part, config.evaluate.cutoffs) for name, one in simple.items()}
-    return account
+    config, corpus, world = ready.config, ready.corpus, ready.world
+    scorers = {POLICY: generator_scorer(ready)(params)} | _compared(config)
+    scores, texts = compiled_scores(scorers), text_vectors(corpus, ready.spec, world)
+    return test_metrics(config, corpus, world, texts, scores, ready.spec.history_length)
 
 
 def _compared(config: Config) -> dict[str, Scorer]:
@@ -227,7 +221,6 @@ def _compared(config: Config) -> dict[str, Scorer]:
 
 def _save(ready: Ready, params: Params, step: int) -> None:
     catalogue, world, fit = ready.corpus.dataset.catalogue, ready.world, ready.config.generative
-    some = np.arange(ready.spec.num_items) if world.recommendable is None else np.asarray(world.recommendable)
     saved = SavedGenerator(
         shape=ready.shape,
         rows=fit.history,
@@ -235,7 +228,7 @@ def _save(ready: Ready, params: Params, step: int) -> None:
         params=jax.tree.map(np.asarray, params),
         codes=ready.tokens.codes,
         table=np.asarray(world.item_table) if fit.item_rows else None,
-        recommendable=some.astype(np.int32),
+        recommendable=world.offered().astype(np.int32),
         usual_context=None if world.usual_context is None else np.asarray(world.usual_context),
         spec=dataclasses.replace(ready.spec, history_length=fit.history),
         feedback=log_config(ready.config).feedback,

@@ -31,13 +31,8 @@ class PretrainJudge:
     def __init__(self, config: Config, corpus: Corpus, policy: Policy, spec: EnvSpec, world: World):
         """Compile the policy's scores for `world`."""
         self._corpus, self._config, self._world, self._policy = corpus, config, world, policy
-        # The same targets as in training.
-        every, users = targets_every_row(config.pretrain), config.pretrain.evaluate_users or 2**31
-        self._validation = validation_of(corpus.split, users, config.seed, every_row=every)
-        self._length = spec.history_length
-        table = np.asarray(world.item_table)
-        # Without the features of items and the statistics of the log.
-        self._vectors = table[:, : table.shape[1] - corpus.features.width - 1 - len(spec.feedback)]
+        self._validation, self._length = validation_rows(config, corpus), spec.history_length
+        self._texts = text_vectors(corpus, spec, world)
         self._items, self._scores = compiled(policy.items), compiled(partial(catalogue_scores, policy))
 
     def reading(self, world: World) -> "PretrainJudge":
@@ -55,19 +50,8 @@ class PretrainJudge:
 
         `before` are parameters from another catalogue, as they were before the first step on this log.
         """
-        split, cutoffs = self._corpus.split, self._config.evaluate.cutoffs
-        splits = target_splits(split)
         scores = {POLICY: self._score(params)} | ({} if before is None else {ZERO_SHOT: self._score(before)})
-        account: dict[str, Metrics] = {
-            kind: {name: held_out_metrics(score, part, cutoffs, self._length) for name, score in scores.items()}
-            for kind, part in splits.items()
-        }
-        for name, scorer in fit_baselines(
-            self._config, held_out_rows(self._corpus), self._vectors, self._world
-        ).items():
-            for kind, part in splits.items():
-                account[kind][name] = held_out_metrics(compiled_score(scorer), part, cutoffs)
-        return account
+        return test_metrics(self._config, self._corpus, self._world, self._texts, scores, self._length)
 
     def _score(self, params: Params) -> Score:
         items = self._items(params, self._world)
@@ -76,6 +60,36 @@ class PretrainJudge:
             return self._scores(params, items, obs, self._world)
 
         return score
+
+
+def validation_rows(config: Config, corpus: Corpus) -> Split:
+    """The validation rows that a training is judged by, with the same targets as in training."""
+    every, users = targets_every_row(config.pretrain), config.pretrain.evaluate_users or 2**31
+    return validation_of(corpus.split, users, config.seed, every_row=every)
+
+
+def text_vectors(corpus: Corpus, spec: EnvSpec, world: World) -> np.ndarray:
+    """The item table [I, .] without the features of items and the statistics of the log."""
+    table = np.asarray(world.item_table)
+    return table[:, : table.shape[1] - corpus.features.width - 1 - len(spec.feedback)]
+
+
+def test_metrics(
+    config: Config, corpus: Corpus, world: World, texts: np.ndarray, scores: dict[str, Score], length: int
+) -> dict[str, Metrics]:
+    """Metrics of the test rows by kind of target: of `scores`, which read `length` rows, and of simple recommenders.
+
+    `texts` [I, .] are the vectors that the simple recommenders read (`text_vectors`).
+    """
+    splits, cutoffs = target_splits(corpus.split), config.evaluate.cutoffs
+    account: dict[str, Metrics] = {
+        kind: {name: held_out_metrics(score, part, cutoffs, length) for name, score in scores.items()}
+        for kind, part in splits.items()
+    }
+    for name, scorer in fit_baselines(config, held_out_rows(corpus), texts, world).items():
+        for kind, part in splits.items():
+            account[kind][name] = held_out_metrics(compiled_score(scorer), part, cutoffs)
+    return account
 
 
 def targets_every_row(config: PretrainConfig) -> bool:

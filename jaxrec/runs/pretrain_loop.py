@@ -1,10 +1,10 @@
-"""What trainings of `jaxrec pretrain` share: the schedule of the host loop, and the line that reports a step."""
+"""What trainings of `jaxrec pretrain` share: the schedule of the host loop, and its words."""
 
 import math
 from typing import Any
 
 from jaxrec.config.schema import Config
-from jaxrec.runs.host_loop import Schedule
+from jaxrec.runs.host_loop import Schedule, Wording
 
 SCORE = "validation_ndcg@10"
 
@@ -19,6 +19,18 @@ def schedule(config: Config, epoch: int) -> Schedule:
         keep_latest=1,
         patience=fit.patience,
         grace_seconds=config.train.grace_seconds,
+    )
+
+
+def wording(epoch: int) -> Wording:
+    """The words of the host loop, for epochs of `epoch` steps."""
+    return Wording(
+        title="pretraining",
+        update="step",
+        score=SCORE,
+        rate="rows_per_s",
+        note=lambda row, speed, score: progress_note(row, epoch, speed, score),
+        advice="Lower pretrain.learning_rate in another run.",
     )
 
 

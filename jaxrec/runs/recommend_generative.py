@@ -11,6 +11,7 @@ from jaxrec.generate.saved import GENERATOR, SavedGenerator, load_generator
 from jaxrec.serve import Recommendation
 from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.storage.files import read_json_object
+from jaxrec.types import EnvSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class GenerativePolicy:
         return self.saved.ids
 
     @property
-    def spec(self):
+    def spec(self) -> EnvSpec:
         """Sizes and feedback kinds of the log."""
         return self.saved.spec
 
@@ -43,13 +44,17 @@ class GenerativePolicy:
     def recommend(
         self, history: Sequence[Entry] = (), k: int = 10, context: np.ndarray | None = None
     ) -> list[Recommendation]:
-        """The k items of the highest chance after a history, best first; the score is the log of the chance."""
+        """The k items of the highest chance after a history, best first; the score is the log of the chance.
+
+        The slate is shorter if the catalogue without the history is. Raises InputError for an id that the catalogue
+        lacks, and for a k that is larger than the beam.
+        """
         return self.recommend_rows(*self.histories.read(history), k, context)
 
     def recommend_rows(
         self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
     ) -> list[Recommendation]:
-        """The same for a history of item rows [N] int32 with feedback [N, F]."""
+        """The same for a history of item rows [N] int32 with feedback [N, F], in a context [C]."""
         chosen, scores = self.saved.best(items, feedback, k, context)
         pairs = zip(chosen, scores, strict=True)
         return [Recommendation(self.ids[i], self.saved.titles[i], float(s)) for i, s in pairs]

@@ -1,9 +1,10 @@
 """Semantic ids of a recipe's catalogue: quantise the items' vectors, report, and write a folder."""
 
 import dataclasses
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,10 @@ from jaxrec.checks import InputError, check_name
 from jaxrec.config.load import Overrides, to_dict
 from jaxrec.config.schema import Config
 from jaxrec.data.generated import hidden_tastes
-from jaxrec.generate.codes import told_apart, vocabulary
+from jaxrec.generate.codes import add_last_code, vocabulary
 from jaxrec.generate.quantise import Quantiser, fit_kmeans, quantised, reconstructed
 from jaxrec.generate.report import tokens_report
-from jaxrec.generate.rqvae import Fit, fit_rqvae
+from jaxrec.generate.rqvae import fit_rqvae
 from jaxrec.generate.saved import Tokens, load_tokens, save_tokens
 from jaxrec.progress import note, quiet
 from jaxrec.runs.item_table import ItemVectors, embed
@@ -24,13 +25,16 @@ from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, log_config, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.sharding.compile import compiled
+from jaxrec.storage.digests import DESCRIPTION
+from jaxrec.storage.files import read_json_object
 from jaxrec.storage.lock import one_command
+from jaxrec.storage.stage_folders import TOKENS
 from jaxrec.version import __version__
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MadeTokens:
-    """The codes that were written, and what they are worth."""
+    """The codes that were written, and their quality."""
 
     tokens: Tokens
     report: dict[str, Any]
@@ -46,10 +50,21 @@ def make_tokens(recipe: Recipe, output: str | Path, overrides: Overrides = (), *
     with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         path = Path(output)
-        if path.exists() and not (path / "description.json").is_file():
-            raise InputError(f"-o: {path} already exists and is no folder of tokens; name another one.")
+        _check_output(path)
         corpus = read_corpus(config)
         return write_tokens(config, corpus, path)
+
+
+def _check_output(path: Path) -> None:
+    """Raise InputError unless nothing would be replaced but an empty folder or the codes of an earlier command."""
+    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and not any(path.iterdir())):
+        return
+    try:
+        kind = read_json_object(path / DESCRIPTION, "").get("kind")
+    except InputError:
+        kind = None
+    if kind != TOKENS:
+        raise InputError(f"-o: {path} already exists and is no folder of tokens; name another one.")
 
 
 def item_vectors(config: Config, corpus: Corpus) -> np.ndarray:
@@ -58,44 +73,56 @@ def item_vectors(config: Config, corpus: Corpus) -> np.ndarray:
 
 
 def write_tokens(config: Config, corpus: Corpus, path: Path, vectors: np.ndarray | None = None) -> MadeTokens:
-    """Fit codes to the catalogue of a log that is read already, and write them."""
+    """Fit codes to the catalogue of a log that is read already, and write them to the folder `path`.
+
+    `vectors` [I, E] are those of the items, if they are there already. Raises InputError for settings that do not fit
+    the catalogue, an RQ-VAE that diverges, and a folder that jaxrec did not write.
+    """
     started = time.perf_counter()
     categories = _categories(config, corpus)  # before anything is computed
     vectors = item_vectors(config, corpus) if vectors is None else vectors
-    quantiser, codes, remade, errors = fitted(config, vectors)
-    codes, fit = told_apart(codes), config.tokens
+    made, fit = fitted(config, vectors), config.tokens
+    codes = add_last_code(made.codes)
     sizes = vocabulary(codes, fit.codes)
-    report = tokens_report(codes, fit.codes, vectors, remade, categories)
-    if errors is not None:
-        report["error_of_kmeans"] = float(errors[0])  # in the space of the RQ-VAE, before its first epoch
+    report = tokens_report(codes, fit.codes, vectors, made.remade, categories)
+    if made.errors is not None:
+        report["error_of_kmeans"] = float(made.errors[0])  # in the space of the RQ-VAE, before its first epoch
     catalogue = corpus.dataset.catalogue
     description = {"jaxrec": __version__, "settings": to_dict(fit), "report": report}
-    save_tokens(path, quantiser, codes, sizes, (catalogue.ids, catalogue.titles), description)
+    save_tokens(path, made.quantiser, codes, sizes, (catalogue.ids, catalogue.titles), description)
     return MadeTokens(tokens=load_tokens(path), report=report, path=path, seconds=time.perf_counter() - started)
 
 
-def fitted(config: Config, vectors: np.ndarray) -> tuple[Quantiser, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Quantiser, codes [I, L] and remade vectors [I, E] of vectors [I, E]; with an RQ-VAE its errors by epoch too."""
+class Fitted(NamedTuple):
+    """A quantiser, and what it makes of the vectors [I, E] that it was fitted to."""
+
+    quantiser: Quantiser
+    codes: np.ndarray  # [I, L]
+    remade: np.ndarray  # [I, E]
+    errors: np.ndarray | None  # [epochs + 1] relative errors of an RQ-VAE, from before the first epoch on
+
+
+def fitted(config: Config, vectors: np.ndarray) -> Fitted:
+    """Fit codes to vectors [I, E]; raises InputError for more codes than items, and if the RQ-VAE diverges."""
     fit = config.tokens
     if fit.codes > len(vectors):
         raise InputError(f"tokens.codes: expected at most the {len(vectors)} items of the catalogue, got {fit.codes}.")
     note(f"  {fit.method}: {fit.levels} levels of {fit.codes} codes for {len(vectors):,} items")
     key, x = stream(config, "tokens"), jnp.asarray(vectors, jnp.float32)
+    errors = None
     if fit.method == "kmeans":
-        errors = None
 
         def fit_it(key: jax.Array, x: jax.Array) -> Quantiser:
             return fit_kmeans(key, x, fit.levels, fit.codes, fit.steps, fit.balance)
 
         quantiser = compiled(fit_it)(key, x)
     else:
-        settings = {name: getattr(fit, name) for name in Fit._fields}
-        quantiser, errors = compiled(lambda key, x: fit_rqvae(key, x, Fit(**settings)))(key, x)
+        quantiser, errors = compiled(lambda key, x: fit_rqvae(key, x, fit))(key, x)
+        errors = np.asarray(errors)
+        if not np.isfinite(errors).all():
+            raise InputError("tokens.learning_rate: the RQ-VAE diverged; lower it.")
     codes = np.asarray(compiled(quantised)(quantiser, x).codes)
-    remade = np.asarray(compiled(reconstructed)(quantiser, x))
-    if not np.isfinite(remade).all():
-        raise InputError("tokens.learning_rate: the RQ-VAE diverged; lower it.")
-    return quantiser, codes, remade, None if errors is None else np.asarray(errors)
+    return Fitted(quantiser, codes, np.asarray(compiled(reconstructed)(quantiser, x)), errors)
 
 
 def _categories(config: Config, corpus: Corpus) -> list[str] | None:

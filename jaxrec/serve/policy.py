@@ -29,13 +29,12 @@ from jaxrec.serve.history import Entry, HistoryReader, Unknown
 from jaxrec.serve.slates import Slate, Slates, Visit
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
-from jaxrec.storage.portable import load_portable, write_portable
+from jaxrec.storage.portable import ITEMS_BYTES, load_portable, write_portable, wrong_shape
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.storage.schemas import check_description
 from jaxrec.types import EnvSpec, Params, World
 
 KIND = "policy"
-ITEMS_BYTES = 4 * 2**30  # of items.json, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,15 +276,8 @@ def policy_is_whole(folder: Path) -> bool:
 def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:
     """Raise InputError unless the arrays are parameters of the network in the description."""
     want = jax.eval_shape(policy.init, jax.random.key(0), world)
-    shapes = [
-        {jax.tree_util.keystr(p): x.shape for p, x in jax.tree_util.tree_leaves_with_path(t)} for t in (want, params)
-    ]
-    for name in sorted(shapes[0].keys() | shapes[1].keys()):
-        if shapes[0].get(name) != shapes[1].get(name):
-            raise InputError(
-                f"{folder}: params{name} has shape {shapes[1].get(name)}, but description.json asks for "
-                f"{shapes[0].get(name)}; arrays and description are not of one policy; copy the folder again."
-            )
+    if wrong := wrong_shape(want, params):
+        raise InputError(f"{folder}: {wrong}; arrays and description are not of one policy; copy the folder again.")
 
 
 def _without_infinities(value: Any) -> Any:

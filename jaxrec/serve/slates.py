@@ -85,7 +85,7 @@ class Slates:
         self.explore, self.tile = own if explore is None else explore, tile
         self._policy, self._arrays, self._spec, self._network = policy, (params, items, world), spec, network
         self._num_items = world.item_table.shape[0]
-        self._offered = np.arange(self._num_items) if world.recommendable is None else np.asarray(world.recommendable)
+        self._offered = world.offered()
         usual = world.usual_context
         self._is_offered = np.zeros(self._num_items, bool)
         self._is_offered[self._offered] = True

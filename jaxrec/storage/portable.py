@@ -21,6 +21,7 @@ from jaxrec.storage.orbax import alone
 
 VERSION = 1
 ARRAYS = "arrays"
+ITEMS_BYTES = 4 * 2**30  # of items.json next to the arrays, at most
 
 
 def save_portable(folder: Path, kind: str, arrays: dict[str, Any], description: dict[str, Any]) -> None:
@@ -81,3 +82,15 @@ def load_portable(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
             name = jax.tree_util.keystr(path, simple=True, separator=".")
             raise InputError(f"{folder / ARRAYS}: {name} holds numbers that are not finite; make the {kind} again.")
     return arrays, description
+
+
+def wrong_shape(want: Any, found: Any) -> str:
+    """The first array by name whose shape in the tree `found` is not that in `want`, in words; empty if none is."""
+    wanted, shapes = (
+        {jax.tree_util.keystr(path): x.shape for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (want, found)
+    )
+    for name in sorted(wanted.keys() | shapes.keys()):
+        if wanted.get(name) != shapes.get(name):
+            return f"params{name} has shape {shapes.get(name)}, but description.json asks for {wanted.get(name)}"
+    return ""

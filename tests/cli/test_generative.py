@@ -1,6 +1,10 @@
 """`jaxrec tokens`, and a generator through `jaxrec pretrain` and `jaxrec recommend`."""
 
 import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,10 +14,12 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.cli import main
 from jaxrec.generate.saved import load_generator, load_tokens
+from jaxrec.runs import pretrain_generative
 from jaxrec.runs.inspect import describe
 from jaxrec.runs.pretrain import Pretrained, pretrain
 from jaxrec.runs.recommend import recommend
 from jaxrec.runs.tokens import make_tokens
+from jaxrec.types import Params
 from tests.recipes import TINY
 
 SMALL = [
@@ -92,6 +98,35 @@ def test_recommend_reads_the_folder_of_a_generator(pretrained: Pretrained, capsy
     assert len(recommend(folder, 3, user="5").slate) == 3
 
 
+def test_a_stopped_generator_continues_to_the_same_parameters(
+    recipe: Path, codes: Path, pretrained: Pretrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / "codes"
+    shutil.copytree(codes, named)
+    words, validation = [*SMALL, f"generative.tokens={named}"], pretrain_generative._validation
+
+    def stopping(ready: pretrain_generative.Ready) -> Callable[[Params], float]:
+        judge = validation(ready)
+
+        def stopped(params: Params) -> float:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return judge(params)
+
+        return stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pretrain_generative, "_validation", stopping)
+        assert pretrain(recipe, tmp_path / "run", words, silent=True).interrupted
+    # Other codes for the same items: the run goes on with those that it began with.
+    make_tokens(recipe, named, [*SMALL, "seed=9"], silent=True)
+    parts = pretrain(recipe, tmp_path / "run", words, resume=True, silent=True)
+    assert parts.run.metrics.read_bytes() == pretrained.run.metrics.read_bytes()
+    ours, theirs = (load_generator(one.run.policy) for one in (parts, pretrained))
+    np.testing.assert_array_equal(ours.codes, theirs.codes)
+    assert not np.array_equal(load_tokens(named).codes, ours.codes)
+    jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
+
+
 def test_inspect_describes_codes_and_generators(pretrained: Pretrained, codes: Path, capsys) -> None:
     assert main(["inspect", str(pretrained.run.path)]) == 0
     printed = capsys.readouterr().out
@@ -153,3 +188,22 @@ def test_tokens_do_not_replace_a_folder_of_others(recipe: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="no folder of tokens"):
         make_tokens(recipe, tmp_path, SMALL, silent=True)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_tokens_do_not_replace_a_policy(recipe: Path, pretrained: Pretrained) -> None:
+    with pytest.raises(InputError, match="no folder of tokens"):
+        make_tokens(recipe, pretrained.run.policy, SMALL, silent=True)
+    assert load_generator(pretrained.run.policy).ids
+
+
+def test_tokens_fill_an_empty_folder_and_replace_tokens(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for codes in (8, 4):
+        make_tokens(recipe, tmp_path / "out", [*SMALL, f"tokens.codes={codes}"], silent=True)
+        assert load_tokens(tmp_path / "out").quantiser.codes == codes
+
+
+def test_a_diverged_rqvae_is_noticed(recipe: Path, tmp_path: Path) -> None:
+    words = [*SMALL, "tokens.method=rqvae", "tokens.epochs=3", "tokens.learning_rate=1e30"]
+    with pytest.raises(InputError, match="RQ-VAE diverged"):
+        make_tokens(recipe, tmp_path / "out", words, silent=True)

@@ -4,16 +4,26 @@ import numpy as np
 import pytest
 
 from jaxrec.checks import InputError
+from jaxrec.config.tokens import TokensConfig
 from jaxrec.generate import quantise
-from jaxrec.generate.codes import check_codes, groups, told_apart, vocabulary
-from jaxrec.generate.quantise import Quantiser, fit_kmeans, prices_of, quantised, reconstructed, relative_error, revived
+from jaxrec.generate.codes import add_last_code, check_codes, groups, vocabulary
+from jaxrec.generate.quantise import (
+    Quantiser,
+    fit_kmeans,
+    prices_of,
+    quantised,
+    reconstructed,
+    relative_error,
+    revived,
+    sweep,
+)
 from jaxrec.generate.report import tokens_report
-from jaxrec.generate.rqvae import Fit, fit_rqvae
+from jaxrec.generate.rqvae import fit_rqvae
 from jaxrec.sharding.compile import compiled
 
-RQVAE = Fit(
-    levels=2, codes=8, steps=20, balance=0.1, latent=4, hidden=16, epochs=30, batch_size=64, learning_rate=3e-3,
-    commitment=0.25,
+RQVAE = TokensConfig(
+    method="rqvae", levels=2, codes=8, steps=20, balance=0.1, latent=4, hidden=16, epochs=30, batch_size=64,
+    learning_rate=3e-3,
 )  # fmt: skip
 
 
@@ -89,6 +99,43 @@ def test_balance_evens_out_the_use_of_codes() -> None:
     assert largest[1] < 0.8 * largest[0]
 
 
+def test_later_levels_are_balanced_too() -> None:
+    # In many dimensions, the residuals of later levels are about as far from every code: prices that are large next to
+    # these differences would send most rows to one code.
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(2000, 64)) * np.exp(0.5 * rng.normal(size=(2000, 1)))).astype(np.float32)
+    even, free = (
+        np.asarray(quantised(fit(vectors, balance, levels=3, codes=32), jnp.asarray(vectors)).codes)
+        for balance in (0.5, 0.0)
+    )
+    for level in range(3):
+        loads, without = (np.bincount(codes[:, level], minlength=32) for codes in (even, free))
+        assert (loads > 0).sum() >= 29 and loads.max() < min(4 * 2000 / 32, without.max())
+
+
+def test_a_sweep_equals_brute_force_and_lowers_the_cost_of_uneven_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, book = clouds(500), clouds(8)
+    distances = np.square(rows[:, None] - book[None]).sum(-1)
+
+    def cost(code: np.ndarray) -> float:
+        loads = np.bincount(code, minlength=8)
+        return distances[np.arange(500), code].sum() + 0.5 * 2.0 * (loads * np.log(loads * 8 / 500)).sum()
+
+    def swept(code: np.ndarray) -> np.ndarray:
+        return np.asarray(sweep(jnp.asarray(rows), jnp.asarray(book), jnp.asarray(code), jnp.float32(2.0), 0.5))
+
+    nearest = distances.argmin(1)
+    one_by_one, loads = nearest.copy(), np.bincount(nearest, minlength=8)
+    for row in range(500):
+        loads[one_by_one[row]] -= 1
+        one_by_one[row] = (distances[row] + np.log((loads + 1) / (loads.mean() + 1))).argmin()
+        loads[one_by_one[row]] += 1
+    in_parts = swept(nearest)
+    monkeypatch.setattr(quantise, "PARTS", 500)
+    np.testing.assert_array_equal(swept(nearest), one_by_one)
+    assert max(cost(one_by_one), cost(in_parts)) < cost(nearest) - 20  # about 1340, 1340 and 1368
+
+
 def test_dead_codes_move_to_the_worst_rows() -> None:
     centres, rows = jnp.zeros((3, 1)), jnp.array([[1.0], [5.0], [9.0], [2.0]])
     moved = revived(centres, jnp.array([0.0, 4.0, 0.0]), rows, jnp.array([1.0, 25.0, 81.0, 4.0]))
@@ -111,9 +158,9 @@ def test_an_rqvae_starts_at_the_error_of_kmeans_and_ends_below() -> None:
 
 def test_the_last_code_tells_items_apart() -> None:
     codes = np.array([[1, 2], [0, 0], [1, 2], [1, 3], [1, 2]])
-    whole = told_apart(codes)
+    whole = add_last_code(codes)
     assert whole.tolist() == [[1, 2, 0], [0, 0, 0], [1, 2, 1], [1, 3, 0], [1, 2, 2]]
-    new = told_apart(np.array([[1, 2], [5, 5], [1, 2], [0, 0]]), whole)
+    new = add_last_code(np.array([[1, 2], [5, 5], [1, 2], [0, 0]]), whole)
     assert new.tolist() == [[1, 2, 3], [5, 5, 0], [1, 2, 4], [0, 0, 1]]
     assert vocabulary(whole, 2) == (2, 2, 3) and vocabulary(whole, 8) == (8, 8, 8)
 

@@ -5,7 +5,7 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.generate.beam import Slate, beam_search, free_search, scores_of_items
-from jaxrec.generate.codes import told_apart, vocabulary
+from jaxrec.generate.codes import add_last_code, vocabulary
 from jaxrec.generate.trie import Trie, children, make_trie, size_in_bytes, used_up
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING
@@ -14,7 +14,7 @@ ITEMS = 200
 
 
 def catalogue(items: int = ITEMS, size: int = 6, seed: int = 0) -> tuple[np.ndarray, tuple[int, ...]]:
-    codes = told_apart(np.random.default_rng(seed).integers(0, size, (items, 2)))
+    codes = add_last_code(np.random.default_rng(seed).integers(0, size, (items, 2)))
     return codes, vocabulary(codes, size)
 
 
@@ -143,7 +143,7 @@ def test_search_without_the_tree_finds_codes_of_no_item() -> None:
 
 
 def test_the_tree_of_a_million_items_is_below_100_megabytes() -> None:
-    codes = told_apart(np.random.default_rng(0).integers(0, 256, (1_000_000, 3)))
+    codes = add_last_code(np.random.default_rng(0).integers(0, 256, (1_000_000, 3)))
     trie = make_trie(codes, vocabulary(codes, 256))
     assert 16e6 < size_in_bytes(trie) < 100e6
 

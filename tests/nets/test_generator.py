@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrec.config.pretrain import PretrainConfig
-from jaxrec.generate.codes import told_apart, vocabulary
+from jaxrec.generate.codes import add_last_code, vocabulary
 from jaxrec.generate.recommender import Catalogue, history_of, slates
 from jaxrec.generate.training import GenerativeData, make_generative, window_loss
 from jaxrec.generate.trie import make_trie
@@ -15,7 +15,7 @@ from jaxrec.supervised.user_windows import Bucket, Window, WindowRows
 from jaxrec.types import Array, Observation, Params
 
 ITEMS, ROWS = 40, 4
-CODES = told_apart(np.random.default_rng(0).integers(0, 4, (ITEMS, 2)))
+CODES = add_last_code(np.random.default_rng(0).integers(0, 4, (ITEMS, 2)))
 SIZES = vocabulary(CODES, 4)
 
 

@@ -50,8 +50,7 @@ def world_of_file(truth: TrueAnswers, section: LoggedConfig, corpus: Corpus, wor
     """
     log = corpus.split.train
     users, people = _common(corpus.dataset.users, truth.users, np.unique(log.user))
-    offer = np.arange(log.num_items) if world.recommendable is None else np.asarray(world.recommendable)
-    items, columns = _common(corpus.dataset.catalogue.ids, truth.items, offer)
+    items, columns = _common(corpus.dataset.catalogue.ids, truth.items, world.offered())
     for what, found, given in (("users", users, truth.users), ("items", items, truth.items)):
         if not len(found):
             raise InputError(
