@@ -82,7 +82,6 @@ OURS = {
     "foreign.py": {"x[: QUOTED // 2]"},
     "learn/registry.py": {"name"},
     "runs/users/registry.py": {"name"},
-    "serve/history.py": {"ITEM"},
     "storage/files.py": {"found[0]"},
     "storage/schema.py": {"name"},
     "supervised/response.py": {"FORMAT"},

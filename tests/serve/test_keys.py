@@ -40,7 +40,7 @@ def test_wrong_names_and_scopes_are_refused(name: str, scopes: list[str], messag
 @pytest.mark.parametrize("rows", [["x"], [{"name": "a", "scopes": ["root"], "sha256": "0" * 64}], [{"name": "a"}]])
 def test_a_damaged_file_is_refused(rows: list, tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text(json.dumps(rows))
-    with pytest.raises(InputError, match="a row is no key"):
+    with pytest.raises(InputError, match="a row is not an API key"):
         Keys(tmp_path / "keys.json")
 
 
