@@ -70,8 +70,8 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         """Send until the connection breaks."""
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
             while True:
                 if not self.pending:
                     user = f"user {self.draw.randrange(40)}"
