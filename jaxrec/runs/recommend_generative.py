@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxrec.checks import InputError
 from jaxrec.generate.saved import GENERATOR, SavedGenerator, load_generator
 from jaxrec.serve import Recommendation
 from jaxrec.serve.history import Entry, HistoryReader
@@ -65,6 +66,8 @@ def generator_in(path: str | Path) -> GenerativePolicy | None:
     folder = Path(path)
     folder = folder / "policy" if (folder / "policy").is_dir() else folder
     description = folder / "description.json"
-    if not description.is_file() or read_json_object(description, "train it again").get("kind") != GENERATOR:
+    try:
+        kind = read_json_object(description, "train it again").get("kind") if description.is_file() else None
+    except InputError:  # damaged: whoever opens the folder as a policy says how
         return None
-    return GenerativePolicy(load_generator(folder))
+    return GenerativePolicy(load_generator(folder)) if kind == GENERATOR else None

@@ -205,7 +205,7 @@ BAD_INPUT = (
     BadInput(
         "a folder of nothing",
         "inspect nowhere",
-        ("nowhere", "neither a run nor a policy, simulators, a tuned encoder or a sweep"),
+        ("nowhere", "neither a run nor a policy, simulators, semantic ids, a tuned encoder or a sweep"),
     ),
     BadInput(
         "a run to inspect with damaged scores",
