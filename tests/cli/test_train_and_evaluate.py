@@ -165,7 +165,7 @@ def test_a_recipe_names_what_a_policy_is_compared_with(tiny_run: Path, capsys: p
     printed = capsys.readouterr().out
     account = json.loads((tiny_run / "evaluation.json").read_text())
     compared = {"als", "user_knn", "ensemble"}
-    assert set(account["held_out"]) == {"policy", *compared}
+    assert set(account["held_out"]) == {"policy", "true_tastes", *compared}
     always = {"policy", "random", "most_popular", "best_fixed", "greedy_response", "posterior_mean"}
     assert set(account["simulators"]["judge"]["recommenders"]) == always | compared
     for purpose in ("simulated users", "the held-out log"):
@@ -181,7 +181,7 @@ def test_what_cannot_be_fitted_is_left_out_with_a_line(
     printed = capsys.readouterr().out
     assert "item_knn is left out of simulated users: item_knn: 60 items, wanted at most 10" in printed
     assert "the ensemble is left out of simulated users: evaluate.ensemble: item_knn could not be fitted" in printed
-    assert set(json.loads((tiny_run / "evaluation.json").read_text())["held_out"]) == {"policy", "bias"}
+    assert set(json.loads((tiny_run / "evaluation.json").read_text())["held_out"]) == {"policy", "true_tastes", "bias"}
 
 
 @pytest.mark.slow
