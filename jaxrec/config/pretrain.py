@@ -5,6 +5,8 @@ from typing import Literal
 from jaxrec.checks import InputError, check_range
 from jaxrec.config.section import section
 
+GENERATIVE = "generative"  # value of `model`
+
 
 @section
 class PretrainConfig:

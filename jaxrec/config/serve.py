@@ -17,7 +17,7 @@ class ServeConfig:
     requests_per_second: float = 0.0  # requests per second of each API key, on average; 0: no limit
     burst: int = 50  # requests that a key may send at once before the limit holds
     batch_size: int = 8  # users in one call of the device
-    max_wait_ms: float = 1.0  # how long a request waits for others to share its call
+    max_wait_ms: float = 0.0  # how long a request waits for others to share its call, while the device is idle
     queue: int = 64  # requests that may wait; further ones get status 429 at once
     max_k: int = 64  # largest slate
     max_history: int = 1000  # items in the history, or among the exclusions, of a request

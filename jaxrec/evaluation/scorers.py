@@ -14,9 +14,10 @@ import numpy as np
 from jaxrec.data import Log, Split
 from jaxrec.evaluation.held_out import Score, held_out_metrics
 from jaxrec.evaluation.retrieval import validation_of
+from jaxrec.nets.policy import Items, Policy, catalogue_scores
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.simple import SimpleRecommender
-from jaxrec.types import Array, Observation
+from jaxrec.types import Array, Observation, Params, World
 
 SETTING_USERS = 10_000  # validation users who choose a setting, at most
 WEIGHT_USERS = 2000  # those to whom the weights of an ensemble are fitted
@@ -37,6 +38,15 @@ def simple_scorer(recommender: SimpleRecommender, arrays: Any) -> Scorer:
         return recommender.score(arrays, obs.history_items, obs.history_feedback)
 
     return Scorer(score, arrays)
+
+
+def policy_scorer(policy: Policy, params: Params, items: Items, world: World) -> Scorer:
+    """A policy with its parameters, the items of its tower and the world that it reads."""
+
+    def score(arrays: tuple[Params, Items, World], obs: Observation) -> Array:
+        return catalogue_scores(policy, *arrays[:2], obs, arrays[2])
+
+    return Scorer(score, (params, items, world))
 
 
 def compiled_score(scorer: Scorer) -> Score:

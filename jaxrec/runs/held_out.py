@@ -12,16 +12,15 @@ from jaxrec.evaluation.feedback_errors import constant_mean, feedback_errors
 from jaxrec.evaluation.held_out import HeldOut, held_out_tables, held_out_tables_of_users
 from jaxrec.evaluation.measures import mean_and_half_width
 from jaxrec.evaluation.report import POLICY, POSTERIOR, TRUE_TASTES
-from jaxrec.evaluation.scorers import Scorer, compiled_scores
+from jaxrec.evaluation.scorers import Scorer, compiled_scores, policy_scorer
 from jaxrec.evaluation.simulate import Recommender
-from jaxrec.nets.policy import Items, catalogue_scores
 from jaxrec.runs.baselines import fit_baselines, held_out_rows
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.users.truth import true_chances
 from jaxrec.serve.new_catalogue import Deployed
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.simple import SIMPLE_RECOMMENDERS
-from jaxrec.types import Array, Observation, Params, World
+from jaxrec.types import Array, Observation, World
 
 
 def held_out_account(
@@ -98,15 +97,8 @@ def rank_policies(
     config: Config, policies: dict[str, Deployed], world: World, corpus: Corpus, history_length: int
 ) -> dict[str, HeldOut]:
     """Held-out ranking metrics of each policy."""
-
-    def scorer(deployed: Deployed) -> Scorer:
-        def score(arrays: tuple[Params, Items, World], obs: Observation) -> Array:
-            params, items, world = arrays
-            return catalogue_scores(deployed.policy, params, items, obs, world)
-
-        return Scorer(score, (deployed.params, deployed.items, world))
-
-    scores, cutoffs = compiled_scores({name: scorer(one) for name, one in policies.items()}), config.evaluate.cutoffs
+    scorers = {name: policy_scorer(one.policy, one.params, one.items, world) for name, one in policies.items()}
+    scores, cutoffs = compiled_scores(scorers), config.evaluate.cutoffs
     return {name: held_out_tables(score, corpus.split, cutoffs, history_length) for name, score in scores.items()}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxrec.checks import InputError
 from jaxrec.config.load import load_config
+from jaxrec.config.pretrain import GENERATIVE
 from jaxrec.config.schema import Config
 from jaxrec.config.users import fitted_simulators
 from jaxrec.data.item_features import encodings_from_json
@@ -93,7 +94,7 @@ def describe_pretraining(folder: Path) -> dict[str, Any]:
 
 def next_of_pretraining(config: Config, run: PretrainFolder) -> str:
     """The command that uses a finished pretraining: learning starts from policies, and generators recommend."""
-    if config.pretrain.model == "generative":
+    if config.pretrain.model == GENERATIVE:
         ids = read_account(run.policy / "items.json")["ids"][:2]
         return f"jaxrec recommend {run.path} --history {','.join(ids)}"
     return f"jaxrec train {run.config} learner.start_from={run.path} --run {run.path}-train"

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.load import Overrides, load_config, to_dict, to_yaml
+from jaxrec.config.pretrain import GENERATIVE
 from jaxrec.config.schema import Config
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.nets.policy import make_policy
@@ -88,7 +89,7 @@ def pretrain(
     with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         check_recipe(config)
-        if config.pretrain.model == generative.GENERATIVE:
+        if config.pretrain.model == GENERATIVE:
             generative.check_generative(config)
         transfer.check(config)
         path = run or default_folder(recipe)
@@ -124,7 +125,7 @@ def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrain
     _write_account(config, run, corpus, plan)
     world = policy_world(config, corpus, recommendable)
     ready = Prepared(config=config, run=run, corpus=corpus, spec=policy_spec(config, corpus), world=world)
-    outcome, test = (_generator if config.pretrain.model == generative.GENERATIVE else _policy)(ready, data, plan)
+    outcome, test = (_generator if config.pretrain.model == GENERATIVE else _policy)(ready, data, plan)
     if not outcome.interrupted:
         write_json(run.evaluation, {"step": outcome.best_step, SCORE: outcome.best_score, **test})
     return Pretrained(

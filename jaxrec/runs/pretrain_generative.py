@@ -11,13 +11,12 @@ import numpy as np
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
 from jaxrec.evaluation.held_out import held_out_metrics
-from jaxrec.evaluation.scorers import Scorer, compiled_scores
+from jaxrec.evaluation.scorers import Scorer, compiled_scores, policy_scorer
 from jaxrec.generate.beam import scores_of_items
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.saved import SavedGenerator, Tokens, catalogue_of, load_generator, load_tokens, save_generator
 from jaxrec.generate.training import GenerativeData, make_generative
 from jaxrec.nets.generator import Shape
-from jaxrec.nets.policy import catalogue_scores
 from jaxrec.ops.sizes import watched
 from jaxrec.progress import note
 from jaxrec.runs.fit_encoder import size_of
@@ -32,14 +31,14 @@ from jaxrec.serve import load_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
 from jaxrec.storage.checkpoint import Checkpoints, abstract_like
-from jaxrec.storage.digests import DESCRIPTION
+from jaxrec.storage.digests import DESCRIPTION, is_whole
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.inside import copy_folder
 from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, steps_per_epoch
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
-GENERATIVE, COMPARED = "generative", "compared"
+COMPARED = "compared"  # and the encoder of that policy, in evaluation.json
 
 
 class Ready(NamedTuple):
@@ -135,7 +134,7 @@ def _train(ready: Ready, rows: PretrainData, plan: Plan) -> Outcome:
     abstract = jax.eval_shape(training.init, key)
     abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
     init = compiled(training.init, out_shardings=everywhere)
-    judge = _validation(ready)
+    judge = validation_judge(ready)
 
     def restore(checkpoints: Checkpoints, step: int) -> Any:
         return checkpoints.restore(step, abstract)
@@ -160,15 +159,15 @@ def _train(ready: Ready, rows: PretrainData, plan: Plan) -> Outcome:
         evaluate=lambda state, step: (state, judge(state.params)),
         new_best=save,
         trained=lambda state: state.params,
-        best_is_kept=lambda: _is_whole(ready.run.policy),
+        best_is_kept=lambda: is_whole(ready.run.policy),
         size=-(-len(ready.corpus.split.train) // epoch),
         wording=wording(epoch),
     )
     return run_training(loop, ready.run, schedule(config, epoch))[1]
 
 
-def generator_scorer(ready: Ready) -> Callable[[Params], Scorer]:
-    """A generator with given parameters as a scorer: its beams have their chances, other items -inf."""
+def generator_scorer(ready: Ready, params: Params) -> Scorer:
+    """A generator as a scorer: its beams have their chances, other items -inf."""
     fit, count, repeats = ready.config.generative, ready.spec.num_items, ready.spec.repeats
 
     def score(arrays: tuple[Params, Catalogue], obs: Observation) -> Array:
@@ -176,24 +175,18 @@ def generator_scorer(ready: Ready) -> Callable[[Params], Scorer]:
         found = slates(ready.shape, params, catalogue, obs, fit.history, fit.beams, repeats=repeats)
         return jax.vmap(lambda one: scores_of_items(one, count))(found)
 
-    return lambda params: Scorer(score, (params, ready.catalogue))
+    return Scorer(score, (params, ready.catalogue))
 
 
-def _validation(ready: Ready) -> Callable[[Params], float]:
+def validation_judge(ready: Ready) -> Callable[[Params], float]:
     """NDCG@10 on validation rows, as `jaxrec.runs.pretrain_judge` measures it of policies."""
-    split = validation_rows(ready.config, ready.corpus)
-    program, scorer = None, generator_scorer(ready)
+    split, program = validation_rows(ready.config, ready.corpus), compiled(generator_scorer(ready, {}).score)
 
     def judge(params: Params) -> float:
-        nonlocal program
-        one = scorer(params)
-        program = program or compiled(one.score)
-        score = program
+        def score(obs: Observation) -> Array:
+            return program((params, ready.catalogue), obs)
 
-        def scores(obs: Observation) -> Array:
-            return score(one.arrays, obs)
-
-        return held_out_metrics(scores, split, (10,), ready.spec.history_length)["ndcg@10"]
+        return held_out_metrics(score, split, (10,), ready.spec.history_length)["ndcg@10"]
 
     return judge
 
@@ -201,7 +194,7 @@ def _validation(ready: Ready) -> Callable[[Params], float]:
 def _test(ready: Ready, params: Params) -> dict[str, Metrics]:
     """Metrics of the test rows by kind of target: of the generator, simple recommenders and another run's policy."""
     config, corpus, world = ready.config, ready.corpus, ready.world
-    scorers = {POLICY: generator_scorer(ready)(params)} | _compared(config)
+    scorers = {POLICY: generator_scorer(ready, params)} | _compared(config)
     scores, texts = compiled_scores(scorers), text_vectors(corpus, ready.spec, world)
     return test_metrics(config, corpus, world, texts, scores, ready.spec.history_length)
 
@@ -211,12 +204,8 @@ def _compared(config: Config) -> dict[str, Scorer]:
     if not config.generative.compare:
         return {}
     saved = load_policy(config.generative.compare)
-
-    def score(arrays: Any, obs: Observation) -> Array:
-        params, items, world = arrays
-        return catalogue_scores(saved.policy, params, items, obs, world)
-
-    return {f"{COMPARED}_{saved.network.encoder}": Scorer(score, (saved.params, saved.items, saved.world))}
+    scorer = policy_scorer(saved.policy, saved.params, saved.items, saved.world)
+    return {f"{COMPARED}_{saved.network.encoder}": scorer}
 
 
 def _save(ready: Ready, params: Params, step: int) -> None:
@@ -237,11 +226,3 @@ def _save(ready: Ready, params: Params, step: int) -> None:
         step=step,
     )
     save_generator(ready.run.policy, saved)
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        load_generator(folder)
-    except InputError:
-        return False
-    return True

@@ -5,6 +5,7 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.logged import LoggedConfig
+from jaxrec.config.pretrain import GENERATIVE
 from jaxrec.config.schema import Config
 from jaxrec.envs.logged import OBSERVED
 from jaxrec.envs.rewards import feedback_weights
@@ -23,7 +24,7 @@ def check_recipe(config: Config) -> None:
     if not isinstance(config.env, LoggedConfig):
         raise InputError(f"env.name: {config.env.name} has no log to pretrain on; set it to logged.")
     log_config(config)
-    if config.learner.policy.belief and config.pretrain.model == "policy":
+    if config.learner.policy.belief and config.pretrain.model != GENERATIVE:
         raise InputError(
             "learner.policy.belief: pretraining reads no simulated users, so it has no fitted tastes; set it to false."
         )
@@ -118,6 +119,6 @@ def rewards_of_rows(config: Config, corpus: Corpus) -> jnp.ndarray:
 
 def window_length(config: Config) -> int:
     """Rows of a window: by default those that the policy reads, and the one that is then predicted."""
-    read, generates = observed_history(config), config.pretrain.model == "generative"
+    read, generates = observed_history(config), config.pretrain.model == GENERATIVE
     latest = config.generative.history if generates else config.learner.policy.history
     return config.pretrain.window or min(latest or read, read) + 1

@@ -1,7 +1,6 @@
 """Semantic ids of a recipe's catalogue: quantise the items' vectors, report, and write a folder."""
 
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +24,7 @@ from jaxrec.runs.read_log import Corpus, read_corpus
 from jaxrec.runs.recipe import Recipe, log_config, read_recipe
 from jaxrec.runs.streams import stream
 from jaxrec.sharding.compile import compiled
-from jaxrec.storage.digests import DESCRIPTION
-from jaxrec.storage.files import read_json_object
+from jaxrec.storage.digests import check_replaces_kind
 from jaxrec.storage.lock import one_command
 from jaxrec.storage.stage_folders import TOKENS
 from jaxrec.version import __version__
@@ -50,21 +48,9 @@ def make_tokens(recipe: Recipe, output: str | Path, overrides: Overrides = (), *
     with quiet(silent), one_command():
         config = read_recipe(recipe, overrides)
         path = Path(output)
-        _check_output(path)
+        check_replaces_kind(path, TOKENS)
         corpus = read_corpus(config)
         return write_tokens(config, corpus, path)
-
-
-def _check_output(path: Path) -> None:
-    """Raise InputError unless nothing would be replaced but an empty folder or the codes of an earlier command."""
-    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and not any(path.iterdir())):
-        return
-    try:
-        kind = read_json_object(path / DESCRIPTION, "").get("kind")
-    except InputError:
-        kind = None
-    if kind != TOKENS:
-        raise InputError(f"-o: {path} already exists and is no folder of tokens; name another one.")
 
 
 def item_vectors(config: Config, corpus: Corpus) -> np.ndarray:
@@ -72,15 +58,15 @@ def item_vectors(config: Config, corpus: Corpus) -> np.ndarray:
     return ItemVectors(embed(config, corpus.dataset.catalogue.texts), corpus.features.blocks).joined.astype(np.float32)
 
 
-def write_tokens(config: Config, corpus: Corpus, path: Path, vectors: np.ndarray | None = None) -> MadeTokens:
+def write_tokens(config: Config, corpus: Corpus, path: Path) -> MadeTokens:
     """Fit codes to the catalogue of a log that is read already, and write them to the folder `path`.
 
-    `vectors` [I, E] are those of the items, if they are there already. Raises InputError for settings that do not fit
-    the catalogue, an RQ-VAE that diverges, and a folder that jaxrec did not write.
+    Raises InputError for settings that do not fit the catalogue, an RQ-VAE that diverges, and a folder that jaxrec did
+    not write.
     """
     started = time.perf_counter()
     categories = _categories(config, corpus)  # before anything is computed
-    vectors = item_vectors(config, corpus) if vectors is None else vectors
+    vectors = item_vectors(config, corpus)
     made, fit = fitted(config, vectors), config.tokens
     codes = add_last_code(made.codes)
     sizes = vocabulary(codes, fit.codes)

@@ -20,12 +20,12 @@ from jaxrec.checks import InputError
 from jaxrec.nets.policy import catalogue_scores
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.sharding.compile import compiled
-from jaxrec.storage.digests import sealed_folder
-from jaxrec.storage.files import read_json_object, write_json, write_text
+from jaxrec.storage.digests import check_replaces_kind, sealed_folder
+from jaxrec.storage.files import write_json, write_text
 from jaxrec.storage.portable import DESCRIPTION
 from jaxrec.types import Array, Observation
 
-KIND = "exported policy"  # in its description
+KIND = "an exported policy"  # in its description
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOADER = '''\
 """Scores of every item for histories of items; needs jax and flatbuffers. Try: python load.py ID ID ..."""
@@ -76,7 +76,7 @@ def export_policy(saved: SavedPolicy, folder: Path) -> Exported:
     """
     if importlib.util.find_spec("flatbuffers") is None:
         raise InputError("export: flatbuffers is not installed; run pip install 'jaxrec[export]'.")
-    _check_target(folder)
+    check_replaces_kind(folder, KIND)
     success = saved.histories.success
     saved.check_reads_history_only()
     program, arrays, size = _program(saved)
@@ -101,18 +101,6 @@ def export_policy(saved: SavedPolicy, folder: Path) -> Exported:
         write_json(temporary / "items.json", {"ids": list(saved.ids), "titles": list(saved.titles)}, indent=None)
         write_text(temporary / "load.py", LOADER)
     return Exported(folder, len(saved.ids), PLATFORMS)
-
-
-def _check_target(folder: Path) -> None:
-    """Raise InputError unless `folder` is free, empty or an earlier export: a run or its policy is not replaced."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    try:
-        kind = read_json_object(folder / DESCRIPTION, "").get("kind")
-    except InputError:
-        kind = None
-    if kind != KIND:
-        raise InputError(f"{folder}: already exists and is not an exported policy; name another folder.")
 
 
 def _program(saved: SavedPolicy) -> tuple[bytes, list[np.ndarray], int]:
@@ -141,7 +129,7 @@ def _program(saved: SavedPolicy) -> tuple[bytes, list[np.ndarray], int]:
     try:
         program = export.export(compiled(scores), platforms=PLATFORMS)(*shapes)
         return bytes(program.serialize()), arrays, size
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # JAX raises all three for what it cannot export
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"export: this policy cannot be written for any number of users and all of {', '.join(PLATFORMS)} "

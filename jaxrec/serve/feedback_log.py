@@ -13,7 +13,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -37,6 +37,23 @@ ANSWERED = (
     ("serve_log_propensity", pa.float64()),
     ("serve_log_probs", pa.list_(pa.float64())),
 )
+
+
+class _Stored(NamedTuple):
+    """A row of SELECT: an event, and the slate that it belongs to."""
+
+    number: int
+    request: str
+    item: str
+    kind: str
+    value: float | str
+    time: float  # s since 1970, as are the next two
+    received: float
+    shown: float
+    user: str
+    items: str  # JSON
+    log_probs: str | None  # JSON
+    version: str
 
 
 class FeedbackLog:
@@ -69,12 +86,12 @@ class FeedbackLog:
     def write(self, db: sqlite3.Connection, most: int) -> int:
         """Write at most `most` rows to one part, inside a transaction; gives how many there were."""
         last = max(self._last_part(), db.execute("SELECT last FROM written").fetchone()[0])
-        rows = db.execute(SELECT, (last, most)).fetchall()
+        rows = [_Stored(*row) for row in db.execute(SELECT, (last, most))]
         if rows:
-            path = self.folder / f"feedback-{rows[0][0]:012}-{rows[-1][0]:012}.parquet"
+            path = self.folder / f"feedback-{rows[0].number:012}-{rows[-1].number:012}.parquet"
             with atomic_path(path) as temporary:
                 pq.write_table(self._table(rows), temporary)
-            last = rows[-1][0]
+            last = rows[-1].number
         db.execute("UPDATE written SET last = ?", (last,))
         return len(rows)
 
@@ -85,42 +102,28 @@ class FeedbackLog:
     def _last_part(self) -> int:
         return max((last for _, last in parts(self.folder)), default=0)
 
-    def _table(self, rows: list[tuple[Any, ...]]) -> pa.Table:
-        found = [self._row(*row) for row in rows]
+    def _table(self, rows: list[_Stored]) -> pa.Table:
+        found = [self._row(row) for row in rows]
         fields = [(self._user, pa.string()), (self._item, pa.string()), (self._time, pa.int64())]
         fields += [(name, pa.float64()) for name in self._numbers] + [(name, pa.string()) for name in self._words]
         return pa.Table.from_pylist(found, schema=pa.schema([*fields, *ANSWERED]))
 
-    def _row(
-        self,
-        _number: int,
-        request: str,
-        item: str,
-        kind: str,
-        value: float | str,
-        time: float,
-        received: float,
-        shown: float,
-        user: str,
-        items: str,
-        log_probs: str | None,
-        version: str,
-    ) -> dict[str, Any]:
-        slate, probs = orjson.loads(items), None if log_probs is None else orjson.loads(log_probs)
+    def _row(self, of: _Stored) -> dict[str, Any]:
+        slate, probs = orjson.loads(of.items), None if of.log_probs is None else orjson.loads(of.log_probs)
         row: dict[str, Any] = {**self._numbers, **dict.fromkeys(self._words, "")}
-        if kind in row:
-            row[kind] = value
+        if of.kind in row:
+            row[of.kind] = of.value
         return {
             **row,
-            self._user: user or f"visit-{request}",  # somebody who gave a history and no id
-            self._item: item,
-            self._time: int(time),
-            "serve_request": request,
-            "serve_shown": shown,
-            "serve_received": received,
-            "serve_version": version,
+            self._user: of.user or f"visit-{of.request}",  # somebody who gave a history and no id
+            self._item: of.item,
+            self._time: int(of.time),
+            "serve_request": of.request,
+            "serve_shown": of.shown,
+            "serve_received": of.received,
+            "serve_version": of.version,
             "serve_slate": slate,
-            "serve_position": slate.index(item),
+            "serve_position": slate.index(of.item),
             "serve_log_propensity": None if probs is None else sum(probs),
             "serve_log_probs": probs,
         }

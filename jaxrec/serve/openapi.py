@@ -131,8 +131,7 @@ def _operation(
     responses = {"200": _content("Done.", answer), **_errors(statuses)}
     found: dict[str, Any] = {"summary": summary, "responses": responses}
     if body is not None:
-        found["requestBody"] = {"required": True, **_content("", body)}
-        del found["requestBody"]["description"]
+        found["requestBody"] = {"required": True, "content": _json(body)}
     return found
 
 
@@ -148,7 +147,11 @@ def _errors(statuses: Any) -> dict[str, Any]:
 
 
 def _content(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {"description": description, "content": _json(schema)}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
 def _object(properties: dict[str, Any], required: tuple[str, ...], example: Any = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One policy behind a queue, with its store and its log; knows nothing of HTTP."""
+"""Recommendations and feedback of one policy, with a queue, a store and a log; HTTP is left to `app.py`."""
 
 import asyncio
 import contextlib

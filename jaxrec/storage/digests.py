@@ -77,6 +77,21 @@ def check_replaceable(folder: Path) -> None:
     raise InputError(f"{folder}: already exists, and jaxrec did not write it; move it, or name another folder.")
 
 
+def check_replaces_kind(folder: Path, kind: str) -> None:
+    """Raise InputError unless `folder` is missing or empty, or its description says that it is of this kind.
+
+    For folders that a person names: `check_replaceable` alone would let a run or a policy be replaced.
+    """
+    if not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())):
+        return
+    try:
+        found = read_json_object(folder / DESCRIPTION, "").get("kind")
+    except InputError:
+        found = None
+    if found != kind:
+        raise InputError(f"{folder}: already exists, and holds something else than {kind}; name another folder.")
+
+
 def _has_digests(folder: Path) -> bool:
     try:
         with (folder / DIGESTS).open("rb") as file:

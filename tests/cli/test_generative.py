@@ -20,7 +20,6 @@ from jaxrec.runs.pretrain import Pretrained, pretrain
 from jaxrec.runs.recommend import recommend
 from jaxrec.runs.tokens import make_tokens
 from jaxrec.types import Params
-from tests.recipes import TINY
 
 SMALL = [
     "tokens.levels=2",
@@ -35,23 +34,16 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(TINY)
-    return path
-
-
-@pytest.fixture(scope="module")
-def codes(recipe: Path) -> Path:
-    path = recipe.parent / "codes"
+def codes(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokens") / "codes"
     assert main(["tokens", str(recipe), "-o", str(path), *SMALL]) == 0
     return path
 
 
 @pytest.fixture(scope="module")
-def pretrained(recipe: Path, codes: Path) -> Pretrained:
-    words = [*SMALL, f"generative.tokens={codes}"]
-    return pretrain(recipe, recipe.parent / "run", words, silent=True)
+def pretrained(recipe: Path, codes: Path, tiny_run: Path) -> Pretrained:
+    words = [*SMALL, f"generative.tokens={codes}", f"generative.compare={tiny_run}"]
+    return pretrain(recipe, codes.parent / "run", words, silent=True)
 
 
 def test_tokens_give_every_item_a_code_of_its_own(codes: Path) -> None:
@@ -81,7 +73,7 @@ def test_new_items_get_codes_without_a_new_fit(codes: Path) -> None:
 def test_a_generator_is_judged_as_policies_are(pretrained: Pretrained) -> None:
     assert not pretrained.interrupted and pretrained.best > 0
     table = json.loads(pretrained.run.evaluation.read_text())["held_out"]
-    assert set(table) == {"policy", "most_popular", "item_knn"}
+    assert set(table) == {"policy", "compared_profile", "most_popular", "item_knn"}  # the policy of the tiny run
     assert len({row["users"] for row in table.values()}) == 1
     assert 0 <= table["policy"]["ndcg@10"] <= table["policy"]["hit_rate@10"] <= 1
 
@@ -103,7 +95,7 @@ def test_a_stopped_generator_continues_to_the_same_parameters(
 ) -> None:
     named = tmp_path / "codes"
     shutil.copytree(codes, named)
-    words, validation = [*SMALL, f"generative.tokens={named}"], pretrain_generative._validation
+    words, validation = [*SMALL, f"generative.tokens={named}"], pretrain_generative.validation_judge
 
     def stopping(ready: pretrain_generative.Ready) -> Callable[[Params], float]:
         judge = validation(ready)
@@ -115,7 +107,7 @@ def test_a_stopped_generator_continues_to_the_same_parameters(
         return stopped
 
     with monkeypatch.context() as patched:
-        patched.setattr(pretrain_generative, "_validation", stopping)
+        patched.setattr(pretrain_generative, "validation_judge", stopping)
         assert pretrain(recipe, tmp_path / "run", words, silent=True).interrupted
     # Other codes for the same items: the run goes on with those that it began with.
     make_tokens(recipe, named, [*SMALL, "seed=9"], silent=True)
@@ -185,13 +177,13 @@ def test_pretraining_refuses_wrong_settings(
 
 def test_tokens_do_not_replace_a_folder_of_others(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="no folder of tokens"):
+    with pytest.raises(InputError, match="holds something else than tokens"):
         make_tokens(recipe, tmp_path, SMALL, silent=True)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
 def test_tokens_do_not_replace_a_policy(recipe: Path, pretrained: Pretrained) -> None:
-    with pytest.raises(InputError, match="no folder of tokens"):
+    with pytest.raises(InputError, match="holds something else than tokens"):
         make_tokens(recipe, pretrained.run.policy, SMALL, silent=True)
     assert load_generator(pretrained.run.policy).ids
 
