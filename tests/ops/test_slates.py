@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrec.ops.slates import diverse_slate, expected_of_picks, pick_log_probs, sample_slate, slate_log_prob, top_slate
+from jaxrec.ops.slates import (
+    BLOCK,
+    FEW_PER_PICK,
+    _sample_in_blocks,
+    diverse_slate,
+    expected_of_picks,
+    pick_log_probs,
+    sample_slate,
+    slate_log_prob,
+    top_slate,
+)
 
 M, K = 6, 3
 SLATES = np.array(list(itertools.permutations(range(M), K)))  # [120, 3]
@@ -107,6 +117,38 @@ def test_sampling_follows_the_probabilities() -> None:
     assert (np.abs(seen - draws * p) < 4 * np.sqrt(draws * p * (1 - p))).all()
     chi_square = ((seen - draws * p) ** 2 / (draws * p)).sum()
     assert chi_square < 11 + 4 * np.sqrt(2 * 11)  # 12 slates, 11 degrees of freedom
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_blocks_of_candidates_have_the_same_probabilities(block: int) -> None:
+    weights, draws = np.array([1.0, 2.0, 0.0, 4.0, 0.5, 30.0, 0.0]), 40_000  # the last block is filled up
+    slates = np.array(list(itertools.permutations([0, 1, 3, 4, 5], 2)))
+    p = np.array([weights[i] / 37.5 * weights[j] / (37.5 - weights[i]) for i, j in slates])
+    sample = jax.jit(jax.vmap(lambda key, logits: _sample_in_blocks(key, logits, 2, block), in_axes=(0, None)))
+    drawn = sample(jax.random.split(jax.random.key(block), draws), jnp.log(jnp.asarray(weights, jnp.float32)))
+    seen = np.array([(np.asarray(drawn) == s).all(1).sum() for s in slates])
+    assert seen.sum() == draws
+    chi_square = ((seen - draws * p) ** 2 / (draws * p)).sum()
+    assert chi_square < 19 + 4 * np.sqrt(2 * 19)  # 20 slates, 19 degrees of freedom
+
+
+def test_long_catalogues_are_drawn_in_blocks_with_the_probabilities_of_the_softmax() -> None:
+    size, draws = FEW_PER_PICK * BLOCK * 2 + 5, 20_000
+    logits = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    logits[200:600] = -np.inf  # blocks without any candidate among them
+    slates = np.asarray(sample_many(jax.random.split(jax.random.key(3), draws), jnp.asarray(logits), 2))
+    assert np.isfinite(logits[slates]).all() and (slates[:, 0] != slates[:, 1]).all()
+    p = np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
+    first = np.bincount(slates[:, 0] // 100, minlength=11)
+    wanted = draws * np.array([p[n * 100 : n * 100 + 100].sum() for n in range(11)])
+    assert (np.abs(first - wanted) < 4 * np.sqrt(wanted) + 1e-6).all()
+
+
+def test_long_catalogues_with_fewer_candidates_than_picks_show_those_first() -> None:
+    logits = jnp.full(FEW_PER_PICK * BLOCK * 3, -jnp.inf).at[jnp.array([7, 900])].set(0.0)
+    drawn = np.asarray(sample_many(jax.random.split(jax.random.key(0), 50), logits, 3))
+    assert {frozenset(row[:2]) for row in drawn.tolist()} == {frozenset((7, 900))}
+    assert all(len(set(row)) == 3 for row in drawn.tolist())
 
 
 def test_masked_candidates_are_never_drawn_while_others_are_left() -> None:
