@@ -9,6 +9,7 @@ BASELINES = [
     "item_knn",  # items that the same users have, summed over the history
     "item_knn_liked",  # the same of positive rows
     "item_knn_last",  # of the last item of the history only
+    "sequential_rules",  # items that often come soon after the latest ones of the history
     "user_knn",  # items of the users with the most similar rows
     "content",  # texts like those of the liked items
     "als",  # matrix factorisation of implicit feedback
@@ -17,7 +18,16 @@ BASELINES = [
 ]
 # Each of these costs about as much as counting. `als` is fitted once for each setting of its grid, `user_knn` compares
 # every history with all rows of the log, and `ridge` solves a linear system per history. A recipe has to ask for them.
-CHEAP = ("most_popular", "most_liked", "item_knn", "item_knn_liked", "item_knn_last", "content", "bias")
+CHEAP = (
+    "most_popular",
+    "most_liked",
+    "item_knn",
+    "item_knn_liked",
+    "item_knn_last",
+    "sequential_rules",
+    "content",
+    "bias",
+)
 
 
 def check_baselines(where: str, names: tuple[str, ...]) -> None:

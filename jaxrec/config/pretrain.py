@@ -22,6 +22,9 @@ class PretrainConfig:
     top_k: int = 1  # items that the policy will show; 1: no top-K correction
     weight_cap: float = 10.0  # largest importance ratio to the policy that wrote the log
     gamma: float = 0.0  # discount of the rewards of later rows; 0: a row's own reward
+    # Residuals of items (`learner.policy.item_residual`) start as vectors of which items users have within this many
+    # rows of each other (jaxrec.supervised.successions); 0: at zero.
+    neighbours: int = 0
     texts: bool = True  # false: random rows replace the text vectors, to measure what texts add
     # Rows of one moment are read in the order of the file, as public figures of MovieLens are. Only for logs in which
     # such rows were not shown together: else one row of a slate tells which other one was chosen.
@@ -51,7 +54,7 @@ class PretrainConfig:
     def __post_init__(self):
         for name in ("epochs", "batch_size", "evaluate_every", "steps_per_call", "chunk"):
             check_range(f"pretrain.{name}", getattr(self, name), 1)
-        for name in ("weight_decay", "feedback_weight", "evaluate_users", "patience"):
+        for name in ("weight_decay", "feedback_weight", "evaluate_users", "patience", "neighbours"):
             check_range(f"pretrain.{name}", getattr(self, name), 0)
         for name in ("learning_rate", "clip"):
             check_range(f"pretrain.{name}", getattr(self, name), 0, open_low=True)

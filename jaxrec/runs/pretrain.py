@@ -23,7 +23,14 @@ from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.half_written import read_account
 from jaxrec.runs.host_loop import Outcome, Training, run_training
 from jaxrec.runs.pretrain_encoder import make_stage
-from jaxrec.runs.pretrain_inputs import check_recipe, make_data, policy_spec, policy_world, recommendable_items
+from jaxrec.runs.pretrain_inputs import (
+    check_recipe,
+    make_data,
+    policy_spec,
+    policy_world,
+    recommendable_items,
+    with_neighbours,
+)
 from jaxrec.runs.pretrain_judge import FEW, HELD_OUT, LIKED, RARE, Metrics, PretrainJudge
 from jaxrec.runs.pretrain_loop import SCORE, schedule, wording
 from jaxrec.runs.read_log import Corpus, read_corpus
@@ -193,10 +200,14 @@ def _train(
     init = compiled(stage.init, out_shardings=everywhere)
 
     def start() -> Any:
-        state = init(world, data)
-        if initial is None:
+        state, params = init(world, data), initial
+        if fit.neighbours:
+            items = compiled(make_policy(ready.spec, config.learner.policy).items)
+            fresh = stage.policy(state).params
+            params = with_neighbours(config, ready.corpus, fresh, items(fresh, world).vectors)
+        if params is None:
             return state
-        return state.replace(params=jax.device_put(initial, everywhere, may_alias=False))  # the state is donated
+        return stage.starting(state, jax.device_put(params, everywhere, may_alias=False))  # the state is donated
 
     def restore(checkpoints: Checkpoints, step: int) -> Any:
         return checkpoints.restore(step, abstract)

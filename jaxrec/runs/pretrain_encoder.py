@@ -22,7 +22,7 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.joint import FROZEN, LORA, JointState, make_joint, make_joint_data
 from jaxrec.supervised.pretrain import Plan, PretrainData, Pretraining, PretrainState, steps_per_epoch, trained_of
-from jaxrec.types import Metrics, World
+from jaxrec.types import Metrics, Params, World
 
 
 class Stage(NamedTuple):
@@ -33,6 +33,7 @@ class Stage(NamedTuple):
     update: Callable[[Any, World, Any], tuple[Any, Metrics]]
     trained: Callable[[Any], Any]  # the part of a state that learns
     policy: Callable[[Any], PretrainState]  # the part of a state that is the policy's
+    starting: Callable[[Any, Params], Any]  # a state with other parameters of the policy
     settled: Callable[[Any, Any], Any]  # state, data -> the state with an item table of its encoder as it is now
     world: Callable[[Any, World], World]  # a settled state, the world before -> what its policy reads
     save: Callable[[Any], None]  # write what a new best policy has besides itself
@@ -52,6 +53,7 @@ def make_stage(
             update=pretraining.update,
             trained=trained_of,
             policy=lambda state: state,
+            starting=lambda state, params: state.replace(params=params),
             settled=lambda state, data: state,
             world=lambda state, world: world,
             save=lambda state: None,
@@ -85,6 +87,7 @@ def make_stage(
         update=joint.update,
         trained=lambda state: trained_of(state.policy) | {"encoder": state.encoder},
         policy=lambda state: state.policy,
+        starting=lambda state, params: state.replace(policy=state.policy.replace(params=params)),
         settled=lambda state, data: refresh(state, data) if int(state.age) else state,
         world=lambda state, world: world.replace(item_table=state.table),
         save=save,

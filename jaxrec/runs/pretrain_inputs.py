@@ -15,8 +15,9 @@ from jaxrec.runs.recipe import log_config
 from jaxrec.supervised.joint import FROZEN
 from jaxrec.supervised.off_policy import returns_of_rows
 from jaxrec.supervised.pretrain import Plan, PretrainData, num_negatives
+from jaxrec.supervised.successions import residuals_of_successions
 from jaxrec.supervised.user_windows import make_windows
-from jaxrec.types import PADDING, EnvSpec, SlateAction, World
+from jaxrec.types import PADDING, Array, EnvSpec, Params, SlateAction, World
 
 
 def check_recipe(config: Config) -> None:
@@ -28,11 +29,36 @@ def check_recipe(config: Config) -> None:
         raise InputError(
             "learner.policy.belief: pretraining reads no simulated users, so it has no fitted tastes; set it to false."
         )
+    check_neighbours(config)
     if config.encoder.train != FROZEN and not config.pretrain.texts:
         raise InputError(
             f"pretrain.texts: false, but encoder.train: {config.encoder.train} tunes on texts; set it to true, or "
             f"encoder.train to {FROZEN}."
         )
+
+
+def check_neighbours(config: Config) -> None:
+    """Raise InputError if `pretrain.neighbours` is set where no residuals of items start anew."""
+    if not config.pretrain.neighbours:
+        return
+    if config.pretrain.model == GENERATIVE:
+        raise InputError("pretrain.neighbours: a generator has no residuals of items; set it to 0.")
+    if not config.learner.policy.item_residual:
+        raise InputError(
+            "pretrain.neighbours: the policy has no residuals of items; set learner.policy.item_residual to true, or "
+            "pretrain.neighbours to 0."
+        )
+    if config.pretrain.start_from:
+        raise InputError(
+            "pretrain.neighbours: pretrain.start_from gives the residuals of items; set pretrain.neighbours to 0."
+        )
+
+
+def with_neighbours(config: Config, corpus: Corpus, params: Params, vectors: Array) -> Params:
+    """Parameters whose residuals say which items users have near each other, as long as `vectors` [I, W] of items."""
+    fit = config.pretrain
+    own = residuals_of_successions(corpus.split.train, np.asarray(vectors), fit.neighbours, file_order=fit.file_order)
+    return {**params, "residual_vectors": jnp.asarray(own)}
 
 
 def observed_history(config: Config) -> int:

@@ -15,7 +15,9 @@ from jaxrec.supervised.baselines.neighbours import (
     most_popular,
     score_item_knn,
     score_popular,
+    score_sequential_rules,
     score_user_knn,
+    sequential_rules,
     user_knn,
 )
 from jaxrec.supervised.baselines.ridge import predict_ridge, ridge, score_ridge
@@ -58,6 +60,9 @@ SIMPLE_RECOMMENDERS: dict[str, SimpleRecommender] = {
         lambda table, items, feedback: score_item_knn(table, liked_items(items, feedback)),
     ),
     "item_knn_last": SimpleRecommender(_item_knn, lambda table, items, _: score_item_knn(table, items, last_only=True)),
+    "sequential_rules": SimpleRecommender(
+        of_log(sequential_rules), lambda table, items, _: score_sequential_rules(table, items)
+    ),
     "user_knn": SimpleRecommender(of_log(user_knn), lambda rows, items, _: score_user_knn(rows, items)),
     "content": SimpleRecommender(content, score_content),
     "als": SimpleRecommender(of_log(als), lambda model, items, _: score_als(model, items), grid=ALS_GRID),

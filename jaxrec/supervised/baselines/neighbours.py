@@ -9,11 +9,13 @@ from flax import struct
 from jaxrec.checks import InputError
 from jaxrec.data.log import Log
 from jaxrec.ops.top_k import top_k
+from jaxrec.supervised.successions import successions
 from jaxrec.types import PADDING, Array
 
-KNN_ITEMS = 25_000  # largest catalogue of `item_knn`: its dense table takes 4 bytes per pair of items, 2.5 GB here
+KNN_ITEMS = 25_000  # largest catalogue of a dense table, which takes 4 bytes per pair of items, 2.5 GB here
 KNN_ROWS = 5_000_000  # largest log of `user_knn`: every user to recommend to is compared with all rows
 NEIGHBOURS = 100
+REACH, LATEST, FADING = 10, 5, 0.7  # of `sequential_rules`: rows ahead, rows that count, weight of one row earlier
 BLOCK = 4096  # rows of the log that are compared with a batch of users at once
 
 
@@ -44,11 +46,7 @@ def item_knn(log: Log) -> np.ndarray:
     S[i, j] = users of both / sqrt(users of i * users of j) (Sarwar et al., 2001, binary interactions). Raises
     InputError for more than KNN_ITEMS items.
     """
-    if log.num_items > KNN_ITEMS:
-        raise InputError(
-            f"item_knn: {log.num_items:,} items, wanted at most {KNN_ITEMS:,} (the table is items x items); "
-            "raise data.min_item_rows or choose another recommender."
-        )
+    _check_table("item_knn", log)
     ones = np.ones(len(log), np.float32)
     seen = scipy.sparse.csr_array((ones, (log.user, log.item)), shape=(log.num_users, log.num_items))
     seen.data[:] = 1.0  # a pair that repeats counts once
@@ -58,6 +56,33 @@ def item_knn(log: Log) -> np.ndarray:
     together /= norm[:, None]
     together /= norm[None, :]
     return together
+
+
+def sequential_rules(log: Log) -> np.ndarray:
+    """How often one item soon follows another, [I, I] float32; `successions` has the weights.
+
+    Raises InputError for more than KNN_ITEMS items.
+    """
+    _check_table("sequential_rules", log)
+    return successions(log, REACH).toarray()
+
+
+def score_sequential_rules(table: Array, history_items: Array) -> Array:
+    """Sum of the rows of the latest items, fading with age; [I, I], [..., H] newest last with PADDING -> [..., I]."""
+    latest = history_items[..., -LATEST:]
+    scores = jnp.zeros((*latest.shape[:-1], table.shape[1]), table.dtype)
+    for place in range(latest.shape[-1]):
+        scores = FADING * scores + sum_of_rows(table, latest[..., place, None])
+    return scores
+
+
+def _check_table(name: str, log: Log) -> None:
+    """Raise InputError for more than KNN_ITEMS items."""
+    if log.num_items > KNN_ITEMS:
+        raise InputError(
+            f"{name}: {log.num_items:,} items, wanted at most {KNN_ITEMS:,} (the table is items x items); "
+            "raise data.min_item_rows or choose another recommender."
+        )
 
 
 class UserRows(struct.PyTreeNode):
