@@ -19,6 +19,7 @@ from jaxrec.runs.pretrain import pretrain
 from jaxrec.runs.pretrain_judge import PretrainJudge, target_splits
 from jaxrec.runs.read_log import read_corpus
 from jaxrec.serve import load_policy
+from jaxrec.supervised.successions import residuals_of_successions
 
 SMALL = ["pretrain.epochs=4", "pretrain.batch_size=8", "pretrain.steps_per_call=2", "pretrain.learning_rate=1e-2"]
 RESIDUAL = "learner.policy.item_residual=true"
@@ -235,6 +236,34 @@ def test_random_rows_take_the_place_of_texts(recipe: Path, pretrained: Path, tmp
     ours, theirs = (np.asarray(load_policy(path).world.item_table) for path in (done.run.path, pretrained))
     np.testing.assert_array_equal(ours[:, -2:], theirs[:, -2:])  # the statistics
     assert abs(ours[:, :-2].std() - 1) < 0.1 and abs(np.corrcoef(ours[:, 0], theirs[:, 0])[0, 1]) < 0.5
+
+
+def test_residuals_start_from_what_users_have_near_each_other(recipe: Path, tmp_path: Path) -> None:
+    words = [*SMALL, RESIDUAL, "pretrain.epochs=1", "pretrain.learning_rate=1e-9", "pretrain.neighbours=3"]
+    saved = load_policy(pretrain(recipe, tmp_path / "near", words, silent=True).run.path)
+    train = read_corpus(load_config(Config, tmp_path / "near" / "config.yaml")).split.train
+    own = np.asarray(saved.params["residual_vectors"])
+    vectors = np.asarray(saved.items.vectors) - own
+    np.testing.assert_allclose(own, residuals_of_successions(train, vectors, 3), atol=1e-4 * np.abs(vectors).max())
+    assert own.any() and np.abs(saved.params["residual_bias"]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "pretrain.neighbours: the policy has no residuals of items; set learner.policy.item_residual to true"),
+        ([RESIDUAL, "pretrain.start_from=before"], "pretrain.neighbours: pretrain.start_from gives the residuals"),
+        (["pretrain.model=generative"], "pretrain.neighbours: a generator has no residuals of items"),
+        ([RESIDUAL, "pretrain.neighbours=-1"], "pretrain.neighbours"),
+    ],
+)
+def test_neighbours_without_residuals_are_refused(
+    recipe: Path, tmp_path: Path, capsys, words: list[str], message: str
+) -> None:
+    run = tmp_path / "run"
+    assert main(["pretrain", str(recipe), "pretrain.neighbours=3", *words, "--run", str(run)]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1 and not run.exists()
 
 
 def test_inspect_says_how_far_it_is_and_what_comes_next(pretrained: Path, capsys) -> None:
