@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jaxrec.envs import (
         auto_reset,
         episode_statistics,
+        from_gymnax,
         randomize,
         to_gymnasium,
         to_gymnasium_vector,
@@ -31,6 +32,7 @@ __all__ = [
     "encode",
     "episode_statistics",
     "evaluate",
+    "from_gymnax",
     "list_envs",
     "list_learners",
     "load_encoder",
@@ -55,6 +57,7 @@ _ROOMS = {
     "encode": "jaxrec.encoder",
     "episode_statistics": "jaxrec.envs",
     "evaluate": "jaxrec.runs.evaluate",
+    "from_gymnax": "jaxrec.envs",
     "list_envs": "jaxrec.runs.users.registry",
     "list_learners": "jaxrec.learn",
     "load_encoder": "jaxrec.encoder",

@@ -4,10 +4,13 @@ import functools
 import hashlib
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import jax
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig
@@ -29,6 +32,7 @@ KEYS, KEYS_LOCK = "keys.json", "keys.lock"  # in the folder of the state
 READS = 10  # of a policy that is replaced while it is read
 CONNECTIONS = 4096  # open ones, or requests in progress; further requests get status 503
 BACKLOG = 2048
+SWITCH = 0.0005  # s that a thread waits for the interpreter's lock before it asks for it
 KEEP_ALIVE = 75  # s; longer than proxies keep idle connections, so that they close them and not the service
 
 
@@ -83,6 +87,9 @@ def serve(path: str | Path, plan: Plan) -> int:
     Raises InputError for bad settings, and if the policy cannot be served or the state is damaged.
     """
     begun = time.monotonic()
+    # Calls are short here: what XLA's dispatch to another thread costs, and waiting for the lock of the interpreter.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    sys.setswitchinterval(SWITCH)
     uvicorn, make_app, service_of = _libraries()
     keys = Keys(plan.state / KEYS)
     _check_keys(plan, keys)

@@ -1,4 +1,4 @@
-"""Environments for other libraries: `to_gymnax`, `to_gymnasium`, `to_gymnasium_vector`.
+"""Environments for other libraries: `to_gymnax`, `to_gymnasium`, `to_gymnasium_vector`; and `from_gymnax`.
 
 The libraries are optional; each is imported when its adapter is made.
 """
@@ -33,6 +33,17 @@ def to_gymnax(
     if not actions and isinstance(env.spec.action, SlateAction) and env.spec.slate_size > 1:
         actions = "scores"
     return module.GymnaxEnv(env, make_actions(env, actions), make_view(env, observation, history), max_steps)
+
+
+def from_gymnax(env: Any, params: Any = None) -> Env:
+    """Give an environment of gymnax 1.0 our interface, so that our learners train on it.
+
+    Observations become `Observation.user` [U], flattened. A discrete action becomes a slate of one of its numbers, whose
+    items have one-hot rows; a box becomes a vector. The reward is the only feedback. `params`, by default those of the
+    environment, are in the world, as `world.users`. Wrap it in `jaxrec.auto_reset`, as learners expect. Raises
+    InputError for other spaces, and for boxes of actions whose bounds differ.
+    """
+    return _adapter("from_gymnax", "from_gymnax", "gymnax").wrap(env, params)
 
 
 def to_gymnasium(
