@@ -13,11 +13,12 @@ PRINTED = (
     ("gymnasium", "MultiDiscrete([10 10 10]) (220,) slice(20, 220, None)"),
     ("gymnasium", "left after watching"),
     ("gymnax", "interest_evolution 120 (220,) (220,)"),
+    ("gymnax", "steps on the pole, mean of the last episodes: "),
     ("jax", "of the last episode: 0.0 0"),
 )
 
 
-@pytest.mark.parametrize(("block", "want"), list(zip(BLOCKS, PRINTED, strict=True)), ids=range(1, 5))
+@pytest.mark.parametrize(("block", "want"), list(zip(BLOCKS, PRINTED, strict=True)), ids=range(1, len(BLOCKS) + 1))
 def test_a_block_prints_what_the_page_promises(block: str, want: tuple[str, str]) -> None:
     library, line = want
     pytest.importorskip(library)

@@ -70,7 +70,7 @@ def test_ppo_learns_to_balance_the_pole() -> None:
         returns.append(float(metrics["episode_return"]))
     assert (
         returns[0] < 40 and returns[-1] > 120
-    )  # each user's last episode; a random policy balances for about 22 steps
+    )  # of each user's last episode; random ones last 22 steps
 
 
 class Wrong:

@@ -38,10 +38,10 @@ def to_gymnax(
 def from_gymnax(env: Any, params: Any = None) -> Env:
     """Give an environment of gymnax 1.0 our interface, so that our learners train on it.
 
-    Observations become `Observation.user` [U], flattened. A discrete action becomes a slate of one of its numbers, whose
-    items have one-hot rows; a box becomes a vector. The reward is the only feedback. `params`, by default those of the
-    environment, are in the world, as `world.users`. Wrap it in `jaxrec.auto_reset`, as learners expect. Raises
-    InputError for other spaces, and for boxes of actions whose bounds differ.
+    Observations become `Observation.user` [U], flattened. A discrete action becomes a slate of one of its numbers,
+    which are items with one-hot rows. A box becomes a vector. The reward is the only feedback. `params`, by default
+    those of the environment, are in the world, as `world.users`. Wrap it in `jaxrec.auto_reset`, as learners expect.
+    Raises InputError for other spaces, and for boxes of actions whose bounds differ.
     """
     return _adapter("from_gymnax", "from_gymnax", "gymnax").wrap(env, params)
 

@@ -1,4 +1,4 @@
-"""An environment of gymnax 1.0 with our interface, to compare learners on problems that others measure; imports gymnax."""
+"""An environment of gymnax 1.0 with our interface, for problems that others measure too; imports gymnax."""
 
 import contextlib
 from collections.abc import Iterator
