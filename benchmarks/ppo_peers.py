@@ -230,7 +230,9 @@ def main() -> None:
         about = {"benchmark": "ppo_peers", "problem": name, "device": jax.devices()[0].device_kind}
         about |= {"load_average": round(os.getloadavg()[0], 1), "rounds": options.rounds, "seed": options.seed}
         versions = {package: version(package) for package in ("jax", "gymnax", "rejax")}
-        print(json.dumps(about | measure(known[name], options.rounds, options.seed) | {"versions": versions}), flush=True)
+        print(
+            json.dumps(about | measure(known[name], options.rounds, options.seed) | {"versions": versions}), flush=True
+        )
 
 
 if __name__ == "__main__":

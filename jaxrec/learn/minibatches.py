@@ -10,10 +10,11 @@ import optax
 from jaxrec.learn.rollout import split_shards
 from jaxrec.learn.state import LearnerState
 from jaxrec.ops.descend import descend
+from jaxrec.ops.draws import shuffled
 from jaxrec.types import Array, Metrics, Params
 
 Tree = TypeVar("Tree")  # a pytree of arrays
-Objective = Callable[[Params, Any], tuple[Array, Metrics]]  # parameters, minibatch -> loss [], metrics
+Objective = Callable[[Params, Any], tuple[Array, Metrics]]  # parameters, minibatch [N, ...] -> loss [], metrics
 
 
 def descend_epochs(
@@ -33,7 +34,7 @@ def descend_epochs(
 
     def step(carry: tuple[Params, Any], minibatch: Any):
         params, opt_state = carry
-        grad, metrics = jax.grad(objective, has_aux=True)(params, minibatch)
+        grad, metrics = jax.grad(objective, has_aux=True)(params, merged(minibatch))
         return descend(optimizer, grad, params, opt_state, rate), metrics | {"grad_norm": optax.tree.norm(grad)}
 
     def epoch(carry: tuple[Params, Any], epoch_key: Array):
@@ -44,6 +45,11 @@ def descend_epochs(
     return params, opt_state, jax.tree.map(jnp.mean, metrics)
 
 
+def merged(minibatch: Tree) -> Tree:
+    """Leaves [S, N, ...] -> [S N, ...]. Matrix products with one leading axis take half the time of those with two."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), minibatch)
+
+
 def flat_steps(steps: Tree) -> Tree:
     """Leaves [T, S, N, ...] -> [S, T N, ...]."""
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:]), steps)
@@ -52,7 +58,7 @@ def flat_steps(steps: Tree) -> Tree:
 def shuffle(key: Array, batch: Tree, minibatches: int) -> Tree:
     """Shuffle within every shard and split; key [S], leaves [S, B, ...] -> [minibatches, S, B / minibatches, ...]."""
     size = jax.tree.leaves(batch)[0].shape[1]
-    order = jax.vmap(lambda k: jax.random.permutation(k, size))(key)  # [S, B]
+    order = jax.vmap(lambda k: shuffled(k, size))(key)  # [S, B]
 
     def cut(x: Array) -> Array:
         mixed = jax.vmap(lambda rows, where: rows[where])(x, order)

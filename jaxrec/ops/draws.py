@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from jaxrec.types import Array
 
+MANY, ROUNDS = 1024, 8  # of `shuffled`: numbers from which on it hashes, and rounds, each with a key of its own
+
 
 def unit_interval(words: Array) -> Array:
     """Uniform numbers in [0, 1) with 23 random bits; uint32 [...] -> float32 [...]."""
@@ -72,3 +74,35 @@ def standard_normal(uniform: Array) -> Array:
     centre = jnp.polyval(jnp.array(CENTRE, u.dtype), w - 2.5)
     tail = jnp.polyval(jnp.array(TAIL, u.dtype), jnp.sqrt(w) - 3.0)
     return 2.0**0.5 * (2.0 * u - 1.0) * jnp.where(w < 5.0, centre, tail)
+
+
+def shuffled(key: Array, size: int) -> Array:
+    """The numbers from 0 to `size` - 1 in a random order: [size] int32.
+
+    Many numbers go through a Feistel network of keyed hashes (Luby and Rackoff, 1988), which maps those below the next
+    power of two to each other one to one. It sorts nothing: sorting is what `jax.random.permutation` spends its time
+    with on a CPU, 100 times as long. Few numbers would show that the network has only as many orders as keys.
+    """
+    if size < MANY:
+        return jax.random.permutation(key, size)
+    bits = (size - 1).bit_length()
+    low = jnp.uint32(bits // 2)
+    masks = jnp.uint32((1 << bits // 2) - 1), jnp.uint32((1 << (bits - bits // 2)) - 1)
+    number = jnp.arange(1 << bits, dtype=jnp.uint32)
+    halves = [number & masks[0], number >> low]
+    for round_, word in enumerate(jax.random.bits(key, (ROUNDS,))):
+        own, other = round_ % 2, (round_ + 1) % 2
+        halves[own] = halves[own] ^ (_mixed(halves[other] + word) & masks[own])
+    order = ((halves[1] << low) | halves[0]).astype(jnp.int32)
+    if size == 1 << bits:
+        return order
+    inside = order < size
+    places = jnp.where(inside, jnp.cumsum(inside, dtype=jnp.int32) - 1, size)
+    return jnp.zeros(size, jnp.int32).at[places].set(order, mode="drop")
+
+
+def _mixed(words: Array) -> Array:
+    """The finaliser of MurmurHash3: every bit of a word moves every bit of the result."""
+    words = (words ^ (words >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
+    words = (words ^ (words >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
+    return words ^ (words >> jnp.uint32(16))

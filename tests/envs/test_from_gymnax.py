@@ -68,9 +68,7 @@ def test_ppo_learns_to_balance_the_pole() -> None:
     for _ in range(30):
         state, metrics = update(state, env.world)
         returns.append(float(metrics["episode_return"]))
-    assert (
-        returns[0] < 40 and returns[-1] > 120
-    )  # of each user's last episode; random ones last 22 steps
+    assert returns[0] < 40 and returns[-1] > 120  # of each user's last episode; random ones last 22 steps
 
 
 class Wrong:

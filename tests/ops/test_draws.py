@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import norm
+import pytest
+from scipy.stats import chi2, norm
 
-from jaxrec.ops.draws import distinct, standard_normal, two_a_word, unit_interval, whole_numbers
+from jaxrec.ops.draws import MANY, distinct, shuffled, standard_normal, two_a_word, unit_interval, whole_numbers
 
 
 def test_words_fill_the_unit_interval_from_zero_to_just_below_one() -> None:
@@ -50,3 +51,28 @@ def test_distinct_numbers_are_the_first_cards_of_a_shuffle() -> None:
     counts = np.unique(drawn @ [25, 5, 1], return_counts=True)[1]
     assert len(counts) == 60  # of every sequence 1,000
     assert ((counts - 1_000) ** 2 / 1_000).sum() < 100  # chi-squared, 59 degrees of freedom: 98.3 is one in 1,000
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, MANY, MANY + 1, 1500, 2**12])
+def test_a_shuffle_has_every_number_once(size: int) -> None:
+    orders = np.asarray(jax.vmap(lambda key: shuffled(key, size))(jax.random.split(jax.random.key(0), 5)))
+    np.testing.assert_array_equal(np.sort(orders, axis=1), np.broadcast_to(np.arange(size), orders.shape))
+    assert size < 5 or len({row.tobytes() for row in orders}) == 5
+
+
+@pytest.mark.parametrize("size", [MANY, 1500])
+def test_a_long_shuffle_is_as_random_as_a_uniform_one(size: int) -> None:
+    """Against what is known of uniform orders, with 3,000 of them in 10 blocks of places."""
+    draws, part = 3000, size // 10
+    orders = np.asarray(jax.vmap(lambda key: shuffled(key, size))(jax.random.split(jax.random.key(4), draws)))
+    places = np.minimum(np.arange(size) // part, 9)
+    for place in (0, 1, size // 2, size - 1):  # each place has every number equally often
+        seen = np.bincount(places[orders[:, place]], minlength=10)
+        wanted = draws * np.bincount(places) / size
+        assert ((seen - wanted) ** 2 / wanted).sum() < chi2.ppf(0.9999, 9)
+    first = np.stack([(places[orders[:, :part]] == block).sum(1) for block in range(9)])
+    spread = part * 0.1 * 0.9 * (size - part) / (size - 1)  # variance of the hypergeometric distribution
+    np.testing.assert_allclose(first.mean(), part * part / size, rtol=0.01)
+    np.testing.assert_allclose(first.var(), spread, rtol=0.06)
+    neighbours = (np.abs(np.diff(orders, axis=1)) == 1).mean()
+    np.testing.assert_allclose(neighbours, 2 / size, rtol=0.06)
