@@ -20,6 +20,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrec.encoder.positions import MASKED, relative_bucket
+from jaxrec.nets.dense import Dense
 from jaxrec.types import Array
 
 KeyValue = tuple[Array, Array]  # [..., T, heads, d] each
@@ -69,7 +70,7 @@ class Attention(nn.Module):
 
     def setup(self):
         """Four products without biases."""
-        self.query, self.key, self.value, self.out = (nn.Dense(self.width, use_bias=False) for _ in range(4))
+        self.query, self.key, self.value, self.out = (Dense(self.width, use_bias=False) for _ in range(4))
 
     def keys(self, x: Array) -> KeyValue:
         """Keys and values of [..., W]: [..., heads, d] each."""
@@ -114,8 +115,8 @@ class Block(nn.Module):
         if self.cross:
             self.norm_cross, self.read_cross = nn.RMSNorm(), Attention(shape.width, shape.heads)
         self.norm_mlp = nn.RMSNorm()
-        self.up = nn.Dense(shape.hidden, use_bias=False)
-        self.down = nn.Dense(shape.width, use_bias=False)
+        self.up = Dense(shape.hidden, use_bias=False)
+        self.down = Dense(shape.width, use_bias=False)
         self.drop = nn.Dropout(shape.dropout)
 
     def all(self, x: Array, bias: Array) -> tuple[Array, KeyValue]:
@@ -167,7 +168,7 @@ class Generator(nn.Module):
         ]
         self.offsets = [self.param(f"bias_{n}", nn.initializers.zeros, (size,)) for n, size in enumerate(shape.sizes)]
         self.start = self.param("start", nn.initializers.normal(1.0), (shape.width,))
-        self.feedback, self.context, self.vectors = (nn.Dense(shape.width, use_bias=False) for _ in range(3))
+        self.feedback, self.context, self.vectors = (Dense(shape.width, use_bias=False) for _ in range(3))
         table = nn.initializers.normal(0.1)
         self.relative = self.param("relative", table, (shape.buckets, shape.heads))
         self.blocks = [Block(shape, self._encodes) for _ in range(shape.layers)]

@@ -20,6 +20,7 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxrec.checks import InputError, check_name, check_shape
+from jaxrec.nets.dense import Dense
 from jaxrec.nets.history_inputs import batched
 from jaxrec.nets.recurrent import GraphHistory, GruHistory, LstmHistory
 from jaxrec.types import Array
@@ -37,7 +38,7 @@ class MeanHistory(nn.Module):
     @batched
     def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
         """Inputs [B, H, D + F], mask [B, H] -> states [B, H + 1, S], or with `last` [B, S]."""
-        dense = functools.partial(nn.Dense, self.width, kernel_init=self.kernel_init)
+        dense = functools.partial(Dense, self.width, kernel_init=self.kernel_init)
         tokens = dense(name="inner")(nn.gelu(dense(name="embed")(inputs)))
         valid = mask[..., None].astype(tokens.dtype)
         if last:
@@ -78,7 +79,7 @@ class ProfileHistory(nn.Module):
         for sums, counts in ends:
             means = sums / (counts[..., None] + 1.0)
             parts += [means.reshape(*means.shape[:-2], -1), jnp.log1p(counts)]
-        return nn.gelu(nn.Dense(self.width, kernel_init=self.kernel_init, name="read")(jnp.concatenate(parts, axis=-1)))
+        return nn.gelu(Dense(self.width, kernel_init=self.kernel_init, name="read")(jnp.concatenate(parts, axis=-1)))
 
     def _everywhere(self, kinds: Array, rows: Array, seen: Array) -> Iterator[tuple[Array, Array]]:
         """Sums [..., H + 1, 2F, D] and counts [..., H + 1, 2F] of every position, for each rate."""
@@ -165,7 +166,7 @@ class TransformerHistory(nn.Module):
     def __call__(self, inputs: Array, mask: Array, last: bool = False) -> Array:
         """Inputs [B, H, D + F], mask [B, H] -> states [B, H + 1, S], or with `last` [B, S]."""
         batch, length = mask.shape
-        tokens = nn.Dense(self.width, kernel_init=self.kernel_init, name="embed")(inputs)
+        tokens = Dense(self.width, kernel_init=self.kernel_init, name="embed")(inputs)
         start = self.param("start", nn.initializers.normal(1.0), (self.width,))
         start = jnp.broadcast_to(start[None, None], (batch, 1, self.width))
         valid = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
@@ -198,7 +199,7 @@ class Block(nn.Module):
     def __call__(self, query: Array, memory: Array, mask: Array) -> Array:
         """Add the output of attention, then that of the perceptron."""
         width, size = query.shape[-1], query.shape[-1] // self.heads
-        dense = functools.partial(nn.Dense, kernel_init=self.kernel_init)
+        dense = functools.partial(Dense, kernel_init=self.kernel_init)
         drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
         norm = nn.LayerNorm(name="norm_attention")
         q, kv = dense(width, name="query")(norm(query)), dense(2 * width, name="key_value")(norm(memory))

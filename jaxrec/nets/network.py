@@ -10,6 +10,7 @@ from flax import struct
 
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.belief import prior_of
+from jaxrec.nets.dense import Dense
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
 from jaxrec.nets.offers import masked, on_offer, rows_at
 from jaxrec.nets.relevance import RelevanceFeedback
@@ -76,8 +77,8 @@ class PolicyNetwork(nn.Module):
     def setup(self) -> None:
         """Create the layers; the heads have orthogonal kernels, as usual in reinforcement learning."""
         config = self.config
-        self.item_vectors = nn.Dense(config.width, use_bias=False)
-        self.item_bias = nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros_init())
+        self.item_vectors = Dense(config.width, use_bias=False)
+        self.item_bias = Dense(1, use_bias=False, kernel_init=nn.initializers.zeros_init())
         if config.item_residual:
             zeros, size = nn.initializers.zeros_init(), self.spec.num_items
             self.residual_vectors = self.param("residual_vectors", zeros, (size, config.width))
@@ -91,22 +92,22 @@ class PolicyNetwork(nn.Module):
         level = nn.initializers.orthogonal(1.0)
         if config.belief:  # the first policy is what the tastes expect, and nothing else; level of a user included
             small = level = nn.initializers.zeros_init()
-        self.query_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-        self.query = nn.Dense(config.width, kernel_init=small)
+        self.query_hidden = [Dense(size, kernel_init=hidden) for size in config.hidden]
+        self.query = Dense(config.width, kernel_init=small)
         # The parts of the value network are listed again in `is_value_part`.
-        self.value_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-        self.value = nn.Dense(1, kernel_init=level)
+        self.value_hidden = [Dense(size, kernel_init=hidden) for size in config.hidden]
+        self.value = Dense(1, kernel_init=level)
         if config.value in ("separate", "hidden") and self.spec.history_length:
             self.value_history = make_history_encoder(config.encoder, config.width, config.layers, config.heads)
         if config.belief:
             self.trust = self.param("trust", nn.initializers.ones_init(), ())
         if config.future:
-            self.future_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-            self.future_query = nn.Dense(config.width, kernel_init=small)
+            self.future_hidden = [Dense(size, kernel_init=hidden) for size in config.hidden]
+            self.future_query = Dense(config.width, kernel_init=small)
         if config.choice:
-            self.choice_hidden = [nn.Dense(size, kernel_init=hidden) for size in config.hidden]
-            self.choice_query = nn.Dense(config.width, kernel_init=small)
-            self.nothing = nn.Dense(1, kernel_init=small)
+            self.choice_hidden = [Dense(size, kernel_init=hidden) for size in config.hidden]
+            self.choice_query = Dense(config.width, kernel_init=small)
+            self.nothing = Dense(1, kernel_init=small)
         if config.repetition == "topic":
             self.topic_bonus = TopicBonus(config.hidden, self.spec.slate_size)
         if config.relevance_feedback:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nets.dense import Dense
 from jaxrec.nets.history import faded_sums, feedback_kinds
 from jaxrec.types import PADDING, Array, Observation
 
@@ -29,8 +30,8 @@ class RelevanceFeedback(nn.Module):
         means = history_means(table, obs)
         x = state
         for n, size in enumerate(self.hidden):
-            x = nn.tanh(nn.Dense(size, kernel_init=nn.initializers.orthogonal(2**0.5), name=f"hidden_{n}")(x))
-        weights = nn.Dense(means.shape[-2], kernel_init=nn.initializers.zeros_init(), name="weights")(x)
+            x = nn.tanh(Dense(size, kernel_init=nn.initializers.orthogonal(2**0.5), name=f"hidden_{n}")(x))
+        weights = Dense(means.shape[-2], kernel_init=nn.initializers.zeros_init(), name="weights")(x)
         return jnp.einsum("...c,...ce->...e", weights, means)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nets.dense import Dense
 from jaxrec.types import PADDING, Array, Observation
 
 RATES = (0.0, 0.2, 0.5)  # of forgetting per slate
@@ -32,12 +33,12 @@ class TopicBonus(nn.Module):
         if obs.user is not None and obs.user.shape[-1] == table.shape[1]:
             counts = jnp.concatenate([counts, obs.user[..., None]], axis=-1)
         wide = nn.initializers.orthogonal(2**0.5)
-        x = nn.Dense(self.hidden[0], kernel_init=wide, name="state")(state)[..., None, :]
-        x = nn.tanh(x + nn.Dense(self.hidden[0], use_bias=False, kernel_init=wide, name="counts")(counts))
+        x = Dense(self.hidden[0], kernel_init=wide, name="state")(state)[..., None, :]
+        x = nn.tanh(x + Dense(self.hidden[0], use_bias=False, kernel_init=wide, name="counts")(counts))
         for n, size in enumerate(self.hidden[1:]):
-            x = nn.tanh(nn.Dense(size, kernel_init=wide, name=f"hidden_{n}")(x))
+            x = nn.tanh(Dense(size, kernel_init=wide, name=f"hidden_{n}")(x))
         levels = min(self.slate_size, LEVELS)
-        return nn.Dense(levels, kernel_init=nn.initializers.orthogonal(0.01), name="bonus")(x)
+        return Dense(levels, kernel_init=nn.initializers.orthogonal(0.01), name="bonus")(x)
 
 
 def main_topics(rows: Array) -> Array:

@@ -12,6 +12,7 @@ sigmoid applied once.
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nets.dense import Dense
 from jaxrec.nets.history import make_history_encoder
 from jaxrec.types import Array
 
@@ -27,15 +28,15 @@ class ItemEncoder(nn.Module):
     @nn.compact
     def __call__(self, ids: Array, text: Array | None, statistics: Array, trust: Array) -> tuple[Array, Array]:
         """Ids [...], text [..., E] or None, statistics [..., 1 + F], trust [...]."""
-        fields = nn.LayerNorm(name="statistics_norm")(nn.Dense(self.width, name="statistics")(statistics))
+        fields = nn.LayerNorm(name="statistics_norm")(Dense(self.width, name="statistics")(statistics))
         if text is not None:
-            fields += nn.LayerNorm(name="text_norm")(nn.Dense(self.width, name="text")(text))
+            fields += nn.LayerNorm(name="text_norm")(Dense(self.width, name="text")(text))
         zeros = nn.initializers.zeros_init()
         id_vector = nn.Embed(self.num_items, self.width, embedding_init=zeros, name="id_vector")(ids)
         id_logit = nn.Embed(self.num_items, self.num_feedback, embedding_init=zeros, name="id_logit")(ids)
         fields = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(fields)
-        shared = nn.Dense(self.num_feedback, name="fields_logit")(fields)
-        direct = nn.Dense(self.num_feedback, use_bias=False, name="statistics_logit")(statistics)
+        shared = Dense(self.num_feedback, name="fields_logit")(fields)
+        direct = Dense(self.num_feedback, use_bias=False, name="statistics_logit")(statistics)
         return fields + trust[..., None] * id_vector, shared + direct + trust[..., None] * id_logit
 
 
@@ -55,8 +56,8 @@ class UserEncoder(nn.Module):
             read = history(rows, feedback, mask, last=True)
         else:
             read = history(rows[..., :-1, :], feedback[..., :-1, :], mask[..., :-1])
-        mixed = nn.Dense(self.width, name="history")(read) + nn.Dense(self.width, name="features")(features)
-        taste = nn.Dense(self.width, name="taste")(taste_profile(rows, feedback, mask, last))
+        mixed = Dense(self.width, name="history")(read) + Dense(self.width, name="features")(features)
+        taste = Dense(self.width, name="taste")(taste_profile(rows, feedback, mask, last))
         return nn.gelu(nn.LayerNorm(name="norm")(mixed)) + taste
 
 
@@ -83,8 +84,8 @@ class ResponseHead(nn.Module):
     def __call__(self, z: Array, encoding: Array, item_logit: Array) -> Array:
         """States [..., d], encodings [..., K, d], item logits [..., K, F] -> [..., K, F]."""
         width = encoding.shape[-1]
-        query = nn.Dense(self.num_feedback * width, name="query")(z)
+        query = Dense(self.num_feedback * width, name="query")(z)
         query = query.reshape(*z.shape[:-1], self.num_feedback, width)
         match = jnp.einsum("...fd,...kd->...kf", query, encoding) / width**0.5
-        shared = nn.Dense(self.num_feedback, name="user_logit")(z)[..., None, :]
+        shared = Dense(self.num_feedback, name="user_logit")(z)[..., None, :]
         return match + jnp.expand_dims(item_logit, tuple(range(match.ndim - item_logit.ndim))) + shared

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrec.nets.dense import Dense
 from jaxrec.types import Array
 
 
@@ -24,12 +25,12 @@ class ItemScorer(nn.Module):
         wide = nn.initializers.orthogonal(2**0.5)
         width = self.hidden[0]
         vectors = jnp.expand_dims(vectors, range(state.ndim + 1 - vectors.ndim))  # items of a catalogue have no users
-        x = nn.Dense(width, kernel_init=wide, name="state")(state)[..., None, :]
-        x = x + nn.Dense(width, use_bias=False, name="item")(vectors)
-        x = x + nn.Dense(width, use_bias=False, name="both")(query[..., None, :] * vectors)
+        x = Dense(width, kernel_init=wide, name="state")(state)[..., None, :]
+        x = x + Dense(width, use_bias=False, name="item")(vectors)
+        x = x + Dense(width, use_bias=False, name="both")(query[..., None, :] * vectors)
         if affinity is not None:
-            x = x + nn.Dense(width, use_bias=False, name="affinity")(affinity[..., None])
+            x = x + Dense(width, use_bias=False, name="affinity")(affinity[..., None])
         x = nn.tanh(x)
         for n, size in enumerate(self.hidden[1:]):
-            x = nn.tanh(nn.Dense(size, kernel_init=wide, name=f"hidden_{n}")(x))
-        return nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01), name="score")(x)
+            x = nn.tanh(Dense(size, kernel_init=wide, name=f"hidden_{n}")(x))
+        return Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01), name="score")(x)

@@ -7,6 +7,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrec.checks import InputError
+from jaxrec.nets.dense import Dense
 from jaxrec.nets.nearest import item_scores, rows_on_offer
 from jaxrec.nets.network import Heads, Items, PolicyNetwork, through
 from jaxrec.nets.offers import masked, on_offer, rows_at
@@ -39,9 +40,9 @@ class Critics(StateReader):
         """Create the layers."""
         super().setup()
         hidden = nn.initializers.orthogonal(2**0.5)
-        layers = [[nn.Dense(size, kernel_init=hidden) for size in self.config.hidden] for _ in self.numbers]
+        layers = [[Dense(size, kernel_init=hidden) for size in self.config.hidden] for _ in self.numbers]
         self.q_hidden = layers
-        self.q = [nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0)) for _ in self.numbers]
+        self.q = [Dense(1, kernel_init=nn.initializers.orthogonal(1.0)) for _ in self.numbers]
 
     @property
     def numbers(self) -> range:
@@ -64,7 +65,7 @@ class VectorNetwork(StateReader):
         """Create the layers; the first points are near the middle of the range."""
         super().setup()
         size = self.spec.vector.size
-        self.point = nn.Dense(size, kernel_init=nn.initializers.orthogonal(0.01))
+        self.point = Dense(size, kernel_init=nn.initializers.orthogonal(0.01))
         if self.config.critics:
             self.critics = Critics(self.spec, self.config)
         else:
