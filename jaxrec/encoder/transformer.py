@@ -14,6 +14,7 @@ from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.attention import attention, split_heads
 from jaxrec.encoder.int8 import Int8Dense, Int8Embed
 from jaxrec.encoder.positions import MASKED, relative_bucket, rotary_table, rotate, token_positions, visibility
+from jaxrec.ops.dense import Dense
 from jaxrec.types import Array
 
 
@@ -77,7 +78,7 @@ class Layer(nn.Module):
 
     def dense(self, features: int, bias: bool, name: str) -> nn.Module:
         """Dense layer in `dtype`; float32 is full precision on every device, even where the default is lower."""
-        kind = Int8Dense if self.int8 else nn.Dense
+        kind = Int8Dense if self.int8 else Dense
         return kind(features, bias, dtype=self.dtype, precision=_precision(self.dtype), name=name)
 
     @nn.compact

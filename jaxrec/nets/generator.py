@@ -20,7 +20,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrec.encoder.positions import MASKED, relative_bucket
-from jaxrec.nets.dense import Dense
+from jaxrec.ops.dense import Dense
 from jaxrec.types import Array
 
 KeyValue = tuple[Array, Array]  # [..., T, heads, d] each

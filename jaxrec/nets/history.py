@@ -20,9 +20,9 @@ from flax import linen as nn
 from jax.nn.initializers import Initializer
 
 from jaxrec.checks import InputError, check_name, check_shape
-from jaxrec.nets.dense import Dense
 from jaxrec.nets.history_inputs import batched
 from jaxrec.nets.recurrent import GraphHistory, GruHistory, LstmHistory
+from jaxrec.ops.dense import Dense
 from jaxrec.types import Array
 
 SMALL_TABLE = 16  # rows per position of the history, up to which a product with the whole table is faster

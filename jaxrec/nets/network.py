@@ -10,13 +10,13 @@ from flax import struct
 
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.belief import prior_of
-from jaxrec.nets.dense import Dense
 from jaxrec.nets.history import ProfileHistory, make_history_encoder
 from jaxrec.nets.offers import masked, on_offer, rows_at
 from jaxrec.nets.relevance import RelevanceFeedback
 from jaxrec.nets.repetition import TopicBonus, main_topics
 from jaxrec.nets.scorer import ItemScorer
 from jaxrec.nets.tastes import Tastes
+from jaxrec.ops.dense import Dense
 from jaxrec.ops.spread_slates import Spread
 from jaxrec.ops.top_k import top_k
 from jaxrec.types import Array, CriticView, EnvSpec, Observation, World

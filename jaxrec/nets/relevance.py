@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.nets.dense import Dense
 from jaxrec.nets.history import faded_sums, feedback_kinds
+from jaxrec.ops.dense import Dense
 from jaxrec.types import PADDING, Array, Observation
 
 RATES = (0.0, 0.1)  # of forgetting per item, as in `ProfileHistory`

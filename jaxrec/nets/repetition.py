@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.nets.dense import Dense
+from jaxrec.ops.dense import Dense
 from jaxrec.types import PADDING, Array, Observation
 
 RATES = (0.0, 0.2, 0.5)  # of forgetting per slate

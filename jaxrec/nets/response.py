@@ -12,8 +12,8 @@ sigmoid applied once.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.nets.dense import Dense
 from jaxrec.nets.history import make_history_encoder
+from jaxrec.ops.dense import Dense
 from jaxrec.types import Array
 
 

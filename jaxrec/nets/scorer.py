@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrec.nets.dense import Dense
+from jaxrec.ops.dense import Dense
 from jaxrec.types import Array
 
 

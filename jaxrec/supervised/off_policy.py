@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from jaxrec.data.log import Log
 from jaxrec.nets.network import Items
+from jaxrec.ops.dense import Dense
 from jaxrec.ops.losses import corrected_weights
 from jaxrec.ops.softmax import log_chances, softmax_loss
 from jaxrec.types import Array, Metrics, Params
@@ -40,7 +41,7 @@ class Behaviour(nn.Module):
     def __call__(self, queries: Array) -> tuple[Array, Array]:
         """One hidden layer; the biases are how often items are shown to anybody."""
         width = queries.shape[-1]
-        own = nn.Dense(width, name="query")(nn.tanh(nn.Dense(2 * width, name="hidden")(queries)))
+        own = Dense(width, name="query")(nn.tanh(Dense(2 * width, name="hidden")(queries)))
         return own, self.param("bias", nn.initializers.zeros_init(), (self.items,))
 
 

@@ -18,6 +18,7 @@ from flax import struct
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.nets.network import Items, is_value_part
 from jaxrec.nets.policy import Policy
+from jaxrec.ops.dense import Dense
 from jaxrec.ops.descend import descend
 from jaxrec.ops.softmax import sampled_softmax_loss, softmax_loss
 from jaxrec.supervised.off_policy import Rows, fresh_behaviour, off_policy_loss
@@ -104,8 +105,8 @@ class FeedbackHead(nn.Module):
     def __call__(self, query: Array, vector: Array) -> Array:
         """Bilinear in query and vector, plus a term of each."""
         width = query.shape[-1]
-        match = nn.Dense(self.kinds * width, name="match")(query).reshape(-1, self.kinds, width)
-        alone = nn.Dense(self.kinds, name="query")(query) + nn.Dense(self.kinds, name="item")(vector)
+        match = Dense(self.kinds * width, name="match")(query).reshape(-1, self.kinds, width)
+        alone = Dense(self.kinds, name="query")(query) + Dense(self.kinds, name="item")(vector)
         return jnp.einsum("nfw,nw->nf", match, vector) / width**0.5 + alone
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrec.nets.dense import Dense
+from jaxrec.ops.dense import Dense
 
 
 @pytest.mark.parametrize("lead", [(), (5,), (2, 3), (2, 3, 4), (0, 3)])
