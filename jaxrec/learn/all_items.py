@@ -27,7 +27,7 @@ from jaxrec.types import Array, Env, EnvSpec, Learner, Metrics, Observation, Par
 
 
 class States(struct.PyTreeNode):
-    """What the policy sees, and what it does not; leaves [S, B, ...]."""
+    """What the policy sees, and what it does not; leaves [S, B, ...], and [N, ...] of a minibatch."""
 
     obs: Observation
     env_state: Any
@@ -42,7 +42,7 @@ def make(env: Env, config: AllItemsConfig) -> Learner:
 
     def objective(params: Params, states: States, world: World) -> tuple[Array, Metrics]:
         assert env.item_rewards is not None
-        known = jax.vmap(jax.vmap(env.item_rewards, (0, None)), (0, None))(states.env_state, world)
+        known = jax.vmap(env.item_rewards, (0, None))(states.env_state, world)
         output = policy.apply(params, policy.items(params, world), states.obs, world)
         loss, error = all_items_loss(output, (known - low) / (high - low))
         return loss, {"loss": loss, "mean_error": error}

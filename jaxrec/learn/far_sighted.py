@@ -45,7 +45,7 @@ class Ahead(struct.PyTreeNode):
 
 
 class Batch(struct.PyTreeNode):
-    """What the losses read; leaves [S, B, ...]."""
+    """What the losses read; leaves [S, B, ...], and [N, ...] of a minibatch."""
 
     obs: Observation
     env_state: Any
@@ -70,7 +70,7 @@ def make(env: Env, config: FarSightedConfig) -> Learner:
 
     def objective(params: Params, batch: Batch, world: World) -> tuple[Array, Metrics]:
         assert env.item_rewards is not None
-        known = jax.vmap(jax.vmap(env.item_rewards, (0, None)), (0, None))(batch.env_state, world)
+        known = jax.vmap(env.item_rewards, (0, None))(batch.env_state, world)
         later = later_of_items(batch.ahead, known, memory.directions(world)) / (high - low)
         output = policy.apply(params, policy.items(params, world), batch.obs, world)
         loss, error = all_items_loss(immediate(output), (known - low) / (high - low), batch.ahead.reach)

@@ -42,7 +42,7 @@ class Extras(struct.PyTreeNode):
 
 
 class Batch(struct.PyTreeNode):
-    """Transitions as a loss reads them, leaves [S, N T or a part of it, ...]."""
+    """Transitions as a loss reads them, leaves [S, N T, ...], and [N, ...] of a minibatch."""
 
     obs: Observation
     action: Array  # [S, B, *EnvSpec.action.shape]
