@@ -35,9 +35,9 @@ def run_recommend(options: argparse.Namespace) -> int:
         items = counted(found.skipped, "item")
         print(f"skipped {items} of the user's history that the policy does not know", file=sys.stderr)
     if options.json:
-        print(json.dumps([dataclasses.asdict(item) for item in found.slate], ensure_ascii=False))
+        print(slate_json(found.slate))
     else:
-        _print_table(found.slate, f"{len(found.slate)} recommendations from {options.run} (step {found.step})")
+        print_slate(found.slate, f"{len(found.slate)} recommendations from {options.run} (step {found.step})")
     return 0
 
 
@@ -54,7 +54,13 @@ def _from_json(text: str) -> list[Any]:
     return history
 
 
-def _print_table(slate: Sequence[Recommendation], title: str) -> None:
+def slate_json(slate: Sequence[Recommendation]) -> str:
+    """A slate as a JSON list."""
+    return json.dumps([dataclasses.asdict(item) for item in slate], ensure_ascii=False)
+
+
+def print_slate(slate: Sequence[Recommendation], title: str) -> None:
+    """Print a slate as a table, best first."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -64,6 +64,14 @@ example:
   jaxrec tokens configs/generative_demo.yaml tokens.method=rqvae -o runs/codes-rqvae
   jaxrec pretrain configs/generative_demo.yaml generative.tokens=runs/codes --run runs/generative
 """
+RANK_WITH_LM = """\
+example:
+  jaxrec rank-with-lm SmolLM2-135M-Instruct configs/ml_latest_small.yaml data.path=ml-latest-small --users 100
+  jaxrec rank-with-lm models/Qwen3-0.6B configs/ml_latest_small.yaml --chat --dtype bfloat16
+  jaxrec rank-with-lm model.gguf configs/ml_latest_small.yaml --history 318,296 --candidates 100 -k 5
+
+A score is the mean log-likelihood per token of an item's title after the titles of the history.
+"""
 EMBED = """\
 example:
   jaxrec embed all-MiniLM-L6-v2 items.csv --column title -o titles.npy

@@ -29,8 +29,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_check_data, _add_train, _add_sweep, _add_pretrain, _add_fit, _add_evaluate, _add_recommend):
         add(commands)
-    for add in (_add_serve, _add_export, _add_tokens, _add_embed, _add_tune, _add_distill, _add_inspect, _add_bench):
+    for add in (_add_serve, _add_export, _add_tokens, _add_rank, _add_embed, _add_tune, _add_distill, _add_inspect):
         add(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -175,6 +176,27 @@ def _add_tokens(commands: argparse._SubParsersAction) -> None:
     _overrides(parser)
     parser.add_argument("-o", dest="output", metavar="FOLDER", required=True, help="folder of the result")
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of a table")
+
+
+def _add_rank(commands: argparse._SubParsersAction) -> None:
+    summary = "rank items by a language model that was never trained on the log"
+    parser = _command(commands, "rank-with-lm", summary, examples.RANK_WITH_LM, ("language", "run_rank"))
+    parser.add_argument("model", metavar="MODEL", help="GGUF file, folder, installed package or Hugging Face name")
+    parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
+    _overrides(parser)
+    parser.add_argument("--history", metavar="ID,ID", default="", help="rank for this history, not for held-out users")
+    parser.add_argument("-k", type=int, default=10, help="items to show for --history (default: 10)")
+    parser.add_argument("--users", type=int, default=200, metavar="N", help="held-out users (default: 200)")
+    parser.add_argument("--candidates", type=int, default=20, metavar="N", help="items to rank (default: 20)")
+    parser.add_argument(
+        "--history-length", type=int, default=10, metavar="N", help="latest liked titles in the prompt (default: 10)"
+    )
+    parser.add_argument("--chat", action="store_true", help="ask in the model's chat template")
+    parser.add_argument("--prior", action="store_true", help="subtract the likelihood of a title without a history")
+    parser.add_argument("--prompt", metavar="TEXT", default="", help="prompt with {history}, which is a numbered list")
+    parser.add_argument("--dtype", default="float32", help="of matrix products: float32 or bfloat16 (default: float32)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of users and candidates (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _add_embed(commands: argparse._SubParsersAction) -> None:

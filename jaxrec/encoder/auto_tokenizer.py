@@ -61,6 +61,20 @@ def chat_text(folder: str | Path, messages: Sequence[Mapping[str, Any]], generat
         raise InputError(f"{folder}: the chat template refuses these messages ({_line(error)}).") from None
 
 
+def render_chat(
+    where: str, tokenizer: Tokenizer, template: str, words: Mapping[str, str], messages: Sequence[Mapping[str, Any]]
+) -> str:
+    """The text of `chat_text`, up to where the answer begins, for a template and special words by their role."""
+    with _quiet():
+        library = _imported("transformers", "transformers", where)
+        _imported("jinja2", "jinja2", f"{where}: its chat template")
+        try:
+            whole = library.PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template, **words)
+            return str(whole.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # whatever a template raises
+            raise InputError(f"{where}: the chat template refuses these messages ({_line(error)}).") from None
+
+
 def _open(folder: Path, arguments: Mapping[str, Any] | None = None) -> Any:
     options: Any = {**(arguments or {}), "local_files_only": True, "trust_remote_code": False}
     with _quiet(), library_errors(str(folder)):

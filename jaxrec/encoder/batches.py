@@ -15,7 +15,7 @@ def bucket_lengths(lengths: np.ndarray) -> np.ndarray:
     Minimises the padded tokens plus a fixed cost for each compiled shape, by dynamic programming over the
     lengths that occur (rounded up): best[j] = min over i < j of best[i] + texts in (i, j] * length j + cost.
     """
-    edges, counts = np.unique([_round_up(max(n, 1), 4) for n in lengths.tolist()], return_counts=True)
+    edges, counts = np.unique([round_up(max(n, 1), 4) for n in lengths.tolist()], return_counts=True)
     below = np.concatenate([[0], np.cumsum(counts)])
     best, start = np.zeros(len(edges) + 1), np.zeros(len(edges) + 1, np.int64)
     for end in range(1, len(edges) + 1):
@@ -47,7 +47,7 @@ def make_batches(
     while start < len(order):
         bucket = buckets[np.searchsorted(buckets, lengths[order[start]])]
         width = min(int(bucket), max_length)
-        height = min(_height(batch_tokens // width, devices), _round_up(len(order) - start, math.lcm(LINES, devices)))
+        height = min(_height(batch_tokens // width, devices), round_up(len(order) - start, math.lcm(LINES, devices)))
         rows = order[start : start + height]
         padded, mask = np.zeros((2, height, width), np.int32)
         for line, row in enumerate(rows):
@@ -65,7 +65,7 @@ def _height(most: int, devices: int) -> int:
     return devices
 
 
-def _round_up(n: int, least: int) -> int:
+def round_up(n: int, least: int) -> int:
     """Round up to a multiple of `least` or of an eighth of the next power of two: few different values."""
     step = max(least, 2 ** (n - 1).bit_length() // 8)
     return math.ceil(n / step) * step

@@ -1,5 +1,7 @@
 """What each model family calls its tensors: one key table per family."""
 
+import dataclasses
+
 from jaxrec.encoder.architecture import Architecture
 from jaxrec.encoder.weight_names import KeyTable, Rule
 
@@ -184,6 +186,30 @@ def _t5(mlp: dict[str, str]) -> KeyTable:
 
 T5 = _t5({"mlp_in": f"{_T5_MLP}.wi"})
 T5_GATED = _t5({"mlp_gate": f"{_T5_MLP}.wi_0", "mlp_in": f"{_T5_MLP}.wi_1"})  # v1.1
+_GGUF_LAYER = {  # as llama.cpp calls them; GGUF files keep kernels of every family as [out, in]
+    "query": "attn_q",
+    "key": "attn_k",
+    "value": "attn_v",
+    "query_norm": "attn_q_norm",
+    "key_norm": "attn_k_norm",
+    "attention_output": "attn_output",
+    "attention_norm": "attn_norm",
+    "mlp_gate": "ffn_gate",
+    "mlp_in": "ffn_up",
+    "mlp_out": "ffn_down",
+    "mlp_norm": "ffn_norm",
+}
+GGUF = KeyTable(
+    rules=(
+        Rule("token_embd.weight", "words/embedding"),
+        Rule("position_embd.weight", "positions/embedding"),
+        *_fused("blk.{layer}.attn_qkv", "query", "key", "value"),  # of GPT-2, instead of the first three of the layer
+        *_layer("blk.{layer}", _GGUF_LAYER),
+        *_norm("output_norm", "final_norm"),
+        Rule("output.weight", "head/kernel", transpose=True),
+    ),
+    unused=r"rope_freqs\.weight",
+)
 
 KEY_TABLES = {
     "bert": BERT,
@@ -204,3 +230,17 @@ KEY_TABLES = {
 def key_table(family: str, config: Architecture) -> KeyTable:
     """Look up the names that checkpoints of a family (`model_type`) use."""
     return T5_GATED if family == "t5" and config.gated_mlp else KEY_TABLES[family]
+
+
+def gguf_table(family: str) -> KeyTable:
+    """Look up the names that GGUF files use; GPT-2 has one tensor for queries, keys and values, the others three."""
+    parts = [f"blk.{{layer}}.{name}." for name in ("attn_q", "attn_k", "attn_v")]
+    left_out = tuple(parts) if family == "gpt2" else ("blk.{layer}.attn_qkv.",)
+    return dataclasses.replace(GGUF, rules=tuple(rule for rule in GGUF.rules if not rule.name.startswith(left_out)))
+
+
+def language_table(family: str, config: Architecture) -> KeyTable:
+    """The names of `key_table` and that of the head which gives logits."""
+    table = key_table(family, config)
+    head = Rule("lm_head.weight", "head/kernel", transpose=True)
+    return dataclasses.replace(table, rules=(*table.rules, head))

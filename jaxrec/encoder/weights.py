@@ -48,8 +48,21 @@ def weight_files(folder: Path) -> list[Path]:
     raise InputError(f"{folder}: no model.safetensors; give a folder with safetensors weights (pickles are not read).")
 
 
+def open_safetensors(file: Path) -> Any:
+    """Open a safetensors file: a context with `keys()` and `get_slice(name)`, which is read when it is indexed."""
+    try:
+        return safe_open(file, framework="numpy")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file}: not a whole safetensors file ({error}); fetch it again.") from None
+
+
 def read_params(
-    files: list[Path], table: KeyTable, shapes: Params, config: Architecture, layout: Layout | None = None
+    files: list[Path],
+    table: KeyTable,
+    shapes: Params,
+    config: Architecture,
+    layout: Layout | None = None,
+    open_file: Callable[[Path], Any] = open_safetensors,
 ) -> Params:
     """Fill the tree `shapes` (of arrays or ShapeDtypeStructs) from `files`, in its dtypes.
 
@@ -61,7 +74,7 @@ def read_params(
     flat: Any = flatten_dict(shapes, sep="/")
     where = str(files[0] if len(files) == 1 else files[0].parent)
     with contextlib.ExitStack() as stack:
-        handles = {file: stack.enter_context(_opened(file)) for file in files}
+        handles = {file: stack.enter_context(open_file(file)) for file in files}
         owner: dict[str, Path] = {}
         for file, handle in handles.items():
             owner.update(dict.fromkeys(handle.keys(), file))
@@ -112,17 +125,10 @@ def _block(source: _Source, index: tuple[slice, ...]) -> np.ndarray:
 
 def read_tensors(file: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """Read exactly the tensors `shapes` names from a small file; float32."""
-    with _opened(file) as handle:
+    with open_safetensors(file) as handle:
         if set(handle.keys()) != set(shapes):
             raise InputError(f"{file}: expected tensors {', '.join(shapes)}, got {', '.join(handle.keys())}.")
         return {name: _checked(handle, name, want, file)[:].astype(np.float32) for name, want in shapes.items()}
-
-
-def _opened(file: Path):
-    try:
-        return safe_open(file, framework="numpy")
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file}: not a whole safetensors file ({error}); fetch it again.") from None
 
 
 def _checked(handle: Any, name: str, want: tuple[int, ...], file: Path) -> Any:
@@ -133,5 +139,5 @@ def _checked(handle: Any, name: str, want: tuple[int, ...], file: Path) -> Any:
         raise InputError(f"{file}: {name}: expected {', '.join(_FLOATS)}, got {got}.")
     got = tuple(stored.get_shape())
     if got != want:
-        raise InputError(f"{file}: {name}: expected shape {want} by config.json, got {got}.")
+        raise InputError(f"{file}: {name}: expected shape {want} by the model's config, got {got}.")
     return stored
