@@ -15,10 +15,10 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from flax import struct
 
 from jaxrec.generate.beam import Slate
+from jaxrec.nets.dense_towers import Towers
 from jaxrec.ops.softmax import softmax_loss
 from jaxrec.ops.top_k import top_k
 from jaxrec.types import PADDING, Array, Params
@@ -32,21 +32,6 @@ class DenseItems(struct.PyTreeNode):
     vectors: Array  # [I, D] of texts and features
     known: Array  # [K] int32, items with training rows
     cold: Array  # [N] int32, recommendable items without
-
-
-class Towers(nn.Module):
-    """States [..., W] of generators and vectors [..., D] of items -> queries and items of the same width."""
-
-    width: int
-
-    def setup(self):
-        """One product for each tower; vectors have unit variance before theirs."""
-        self.query, self.item = (nn.Dense(self.width, use_bias=False) for _ in range(2))
-        self.norm = nn.RMSNorm(use_scale=False)
-
-    def __call__(self, state: Array, vectors: Array) -> tuple[Array, Array]:
-        """Queries [..., W], scaled for products with items, and items [..., W]."""
-        return self.query(state) * self.width**-0.5, self.item(self.norm(vectors))
 
 
 def init_towers(key: Array, width: int, vectors: int) -> Params:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
-from jaxrec.evaluation.held_out import held_out_metrics
+from jaxrec.evaluation.held_out import Score, held_out_metrics
 from jaxrec.evaluation.report import START
 from jaxrec.evaluation.scorers import Scorer, compiled_scores, policy_scorer
 from jaxrec.generate.beam import scores_of_items
@@ -221,8 +222,8 @@ def _learning(ready: Ready, rows: PretrainData, plan: Plan) -> _Learning:
     return _Learning(lambda key, _: training.init(key), training.update, data, size)
 
 
-def generator_scorer(ready: Ready, params: Params, catalogue: Catalogue | None = None) -> Scorer:
-    """A generator as a scorer: its beams have their chances, other items -inf. `catalogue` replaces the run's own."""
+def generator_scorer(ready: Ready, params: Params) -> Scorer:
+    """A generator as a scorer: its beams have their chances, other items -inf."""
     fit, count, repeats = ready.config.generative, ready.spec.num_items, ready.spec.repeats
 
     def score(arrays: tuple[Params, Catalogue], obs: Observation) -> Array:
@@ -230,7 +231,7 @@ def generator_scorer(ready: Ready, params: Params, catalogue: Catalogue | None =
         found = slates(ready.shape, params, catalogue, obs, fit.history, fit.beams, repeats=repeats)
         return jax.vmap(lambda one: scores_of_items(one, count))(found)
 
-    return Scorer(score, (params, catalogue or ready.catalogue))
+    return Scorer(score, (params, ready.catalogue))
 
 
 def validation_judge(ready: Ready) -> Callable[[Params], float]:
@@ -249,14 +250,16 @@ def validation_judge(ready: Ready) -> Callable[[Params], float]:
 def _test(ready: Ready, params: Params) -> dict[str, Metrics]:
     """Metrics of the test rows by kind of target: of the generator, simple recommenders and another run's policy."""
     config, corpus, world, length = ready.config, ready.corpus, ready.world, ready.spec.history_length
-    scorers = {POLICY: generator_scorer(ready, params)}
+    # One program for all parameters of the same tree; a program of several generators takes long to compile.
+    program = compiled(generator_scorer(ready, {}).score)
+    scores: dict[str, Score] = {POLICY: partial(program, (params, ready.catalogue))}
     if ready.start is not None:
-        scorers[START] = generator_scorer(ready, ready.start.params)
+        scores[START] = partial(program, (ready.start.params, ready.catalogue))
     if ready.catalogue.dense is not None:
         alone = catalogue_of(ready.tokens.codes, ready.shape, np.asarray(world.item_table), world.offered())
-        scorers[CODES_ALONE] = generator_scorer(ready, params, alone)
-    scorers |= _compared(config)
-    scores, texts = compiled_scores(scorers), text_vectors(corpus, ready.spec, world)
+        scores[CODES_ALONE] = partial(program, (params, alone))
+    scores |= compiled_scores(_compared(config))
+    texts = text_vectors(corpus, ready.spec, world)
     test = test_metrics(config, corpus, world, texts, scores, length)
     if ready.start is not None:
         grpo.add_leads(corpus, scores, test, length)
