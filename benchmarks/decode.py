@@ -1,11 +1,15 @@
 """How many users per second does beam search serve, with the prefix tree of the catalogue and without?
 
     python benchmarks/decode.py [--items 12000] [--batches 1 64] [--calls 7]
+    python benchmarks/decode.py --run RUN --slates 100000 [--batches 256] [--beams 10]
 
 Generators of the sizes of configs/generative_beauty.yaml with random parameters, histories of 20 rows. One call makes
 the slates of a batch of users. Without the tree, the same search is over all codes, and the line has the share of what
 it writes that is an item. With the tree, invalid, double and seen items are counted over all slates. One JSON line per
 setting: median and spread over the calls.
+
+With --run, a generator of `jaxrec pretrain` makes slates for that many random histories of its own items, half of them
+from beams and half by sampling without replacement, and the line has what was wrong with them.
 """
 
 import argparse
@@ -14,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,10 +28,12 @@ import numpy as np
 from jaxrec.generate.beam import Step, free_search
 from jaxrec.generate.codes import add_last_code, vocabulary
 from jaxrec.generate.recommender import Catalogue, slates, user_steps
+from jaxrec.generate.sample import sample
+from jaxrec.generate.saved import load_generator
 from jaxrec.generate.trie import make_trie, size_in_bytes
 from jaxrec.nets.generator import Shape, init_generator
 from jaxrec.sharding.compile import compiled
-from jaxrec.types import Array, Observation
+from jaxrec.types import PADDING, Array, Observation
 
 BEAMS, LEVELS, CODES, ROWS, VECTORS = (10, 50, 512), 3, 256, 20, 386
 
@@ -51,7 +58,13 @@ def main() -> None:
     parser.add_argument("--beams", type=int, nargs="+", default=list(BEAMS))
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--calls", type=int, default=7)
+    parser.add_argument("--run", default="", help="a run of jaxrec pretrain with a generator")
+    parser.add_argument("--slates", type=int, default=100_000)
     options = parser.parse_args()
+    if options.run:
+        line = count_wrong(options.run, options.slates, options.batches[-1], options.beams[0])
+        print(json.dumps(line))
+        return
     rng = np.random.default_rng(0)
     codes = add_last_code(rng.integers(0, options.codes, (options.items, LEVELS)))
     shape = Shape(vocabulary(codes, options.codes), width=options.width, layers=2, heads=4, hidden=2 * options.width)
@@ -120,6 +133,45 @@ def measure(
         wrong["double"] += int((np.diff(np.sort(items, axis=1), axis=1) == 0).sum())
         wrong["seen"] += sum(int(np.isin(own, past).sum()) for own, past in zip(items, seen, strict=True))
     return line | {"slates": batch * len(found), **wrong}
+
+
+def count_wrong(run: str, slates_wanted: int, batch: int, size: int) -> dict[str, Any]:
+    """Count wrong items in slates of `size` items of a saved generator, for histories of 0 to ROWS different items."""
+    saved = load_generator(Path(run) / "policy")
+    offered, kinds = np.zeros(len(saved.ids), bool), len(saved.spec.feedback)
+    offered[saved.recommendable] = True
+
+    def best(params: Any, catalogue: Catalogue, obs: Observation, key: Array) -> Array:
+        return slates(saved.shape, params, catalogue, obs, saved.rows, size, repeats=saved.spec.repeats).items
+
+    def drawn(params: Any, catalogue: Catalogue, obs: Observation, key: Array) -> Array:
+        def search(step: Step, seen: Array, key: Array) -> Array:
+            return sample(step, catalogue.trie, seen, key, size, replace=False, repeats=saved.spec.repeats).items
+
+        keys = jax.random.split(key, batch)
+        return user_steps(saved.shape, params, catalogue, obs, saved.rows, search, keys)
+
+    made, wrong = 0, {"invalid": 0, "double": 0, "seen": 0}
+    programs, rng = [compiled(best), compiled(drawn)], np.random.default_rng(0)
+    started = time.perf_counter()
+    while made < slates_wanted:
+        order = rng.random((batch, len(saved.ids))).argsort(axis=1)[:, :ROWS].astype(np.int32)
+        history = np.where(np.arange(ROWS)[None] >= rng.integers(0, ROWS + 1, (batch, 1)), order, PADDING)
+        feedback = (history >= 0)[..., None] * rng.integers(0, 2, (batch, ROWS, kinds)).astype(np.float32)
+        usual = saved.usual_context
+        obs = Observation(
+            context=None if usual is None else jnp.broadcast_to(jnp.asarray(usual), (batch, len(usual))),
+            history_items=jnp.asarray(history),
+            history_feedback=jnp.asarray(feedback, jnp.float32),
+        )
+        program = programs[(made // batch) % 2]
+        items = np.asarray(program(saved.params, saved.catalogue, obs, jax.random.key(made)))
+        wrong["invalid"] += int(((items < 0) | ~offered[np.maximum(items, 0)]).sum())
+        wrong["double"] += int((np.diff(np.sort(items, axis=1), axis=1) == 0).sum())
+        wrong["seen"] += int((items[:, :, None] == history[:, None]).any(-1).sum())
+        made += batch
+    seconds = round(time.perf_counter() - started, 1)
+    return {"benchmark": "wrong slates", "items": len(saved.ids), "slates": made, "size": size, "s": seconds, **wrong}
 
 
 if __name__ == "__main__":

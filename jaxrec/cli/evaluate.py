@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.cli.runtime import prepare
 from jaxrec.data.log import counted
 from jaxrec.runs.evaluate import evaluate
+from jaxrec.runs.evaluate_generative import GeneratorReport
 from jaxrec.runs.recommend import recommend
 from jaxrec.serve import Recommendation
 from jaxrec.terminal import console
@@ -22,6 +23,9 @@ def run_evaluate(options: argparse.Namespace) -> int:
     prepare()
     report = evaluate(options.run, options.overrides)
     report.show()
+    if isinstance(report, GeneratorReport):
+        print(f"figures of the simulators written to {report.path}")
+        return 0
     print(f"report written to {report.path}, picture of user behaviour to {report.picture}")
     print(f"to read in a browser: {report.page}")
     return 0

@@ -104,6 +104,8 @@ example:
   jaxrec pretrain my_recipe.yaml --from runs/start --run runs/mine
   jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=runs/start
   jaxrec train configs/pretrain_ml_latest_small.yaml data.path=ml-latest-small learner.start_from=pretrain    (both)
+  jaxrec pretrain configs/generative_demo.yaml --run runs/generative
+  jaxrec pretrain configs/generative_demo.yaml --from runs/generative pretrain.loss=grpo --run runs/grpo
 
 With --resume, a stopped command continues from its newest checkpoint.
 """

@@ -95,7 +95,8 @@ def _add_pretrain(commands: argparse._SubParsersAction) -> None:
         "--from",
         dest="start_from",
         metavar="RUN",
-        help="start from the policy of a run over another catalogue, which reads the same texts and features",
+        help="start from the policy of a run over another catalogue, which reads the same texts and features; with "
+        "pretrain.loss=grpo, from the generator of a run over the same log",
     )
 
 

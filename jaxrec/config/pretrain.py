@@ -17,11 +17,12 @@ class PretrainConfig:
     model: Literal["policy", "generative"] = "policy"
     target: Literal["next", "liked"] = "next"  # every next item, or only positive rows, see data.target
     # cross_entropy predicts the targets. reinforce learns from the rewards of rows (env.reward) that another policy
-    # chose, corrected for its choices (arXiv 1812.02353); the next three fields are read with it alone.
-    loss: Literal["cross_entropy", "reinforce"] = "cross_entropy"
+    # chose, corrected for its choices (arXiv 1812.02353). grpo rewards samples of a generator that is trained already
+    # (`--from RUN`, section generative.grpo). The next two fields are read with reinforce alone, gamma with both.
+    loss: Literal["cross_entropy", "reinforce", "grpo"] = "cross_entropy"
     top_k: int = 1  # items that the policy will show; 1: no top-K correction
     weight_cap: float = 10.0  # largest importance ratio to the policy that wrote the log
-    gamma: float = 0.0  # discount of the rewards of later rows; 0: a row's own reward
+    gamma: float = 0.0  # discount of the rewards of later rows; 0: a row's own reward alone
     # Residuals of items (`learner.policy.item_residual`) start as vectors of which items users have within this many
     # rows of each other (jaxrec.supervised.successions); 0: at zero.
     neighbours: int = 0
@@ -72,13 +73,21 @@ class PretrainConfig:
 
     def _check_loss(self) -> None:
         """Raise InputError for fields that the loss does not read."""
-        if self.loss == "cross_entropy":
-            for name in ("top_k", "weight_cap", "gamma"):
+        if self.loss != "reinforce":
+            unread = ("top_k", "weight_cap", *(["gamma"] if self.loss == "cross_entropy" else []))
+            for name in unread:
                 if getattr(self, name) != self.__dataclass_fields__[name].default:
                     raise InputError(
-                        f"pretrain.{name}: not read with pretrain.loss=cross_entropy; remove it, or set pretrain.loss "
+                        f"pretrain.{name}: not read with pretrain.loss={self.loss}; remove it, or set pretrain.loss "
                         "to reinforce."
                     )
+            if self.loss == "grpo" and self.model != GENERATIVE:
+                raise InputError(
+                    "pretrain.loss: grpo samples the codes of items; set pretrain.model to generative, or loss to "
+                    "reinforce."
+                )
+            if self.loss == "grpo" and not self.start_from:
+                raise InputError("pretrain.loss: grpo improves a trained generator; name its run with --from RUN.")
             return
         if self.target != "next":
             raise InputError(

@@ -45,7 +45,7 @@ def beam_search(step: Step, trie: Trie, history: Array, beams: int, *, repeats: 
         chance = jnp.where(found.real, jnp.take_along_axis(logits, found.codes, axis=-1), -jnp.inf)
         chance = chance - jax.nn.logsumexp(chance, axis=-1, keepdims=True)
         if spent:
-            chance = jnp.where(_taken(nodes, trie, level, found.real.shape[-1], spent[level]), -jnp.inf, chance)
+            chance = jnp.where(taken(nodes, trie, level, found.real.shape[-1], spent[level]), -jnp.inf, chance)
         total = (scores[:, None] + chance).reshape(-1)
         scores, place = top_k(total, min(beams, total.shape[0]))
         parent = place // found.real.shape[-1]
@@ -55,7 +55,7 @@ def beam_search(step: Step, trie: Trie, history: Array, beams: int, *, repeats: 
     return Slate(jnp.where(dead, PADDING, trie.items[nodes]), scores)
 
 
-def _taken(nodes: Array, trie: Trie, level: int, width: int, spent: tuple[Array, Array]) -> Array:
+def taken(nodes: Array, trie: Trie, level: int, width: int, spent: tuple[Array, Array]) -> Array:
     """Which children of nodes [W] are used up by the history: [W, D] bool."""
     node, full = spent
     begin, end = trie.begins[level][nodes][:, None], trie.begins[level][nodes + 1][:, None]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.generate.beam import Slate, Step, beam_search
+from jaxrec.generate.dense import DenseItems, cold_chances, with_cold
 from jaxrec.generate.trie import Trie
 from jaxrec.nets.generator import Generator, History, Memory, Shape
 from jaxrec.types import PADDING, Array, Observation, Params
@@ -18,7 +19,8 @@ class Catalogue(struct.PyTreeNode):
 
     codes: Array  # [I, L] int32
     table: Array | None  # [I, E] item table; None: histories have no vectors of items
-    trie: Trie  # of the items that may be recommended
+    trie: Trie  # of the items that may be recommended; with the dense check, of those with training rows
+    dense: DenseItems | None = None  # of the dense check
 
 
 def history_of(catalogue: Catalogue, items: Array, feedback: Array, context: Array | None) -> History:
@@ -46,7 +48,34 @@ def slates(
     def search(step: Step, seen: Array) -> Slate:
         return beam_search(step, catalogue.trie, seen, beams, repeats=repeats)
 
-    return user_steps(shape, params, catalogue, obs, rows, search)
+    found = user_steps(shape, params, catalogue, obs, rows, search)
+    if catalogue.dense is None:
+        return found
+    assert obs.history_items is not None
+    memory, context = _remembered(shape, params, catalogue, obs, rows)
+    context = None if context is None else context[:, None]
+    state = cast(Array, Generator(shape).apply({"params": params}, memory, context, method="state"))[:, 0]
+
+    def checked(slate: Slate, state: Array, seen: Array) -> Slate:
+        assert catalogue.dense is not None
+        chances = cold_chances(params, catalogue.dense, state, seen, repeats=repeats)
+        return with_cold(slate, catalogue.dense, chances)
+
+    return jax.vmap(checked)(found, state, obs.history_items)
+
+
+def _remembered(
+    shape: Shape, params: Params, catalogue: Catalogue, obs: Observation, rows: int
+) -> tuple[Memory, Array | None]:
+    """What the latest `rows` rows of users leave, and the contexts of their visits [B, C]."""
+    assert obs.history_items is not None and obs.history_feedback is not None
+    items, feedback = obs.history_items[:, -rows:], obs.history_feedback[:, -rows:]
+    context = obs.context
+    # A history has no context of its earlier visits, so these rows get that of the visit.
+    spread = None if context is None else jnp.broadcast_to(context[:, None], (*items.shape, context.shape[-1]))
+    history = history_of(catalogue, items, feedback, spread)
+    memory = Generator(shape).apply({"params": params}, history, items != PADDING, method="remember")
+    return cast(Memory, memory), context
 
 
 def user_steps(
@@ -55,19 +84,18 @@ def user_steps(
     catalogue: Catalogue,
     obs: Observation,
     rows: int,
-    search: Callable[[Step, Array], Any],
+    search: Callable[..., Any],
+    *extra: Any,
 ) -> Any:
-    """Run `search(step of the user, observed history [H])` for users [B], whose histories are read once."""
-    assert obs.history_items is not None and obs.history_feedback is not None
-    items, feedback = obs.history_items[:, -rows:], obs.history_feedback[:, -rows:]
-    generator = Generator(shape)
-    context = obs.context
-    # A history has no context of its earlier visits, so these rows get that of the visit.
-    spread = None if context is None else jnp.broadcast_to(context[:, None], (*items.shape, context.shape[-1]))
-    history = history_of(catalogue, items, feedback, spread)
-    memory = cast(Memory, generator.apply({"params": params}, history, items != PADDING, method="remember"))
+    """Run `search(step of the user, observed history [H], *extra)` for users [B], whose histories are read once.
 
-    def one(memory: Memory, seen: Array, context: Array | None) -> Any:
+    `extra` are pytrees with leaves [B, ...], of which each search gets its user's part.
+    """
+    assert obs.history_items is not None
+    generator = Generator(shape)
+    memory, context = _remembered(shape, params, catalogue, obs, rows)
+
+    def one(memory: Memory, seen: Array, context: Array | None, *own: Any) -> Any:
         kept = jax.tree.map(lambda x: x[None], memory)
 
         def step(level: int, carried: Any, code: Array | None, parent: Array | None) -> tuple[Array, Any]:
@@ -81,6 +109,6 @@ def user_steps(
             )
             return logits[0], left
 
-        return search(step, seen)
+        return search(step, seen, *own)
 
-    return jax.vmap(one)(memory, obs.history_items, context)
+    return jax.vmap(one)(memory, obs.history_items, context, *extra)

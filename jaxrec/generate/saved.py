@@ -4,7 +4,8 @@ TOKENS/arrays/           codes [I, L + 1], codebooks [L, C, d], prices [L, C], m
 TOKENS/description.json  sizes of the vocabularies, settings, the report
 TOKENS/items.json        {"ids": [...], "titles": [...]}, in the order of the codes
 
-POLICY/arrays/           params (nested dict), codes [I, L + 1], item_table [I, E], recommendable [R], usual_context [C]
+POLICY/arrays/           params (nested dict), codes [I, L + 1], item_table [I, E], recommendable [R],
+                         usual_context [C]; with the dense check, dense (nested dict, fields of `DenseItems`)
 POLICY/description.json  shape of the network, sizes, feedback kinds, step
 POLICY/items.json        as above
 """
@@ -24,6 +25,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.windows import latest_rows
 from jaxrec.generate.codes import add_last_code, check_codes
+from jaxrec.generate.dense import NAME, DenseItems, dense_arrays, init_towers
 from jaxrec.generate.quantise import Autoencoder, Quantiser, quantised
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.trie import make_trie
@@ -119,11 +121,12 @@ class SavedGenerator:
     ids: tuple[str, ...]
     titles: tuple[str, ...]
     step: int
+    dense: DenseItems | None = None  # of the dense check
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:
         """The items on the device."""
-        return catalogue_of(self.codes, self.shape, self.table, self.recommendable)
+        return catalogue_of(self.codes, self.shape, self.table, self.recommendable, self.dense)
 
     def best(
         self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
@@ -165,18 +168,24 @@ class SavedGenerator:
         return compiled(program)
 
 
-def catalogue_of(codes: np.ndarray, shape: Shape, table: np.ndarray | None, recommendable: np.ndarray) -> Catalogue:
-    """The items of a generator on the device."""
-    trie = make_trie(codes, shape.sizes, recommendable)
+def catalogue_of(
+    codes: np.ndarray,
+    shape: Shape,
+    table: np.ndarray | None,
+    recommendable: np.ndarray,
+    dense: DenseItems | None = None,
+) -> Catalogue:
+    """The items of a generator on the device; with the dense check, cold items are not in the tree."""
+    trie = make_trie(codes, shape.sizes, recommendable if dense is None else np.setdiff1d(recommendable, dense.cold))
     own = jnp.asarray(table) if table is not None and shape.item_rows else None
-    return Catalogue(jnp.asarray(codes, jnp.int32), own, trie)
+    return Catalogue(jnp.asarray(codes, jnp.int32), own, trie, jax.tree.map(jnp.asarray, dense))
 
 
 def save_generator(folder: Path, saved: SavedGenerator) -> None:
     """Write the folder completely or not at all."""
     arrays: dict[str, Any] = {"params": saved.params, "codes": saved.codes, "recommendable": saved.recommendable}
     optional = {"item_table": saved.table, "usual_context": saved.usual_context}
-    arrays |= {name: value for name, value in optional.items() if value is not None}
+    arrays |= {name: value for name, value in optional.items() if value is not None} | dense_arrays(saved.dense)
     description = {
         "network": {**saved.shape._asdict(), "sizes": list(saved.shape.sizes)},
         "rows": saved.rows,
@@ -218,6 +227,7 @@ def load_generator(folder: str | Path) -> SavedGenerator:
             ids=tuple(items["ids"]),
             titles=tuple(items["titles"]),
             step=int(description["step"]),
+            dense=DenseItems(**arrays["dense"]) if "dense" in arrays else None,
         )
         check_shape("codes", saved.codes, (len(saved.ids), shape.levels))
         _check_params(saved)
@@ -233,11 +243,18 @@ def _check_params(saved: SavedGenerator) -> None:
     sizes = len(saved.spec.feedback), vectors, saved.spec.context_size
     want = jax.eval_shape(functools.partial(init_generator, saved.shape, feedback=sizes[0], vectors=sizes[1],
                                             context=sizes[2]), jax.random.key(0))  # fmt: skip
+    if saved.dense is not None:
+        tower = functools.partial(init_towers, width=saved.shape.width, vectors=np.shape(saved.dense.vectors)[1])
+        want = {**want, NAME: jax.eval_shape(tower, jax.random.key(0))}
+        check_shape("dense.vectors", saved.dense.vectors, (len(saved.ids), None))
     if wrong := wrong_shape(want, saved.params):
         raise ValueError(wrong)
-    some, count = saved.recommendable, len(saved.ids)
-    if not len(some) or some.min() < 0 or some.max() >= count:
-        raise ValueError(f"recommendable has numbers outside 0 to {count - 1}")
+    count, groups = len(saved.ids), {"recommendable": saved.recommendable}
+    if saved.dense is not None:
+        groups |= {"dense.known": saved.dense.known, "dense.cold": saved.dense.cold}
+    for name, some in groups.items():
+        if (not len(some) and name != "dense.cold") or (len(some) and (some.min() < 0 or some.max() >= count)):
+            raise ValueError(f"{name} has no numbers, or some outside 0 to {count - 1}")
     if saved.rows < 1 or saved.beams < 1:
         raise ValueError(f"rows and beams are {saved.rows} and {saved.beams}, expected at least 1")
 

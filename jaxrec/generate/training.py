@@ -14,6 +14,7 @@ import optax
 from flax import struct
 
 from jaxrec.config.pretrain import PretrainConfig
+from jaxrec.generate.dense import NAME, dense_loss, init_towers
 from jaxrec.generate.recommender import Catalogue, history_of
 from jaxrec.nets.generator import Generator, Shape, init_generator
 from jaxrec.ops.descend import descend
@@ -40,6 +41,14 @@ class GenerativeData(struct.PyTreeNode):
     catalogue: Catalogue
 
 
+class DenseTraining(NamedTuple):
+    """Sizes of the training of the towers of the dense check."""
+
+    weight: float  # of its loss
+    vectors: int  # D, size of the vectors of items
+    chunk: int  # positions whose scores are held at a time
+
+
 class GenerativeTraining(NamedTuple):
     """Pure functions of one training."""
 
@@ -48,7 +57,13 @@ class GenerativeTraining(NamedTuple):
 
 
 def make_generative(
-    shape: Shape, config: PretrainConfig, plan: Plan, feedback: int, vectors: int, context: int
+    shape: Shape,
+    config: PretrainConfig,
+    plan: Plan,
+    feedback: int,
+    vectors: int,
+    context: int,
+    dense: DenseTraining | None = None,
 ) -> GenerativeTraining:
     """Build the update of a generator of logs with F = `feedback`, E = `vectors`, C = `context`."""
     batches, epoch_steps = sum(bucket.batches for bucket in plan.buckets), steps_per_epoch(config, plan)
@@ -58,6 +73,8 @@ def make_generative(
     def init(key: Array) -> PretrainState:
         key_params, key_steps = jax.random.split(key)
         params = init_generator(shape, key_params, feedback, vectors, context)
+        if dense is not None:
+            params = {**params, NAME: init_towers(jax.random.fold_in(key_params, 1), shape.width, dense.vectors)}
         return PretrainState(params, {}, optimiser.init(params), key_steps, jnp.int32(0))
 
     def loss(params: Params, slot: Array, keys: Keys, data: GenerativeData) -> tuple[Array, Metrics]:
@@ -65,7 +82,7 @@ def make_generative(
             window = cut(data.rows, n, bucket, number, keys.cut, plan.num_users)
             if any(how):
                 window = augment(window, how, keys.augment)
-            return window_loss(shape, params, data, window, keys.dropout)
+            return window_loss(shape, params, data, window, keys.dropout, dense)
 
         total, count = of_bucket(plan, slot, branch, params)
         value = total / jnp.maximum(count, 1.0)
@@ -82,7 +99,12 @@ def make_generative(
 
 
 def window_loss(
-    shape: Shape, params: Params, data: GenerativeData, window: Window, key: Array | None
+    shape: Shape,
+    params: Params,
+    data: GenerativeData,
+    window: Window,
+    key: Array | None,
+    dense: DenseTraining | None = None,
 ) -> tuple[Array, Array]:
     """Sum of the losses of the targets of windows [B, R], and how many these are: [], []."""
     rows, read = data.rows, window.valid & ~window.hidden
@@ -91,12 +113,16 @@ def window_loss(
     order = jnp.arange(window.rows.shape[1], dtype=jnp.int32)
     sees = (order[None, None] < moment_begins(rows, window)[..., None]) & read[:, None]
     rngs = None if key is None else {"dropout": key}
-    logits = cast(list[Array], Generator(shape).apply({"params": params}, history, sees, method="every_row", rngs=rngs))
+    found = Generator(shape).apply({"params": params}, history, sees, method="every_row_and_state", rngs=rngs)
+    logits, state = cast(tuple[list[Array], Array], found)
     weight = (window.valid & (rows.target[window.rows] >= 0)).astype(jnp.float32)
     total = jnp.float32(0.0)
     for level, one in enumerate(logits):
         wrong = optax.softmax_cross_entropy_with_integer_labels(one, history.codes[..., level])
         total += (weight * wrong).sum()
+    if dense is not None and data.catalogue.dense is not None:
+        taken = rows.items[window.rows]
+        total += dense.weight * dense_loss(params, data.catalogue.dense, state, taken, weight, dense.chunk)
     return total, weight.sum()
 
 

@@ -20,30 +20,11 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrec.encoder.positions import MASKED, relative_bucket
+from jaxrec.nets.generator_block import Block, KeyValue, Shape
 from jaxrec.ops.dense import Dense
 from jaxrec.types import Array
 
-KeyValue = tuple[Array, Array]  # [..., T, heads, d] each
-
-
-class Shape(NamedTuple):
-    """Static sizes of a generator."""
-
-    sizes: tuple[int, ...]  # of the L vocabularies
-    kind: str = "decoder"  # or encoder_decoder
-    width: int = 64
-    layers: int = 2
-    heads: int = 4
-    hidden: int = 256
-    dropout: float = 0.0
-    buckets: int = 32
-    max_distance: int = 128
-    item_rows: bool = True  # whether histories have vectors of items
-
-    @property
-    def levels(self) -> int:
-        """L, the codes of an item."""
-        return len(self.sizes)
+__all__ = ["Generator", "History", "Memory", "Shape", "init_generator"]
 
 
 class History(NamedTuple):
@@ -60,98 +41,6 @@ class Memory(NamedTuple):
 
     keys: tuple[KeyValue, ...]  # of each layer that reads it, [B, T, heads, d]
     bias: Array  # [B, heads, Q, T] for the tokens of Q rows that are written
-
-
-class Attention(nn.Module):
-    """Queries [B, Q, W] read keys that all of them share, and keys of their own."""
-
-    width: int
-    heads: int
-
-    def setup(self):
-        """Four products without biases."""
-        self.query, self.key, self.value, self.out = (Dense(self.width, use_bias=False) for _ in range(4))
-
-    def keys(self, x: Array) -> KeyValue:
-        """Keys and values of [..., W]: [..., heads, d] each."""
-        return self._split(self.key(x)), self._split(self.value(x))
-
-    def __call__(self, x: Array, shared: KeyValue | None, bias: Array | None, own: KeyValue | None, own_bias: Any):
-        """What queries [B, Q, W] read, [B, Q, W], from keys and values that are there.
-
-        These are shared, [B, T, heads, d] with bias [B, heads, Q, T], or own, [B, Q, J, heads, d] with bias [heads, J].
-        """
-        query = self._split(self.query(x)) * (self.width // self.heads) ** -0.5
-        scores = []
-        if shared is not None and bias is not None:
-            scores.append(jnp.einsum("bqhd,bthd->bhqt", query, shared[0]) + bias)
-        if own is not None:
-            scores.append(jnp.einsum("bqhd,bqjhd->bhqj", query, own[0]) + own_bias[None, :, None])
-        joined = jnp.concatenate(scores, axis=-1)
-        # Where everything is masked, the softmax is even: the first row of a history would read those after it.
-        weights = jnp.where(joined > MASKED / 2, nn.softmax(joined, axis=-1), 0.0)
-        mixed, read = jnp.zeros_like(query), 0
-        if shared is not None:
-            read = shared[0].shape[1]
-            mixed += jnp.einsum("bhqt,bthd->bqhd", weights[..., :read], shared[1])
-        if own is not None:
-            mixed += jnp.einsum("bhqj,bqjhd->bqhd", weights[..., read:], own[1])
-        return self.out(mixed.reshape(x.shape))
-
-    def _split(self, x: Array) -> Array:
-        return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
-
-
-class Block(nn.Module):
-    """One layer: attention to earlier tokens, attention to an encoder if there is one, a perceptron."""
-
-    shape: Shape
-    cross: bool = False
-
-    def setup(self):
-        """Sublayers, each after a norm."""
-        shape = self.shape
-        self.norm_self, self.read_self = nn.RMSNorm(), Attention(shape.width, shape.heads)
-        if self.cross:
-            self.norm_cross, self.read_cross = nn.RMSNorm(), Attention(shape.width, shape.heads)
-        self.norm_mlp = nn.RMSNorm()
-        self.up = Dense(shape.hidden, use_bias=False)
-        self.down = Dense(shape.width, use_bias=False)
-        self.drop = nn.Dropout(shape.dropout)
-
-    def all(self, x: Array, bias: Array) -> tuple[Array, KeyValue]:
-        """All tokens [B, T, W] at once with bias [B, heads, T, T]: what comes out, and the keys that were read."""
-        normed = self.norm_self(x)
-        keys = self.read_self.keys(normed)
-        return self._perceive(x + self._drop(self.read_self(normed, keys, bias, None, None))), keys
-
-    def one(self, x: Array, shared: KeyValue, bias: Array, own: KeyValue | None, own_bias: Array):
-        """One token [B, Q, W] of each of Q rows: what comes out, [B, Q, W], and the keys of the row with this token.
-
-        The keys of the history are `shared` [B, T, heads, d] each, with a bias [B, heads, Q, T], those of the row's J
-        earlier tokens `own` [B, Q, J, heads, d] each, with a bias [heads, J + 1] for them and this token.
-        """
-        normed = self.norm_self(x)
-        key, value = (one[:, :, None] for one in self.read_self.keys(normed))
-        if own is not None:
-            key, value = jnp.concatenate([own[0], key], axis=2), jnp.concatenate([own[1], value], axis=2)
-        own = key, value
-        if self.cross:
-            x = x + self._drop(self.read_self(normed, None, None, own, own_bias))
-            x = x + self._drop(self.read_cross(self.norm_cross(x), shared, bias, None, None))
-        else:
-            x = x + self._drop(self.read_self(normed, shared, bias, own, own_bias))
-        return self._perceive(x), own
-
-    def keys_of_encoder(self, encoded: Array) -> KeyValue:
-        """Keys of an encoder's states [B, T, W]."""
-        return self.read_cross.keys(encoded)
-
-    def _perceive(self, x: Array) -> Array:
-        return x + self._drop(self.down(nn.relu(self.up(self.norm_mlp(x)))))
-
-    def _drop(self, x: Array) -> Array:
-        return self.drop(x, deterministic=not self.has_rng("dropout"))
 
 
 class Generator(nn.Module):
@@ -189,16 +78,21 @@ class Generator(nn.Module):
 
         This is teacher forcing: the codes before the one that is predicted are the true ones.
         """
+        return self.every_row_and_state(history, sees)[0]
+
+    def every_row_and_state(self, history: History, sees: Array) -> tuple[list[Array], Array]:
+        """The same, and the state [B, R, W] of each row's start, which knows no code of the row."""
         if not self._encodes:
             read, _ = self._read(self.blocks, history, sees, self.relative)
-            return [self._logits(read[:, :, level], level) for level in range(self.shape.levels)]
+            return [self._logits(read[:, :, level], level) for level in range(self.shape.levels)], read[:, :, 0]
         memory, carried, logits = self._encoded(history, sees, sees, np.arange(history.codes.shape[1])), None, []
+        first = self.state(memory, history.context, rows=history.codes.shape[1])
         for level in range(self.shape.levels):
             before = None if level == 0 else history.codes[:, :, level - 1]
             context = history.context if level == 0 else None
             one, carried = self.write(level, memory, carried, before, context, rows=history.codes.shape[1])
             logits.append(one)
-        return logits
+        return logits, first
 
     def remember(self, history: History, valid: Array) -> Memory:
         """What the row after histories [B, R] reads; valid [B, R] bool: rows that are there."""
@@ -218,6 +112,16 @@ class Generator(nn.Module):
 
         `carried` are the keys that the levels before left; context [B, Q, C] is read at level 0.
         """
+        x, left = self._written(level, memory, carried, before, context, rows)
+        return self._logits(x, level), left
+
+    def state(self, memory: Memory, context: Array | None, rows: int = 1) -> Array:
+        """State [B, Q, W] of the start of Q rows, in contexts [B, Q, C]."""
+        return self._written(0, memory, None, None, context, rows)[0]
+
+    def _written(
+        self, level: int, memory: Memory, carried: Any, before: Array | None, context: Array | None, rows: int
+    ) -> tuple[Array, Any]:
         batch = memory.keys[0][0].shape[0]
         if before is None:
             x = jnp.broadcast_to(self.start[None, None], (batch, rows, self.shape.width))
@@ -233,7 +137,7 @@ class Generator(nn.Module):
         for n, block in enumerate(self.blocks):
             x, own = block.one(x, memory.keys[n], bias, None if carried is None else carried[n], own_bias)
             left.append(own)
-        return self._logits(self.norm(x), level), tuple(left)
+        return self.norm(x), tuple(left)
 
     def _encoded(self, history: History, sees: Array, seen: Array, place: np.ndarray) -> Memory:
         """Keys of the encoder; its rows see `sees` [B, R, R], the Q rows that are written those in `seen` [B, Q, R].

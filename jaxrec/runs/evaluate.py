@@ -16,10 +16,12 @@ from jaxrec.evaluation.simulate import ItemFacts, Recommender, Simulated, make_s
 from jaxrec.evaluation.verdict import verdict, verdict_lines
 from jaxrec.progress import note, quiet, warn
 from jaxrec.runs.devices import describe_devices
+from jaxrec.runs.evaluate_generative import GeneratorReport, evaluate_generator
 from jaxrec.runs.evaluation_page import people_section, write_page
 from jaxrec.runs.finished import Run
 from jaxrec.runs.held_out import answers_account, held_out_account
 from jaxrec.runs.recipe import log_config
+from jaxrec.runs.recommend_generative import generator_in
 from jaxrec.runs.streams import stream
 from jaxrec.runs.users.registry import baselines, user_kind
 from jaxrec.serve import SavedPolicy, load_policy
@@ -69,8 +71,11 @@ class Report:
         report.print_held_out_account(self.held_out_title, self.account, self.cutoffs)
 
 
-def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool = False) -> Report:
+def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool = False) -> Report | GeneratorReport:
     """Evaluate the policy of a run, and write `evaluation.json`, a picture and `report.html` into it.
+
+    A generator of `jaxrec pretrain` is judged in simulators of its log, which are fitted first if the run has none, and
+    its run gets `simulated.json` alone.
 
     `run` is what `jaxrec.train` returned, or its folder. `overrides` may change `data.path` and, of the section
     `evaluate`, `users`, `max_steps`, `cutoffs`, `baselines`, `ensemble` and `truth`; other changes need a run of
@@ -78,6 +83,8 @@ def evaluate(run: Run | str | Path, overrides: Overrides = (), *, silent: bool =
     """
     with quiet(silent), one_command():
         folder = run.path if isinstance(run, Run) else run
+        if generator_in(folder) is not None:
+            return evaluate_generator(Path(folder), overrides)
         return _evaluate(RunFolder.reopen(folder, "evaluate"), overrides)
 
 

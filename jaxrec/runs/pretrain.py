@@ -18,6 +18,7 @@ from jaxrec.ops.sizes import watched
 from jaxrec.progress import note, quiet
 from jaxrec.runs import pretrain_generative as generative
 from jaxrec.runs import transfer
+from jaxrec.runs.cold_items import cold_items, without_rows
 from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.half_written import read_account
@@ -98,12 +99,14 @@ def pretrain(
         check_recipe(config)
         if config.pretrain.model == GENERATIVE:
             generative.check_generative(config)
-        transfer.check(config)
+        else:
+            transfer.check(config)
         path = run or default_folder(recipe)
         check_key_outside(log_config(config), Path(path))
         folder = open_folder(config, path) if resume else PretrainFolder.create(path, to_yaml(config))
         note(f"run {folder.path} on {describe_devices()}")
-        return pretrain_in(config, folder, read_corpus(config, transfer.columns_before(config)))
+        columns = None if config.pretrain.model == GENERATIVE else transfer.columns_before(config)
+        return pretrain_in(config, folder, read_corpus(config, columns))
 
 
 def open_folder(config: Config, path: str | Path) -> PretrainFolder:
@@ -127,7 +130,11 @@ def open_folder(config: Config, path: str | Path) -> PretrainFolder:
 def pretrain_in(config: Config, run: PretrainFolder, corpus: Corpus) -> Pretrained:
     """Pretrain in an opened folder, from its newest checkpoint if there is one."""
     started = time.perf_counter()
-    recommendable = recommendable_items(config, corpus)
+    cold = cold_items(config, corpus) if config.pretrain.model == GENERATIVE else None
+    if cold is not None and len(cold):
+        corpus = without_rows(corpus, cold)
+        note(f"  {len(cold):,} items are cold: their training rows are left out")
+    recommendable = recommendable_items(config, corpus, cold)
     data, plan = make_data(config, corpus, recommendable)
     _write_account(config, run, corpus, plan)
     world = policy_world(config, corpus, recommendable)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +11,18 @@ import numpy as np
 
 from jaxrec.checks import InputError
 from jaxrec.config.schema import Config
-from jaxrec.evaluation.held_out import held_out_metrics
+from jaxrec.evaluation.held_out import Score, held_out_metrics
+from jaxrec.evaluation.report import START
 from jaxrec.evaluation.scorers import Scorer, compiled_scores, policy_scorer
 from jaxrec.generate.beam import scores_of_items
+from jaxrec.generate.dense import DenseItems
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.saved import SavedGenerator, Tokens, catalogue_of, load_generator, load_tokens, save_generator
-from jaxrec.generate.training import GenerativeData, make_generative
+from jaxrec.generate.training import DenseTraining, GenerativeData, make_generative
 from jaxrec.nets.generator import Shape
 from jaxrec.ops.sizes import watched
 from jaxrec.progress import note
+from jaxrec.runs import pretrain_grpo as grpo
 from jaxrec.runs.fit_encoder import size_of
 from jaxrec.runs.host_loop import Outcome, Training, run_training
 from jaxrec.runs.pretrain_judge import POLICY, Metrics, test_metrics, text_vectors, validation_rows
@@ -26,7 +30,7 @@ from jaxrec.runs.pretrain_loop import schedule, wording
 from jaxrec.runs.read_log import Corpus, check_same_catalogue
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.streams import stream
-from jaxrec.runs.tokens import write_tokens
+from jaxrec.runs.tokens import item_vectors, write_tokens
 from jaxrec.serve import load_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
@@ -38,6 +42,7 @@ from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.pretrain import Plan, PretrainData, steps_per_epoch
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
+CODES_ALONE = "policy_without_dense"  # in evaluation.json
 COMPARED = "compared"  # and the encoder of that policy, in evaluation.json
 
 
@@ -52,14 +57,21 @@ class Ready(NamedTuple):
     tokens: Tokens
     shape: Shape
     catalogue: Catalogue
+    start: SavedGenerator | None = None  # of `pretrain.loss: grpo`
 
 
 def check_generative(config: Config) -> None:
     """Raise InputError for settings of `pretrain` that a generator does not have."""
     fit, default = config.pretrain, type(config.pretrain)()
-    if fit.loss != default.loss:
-        raise InputError("pretrain.loss: generators learn by cross_entropy alone; set it to that.")
-    for name in ("start_from", "negatives", "feedback_weight"):
+    if fit.loss == "reinforce":
+        raise InputError("pretrain.loss: generators learn by cross_entropy, and then by grpo; set it to one of these.")
+    if fit.loss == grpo.LOSS:
+        grpo.check_start(config)
+        if config.generative.dense:
+            raise InputError("generative.dense: reinforcement does not train the towers; set it to 0.")
+    elif config.generative.grpo != type(config.generative)().grpo:
+        raise InputError("generative.grpo: only read with pretrain.loss=grpo; set that, or remove it.")
+    for name in ("negatives", "feedback_weight", *([] if fit.loss == grpo.LOSS else ["start_from"])):
         if getattr(fit, name) != getattr(default, name):
             raise InputError(f"pretrain.{name}: not read with pretrain.model=generative; remove it.")
     if config.encoder.train != type(config.encoder)().train:
@@ -85,10 +97,21 @@ def prepare(config: Config, run: PretrainFolder, corpus: Corpus, spec: EnvSpec, 
         max_distance=fit.max_distance,
         item_rows=fit.item_rows,
     )
-    catalogue = catalogue_of(tokens.codes, shape, np.asarray(world.item_table), world.offered())
+    dense = dense_items(config, corpus, world)
+    catalogue = catalogue_of(tokens.codes, shape, np.asarray(world.item_table), world.offered(), dense)
     if fit.compare:  # before hours of training
         check_same_catalogue(load_policy(fit.compare), corpus)
-    return Ready(config, run, corpus, spec, world, tokens, shape, catalogue)
+    start = grpo.load_start(config, corpus, shape, world, tokens.codes) if config.pretrain.loss == grpo.LOSS else None
+    return Ready(config, run, corpus, spec, world, tokens, shape, catalogue, start)
+
+
+def dense_items(config: Config, corpus: Corpus, world: World) -> DenseItems | None:
+    """What the dense check knows of the items; None without one."""
+    if not config.generative.dense:
+        return None
+    offered, touched = world.offered(), np.unique(corpus.split.train.item)
+    known, cold = np.intersect1d(offered, touched), np.setdiff1d(offered, touched)
+    return DenseItems(item_vectors(config, corpus), known.astype(np.int32), cold.astype(np.int32))  # type: ignore[arg-type]
 
 
 def _tokens(config: Config, run: PretrainFolder, corpus: Corpus) -> Tokens:
@@ -96,15 +119,16 @@ def _tokens(config: Config, run: PretrainFolder, corpus: Corpus) -> Tokens:
 
     Raises InputError if they are damaged, or are those of another catalogue.
     """
-    named, own = config.generative.tokens, run.path / "tokens"
+    named, own = config.generative.tokens or grpo.codes_of_start(config), run.path / "tokens"
     if (own / DESCRIPTION).is_file():
         named = ""
     elif not named:
         return write_tokens(config, corpus, own).tokens
     tokens = load_tokens(named or own)
     if tokens.ids != corpus.dataset.catalogue.ids:
+        setting = "generative.tokens" if config.generative.tokens or not named else "pretrain.start_from"
         raise InputError(
-            f"generative.tokens: {Path(named or own)} has the codes of {len(tokens.ids):,} items of another catalogue "
+            f"{setting}: {Path(named or own)} has the codes of {len(tokens.ids):,} items of another catalogue "
             f"than the {len(corpus.dataset.catalogue):,} of this log; make them with `jaxrec tokens` and this recipe."
         )
     if not named:
@@ -125,15 +149,13 @@ def train_generator(ready: Ready, data: PretrainData, plan: Plan) -> tuple[Outco
 
 def _train(ready: Ready, rows: PretrainData, plan: Plan) -> Outcome:
     config, fit = ready.config, ready.config.pretrain
-    table = ready.catalogue.table
-    sizes = len(ready.spec.feedback), 0 if table is None else table.shape[1], ready.spec.context_size
-    training = make_generative(ready.shape, fit, plan, *sizes)
+    learning = _learning(ready, rows, plan)
     everywhere, epoch = replicated(make_mesh(config.train.devices)), steps_per_epoch(fit, plan)
-    data = jax.device_put(GenerativeData(rows.rows, ready.catalogue), everywhere)
+    data = jax.device_put(learning.data, everywhere)
     key = stream(config, "generative")
-    abstract = jax.eval_shape(training.init, key)
+    abstract = jax.eval_shape(learning.init, key, data)
     abstract = abstract_like(abstract, jax.tree.map(lambda _: everywhere, abstract))
-    init = compiled(training.init, out_shardings=everywhere)
+    init = compiled(learning.init, out_shardings=everywhere)
     judge = validation_judge(ready)
 
     def restore(checkpoints: Checkpoints, step: int) -> Any:
@@ -147,11 +169,13 @@ def _train(ready: Ready, rows: PretrainData, plan: Plan) -> Outcome:
         f"{' x '.join(str(size) for size in ready.shape.sizes)}; {size_of(abstract.params):,} parameters; {epoch} "
         "steps per epoch"
     )
+    if learning.words:
+        note(learning.words)
     loop = Training(
-        start=lambda: init(key),
+        start=lambda: init(key, data),
         restore=restore,
         update_many=compiled(
-            repeated(watched(training.update, lambda state: state.params), fit.steps_per_call),
+            repeated(watched(learning.update, lambda state: state.params), fit.steps_per_call),
             donate=0,
             out_shardings=everywhere,
         ),
@@ -160,10 +184,42 @@ def _train(ready: Ready, rows: PretrainData, plan: Plan) -> Outcome:
         new_best=save,
         trained=lambda state: state.params,
         best_is_kept=lambda: is_whole(ready.run.policy),
-        size=-(-len(ready.corpus.split.train) // epoch),
+        size=learning.size,
         wording=wording(epoch),
     )
-    return run_training(loop, ready.run, schedule(config, epoch))[1]
+    when = schedule(config, epoch)._replace(evaluate_start=ready.start is not None)
+    return run_training(loop, ready.run, when)[1]
+
+
+class _Learning(NamedTuple):
+    """The functions of a training, and the data of all its steps."""
+
+    init: Callable[[Array, Any], Any]  # key, data -> state
+    update: Callable[[Any, Any], tuple[Any, Any]]
+    data: Any
+    size: int  # rows or states of a step
+    words: str = ""
+
+
+def _learning(ready: Ready, rows: PretrainData, plan: Plan) -> _Learning:
+    """Cross-entropy, or reinforcement from a start."""
+    config, fit = ready.config, ready.config.pretrain
+    if ready.start is not None:
+        made = grpo.make_reinforced(config, ready.corpus, rows, plan, ready.catalogue, ready.start)
+        reinforcement, states = made.reinforcement, fit.batch_size
+        return _Learning(
+            lambda key, data: reinforcement.init(key, data.start), reinforcement.update, made.data, states, made.words
+        )
+    table = ready.catalogue.table
+    sizes = len(ready.spec.feedback), 0 if table is None else table.shape[1], ready.spec.context_size
+    towers = ready.catalogue.dense
+    dense = None
+    if towers is not None:
+        dense = DenseTraining(config.generative.dense, towers.vectors.shape[1], fit.chunk)
+    training = make_generative(ready.shape, fit, plan, *sizes, dense)
+    size = -(-len(ready.corpus.split.train) // steps_per_epoch(fit, plan))
+    data = GenerativeData(rows.rows, ready.catalogue)
+    return _Learning(lambda key, _: training.init(key), training.update, data, size)
 
 
 def generator_scorer(ready: Ready, params: Params) -> Scorer:
@@ -193,10 +249,21 @@ def validation_judge(ready: Ready) -> Callable[[Params], float]:
 
 def _test(ready: Ready, params: Params) -> dict[str, Metrics]:
     """Metrics of the test rows by kind of target: of the generator, simple recommenders and another run's policy."""
-    config, corpus, world = ready.config, ready.corpus, ready.world
-    scorers = {POLICY: generator_scorer(ready, params)} | _compared(config)
-    scores, texts = compiled_scores(scorers), text_vectors(corpus, ready.spec, world)
-    return test_metrics(config, corpus, world, texts, scores, ready.spec.history_length)
+    config, corpus, world, length = ready.config, ready.corpus, ready.world, ready.spec.history_length
+    # One program for all parameters of the same tree; a program of several generators takes long to compile.
+    program = compiled(generator_scorer(ready, {}).score)
+    scores: dict[str, Score] = {POLICY: partial(program, (params, ready.catalogue))}
+    if ready.start is not None:
+        scores[START] = partial(program, (ready.start.params, ready.catalogue))
+    if ready.catalogue.dense is not None:
+        alone = catalogue_of(ready.tokens.codes, ready.shape, np.asarray(world.item_table), world.offered())
+        scores[CODES_ALONE] = partial(program, (params, alone))
+    scores |= compiled_scores(_compared(config))
+    texts = text_vectors(corpus, ready.spec, world)
+    test = test_metrics(config, corpus, world, texts, scores, length)
+    if ready.start is not None:
+        grpo.add_leads(corpus, scores, test, length)
+    return test
 
 
 def _compared(config: Config) -> dict[str, Scorer]:
@@ -224,5 +291,6 @@ def _save(ready: Ready, params: Params, step: int) -> None:
         ids=catalogue.ids,
         titles=catalogue.titles,
         step=step,
+        dense=jax.tree.map(np.asarray, ready.catalogue.dense),
     )
     save_generator(ready.run.policy, saved)

@@ -82,10 +82,15 @@ def policy_spec(config: Config, corpus: Corpus) -> EnvSpec:
     )
 
 
-def recommendable_items(config: Config, corpus: Corpus) -> np.ndarray:
-    """Items with enough training rows of all users, [R] int32; raises InputError if there are none."""
+def recommendable_items(config: Config, corpus: Corpus, cold: np.ndarray | None = None) -> np.ndarray:
+    """Items with enough training rows of all users, and those that are `cold` on purpose: [R] int32, increasing.
+
+    Raises InputError if there are none.
+    """
     train, least = corpus.split.train, log_config(config).min_item_ratings
     items = np.flatnonzero(np.bincount(train.item, minlength=train.num_items) >= least).astype(np.int32)
+    if cold is not None:
+        items = np.union1d(items, cold).astype(np.int32)
     if not len(items):
         raise InputError(f"data.min_item_ratings: no item has {least} training rows; lower it.")
     return items

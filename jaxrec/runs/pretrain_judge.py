@@ -93,8 +93,8 @@ def test_metrics(
 
 
 def targets_every_row(config: PretrainConfig) -> bool:
-    """True if each row is what the policy should rank first; rewards make only the positive ones so."""
-    return config.target == "next" and config.loss == "cross_entropy"
+    """True if each row is what the policy should rank first; `env.reward` makes only the positive ones so."""
+    return config.target == "next" and config.loss != "reinforce"
 
 
 def target_splits(split: Split) -> dict[str, Split]:

@@ -58,7 +58,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     check_described(Path(folder), description, fix)
     found, version = description["kind"], description["version"]
     if found != kind:
-        raise InputError(f"{folder}: holds a {found}, expected a {kind}.")
+        raise InputError(f"{folder}: holds a {found}, expected a {kind}; give the folder of a {kind}.")
     if version != VERSION:
         raise InputError(f"{path}: version {version} of the format, expected {VERSION}; use the jaxrec that wrote it.")
     return description

@@ -63,6 +63,8 @@ class PretrainFolder(RunFolder):
     encoder/         the encoder of its item table, if that was tuned (encoder.train)
     adapters/        the same as adapters, in the format of PEFT (encoder.train: lora)
     evaluation.json  ranking of the test rows, of the policy and of simple recommenders
+    tokens/          the codes of the items, if the policy is a generator
+    simulators/, simulated.json  simulated users and what they did, once `jaxrec evaluate` has judged a generator
     """
 
     made_by = "pretrain"

@@ -199,3 +199,93 @@ def test_a_diverged_rqvae_is_noticed(recipe: Path, tmp_path: Path) -> None:
     words = [*SMALL, "tokens.method=rqvae", "tokens.epochs=3", "tokens.learning_rate=1e30"]
     with pytest.raises(InputError, match="RQ-VAE diverged"):
         make_tokens(recipe, tmp_path / "out", words, silent=True)
+
+
+GRPO = [*SMALL, "pretrain.loss=grpo", "pretrain.gamma=0.9", "generative.grpo={samples: 8}", "pretrain.warm_up=0"]
+
+
+@pytest.fixture(scope="module")
+def reinforced(recipe: Path, pretrained: Pretrained) -> Pretrained:
+    words = [*GRPO, f"pretrain.start_from={pretrained.run.path}"]
+    return pretrain(recipe, pretrained.run.path.parent / "grpo", words, silent=True)
+
+
+def test_reinforcement_starts_at_the_generator_and_is_compared_with_it(
+    pretrained: Pretrained, reinforced: Pretrained
+) -> None:
+    rows = [json.loads(line) for line in reinforced.run.metrics.read_text().splitlines()]
+    assert rows[0]["step"] == 0 and rows[0]["validation_ndcg@10"] == pytest.approx(pretrained.score, abs=1e-6)
+    assert rows[1]["kl"] < 1e-6  # the first step is taken by the start itself
+    assert rows[-1]["kl"] > 1e-6 and all(0 <= row["rewarded"] <= 1 for row in rows[1:])
+    tables = [json.loads(one.run.evaluation.read_text())["held_out"] for one in (pretrained, reinforced)]
+    own, start = tables[1]["policy"], tables[1]["supervised_start"]
+    assert start["ndcg@10"] == pytest.approx(tables[0]["policy"]["ndcg@10"], abs=1e-6)
+    assert own["ndcg@10_minus_start"] == pytest.approx(own["ndcg@10"] - start["ndcg@10"], abs=1e-6)
+    assert len(recommend(str(reinforced.run.path), 3, user="5").slate) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["pretrain.start_from="], "name its run with --from RUN"),
+        (["pretrain.start_from=nowhere"], "no folder 'nowhere'"),
+        (["pretrain.model=policy"], "pretrain.loss: grpo samples the codes"),
+        (["pretrain.top_k=2"], "pretrain.top_k: not read"),
+        (["pretrain.loss=cross_entropy", "pretrain.gamma=0", "pretrain.start_from="], "generative.grpo: only read"),
+        (["generative.grpo.samples=60"], "expected less than the "),
+        (["generative.width=32"], "network setting width=16, this recipe 32"),
+        (["data.split=global_time"], "another log or split"),
+        (["data.generated.items=80"], "60 items of another catalogue"),
+    ],
+)
+def test_reinforcement_refuses_in_one_line(
+    recipe: Path, pretrained: Pretrained, tmp_path: Path, words: list[str], wanted: str
+) -> None:
+    given = [*GRPO, f"pretrain.start_from={pretrained.run.path}", *words]
+    with pytest.raises(InputError, match=wanted) as refused:
+        pretrain(recipe, tmp_path / "run", given, silent=True)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_dense_check_ranks_items_without_training_rows(recipe: Path, codes: Path, tmp_path: Path) -> None:
+    words = [*SMALL, f"generative.tokens={codes}", "generative.dense=1", "generative.cold=0.3", "pretrain.epochs=1"]
+    run = pretrain(recipe, tmp_path / "run", words, silent=True).run
+    saved, found = load_generator(run.policy), json.loads(run.evaluation.read_text())
+    assert saved.dense is not None and len(saved.dense.cold) == 18 and len(saved.dense.known) == 42
+    assert not set(saved.dense.cold.tolist()) & set(saved.dense.known.tolist())
+    assert {"policy", "policy_without_dense", "most_popular"} <= set(found["held_out_rare"])
+    assert found["held_out_rare"]["policy"] != found["held_out_rare"]["policy_without_dense"]
+    chosen, scores = saved.best(saved.dense.known[:3], np.ones((3, 1), np.float32), 12)
+    assert len(set(chosen.tolist())) == 12 and set(chosen.tolist()) & set(saved.dense.cold.tolist())
+    assert (np.diff(scores) <= 0).all()
+
+
+def test_evaluate_shows_slates_of_a_generator_to_simulated_users(
+    recipe: Path, tiny_run: Path, pretrained: Pretrained, capsys: pytest.CaptureFixture
+) -> None:
+    words = [f"env.path={tiny_run / 'simulators'}", "evaluate.users=20"]
+    assert main(["evaluate", str(pretrained.run.path), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "policy_sampled" in printed and "held-out log, whole catalogue" in printed
+    found = json.loads((pretrained.run.path / "simulated.json").read_text())
+    for section in found["simulators"].values():
+        assert {"policy", "policy_sampled", "most_popular", "random"} <= set(section["recommenders"])
+        assert section["recommenders"]["policy"]["coverage"] > 0
+    assert json.loads(pretrained.run.evaluation.read_text())["held_out"]  # the training's own report stays
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "wanted"),
+    [
+        ("evaluate", ["env.slate_size=13"], "env.slate_size: expected at most 12, the beams"),
+        ("evaluate", ["pretrain.epochs=3"], "evaluate takes data.path"),
+        ("serve", ["serve.keys=none"], "holds a generator, expected a policy; give"),
+        ("export", ["-o", "out"], "holds a generator, expected a policy; give"),
+    ],
+)
+def test_commands_refuse_a_generator_in_one_line(
+    pretrained: Pretrained, command: str, words: list[str], wanted: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([command, str(pretrained.run.path), *words]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and wanted in error
