@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from jaxrec.bounded import parse_json
@@ -12,8 +11,7 @@ from jaxrec.checks import InputError
 from jaxrec.cli.runtime import prepare
 from jaxrec.data.log import counted
 from jaxrec.runs.evaluate import evaluate
-from jaxrec.runs.recommend import recommend
-from jaxrec.serve import Recommendation
+from jaxrec.runs.recommend import Recommended, recommend
 from jaxrec.terminal import console
 
 
@@ -30,14 +28,19 @@ def run_evaluate(options: argparse.Namespace) -> int:
 def run_recommend(options: argparse.Namespace) -> int:
     """Print ids, titles and scores of the k best items."""
     history = options.history if options.history_json is None else _from_json(options.history_json)
-    found = recommend(options.run, options.k, history=history, user=options.user, data=options.data)
+    found = recommend(
+        options.run, options.k, history=history, user=options.user, data=options.data, explain=options.explain
+    )
     if found.skipped:
         items = counted(found.skipped, "item")
         print(f"skipped {items} of the user's history that the policy does not know", file=sys.stderr)
     if options.json:
-        print(json.dumps([dataclasses.asdict(item) for item in found.slate], ensure_ascii=False))
+        rows = [dataclasses.asdict(item) for item in found.slate]
+        for row, reason in zip(rows, found.reasons or (), strict=False):
+            row["reason"] = dataclasses.asdict(reason)
+        print(json.dumps(rows, ensure_ascii=False))
     else:
-        _print_table(found.slate, f"{len(found.slate)} recommendations from {options.run} (step {found.step})")
+        _print_table(found, f"{len(found.slate)} recommendations from {options.run} (step {found.step})")
     return 0
 
 
@@ -54,15 +57,16 @@ def _from_json(text: str) -> list[Any]:
     return history
 
 
-def _print_table(slate: Sequence[Recommendation], title: str) -> None:
+def _print_table(found: Recommended, title: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=escape(title))
     table.add_column("rank", justify="right")
     table.add_column("id")
-    table.add_column("title", overflow="fold")
+    table.add_column("title" if found.reasons is None else "title and reason", overflow="fold")
     table.add_column("score", justify="right")
-    for rank, item in enumerate(slate, 1):
-        table.add_row(str(rank), escape(item.id), escape(item.title), f"{item.score:.3f}")
+    for rank, item in enumerate(found.slate, 1):
+        reason = "" if found.reasons is None else f"\n[dim]{escape(found.reasons[rank - 1].sentence)}[/dim]"
+        table.add_row(str(rank), escape(item.id), escape(item.title) + reason, f"{item.score:.3f}")
     console().print(table)

@@ -42,6 +42,7 @@ RECOMMEND = """\
 example:
   jaxrec recommend runs/demo --history 318,296 -k 10
   jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
+  jaxrec recommend runs/demo --history 318,296 --explain
   jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
 """
 SERVE = """\

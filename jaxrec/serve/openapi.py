@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxrec.config.serve import ServeConfig
+from jaxrec.serve.reasons import MOST_INFLUENCES
 from jaxrec.serve.requests import LONGEST_ID, MOST_EVENTS, default_k
 from jaxrec.version import __version__
 
@@ -70,6 +71,7 @@ def _recommend(config: ServeConfig) -> dict[str, Any]:
             "exclude": {**ids, "description": "Items that are not shown."},
             "include": {**ids, "description": "The only items that may be shown."},
             "context": {"type": "array", "items": {"type": "number"}},
+            "explain": {"type": "boolean", "default": False, "description": "Whether the answer has reasons."},
         },
         (),
         {"history": ["318", {"item": "296", "rating": 2.5}], "k": 5, "exclude": ["50"]},
@@ -88,10 +90,26 @@ def _slate() -> dict[str, Any]:
             "propensity": {**number, "description": "Probability of the slate; null if it was not drawn."},
             "log_propensity": number,
             "ignored": {"type": "integer", "description": "Items of the request that the catalogue lacks."},
+            "reasons": {"type": "array", "items": _reason(), "description": "One for each item, if asked for."},
         },
         ("request", "version", "items"),
         {"request": "9f0c...", "version": "300-1c2d3e4f", "items": items, "propensity": None, "ignored": 0},
     )
+
+
+def _reason() -> dict[str, Any]:
+    words = {"type": "array", "items": {"type": "string"}}
+    influence = {
+        "id": {"type": "string"},
+        "title": {"type": "string"},
+        "change": {"type": "number", "description": "Of the score, because this row is in the history."},
+        "positive": {"type": "boolean", "description": "Whether its feedback was rewarded."},
+        "words": {**words, "description": "In the texts of both items."},
+        "categories": {**words, "description": "Of both items."},
+    }
+    several = {"type": "array", "items": _object(influence, tuple(influence)), "maxItems": MOST_INFLUENCES}
+    fields = {"id": {"type": "string"}, "sentence": {"type": "string"}, "influences": several}
+    return _object(fields, tuple(fields))
 
 
 def _feedback() -> dict[str, Any]:

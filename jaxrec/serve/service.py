@@ -22,6 +22,7 @@ from jaxrec.serve.feedback_log import FeedbackLog, forget
 from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
 from jaxrec.serve.policy import SavedPolicy
+from jaxrec.serve.reasons import as_json
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
 from jaxrec.serve.slates import Explore, NotFinite, Slate, Slates, Visit
 from jaxrec.serve.store import Event, Shown, Store
@@ -54,6 +55,13 @@ class Chosen(NamedTuple):
     by: Current
 
 
+class _Unexplained(NamedTuple):
+    """A slate without its reasons, and the visit that it was chosen for."""
+
+    visit: Visit
+    chosen: Chosen
+
+
 class Service:
     """Answers bodies of requests with values for JSON."""
 
@@ -71,6 +79,8 @@ class Service:
             queue=config.queue,
             observe=lambda size: self.monitor.batch.observe(size),
         )
+        # Reasons wait in a queue of their own, so that they do not stand before slates.
+        self._explainer = Batcher(self._explain, most=1, wait=0.0, queue=config.queue)
         self.monitor = Monitor(len(saved.ids), lambda: self._batcher.waiting)
         state.mkdir(parents=True, exist_ok=True)
         remember = config.remember_hours * 3600.0
@@ -82,10 +92,11 @@ class Service:
 
     async def start(self) -> None:
         """Compile all programs, write what a killed process left in no part, and begin to answer."""
-        await asyncio.to_thread(self._now.slates.warm, self.config.max_k)
+        await asyncio.to_thread(self._warm, self._now)
         await self._store.alone(self._log.continue_numbers)
         await self._write_parts(all_=True)
         self._batcher.start()
+        self._explainer.start()
         self._ticking = asyncio.create_task(self._tick())
         self.ready = True
 
@@ -98,6 +109,7 @@ class Service:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._ticking
                 await self._batcher.stop()
+                await self._explainer.stop()
                 await self._write_parts(all_=True)
         finally:
             await asyncio.to_thread(self._store.close_writer)
@@ -108,7 +120,8 @@ class Service:
         asked = read_recommend(body, self.config, self._now.saved.spec.context_size)
         user = self._pseudonym(asked.user)
         visit, ignored = self._visit(asked, self._store.history(user) if user else asked.history, bool(user))
-        slate, by = await self._batcher.submit(visit)
+        slate, by = chosen = await self._batcher.submit(visit)
+        reasons = await self._explainer.submit(_Unexplained(visit, chosen)) if asked.explain else None
         items = by.saved.titled(slate)
         probs = None if slate.log_probs is None else [float(x) for x in slate.log_probs]
         shown = Shown(secrets.token_hex(16), time.time(), user, [i.id for i in items], probs, by.version)
@@ -124,6 +137,7 @@ class Service:
             "propensity": None if log_propensity is None else math.exp(log_propensity),
             "log_propensity": log_propensity,
             "ignored": ignored,
+            **({} if reasons is None else {"reasons": reasons}),
         }
 
     async def feedback(self, body: bytes) -> dict[str, Any]:
@@ -157,7 +171,7 @@ class Service:
             if now.version == before.version:
                 return {"version": now.version, "changed": False}
             _check_fits(before.saved, now.saved)
-            await asyncio.to_thread(now.slates.warm, self.config.max_k)
+            await asyncio.to_thread(self._warm, now)
             self._now = now
             return {"version": now.version, "changed": True}
 
@@ -179,6 +193,22 @@ class Service:
         visits = [visit._replace(k=min(visit.k, now.slates.most)) for visit in visits]
         found = now.slates.choose_each(visits)
         return [slate if isinstance(slate, NotFinite) else Chosen(slate, now) for slate in found]
+
+    def _warm(self, now: Current) -> None:
+        """Compile all programs of a policy."""
+        now.slates.warm(self.config.max_k)
+        now.saved.explainer.warm(self.config.max_k)
+
+    def _explain(self, waiting: Sequence[_Unexplained]) -> list[list[dict[str, Any]] | NotFinite]:
+        """Give the reasons of slates, on a thread of their own, by the policies that chose them."""
+        found: list[list[dict[str, Any]] | NotFinite] = []
+        for visit, (slate, by) in waiting:
+            try:
+                reasons = by.saved.explainer.explain(visit.items, visit.feedback, slate.rows, visit.context)
+                found.append([as_json(reason) for reason in reasons])
+            except NotFinite as error:
+                found.append(error)
+        return found
 
     def _visit(self, asked: RecommendRequest, history: Sequence[Entry], stored: bool) -> tuple[Visit, int]:
         """What the policy reads, and how many items were ignored; those of stored histories are never refused."""
