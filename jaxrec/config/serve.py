@@ -14,6 +14,7 @@ class ServeConfig:
     port: int = 8000  # 0: any free one
     state: str = ""  # folder of the feedback log, the users and the API keys; empty: the run's name and -serve
     keys: Literal["required", "none"] = "required"  # none: whoever reaches the port may ask for everything
+    page: bool = True  # a page at / on which a person tries the service
     requests_per_second: float = 0.0  # requests per second of each API key, on average; 0: no limit
     burst: int = 50  # requests that a key may send at once before the limit holds
     batch_size: int = 8  # users in one call of the device

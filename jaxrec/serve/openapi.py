@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxrec.config.serve import ServeConfig
+from jaxrec.serve.page import LONGEST_SEARCH, MOST_FOUND
 from jaxrec.serve.reasons import MOST_INFLUENCES
 from jaxrec.serve.requests import LONGEST_ID, MOST_EVENTS, default_k
 from jaxrec.version import __version__
@@ -39,6 +40,7 @@ def openapi(config: ServeConfig) -> dict[str, Any]:
         },
         "/reload": {"post": _operation("Load the policy of the run again.", None, _reloaded(), (*POSTED, "409"))},
         "/items/{id}": {"get": _item()},
+        "/search": {"get": _search()},
         "/health": {"get": _plain("Whether the process is alive.", "application/json", ("405", "500"))},
         "/ready": {"get": _plain("Whether all programs are compiled.", "application/json", ("405", "500", "503"))},
         "/metrics": {"get": _plain("Metrics for Prometheus.", "text/plain", GUARDED)},
@@ -54,7 +56,7 @@ def openapi(config: ServeConfig) -> dict[str, Any]:
     }
     if config.keys == "required":
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for path in ("/recommend", "/feedback", "/reload", "/items/{id}", "/metrics"):
+        for path in ("/recommend", "/feedback", "/reload", "/items/{id}", "/search", "/metrics"):
             for operation in paths[path].values():
                 operation["security"] = [{"key": []}]
     return document
@@ -141,6 +143,15 @@ def _item() -> dict[str, Any]:
     fields = {"id": {"type": "string"}, "title": {"type": "string"}, "recommendable": {"type": "boolean"}}
     operation = _operation("What is known of an item.", None, _object(fields, tuple(fields)), (*GUARDED, "404"))
     return {**operation, "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+
+
+def _search() -> dict[str, Any]:
+    item = _object({"id": {"type": "string"}, "title": {"type": "string"}}, ("id", "title"))
+    several = {"type": "array", "items": item, "maxItems": MOST_FOUND}
+    fields = {"items": several, "more": {"type": "boolean", "description": "Whether there are more."}}
+    operation = _operation("Items by words of their titles.", None, _object(fields, tuple(fields)), ("400", *GUARDED))
+    words = {"type": "string", "minLength": 1, "maxLength": LONGEST_SEARCH}
+    return {**operation, "parameters": [{"name": "title", "in": "query", "required": True, "schema": words}]}
 
 
 def _operation(

@@ -21,6 +21,7 @@ from jaxrec.serve.batching import Batcher
 from jaxrec.serve.feedback_log import FeedbackLog, forget
 from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
+from jaxrec.serve.page import MOST_FOUND, Titles, reaction, settings
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.serve.reasons import as_json
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
@@ -71,6 +72,7 @@ class Service:
         self._now = self._load()
         saved = self._now.saved
         self._reader, self._kinds = saved.histories, saved.feedback
+        self._titles = Titles(saved.titles)
         self._row = {item_id: row for row, item_id in enumerate(saved.ids)}
         self._batcher = Batcher(
             self._choose,
@@ -181,6 +183,18 @@ class Service:
         if row is None:
             return None
         return {"id": item_id, "title": self._now.saved.titles[row], "recommendable": self._now.slates.offers(row)}
+
+    async def search(self, words: str) -> dict[str, Any]:
+        """Items with these words in their titles, a few of them."""
+        rows = await asyncio.to_thread(self._titles.search, words, MOST_FOUND + 1)
+        saved = self._now.saved
+        items = [{"id": saved.ids[row], "title": saved.titles[row]} for row in rows[:MOST_FOUND]]
+        return {"items": items, "more": len(rows) > MOST_FOUND}
+
+    def page_settings(self) -> dict[str, Any]:
+        """What the page at / has to know."""
+        reported = reaction(self._kinds, self._now.saved.spec.reward_weights)
+        return settings(reported, self.config.max_history, self.config.max_k)
 
     def _load(self) -> Current:
         saved, version = self._serving.load()

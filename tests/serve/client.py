@@ -41,6 +41,7 @@ class Client:
         stall: bool = False,
         host: str = "localhost:8000",
         kind: str = "application/json",
+        query: str = "",
     ) -> Answered:
         content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         sent: list[dict] = []
@@ -57,7 +58,13 @@ class Client:
         headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
         headers += [(b"host", host.encode()), (b"content-type", kind.encode())]
         scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": headers}
-        scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("x", 1), "root_path": ""}
+        scope |= {
+            "query_string": query.encode(),
+            "http_version": "1.1",
+            "scheme": "http",
+            "server": ("x", 1),
+            "root_path": "",
+        }
         await self.app(scope, receive, send)
         text = b"".join(m.get("body", b"") for m in sent[1:])
         found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
