@@ -53,6 +53,13 @@ example:
 
 SIGTERM and Ctrl-C stop it after what was accepted is answered and stored. docs/serving.md describes the API.
 """
+SERVE_REPORT = """\
+example:
+  jaxrec serve runs/demo serve.keys=none serve.split=runs/newer serve.split_share=0.2
+  jaxrec serve-report runs/demo
+
+It reads the logs in runs/demo-serve. A part of a log is written every ten minutes, and when the service stops.
+"""
 EXPORT = """\
 example:
   jaxrec export runs/demo -o exported

@@ -31,6 +31,9 @@ class ServeConfig:
     explore: Literal["policy", "softmax", "epsilon"] = "policy"
     temperature: float = 1.0
     epsilon: float = 0.1
+    shadow: str = ""  # run whose policy also chooses a slate for each request, which is logged and not shown
+    split: str = ""  # run whose policy answers a share of the users; their slates and the others' are logged
+    split_share: float = 0.5  # of the users, whom a hash of their pseudonyms draws
     history_kept: int = 200  # latest rows per user that are stored
     remember_hours: float = 48.0  # after a slate was shown, in which feedback on it is accepted
     part_rows: int = 10_000  # feedback rows after which a Parquet part is written
@@ -48,6 +51,7 @@ class ServeConfig:
         check_range("serve.temperature", self.temperature, 0, 1e6, open_low=True)
         for name in ("body_seconds", "grace_seconds", "remember_hours", "part_seconds"):
             check_range(f"serve.{name}", getattr(self, name), 0, 1e6, open_low=True)
+        check_range("serve.split_share", self.split_share, 0, 1)
         if not 0 < self.epsilon < 1:
             raise InputError(
                 f"serve.epsilon: expected a share above 0 and below 1, got {self.epsilon:g}; for no exploration set "

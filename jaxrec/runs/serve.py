@@ -169,7 +169,12 @@ def _libraries() -> tuple[Any, Any, Any]:
 
     def service_of(path: str | Path, plan: Plan) -> Service:
         columns = plan.data.columns if plan.data.source == "files" else Columns()
-        serving = Serving(functools.partial(policy_and_version, path), columns, user_key(plan.data).secret)
+        load = functools.partial(policy_and_version, path)
+        split, shadow = (
+            functools.partial(policy_and_version, expanded(one)) if one else None
+            for one in (plan.config.split, plan.config.shadow)
+        )
+        serving = Serving(load, columns, user_key(plan.data).secret, split, shadow)
         return Service(serving, plan.config, plan.state)
 
     return uvicorn, make_app, service_of

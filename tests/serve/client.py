@@ -77,13 +77,14 @@ def run(
     test: Callable[[Client], Awaitable[None]],
     config: ServeConfig = OPEN,
     load: Callable[[], tuple[SavedPolicy, str]] | None = None,
+    seconds: dict[str, Any] | None = None,
     **policy: Any,
 ) -> None:
-    """Run `test` with a client of a service that is ready."""
+    """Run `test` with a client of a service that is ready; `seconds` are fields of Serving about further policies."""
 
     async def go() -> None:
         saved = small_policy(**policy)
-        serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET)
+        serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET, **(seconds or {}))
         service = Service(serving, config, tmp_path / "state")
         client = Client(make_app(service, Keys(tmp_path / "keys.json")))
         assert (await client("GET", "/ready")).status == 503
