@@ -203,7 +203,8 @@ class Routes:
         word, _, key = request.headers.get("authorization", "").partition(" ")
         found = self._keys.find(key.strip()) if word.lower() == "bearer" else None
         if found is None:
-            reason = "no known API key; send the header Authorization: Bearer KEY."
+            known = "API key" if self._config.jwt == "none" else "API key or valid token"
+            reason = f"no known {known}; send the header Authorization: Bearer KEY."
             raise Refused(401, reason, {"WWW-Authenticate": "Bearer"})
         if not found.may(scope):
             raise Refused(403, f"this API key lacks the scope {scope}.")

@@ -12,6 +12,7 @@ from jaxrec.serve import SavedPolicy
 from jaxrec.serve.app import make_app
 from jaxrec.serve.keys import Keys
 from jaxrec.serve.service import Service, Serving
+from jaxrec.serve.tokens import Tokens
 from tests.serve.small_policy import small_policy
 
 SECRET = b"of tests only, and long enough to pass"
@@ -86,7 +87,8 @@ def run(
         saved = small_policy(**policy)
         serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET, **(seconds or {}))
         service = Service(serving, config, tmp_path / "state")
-        client = Client(make_app(service, Keys(tmp_path / "keys.json")))
+        tokens = None if config.jwt == "none" else Tokens(config)
+        client = Client(make_app(service, Keys(tmp_path / "keys.json", tokens)))
         assert (await client("GET", "/ready")).status == 503
         assert (await client("GET", "/health")).status == 200
         await service.start()
