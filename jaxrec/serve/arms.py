@@ -33,9 +33,9 @@ class Chosen(NamedTuple):
 class Arm:
     """One policy with a queue of its own."""
 
-    def __init__(self, load: Load, config: ServeConfig, observe: Callable[[int], Any]):
-        """Load the policy; `observe` gets the size of every batch."""
-        self._source, self._config = load, config
+    def __init__(self, load: Load, config: ServeConfig, observe: Callable[[int], Any], *, explains: bool = True):
+        """Load the policy; `observe` gets the size of every batch, and a policy that `explains` gives reasons too."""
+        self._source, self._config, self._explains = load, config, explains
         self.now = self.load()
         self._batcher = Batcher(
             self._choose,
@@ -72,7 +72,8 @@ class Arm:
     def warm(self, now: Current) -> None:
         """Compile all programs of a policy."""
         now.slates.warm(self._config.max_k)
-        now.saved.explainer.warm(self._config.max_k)
+        if self._explains:
+            now.saved.explainer.warm(self._config.max_k)
 
     def _choose(self, visits: Sequence[Visit]) -> list[Chosen | NotFinite]:
         """Answer a batch with one policy, on the thread of the device; a user's failure is that user's alone."""

@@ -196,12 +196,12 @@ class Service:
     def _arms(self, serving: Serving) -> tuple[Arm, Arm | None, Arm | None]:
         """Load the policies; raises InputError for a second one that cannot answer the same requests."""
 
-        def arm(load: Load) -> Arm:
-            return Arm(load, self.config, lambda size: self.monitor.batch.observe(size))
+        def arm(load: Load, explains: bool = True) -> Arm:
+            return Arm(load, self.config, lambda size: self.monitor.batch.observe(size), explains=explains)
 
         main, found = arm(serving.load), []
         for name, load in (("split", serving.split), ("shadow", serving.shadow)):
-            found.append(None if load is None else arm(load))
+            found.append(None if load is None else arm(load, explains=name == "split"))
             if found[-1] is not None:
                 what = f"serve.{name}: this policy"
                 check_fits(what, main.now.saved, found[-1].now.saved, "choose one that was trained on the same log")
