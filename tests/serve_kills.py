@@ -39,9 +39,9 @@ Row = tuple[str, str, int]  # request, item, time
 class Server:
     """A process that serves a policy folder."""
 
-    def __init__(self, policy: Path, state: Path):
-        """Start it, and wait until it is ready."""
-        words = [sys.executable, "-m", "jaxrec.cli", "serve", str(policy), *SETTINGS, "--state", str(state)]
+    def __init__(self, policy: Path, state: Path, *more: str):
+        """Start it with `more` settings, and wait until it is ready."""
+        words = [sys.executable, "-m", "jaxrec.cli", "serve", str(policy), *SETTINGS, *more, "--state", str(state)]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         for line in self.process.stdout:

@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from jaxrec.bounded import parse_json
@@ -15,6 +14,7 @@ from jaxrec.runs.evaluate import evaluate
 from jaxrec.runs.evaluate_generative import GeneratorReport
 from jaxrec.runs.recommend import recommend
 from jaxrec.serve import Recommendation
+from jaxrec.serve.reasons import Reason
 from jaxrec.terminal import console
 
 
@@ -34,14 +34,17 @@ def run_evaluate(options: argparse.Namespace) -> int:
 def run_recommend(options: argparse.Namespace) -> int:
     """Print ids, titles and scores of the k best items."""
     history = options.history if options.history_json is None else _from_json(options.history_json)
-    found = recommend(options.run, options.k, history=history, user=options.user, data=options.data)
+    found = recommend(
+        options.run, options.k, history=history, user=options.user, data=options.data, explain=options.explain
+    )
     if found.skipped:
         items = counted(found.skipped, "item")
         print(f"skipped {items} of the user's history that the policy does not know", file=sys.stderr)
     if options.json:
-        print(slate_json(found.slate))
+        print(slate_json(found.slate, found.reasons or ()))
     else:
-        print_slate(found.slate, f"{len(found.slate)} recommendations from {options.run} (step {found.step})")
+        title = f"{len(found.slate)} recommendations from {options.run} (step {found.step})"
+        print_slate(found.slate, title, found.reasons or ())
     return 0
 
 
@@ -58,21 +61,25 @@ def _from_json(text: str) -> list[Any]:
     return history
 
 
-def slate_json(slate: Sequence[Recommendation]) -> str:
-    """A slate as a JSON list."""
-    return json.dumps([dataclasses.asdict(item) for item in slate], ensure_ascii=False)
+def slate_json(slate: Sequence[Recommendation], reasons: Sequence[Reason] = ()) -> str:
+    """A slate as a JSON list, with the reasons if there are any."""
+    rows = [dataclasses.asdict(item) for item in slate]
+    for row, reason in zip(rows, reasons, strict=False):
+        row["reason"] = dataclasses.asdict(reason)
+    return json.dumps(rows, ensure_ascii=False)
 
 
-def print_slate(slate: Sequence[Recommendation], title: str) -> None:
-    """Print a slate as a table, best first."""
+def print_slate(slate: Sequence[Recommendation], title: str, reasons: Sequence[Reason] = ()) -> None:
+    """Print a slate as a table, best first, with the reasons if there are any."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=escape(title))
     table.add_column("rank", justify="right")
     table.add_column("id")
-    table.add_column("title", overflow="fold")
+    table.add_column("title and reason" if reasons else "title", overflow="fold")
     table.add_column("score", justify="right")
     for rank, item in enumerate(slate, 1):
-        table.add_row(str(rank), escape(item.id), escape(item.title), f"{item.score:.3f}")
+        reason = f"\n[dim]{escape(reasons[rank - 1].sentence)}[/dim]" if reasons else ""
+        table.add_row(str(rank), escape(item.id), escape(item.title) + reason, f"{item.score:.3f}")
     console().print(table)

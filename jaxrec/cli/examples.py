@@ -42,6 +42,7 @@ RECOMMEND = """\
 example:
   jaxrec recommend runs/demo --history 318,296 -k 10
   jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
+  jaxrec recommend runs/demo --history 318,296 --explain
   jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
 """
 SERVE = """\
@@ -51,6 +52,13 @@ example:
   jaxrec serve runs/demo --host 0.0.0.0 --port 8080 serve.explore=softmax serve.temperature=0.5
 
 SIGTERM and Ctrl-C stop it after what was accepted is answered and stored. docs/serving.md describes the API.
+"""
+SERVE_REPORT = """\
+example:
+  jaxrec serve runs/demo serve.keys=none serve.split=runs/newer serve.split_share=0.2
+  jaxrec serve-report runs/demo
+
+It reads the logs in runs/demo-serve. A part of a log is written every ten minutes, and when the service stops.
 """
 EXPORT = """\
 example:

@@ -29,9 +29,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_check_data, _add_train, _add_sweep, _add_pretrain, _add_fit, _add_evaluate, _add_recommend):
         add(commands)
-    for add in (_add_serve, _add_export, _add_tokens, _add_rank, _add_embed, _add_tune, _add_distill, _add_inspect):
+    for add in (_add_serve, _add_serve_report, _add_export, _add_tokens, _add_rank, _add_embed):
         add(commands)
-    _add_bench(commands)
+    for add in (_add_tune, _add_distill, _add_inspect, _add_bench):
+        add(commands)
     return parser
 
 
@@ -146,6 +147,7 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--user", metavar="ID", help="user id as in the log, instead of a history")
     parser.add_argument("--data", metavar="FOLDER", help="log folder for --user (default: data.path of the recipe)")
     parser.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
+    parser.add_argument("--explain", action="store_true", help="say of each item what in the history raised its score")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -161,6 +163,15 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--scopes", metavar="A,B", help="of the new key: recommend, feedback, admin (default: the first two)"
     )
+
+
+def _add_serve_report(commands: argparse._SubParsersAction) -> None:
+    summary = "compare the policies that a service answered with, by the feedback of its users"
+    parser = _command(commands, "serve-report", summary, examples.SERVE_REPORT, ("serve", "run_serve_report"))
+    parser.add_argument("run", metavar="RUN", help="run folder that was served, or its policy/ folder")
+    _overrides(parser, "values that replace those of the run's recipe, as they were given to `jaxrec serve`")
+    parser.add_argument("--state", metavar="DIR", help="folder of the service's logs (default: RUN-serve)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:

@@ -14,6 +14,12 @@ class ServeConfig:
     port: int = 8000  # 0: any free one
     state: str = ""  # folder of the feedback log, the users and the API keys; empty: the run's name and -serve
     keys: Literal["required", "none"] = "required"  # none: whoever reaches the port may ask for everything
+    jwt: Literal["none", "HS256", "RS256"] = "none"  # algorithm of signed tokens that are accepted next to API keys
+    jwt_key: str = ""  # file with the secret of HS256, or the public key of RS256 as PEM
+    jwt_audience: str = ""  # what `aud` of a token must hold
+    jwt_issuer: str = ""  # what `iss` of a token must be; empty: anybody
+    jwt_scopes: str = "scope"  # claim with the scopes: words in one text, or a list
+    page: bool = True  # a page at / on which a person tries the service
     requests_per_second: float = 0.0  # requests per second of each API key, on average; 0: no limit
     burst: int = 50  # requests that a key may send at once before the limit holds
     batch_size: int = 8  # users in one call of the device
@@ -30,6 +36,9 @@ class ServeConfig:
     explore: Literal["policy", "softmax", "epsilon"] = "policy"
     temperature: float = 1.0
     epsilon: float = 0.1
+    shadow: str = ""  # run whose policy also chooses a slate for each request, which is logged and not shown
+    split: str = ""  # run whose policy answers a share of the users; their slates and the others' are logged
+    split_share: float = 0.5  # of the users, whom a hash of their pseudonyms draws
     history_kept: int = 200  # latest rows per user that are stored
     remember_hours: float = 48.0  # after a slate was shown, in which feedback on it is accepted
     part_rows: int = 10_000  # feedback rows after which a Parquet part is written
@@ -47,6 +56,11 @@ class ServeConfig:
         check_range("serve.temperature", self.temperature, 0, 1e6, open_low=True)
         for name in ("body_seconds", "grace_seconds", "remember_hours", "part_seconds"):
             check_range(f"serve.{name}", getattr(self, name), 0, 1e6, open_low=True)
+        if self.jwt != "none" and not (self.jwt_key and self.jwt_audience):
+            raise InputError("serve.jwt: set serve.jwt_key, a file, and serve.jwt_audience too.")
+        if self.jwt != "none" and self.keys == "none":
+            raise InputError("serve.jwt: nobody needs a token with serve.keys=none; set serve.keys=required.")
+        check_range("serve.split_share", self.split_share, 0, 1)
         if not 0 < self.epsilon < 1:
             raise InputError(
                 f"serve.epsilon: expected a share above 0 and below 1, got {self.epsilon:g}; for no exploration set "

@@ -12,6 +12,7 @@ from jaxrec.foreign import quoted
 
 PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 AS_READ = IdRules()
+KEPT = 500  # characters of a text in a policy's folder, from which reasons take words
 REVIEWS = "reviews"  # name in a template of the reviews of an item, if the log has them
 
 
@@ -136,3 +137,14 @@ def _render(parts: Sequence[tuple[str, str | None]], cells: Mapping[str, str]) -
     """Fill in the template."""
     text = "".join(literal + ("" if field is None else cells.get(field, "")) for literal, field in parts)
     return " ".join(text.split())
+
+
+def texts_to_keep(template: str, catalogue: Catalogue) -> list[str]:
+    """Beginnings of the texts for a policy's folder; none if they are the titles, or hold what users wrote.
+
+    A text ends with a whole word. Reviews are of people, so they stay with the log.
+    """
+    if catalogue.texts == catalogue.titles or any(name == REVIEWS for _, name in placeholders(template)):
+        return []
+    beginnings = ((text, text[: KEPT + 1]) for text in catalogue.texts)
+    return [text if text == some else (some.rsplit(maxsplit=1) or [""])[0][:KEPT] for text, some in beginnings]

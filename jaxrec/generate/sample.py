@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from jaxrec.generate.beam import Step, taken
 from jaxrec.generate.trie import Trie, children, used_up
+from jaxrec.ops.slates import given_maximum
 from jaxrec.types import PADDING, Array
 
 Spent = tuple[tuple[Array, Array], ...]
@@ -139,16 +140,7 @@ def _independent(trie: Trie, level: int, at: _Beams, chances: Array, key: Array,
 def _distinct(trie: Trie, level: int, at: _Beams, chances: Array, key: Array, count: int) -> _Beams:
     """The `count` + 1 children with the highest noisy chances, given the noisy chances of their parents."""
     chance = at.chance[:, None] + chances
-    noisy = chance + jax.random.gumbel(key, chance.shape)
-    highest = noisy.max(axis=-1, keepdims=True)
-    # Appendix B.3 of the paper: -log(exp(-parent) - exp(-highest) + exp(-noisy)) without overflow. The highest child
-    # gets exactly its parent's.
-    over = jnp.where(noisy > -jnp.inf, noisy - highest, -1.0)
-    rest = at.noisy[:, None] - noisy + jnp.log1p(-jnp.exp(jnp.minimum(over, 0.0)))
-    rest = jnp.where(over == 0, -jnp.inf, rest)
-    given = at.noisy[:, None] - jnp.maximum(rest, 0.0) - jnp.log1p(jnp.exp(-jnp.abs(rest)))
-    live = (noisy > -jnp.inf) & (at.noisy > -jnp.inf)[:, None]
-    flat = jnp.where(live, given, -jnp.inf).reshape(-1)
+    flat = given_maximum(key, chance, at.noisy[:, None]).reshape(-1)
     best, chosen = jax.lax.top_k(flat, min(count + 1, flat.shape[0]))
     beam, place = chosen // chances.shape[-1], (chosen % chances.shape[-1]).astype(jnp.int32)
     total = jnp.where(best > -jnp.inf, chance.reshape(-1)[chosen], -jnp.inf)

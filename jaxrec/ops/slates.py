@@ -70,12 +70,12 @@ def _sample_in_blocks(key: Array, logits: Array, slate_size: int, block: int) ->
     noise = jax.random.gumbel(key_blocks, peak.shape, logits.dtype)
     highest, blocks = top_k(peak + jnp.log(jnp.maximum(total, 1.0)) + noise, slate_size)
     inside = jnp.take_along_axis(logits, blocks[..., None], axis=-2)
-    perturbed = _given_maximum(key_inside, inside, highest[..., None])
+    perturbed = given_maximum(key_inside, inside, highest[..., None])
     best = top_slate(perturbed.reshape(*perturbed.shape[:-2], -1), slate_size)
     return jnp.take_along_axis(blocks, best // block, axis=-1) * block + best % block
 
 
-def _given_maximum(key: Array, logits: Array, highest: Array) -> Array:
+def given_maximum(key: Array, logits: Array, highest: Array) -> Array:
     """Logits with Gumbel noise, given that the largest of each row is `highest`; [..., M], [..., 1] -> [..., M].
 
     exp(-G') = exp(-T) - exp(-Z) + exp(-G) for noise G with the largest value Z, and T in its place; in logarithms, so

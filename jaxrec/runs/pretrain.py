@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.load import Overrides, load_config, to_dict, to_yaml
 from jaxrec.config.pretrain import GENERATIVE
 from jaxrec.config.schema import Config
+from jaxrec.data.item_text import texts_to_keep
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.nets.policy import make_policy
 from jaxrec.ops.sizes import watched
@@ -258,6 +259,7 @@ def _save(ready: Prepared, state: PretrainState, world: World, step: int) -> Non
         items=(catalogue.ids, catalogue.titles),
         step=step,
         item_features=ready.corpus.features.encodings,
+        texts=texts_to_keep(log_config(ready.config).text, catalogue),
     )
 
 

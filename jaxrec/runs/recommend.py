@@ -21,6 +21,7 @@ from jaxrec.runs.recommend_generative import GenerativePolicy, generator_in
 from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE, check_whole
 from jaxrec.serve import Recommendation, SavedPolicy, load_policy
 from jaxrec.serve.history import Entry
+from jaxrec.serve.reasons import Reason
 from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import NAME, load_basis
@@ -32,6 +33,7 @@ class Recommended(NamedTuple):
     slate: list[Recommendation]
     step: int
     skipped: int = 0  # items of the user's history that the policy does not know
+    reasons: list[Reason] | None = None  # one for each item, if asked for
 
 
 class Visitor(NamedTuple):
@@ -50,22 +52,31 @@ def recommend(
     history: str | Sequence[Entry] = (),
     user: str | None = None,
     data: str | None = None,
+    explain: bool = False,
 ) -> Recommended:
     """The k best items of the policy in `path` for a history, or for a user of the log in `data`.
 
-    A history is a text 'ID,ID:NUMBER' or a sequence of entries (`jaxrec.serve.history`).
+    A history is a text 'ID,ID:NUMBER' or a sequence of entries (`jaxrec.serve.history`). With `explain`, each item has
+    a reason. Raises InputError for what cannot be read.
     """
     if user is None and data is not None:
         raise InputError("--data: only used with --user; add --user ID.")
     if user is not None and history:
         raise InputError("--user and --history: a user's history is taken from the log; give one of the two.")
     policy = generator_in(path) or load_policy(path)
+    if explain and isinstance(policy, GenerativePolicy):
+        raise InputError("--explain: generators of semantic ids have no reasons; leave it out, or use another policy.")
     if user is None:
         entries = policy.histories.split(history) if isinstance(history, str) and history else history
-        return Recommended(policy.recommend(entries, k), policy.step)
-    visitor = find_user(RunFolder.open(path), policy, user, data)
+        visitor = Visitor(*policy.histories.read(entries), None, 0)
+    else:
+        visitor = find_user(RunFolder.open(path), policy, user, data)
     slate = policy.recommend_rows(visitor.items, visitor.feedback, k, visitor.context)
-    return Recommended(slate, policy.step, visitor.skipped)
+    reasons = None
+    if explain and not isinstance(policy, GenerativePolicy):
+        rows = policy.histories.rows([item.id for item in slate])
+        reasons = policy.explainer.explain(visitor.items, visitor.feedback, rows, visitor.context)
+    return Recommended(slate, policy.step, visitor.skipped, reasons)
 
 
 def find_user(run: RunFolder, policy: SavedPolicy | GenerativePolicy, user: str, folder: str | None) -> Visitor:

@@ -23,6 +23,7 @@ from jaxrec.home import expanded
 from jaxrec.progress import note
 from jaxrec.serve import SavedPolicy, load_policy
 from jaxrec.serve.keys import SCOPES, Keys, check_new, is_loopback
+from jaxrec.serve.tokens import Tokens
 from jaxrec.storage.digests import DIGESTS
 from jaxrec.storage.lock import hold, one_command
 from jaxrec.storage.portable import DESCRIPTION
@@ -91,7 +92,7 @@ def serve(path: str | Path, plan: Plan) -> int:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     sys.setswitchinterval(SWITCH)
     uvicorn, make_app, service_of = _libraries()
-    keys = Keys(plan.state / KEYS)
+    keys = Keys(plan.state / KEYS, None if plan.config.jwt == "none" else Tokens(plan.config))
     _check_keys(plan, keys)
     with one_command():
         hold(plan.state, "serve")
@@ -169,7 +170,12 @@ def _libraries() -> tuple[Any, Any, Any]:
 
     def service_of(path: str | Path, plan: Plan) -> Service:
         columns = plan.data.columns if plan.data.source == "files" else Columns()
-        serving = Serving(functools.partial(policy_and_version, path), columns, user_key(plan.data).secret)
+        load = functools.partial(policy_and_version, path)
+        split, shadow = (
+            functools.partial(policy_and_version, expanded(one)) if one else None
+            for one in (plan.config.split, plan.config.shadow)
+        )
+        serving = Serving(load, columns, user_key(plan.data).secret, split, shadow)
         return Service(serving, plan.config, plan.state)
 
     return uvicorn, make_app, service_of
@@ -177,7 +183,7 @@ def _libraries() -> tuple[Any, Any, Any]:
 
 def _check_keys(plan: Plan, keys: Keys) -> None:
     """Raise InputError if keys are required and there are none, or none are required where strangers can connect."""
-    if plan.config.keys == "required" and not len(keys):
+    if plan.config.keys == "required" and not len(keys) and plan.config.jwt == "none":
         raise InputError(
             f"{keys.path}: no API keys yet; make one with `jaxrec serve RUN --new-key NAME`, or on this machine alone "
             "set serve.keys=none."

@@ -12,6 +12,7 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import Overrides, load_config, to_yaml
 from jaxrec.config.schema import Config, EvaluateConfig, TrainConfig
+from jaxrec.data.item_text import texts_to_keep
 from jaxrec.data.pseudonyms import check_key_outside
 from jaxrec.envs import auto_reset, randomize
 from jaxrec.envs.vector_actions import act_as_in
@@ -27,7 +28,7 @@ from jaxrec.runs.devices import describe_devices
 from jaxrec.runs.divergence import value_limits
 from jaxrec.runs.finished import Ended, Run
 from jaxrec.runs.host_loop import Outcome
-from jaxrec.runs.recipe import Recipe, default_folder, read_by_all, read_recipe
+from jaxrec.runs.recipe import Recipe, default_folder, log_config, read_by_all, read_recipe
 from jaxrec.runs.sources import OWN, Sources, prepare
 from jaxrec.runs.streams import stream
 from jaxrec.runs.train_learner import restore
@@ -266,6 +267,7 @@ def _policy_writer(config: Config, env: Env, prepared: Prepared, run: RunFolder)
             items=(numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles),
             step=step,
             item_features=None if corpus is None else corpus.features.encodings,
+            texts=() if catalogue is None else texts_to_keep(log_config(config).text, catalogue),
         )
 
     return save

@@ -22,6 +22,7 @@ from jaxrec.foreign import quoted
 from jaxrec.serve.batching import Closed, Full
 from jaxrec.serve.keys import Keys, RateLimit, is_loopback
 from jaxrec.serve.openapi import openapi
+from jaxrec.serve.page import page, read_search
 from jaxrec.serve.service import Service
 from jaxrec.serve.slates import NotFinite
 from jaxrec.serve.store import NotShown, UnknownRequest
@@ -61,12 +62,17 @@ def make_app(
         ("/recommend", "POST", "recommend", routes.recommend),
         ("/feedback", "POST", "feedback", routes.feedback),
         ("/reload", "POST", "admin", routes.reload),
+        ("/search", "GET", "recommend", routes.search),
+        ("/page.json", "GET", "recommend", routes.page_settings),
         ("/items/{id:path}", "GET", "recommend", routes.item),
         ("/metrics", "GET", "admin", routes.metrics),
         ("/health", "GET", "", routes.health),
         ("/ready", "GET", "", routes.ready),
         ("/openapi.json", "GET", "", routes.document),
+        ("/", "GET", "", routes.page),
     ]
+    if not service.config.page:
+        table = [one for one in table if one[0] not in ("/", "/page.json")]
     return Starlette(
         routes=[
             Route(path, functools.partial(routes.guarded, path.partition("{")[0], scope, answer), methods=[method])
@@ -155,6 +161,19 @@ class Routes:
             raise Refused(404, f"the catalogue has no item {quoted(request.path_params['id'])}.")
         return _json(found)
 
+    async def search(self, request: Request) -> Response:
+        """GET /search?title=TEXT."""
+        return _json(await self._service.search(read_search(request.query_params.get("title", ""))))
+
+    async def page(self, request: Request) -> Response:
+        """GET /."""
+        content, headers = page()
+        return Response(content, headers=headers, media_type="text/html")
+
+    async def page_settings(self, request: Request) -> Response:
+        """GET /page.json."""
+        return _json(self._service.page_settings())
+
     async def metrics(self, request: Request) -> Response:
         """GET /metrics."""
         return Response(self._service.monitor.text(), media_type=self._service.monitor.content_type)
@@ -184,7 +203,8 @@ class Routes:
         word, _, key = request.headers.get("authorization", "").partition(" ")
         found = self._keys.find(key.strip()) if word.lower() == "bearer" else None
         if found is None:
-            reason = "no known API key; send the header Authorization: Bearer KEY."
+            known = "API key" if self._config.jwt == "none" else "API key or valid token"
+            reason = f"no known {known}; send the header Authorization: Bearer KEY."
             raise Refused(401, reason, {"WWW-Authenticate": "Bearer"})
         if not found.may(scope):
             raise Refused(403, f"this API key lacks the scope {scope}.")

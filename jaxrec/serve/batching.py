@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from jaxrec.serve.slates import Visit
-
 
 class Full(Exception):
     """The queue holds as many requests as it may."""
@@ -23,7 +21,7 @@ class Closed(Exception):
 
 
 class _Waiting(NamedTuple):
-    visit: Visit
+    visit: Any
     answer: asyncio.Future
     since: float
 
@@ -33,7 +31,7 @@ class Batcher:
 
     def __init__(
         self,
-        choose: Callable[[Sequence[Visit]], Sequence[Any]],
+        choose: Callable[[Sequence[Any]], Sequence[Any]],
         *,
         most: int,
         wait: float,
@@ -65,7 +63,7 @@ class Batcher:
             await self._task
         self._thread.shutdown()
 
-    async def submit(self, visit: Visit) -> Any:
+    async def submit(self, visit: Any) -> Any:
         """Give what `choose` gives for a visit; raises Full or Closed at once, and what `choose` raises.
 
         An exception that `choose` gives in the place of a visit's answer is raised for that visit alone.

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from jaxrec.config.data import Columns, FeedbackKind
 from jaxrec.storage.files import atomic_path, remove_unfinished
 
-PART = re.compile(r"feedback-(\d{12})-(\d{12})\.parquet")
+PART = re.compile(r"[a-z]+-(\d{12})-(\d{12})\.parquet")
 SELECT = """
 SELECT f.number, f.request, f.item, f.kind, f.value, f.time, f.received, s.time, s.user, s.items, s.log_probs, s.version
 FROM feedback f JOIN shown s USING (request) WHERE f.number > ? ORDER BY f.number LIMIT ?
@@ -129,9 +129,9 @@ class FeedbackLog:
         }
 
 
-def parts(folder: Path) -> Iterator[tuple[int, int]]:
-    """First and last numbers of the parts in a folder."""
-    for path in folder.glob("feedback-*.parquet"):
+def parts(folder: Path, name: str = "feedback") -> Iterator[tuple[int, int]]:
+    """First and last numbers of the parts in a folder, whose names begin with `name`."""
+    for path in folder.glob(f"{name}-*.parquet"):
         if found := PART.fullmatch(path.name):
             yield int(found[1]), int(found[2])
 

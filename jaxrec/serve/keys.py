@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from jaxrec.checks import InputError, check_name
 from jaxrec.foreign import quoted
@@ -19,6 +19,7 @@ from jaxrec.storage.files import read_json, write_json
 SCOPES = ("recommend", "feedback", "admin")  # admin may do everything
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 HASH = re.compile(r"[0-9a-f]{64}")
+MOST_BUCKETS = 100_000  # keys and subjects of tokens that the limit of rates remembers
 REMEDY = "restore the file, or delete it and make new keys with `jaxrec serve RUN --new-key NAME`"
 
 
@@ -33,19 +34,29 @@ class Key(NamedTuple):
         return scope in self.scopes or "admin" in self.scopes
 
 
+class Verifier(Protocol):
+    """Finds out who a key is of that is in no file."""
+
+    def find(self, token: str) -> Key | None:
+        """What is known of a token; None if it is not valid."""
+        ...
+
+
 class Keys:
     """The keys in a file: {hash: Key}."""
 
-    def __init__(self, path: Path):
-        """Read the file, if it exists; raises InputError if it is damaged."""
+    def __init__(self, path: Path, tokens: Verifier | None = None):
+        """Read the file, if it exists; raises InputError if it is damaged. What is no key may be one of `tokens`."""
         self.path, self._keys = path, _read(path) if path.exists() else {}
+        self._tokens = tokens
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def find(self, key: str) -> Key | None:
         """What is known of a key; None if it is no key of ours."""
-        return self._keys.get(_hash(key))
+        found = self._keys.get(_hash(key))
+        return self._tokens.find(key) if found is None and self._tokens is not None else found
 
     def add(self, name: str, scopes: Sequence[str]) -> str:
         """Make a key, store its hash and give the key, which is never shown again. Raises InputError."""
@@ -121,4 +132,8 @@ class RateLimit:
         tokens = min(self._burst, tokens + (now - then) * self._rate)
         taken = tokens >= 1.0
         self._buckets[name] = (tokens - taken, now)
+        if len(self._buckets) > MOST_BUCKETS:  # forget whoever could send as much as somebody new
+            full = [one for one, (left, at) in self._buckets.items() if left + (now - at) * self._rate >= self._burst]
+            for one in full:
+                del self._buckets[one]
         return 0.0 if taken else (1.0 - tokens) / self._rate

@@ -3,6 +3,8 @@
 from typing import Any
 
 from jaxrec.config.serve import ServeConfig
+from jaxrec.serve.page import LONGEST_SEARCH, MOST_FOUND
+from jaxrec.serve.reasons import MOST_INFLUENCES
 from jaxrec.serve.requests import LONGEST_ID, MOST_EVENTS, default_k
 from jaxrec.version import __version__
 
@@ -38,6 +40,7 @@ def openapi(config: ServeConfig) -> dict[str, Any]:
         },
         "/reload": {"post": _operation("Load the policy of the run again.", None, _reloaded(), (*POSTED, "409"))},
         "/items/{id}": {"get": _item()},
+        "/search": {"get": _search()},
         "/health": {"get": _plain("Whether the process is alive.", "application/json", ("405", "500"))},
         "/ready": {"get": _plain("Whether all programs are compiled.", "application/json", ("405", "500", "503"))},
         "/metrics": {"get": _plain("Metrics for Prometheus.", "text/plain", GUARDED)},
@@ -53,7 +56,7 @@ def openapi(config: ServeConfig) -> dict[str, Any]:
     }
     if config.keys == "required":
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for path in ("/recommend", "/feedback", "/reload", "/items/{id}", "/metrics"):
+        for path in ("/recommend", "/feedback", "/reload", "/items/{id}", "/search", "/metrics"):
             for operation in paths[path].values():
                 operation["security"] = [{"key": []}]
     return document
@@ -70,6 +73,7 @@ def _recommend(config: ServeConfig) -> dict[str, Any]:
             "exclude": {**ids, "description": "Items that are not shown."},
             "include": {**ids, "description": "The only items that may be shown."},
             "context": {"type": "array", "items": {"type": "number"}},
+            "explain": {"type": "boolean", "default": False, "description": "Whether the answer has reasons."},
         },
         (),
         {"history": ["318", {"item": "296", "rating": 2.5}], "k": 5, "exclude": ["50"]},
@@ -88,10 +92,26 @@ def _slate() -> dict[str, Any]:
             "propensity": {**number, "description": "Probability of the slate; null if it was not drawn."},
             "log_propensity": number,
             "ignored": {"type": "integer", "description": "Items of the request that the catalogue lacks."},
+            "reasons": {"type": "array", "items": _reason(), "description": "One for each item, if asked for."},
         },
         ("request", "version", "items"),
         {"request": "9f0c...", "version": "300-1c2d3e4f", "items": items, "propensity": None, "ignored": 0},
     )
+
+
+def _reason() -> dict[str, Any]:
+    words = {"type": "array", "items": {"type": "string"}}
+    influence = {
+        "id": {"type": "string"},
+        "title": {"type": "string"},
+        "change": {"type": "number", "description": "Of the score, because this row is in the history."},
+        "positive": {"type": "boolean", "description": "Whether its feedback was rewarded."},
+        "words": {**words, "description": "In the texts of both items."},
+        "categories": {**words, "description": "Of both items."},
+    }
+    several = {"type": "array", "items": _object(influence, tuple(influence)), "maxItems": MOST_INFLUENCES}
+    fields = {"id": {"type": "string"}, "sentence": {"type": "string"}, "influences": several}
+    return _object(fields, tuple(fields))
 
 
 def _feedback() -> dict[str, Any]:
@@ -123,6 +143,15 @@ def _item() -> dict[str, Any]:
     fields = {"id": {"type": "string"}, "title": {"type": "string"}, "recommendable": {"type": "boolean"}}
     operation = _operation("What is known of an item.", None, _object(fields, tuple(fields)), (*GUARDED, "404"))
     return {**operation, "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+
+
+def _search() -> dict[str, Any]:
+    item = _object({"id": {"type": "string"}, "title": {"type": "string"}}, ("id", "title"))
+    several = {"type": "array", "items": item, "maxItems": MOST_FOUND}
+    fields = {"items": several, "more": {"type": "boolean", "description": "Whether there are more."}}
+    operation = _operation("Items by words of their titles.", None, _object(fields, tuple(fields)), ("400", *GUARDED))
+    words = {"type": "string", "minLength": 1, "maxLength": LONGEST_SEARCH}
+    return {**operation, "parameters": [{"name": "title", "in": "query", "required": True, "schema": words}]}
 
 
 def _operation(

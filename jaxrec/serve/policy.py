@@ -3,7 +3,8 @@
 policy/arrays/           params (nested dict), item_table [I, E], recommendable [R], usual_context [C]; with
                          `learner.policy.belief`, tastes (nested dict, fields of jaxrec.nets.tastes.Tastes)
 policy/description.json  environment sizes, network, feedback kinds, step, columns of item features if there are any
-policy/items.json        {"ids": [...], "titles": [...]}, in the order of the table's rows
+policy/items.json        {"ids": [...], "titles": [...]}, in the order of the table's rows; "texts" too, where the
+                         encoder read more than the titles
 """
 
 import dataclasses
@@ -16,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from jaxrec.checks import InputError
 from jaxrec.config.data import FeedbackKind
@@ -24,12 +24,15 @@ from jaxrec.config.load import build_section, to_dict
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.data.item_features import Encodings, encodings_as_json, encodings_from_json
 from jaxrec.nets.policy import Items, Policy, make_policy
-from jaxrec.nets.tastes import Tastes, as_arrays, from_arrays
+from jaxrec.nets.tastes import as_arrays
+from jaxrec.serve.explain import Explainer
 from jaxrec.serve.history import Entry, HistoryReader, Unknown
+from jaxrec.serve.policy_arrays import check_params, check_world, read_tastes
+from jaxrec.serve.reasons import Facts, Reason
 from jaxrec.serve.slates import Slate, Slates, Visit
 from jaxrec.storage.digests import sealed_folder
 from jaxrec.storage.files import read_json_object, write_json
-from jaxrec.storage.portable import ITEMS_BYTES, load_portable, write_portable, wrong_shape
+from jaxrec.storage.portable import ITEMS_BYTES, load_portable, write_portable
 from jaxrec.storage.saved_spec import saved_spec
 from jaxrec.storage.schemas import check_description
 from jaxrec.types import EnvSpec, Params, World
@@ -59,6 +62,7 @@ class SavedPolicy:
     titles: tuple[str, ...]
     step: int
     item_features: Encodings = dataclasses.field(default_factory=dict)  # blocks of the item table after the text
+    texts: tuple[str, ...] = ()  # beginnings of what the encoder read of the items; empty: their titles
 
     @functools.cached_property
     def policy(self) -> Policy:
@@ -127,6 +131,31 @@ class SavedPolicy:
         ]
         return [self.titled(slate) for slate in self.slates.choose(visits)]
 
+    def explain(
+        self,
+        history: Sequence[Entry],
+        items: Sequence[str],
+        context: np.ndarray | None = None,
+        *,
+        unknown: Unknown = "refuse",
+    ) -> list[Reason]:
+        """Give a reason for each of the recommended `items` (ids): what in the history moved its score, and how much.
+
+        `history` and `context` are those of `recommend`. Each row of the history is left out once. Raises InputError
+        for ids that are not in the catalogue or may not be recommended after this history.
+        """
+        rows = self.histories.rows(items)
+        return self.explainer.explain(*self.histories.read(self.histories.known(history, unknown)[0]), rows, context)
+
+    @functools.cached_property
+    def explainer(self) -> Explainer:
+        """The compiled programs of `explain`; raises InputError if the policy reads no history."""
+        self.check_reads_history_only()
+        statistics = 1 + len(self.spec.feedback)  # the last columns of the item table
+        facts = Facts(self.texts or self.titles, np.asarray(self.world.item_table), self.item_features, statistics)
+        arrays = self.params, self.items, self.world
+        return Explainer(self.policy, arrays, self.spec, facts, (self.ids, self.titles))
+
     def recommend_rows(
         self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None, *, seed: int = 0
     ) -> list[Recommendation]:
@@ -171,8 +200,12 @@ def save_policy(
     items: tuple[Sequence[str], Sequence[str]],
     step: int,
     item_features: Encodings | None = None,
+    texts: Sequence[str] = (),
 ) -> None:
-    """Write the folder completely or not at all; `items` are ids and titles. Only a folder of ours is replaced."""
+    """Write the folder completely or not at all; `items` are ids and titles. Only a folder of ours is replaced.
+
+    `texts` are beginnings of what the encoder read of the items, if that is more than their titles.
+    """
     arrays: dict[str, Any] = {"params": params, "item_table": world.item_table}
     optional = {"recommendable": world.recommendable, "usual_context": world.usual_context}
     arrays |= {name: value for name, value in optional.items() if value is not None}
@@ -187,7 +220,9 @@ def save_policy(
     }
     with sealed_folder(Path(folder).absolute()) as temporary:
         write_portable(temporary, KIND, arrays, description)
-        write_json(temporary / "items.json", {"ids": list(items[0]), "titles": list(items[1])}, indent=None)
+        named = {"ids": list(items[0]), "titles": list(items[1])}
+        named |= {"texts": list(texts)} if texts else {}
+        write_json(temporary / "items.json", named, indent=None)
 
 
 def load_policy(path: str | Path) -> SavedPolicy:
@@ -205,9 +240,9 @@ def load_policy(path: str | Path) -> SavedPolicy:
         config = build_section(PolicyConfig, description["network"], "network", where)
         feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
         items = read_json_object(folder / "items.json", "train the policy or copy it again", most=ITEMS_BYTES)
-        ids, titles = tuple(items["ids"]), tuple(items["titles"])
+        ids, titles, texts = (tuple(items.get(name, ())) for name in ("ids", "titles", "texts"))
         optional = {"item_table", "recommendable", "usual_context"} & arrays.keys()
-        tastes = _tastes(arrays["tastes"], spec) if config.belief else None
+        tastes = read_tastes(arrays["tastes"], spec) if config.belief else None
         world = World(**{name: jnp.asarray(arrays[name]) for name in optional}, tastes=tastes)
         params = jax.tree.map(jnp.asarray, arrays["params"])
         features = encodings_from_json(description.get("item_features", {}), where)
@@ -219,49 +254,9 @@ def load_policy(path: str | Path) -> SavedPolicy:
         ) from None
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
-    _check_world(folder, spec, world)
-    _check_params(folder, make_policy(spec, config), params, world)
-    return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"], features)
-
-
-def _check_world(folder: Path, spec: EnvSpec, world: World) -> None:
-    """Raise InputError unless the arrays that the policy reads are those of the description."""
-    table, some, usual = world.item_table, world.recommendable, world.usual_context
-    if table.ndim != 2 or (spec.history_length and table.shape[0] != spec.num_items):
-        wanted = f"({spec.num_items}, any)"
-        raise InputError(f"{folder}: item_table has shape {table.shape}, expected {wanted}; copy the folder again.")
-    if some is not None and not ((some >= 0) & (some < table.shape[0])).all():
-        raise InputError(f"{folder}: recommendable has numbers of items that are not there; copy the folder again.")
-    if usual is not None and usual.shape != (spec.context_size,):
-        raise InputError(
-            f"{folder}: usual_context has shape {usual.shape}, expected ({spec.context_size},); copy the folder again."
-        )
-
-
-def _tastes(arrays: dict[str, Any], spec: EnvSpec) -> Tastes:
-    """Build the tastes that a policy with `belief` reads; raises ValueError unless they are of its items."""
-    tastes = from_arrays(jax.tree.map(jnp.asarray, arrays), spec.feedback)
-    if len(np.shape(tastes.item_vectors)) != 2:
-        raise ValueError(f"tastes.item_vectors has shape {np.shape(tastes.item_vectors)}, expected a table")
-    kinds, size = len(spec.feedback), tastes.item_vectors.shape[1]
-    belief, square = (kinds, 1 + size), (kinds, 1 + size, 1 + size)
-    wanted: dict[str, Any] = {
-        "item_vectors": (spec.num_items, size),
-        "item_logits": (spec.num_items, kinds),
-        "population": {"mean": belief, "covariance": square},
-        "link": dict.fromkeys(("scale", "shift", "low", "high", "spread"), (kinds,)),
-        "effects": {"alike": (kinds,), "mood": (kinds,), "keep": (2,), "context": (spec.context_size, kinds)},
-        "exposure": {"weights": (kinds, size, size), "centre": (size,), "covariance": square},
-    }
-    wanted["expecting"] = wanted["link"]
-    shapes: Any = flatten_dict(wanted, sep=".")
-    found: Any = flatten_dict(as_arrays(tastes), sep=".")
-    if (width := np.shape(found.get("effects.directions", 0))[1:]) and len(width) == 1:
-        shapes["effects.directions"] = (spec.num_items, *width)
-    for name, array in found.items():
-        if np.shape(array) != shapes.get(name):
-            raise ValueError(f"tastes.{name} has shape {np.shape(array)}, expected {shapes.get(name, 'no such array')}")
-    return tastes
+    check_world(folder, spec, world)
+    check_params(folder, make_policy(spec, config), params, world)
+    return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"], features, texts)
 
 
 def policy_is_whole(folder: Path) -> bool:
@@ -271,13 +266,6 @@ def policy_is_whole(folder: Path) -> bool:
     except InputError:
         return False
     return True
-
-
-def _check_params(folder: Path, policy: Policy, params: Params, world: World) -> None:
-    """Raise InputError unless the arrays are parameters of the network in the description."""
-    want = jax.eval_shape(policy.init, jax.random.key(0), world)
-    if wrong := wrong_shape(want, params):
-        raise InputError(f"{folder}: {wrong}; arrays and description are not of one policy; copy the folder again.")
 
 
 def _without_infinities(value: Any) -> Any:

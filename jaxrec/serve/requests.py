@@ -32,6 +32,7 @@ class RecommendRequest(NamedTuple):
     exclude: list[str]
     include: list[str] | None
     context: list[float] | None
+    explain: bool = False  # whether the answer has reasons
 
 
 class FeedbackRequest(NamedTuple):
@@ -57,13 +58,15 @@ def default_k(config: ServeConfig) -> int:
 
 def read_recommend(body: bytes, config: ServeConfig, context_size: int) -> RecommendRequest:
     """Read the body of POST /recommend; raises InputError for a wrong one."""
-    value = parse_object(body, ("user", "history", "k", "exclude", "include", "context"))
+    value = parse_object(body, ("user", "history", "k", "exclude", "include", "context", "explain"))
     if "user" in value and "history" in value:
         raise InputError("body: has user and history; give one of them.")
     k = value.get("k", default_k(config))
     if type(k) is not int:
         raise InputError(f"k: expected a whole number, got {quoted(k)}.")
     check_range("k", k, 1, config.max_k)
+    if type(explain := value.get("explain", False)) is not bool:
+        raise InputError(f"explain: expected true or false, got {quoted(explain)}.")
     history = _list("history", value.get("history", []), config.max_history)
     include = value.get("include")
     return RecommendRequest(
@@ -73,6 +76,7 @@ def read_recommend(body: bytes, config: ServeConfig, context_size: int) -> Recom
         _ids("exclude", value.get("exclude", []), config.max_history),
         None if include is None else _ids("include", include, config.max_history),
         _context(value.get("context"), context_size),
+        explain,
     )
 
 

@@ -5,7 +5,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +17,16 @@ from jaxrec.config.serve import ServeConfig
 from jaxrec.data.pseudonyms import pseudonymise
 from jaxrec.foreign import quoted
 from jaxrec.progress import warn
-from jaxrec.serve.batching import Batcher
+from jaxrec.serve.arms import Arm, Chosen, Load, check_fits, in_share
+from jaxrec.serve.batching import Batcher, Closed, Full
 from jaxrec.serve.feedback_log import FeedbackLog, forget
 from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
-from jaxrec.serve.policy import SavedPolicy
+from jaxrec.serve.page import MOST_FOUND, Titles, reaction, settings
+from jaxrec.serve.reasons import as_json
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
-from jaxrec.serve.slates import Explore, NotFinite, Slate, Slates, Visit
+from jaxrec.serve.slate_log import NAME, SETTLE, SlateLog
+from jaxrec.serve.slates import NotFinite, Visit
 from jaxrec.serve.store import Event, Shown, Store
 
 LOG, STORE = "log", "service.sqlite"  # in the folder of the state
@@ -34,24 +37,18 @@ FORGET = 600.0  # s between removals of old slates
 class Serving(NamedTuple):
     """What is served: where policies come from, and how the log names columns and users."""
 
-    load: Callable[[], tuple[SavedPolicy, str]]  # the policy as it is now, and its version; raises InputError
+    load: Load
     columns: Columns
     secret: bytes  # key of the pseudonyms
+    split: Load | None = None  # a policy that answers a share of the users
+    shadow: Load | None = None  # a policy whose slates are logged, and not shown
 
 
-class Current(NamedTuple):
-    """The policy that answers; a reload replaces all of it in one step."""
+class _Unexplained(NamedTuple):
+    """A slate without its reasons, and the visit that it was chosen for."""
 
-    saved: SavedPolicy
-    version: str
-    slates: Slates
-
-
-class Chosen(NamedTuple):
-    """A slate, and the policy that chose it."""
-
-    slate: Slate
-    by: Current
+    visit: Visit
+    chosen: Chosen
 
 
 class Service:
@@ -60,32 +57,33 @@ class Service:
     def __init__(self, serving: Serving, config: ServeConfig, state: Path):
         """Open the state; raises InputError if the policy reads no history or the state is damaged."""
         self.config, self._serving = config, serving
-        self._now = self._load()
-        saved = self._now.saved
+        self._main, self._split, self._shadow = self._arms(serving)
+        saved = self._main.now.saved
         self._reader, self._kinds = saved.histories, saved.feedback
+        self._titles = Titles(saved.titles)
         self._row = {item_id: row for row, item_id in enumerate(saved.ids)}
-        self._batcher = Batcher(
-            self._choose,
-            most=config.batch_size,
-            wait=config.max_wait_ms / 1000.0,
-            queue=config.queue,
-            observe=lambda size: self.monitor.batch.observe(size),
-        )
-        self.monitor = Monitor(len(saved.ids), lambda: self._batcher.waiting)
+        # Reasons wait in a queue of their own, so that they do not stand before slates.
+        self._explainer = Batcher(self._explain, most=1, wait=0.0, queue=config.queue)
+        self.monitor = Monitor(len(saved.ids), lambda: sum(arm.waiting for arm in self._every))
         state.mkdir(parents=True, exist_ok=True)
         remember = config.remember_hours * 3600.0
         self._store = Store(state / STORE, kept=config.history_kept, remember_seconds=remember)
         self._log = FeedbackLog(state / LOG, serving.columns, saved.feedback)
+        self._slates = SlateLog(state / NAME) if len(self._every) > 1 else None
+        self._watching: set[asyncio.Task] = set()
         self._ticking: asyncio.Task | None = None
         self._reloading = asyncio.Lock()
         self.ready = False
 
     async def start(self) -> None:
         """Compile all programs, write what a killed process left in no part, and begin to answer."""
-        await asyncio.to_thread(self._now.slates.warm, self.config.max_k)
+        for arm in self._every:
+            await arm.start()
         await self._store.alone(self._log.continue_numbers)
+        if self._slates is not None:
+            await self._store.alone(self._slates.begin)
         await self._write_parts(all_=True)
-        self._batcher.start()
+        self._explainer.start()
         self._ticking = asyncio.create_task(self._tick())
         self.ready = True
 
@@ -97,7 +95,9 @@ class Service:
                 self._ticking.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._ticking
-                await self._batcher.stop()
+                for queue in (*self._every, self._explainer):
+                    await queue.stop()
+                await asyncio.gather(*self._watching)
                 await self._write_parts(all_=True)
         finally:
             await asyncio.to_thread(self._store.close_writer)
@@ -105,14 +105,21 @@ class Service:
 
     async def recommend(self, body: bytes) -> dict[str, Any]:
         """Answer POST /recommend, once the slate is stored; raises InputError, Full, Closed or OSError."""
-        asked = read_recommend(body, self.config, self._now.saved.spec.context_size)
+        asked = read_recommend(body, self.config, self._main.now.saved.spec.context_size)
         user = self._pseudonym(asked.user)
         visit, ignored = self._visit(asked, self._store.history(user) if user else asked.history, bool(user))
-        slate, by = await self._batcher.submit(visit)
+        request = secrets.token_hex(16)
+        share = 0.0 if self._split is None else self.config.split_share
+        arm = self._split if self._split is not None and in_share(user or request, share) else self._main
+        slate, by = chosen = await arm.choose(visit)
+        reasons = await self._explainer.submit(_Unexplained(visit, chosen)) if asked.explain else None
         items = by.saved.titled(slate)
         probs = None if slate.log_probs is None else [float(x) for x in slate.log_probs]
-        shown = Shown(secrets.token_hex(16), time.time(), user, [i.id for i in items], probs, by.version)
-        await self._store.add_shown(shown)
+        shown = Shown(request, time.time(), user, [i.id for i in items], probs, by.version)
+        await self._store.add_shown(shown, logged=self._slates is not None)
+        if self._shadow is not None:
+            self._watching.add(task := asyncio.create_task(self._watch(self._shadow, visit, request)))
+            task.add_done_callback(self._watching.discard)
         self.monitor.shown(slate.rows)
         self.monitor.cold.inc(len(visit.items) == 0)
         self.monitor.unknown.inc(ignored)
@@ -124,6 +131,7 @@ class Service:
             "propensity": None if log_propensity is None else math.exp(log_propensity),
             "log_propensity": log_propensity,
             "ignored": ignored,
+            **({} if reasons is None else {"reasons": reasons}),
         }
 
     async def feedback(self, body: bytes) -> dict[str, Any]:
@@ -137,7 +145,7 @@ class Service:
 
     def _reward(self, event: Event) -> float:
         """The positive reward of an event; 0 if its item is of an earlier catalogue: that is no fault of the client."""
-        weights = self._now.saved.spec.reward_weights
+        weights = self._main.now.saved.spec.reward_weights
         if not weights or event.item not in self._row:
             return 0.0
         try:
@@ -152,33 +160,78 @@ class Service:
         Raises InputError if the new one is damaged or does not fit the service; then the old one stays.
         """
         async with self._reloading:
-            before = self._now
-            now = await asyncio.to_thread(self._load)
-            if now.version == before.version:
-                return {"version": now.version, "changed": False}
-            _check_fits(before.saved, now.saved)
-            await asyncio.to_thread(now.slates.warm, self.config.max_k)
-            self._now = now
-            return {"version": now.version, "changed": True}
+            before = self._main.now
+            found = [(arm, await asyncio.to_thread(arm.load)) for arm in self._every]
+            changed = [(arm, now) for arm, now in found if now.version != arm.now.version]
+            for arm, now in changed:
+                check_fits("reload: the new policy", before.saved, now.saved, "stop the service and start it again")
+                await asyncio.to_thread(arm.warm, now)
+            for arm, now in changed:
+                arm.now = now
+            return {"version": self._main.now.version, "changed": bool(changed)}
 
     def item(self, item_id: str) -> dict[str, Any] | None:
         """What is known of an item; None if the catalogue lacks it."""
         row = self._row.get(item_id)
         if row is None:
             return None
-        return {"id": item_id, "title": self._now.saved.titles[row], "recommendable": self._now.slates.offers(row)}
+        return {
+            "id": item_id,
+            "title": self._main.now.saved.titles[row],
+            "recommendable": self._main.now.slates.offers(row),
+        }
 
-    def _load(self) -> Current:
-        saved, version = self._serving.load()
-        slates = saved.slates.exploring(explore_of(self.config, saved), self.config.batch_size)
-        return Current(saved, version, slates)
+    async def search(self, words: str) -> dict[str, Any]:
+        """Items with these words in their titles, a few of them."""
+        rows = await asyncio.to_thread(self._titles.search, words, MOST_FOUND + 1)
+        saved = self._main.now.saved
+        items = [{"id": saved.ids[row], "title": saved.titles[row]} for row in rows[:MOST_FOUND]]
+        return {"items": items, "more": len(rows) > MOST_FOUND}
 
-    def _choose(self, visits: Sequence[Visit]) -> list[Chosen | NotFinite]:
-        """Answer a batch with one policy, on the thread of the device; a user's failure is that user's alone."""
-        now = self._now
-        visits = [visit._replace(k=min(visit.k, now.slates.most)) for visit in visits]
-        found = now.slates.choose_each(visits)
-        return [slate if isinstance(slate, NotFinite) else Chosen(slate, now) for slate in found]
+    def page_settings(self) -> dict[str, Any]:
+        """What the page at / has to know."""
+        reported = reaction(self._kinds, self._main.now.saved.spec.reward_weights)
+        return settings(reported, self.config.max_history, self.config.max_k)
+
+    def _arms(self, serving: Serving) -> tuple[Arm, Arm | None, Arm | None]:
+        """Load the policies; raises InputError for a second one that cannot answer the same requests."""
+
+        def arm(load: Load, explains: bool = True) -> Arm:
+            return Arm(load, self.config, lambda size: self.monitor.batch.observe(size), explains=explains)
+
+        main, found = arm(serving.load), []
+        for name, load in (("split", serving.split), ("shadow", serving.shadow)):
+            found.append(None if load is None else arm(load, explains=name == "split"))
+            if found[-1] is not None:
+                what = f"serve.{name}: this policy"
+                check_fits(what, main.now.saved, found[-1].now.saved, "choose one that was trained on the same log")
+        return main, *found
+
+    @property
+    def _every(self) -> list[Arm]:
+        return [arm for arm in (self._main, self._split, self._shadow) if arm is not None]
+
+    async def _watch(self, arm: Arm, visit: Visit, request: str) -> None:
+        """Log what the shadow would have shown; the user has the answer already, and no failure concerns them."""
+        assert self._slates is not None
+        watched = self._slates.watched
+        try:
+            slate, by = await arm.choose(visit)
+            items = [by.saved.ids[row] for row in slate.rows]
+            await self._store.soon(lambda db: watched(db, request, by.version, items))
+        except (Full, Closed, InputError, OSError):
+            self.monitor.unwatched.inc()
+
+    def _explain(self, waiting: Sequence[_Unexplained]) -> list[list[dict[str, Any]] | NotFinite]:
+        """Give the reasons of slates, on a thread of their own, by the policies that chose them."""
+        found: list[list[dict[str, Any]] | NotFinite] = []
+        for visit, (slate, by) in waiting:
+            try:
+                reasons = by.saved.explainer.explain(visit.items, visit.feedback, slate.rows, visit.context)
+                found.append([as_json(reason) for reason in reasons])
+            except NotFinite as error:
+                found.append(error)
+        return found
 
     def _visit(self, asked: RecommendRequest, history: Sequence[Entry], stored: bool) -> tuple[Visit, int]:
         """What the policy reads, and how many items were ignored; those of stored histories are never refused."""
@@ -214,6 +267,7 @@ class Service:
             now = time.monotonic()
             try:
                 waiting = await self._store.alone(self._log.waiting)
+                waiting += await self._store.alone(self._slates.waiting) if self._slates is not None else 0
                 if waiting >= self.config.part_rows or (waiting and now - written >= self.config.part_seconds):
                     await self._write_parts()
                 if not waiting or waiting >= self.config.part_rows or now - written >= self.config.part_seconds:
@@ -225,32 +279,12 @@ class Service:
                 warn(f"{self._log.folder}: the feedback log cannot be written ({error}); it is tried again.")
 
     async def _write_parts(self, all_: bool = False) -> None:
+        if self._slates is not None:
+            write = self._slates.write
+            settle = 0.0 if all_ else SETTLE
+            while await self._store.alone(lambda db: write(db, self.config.part_rows, settle)) and all_:
+                pass
         while await self._store.alone(lambda db: self._log.write(db, self.config.part_rows)):
             self.monitor.parts.inc()
             if not all_:
                 return
-
-
-def _check_fits(before: SavedPolicy, now: SavedPolicy) -> None:
-    """Raise InputError unless a policy can answer requests that were read for another one."""
-    facts = {
-        "items": (before.ids, now.ids),
-        "kinds of feedback": (list(before.feedback.items()), list(now.feedback.items())),
-        "names of feedback": (before.spec.feedback, now.spec.feedback),
-        "reward weights": (before.spec.reward_weights, now.spec.reward_weights),
-        "context": (before.spec.context_size, now.spec.context_size),
-    }
-    for name, (old, new) in facts.items():
-        if old != new:
-            raise InputError(f"reload: the new policy has other {name}; stop the service and start it again.")
-
-
-def explore_of(config: ServeConfig, saved: SavedPolicy) -> Explore | None:
-    """The exploration that the settings ask for; None: that of the policy. Warns where it changes the slates."""
-    if config.explore == "policy":
-        return None
-    if config.explore == "epsilon":
-        return Explore("epsilon", config.epsilon)
-    if saved.network.diversity:
-        warn("serve.explore: slates that are drawn are not made diverse as learner.policy.diversity asks for.")
-    return Explore("softmax", config.temperature)

@@ -118,19 +118,34 @@ class Store:
             entries[request, item] = {**entry, kind: value}
         return list(entries.values())
 
-    def add_shown(self, shown: Shown) -> asyncio.Future:
-        """Remember a slate; once the future is done, a kill of the process does not lose it (a power cut may)."""
+    def add_shown(self, shown: Shown, logged: bool = False) -> asyncio.Future:
+        """Remember a slate; once the future is done, a kill of the process does not lose it (a power cut may).
+
+        With `logged`, it is also a row of the log of slates, in the same transaction.
+        """
         probs = None if shown.log_probs is None else orjson.dumps(shown.log_probs).decode()
         row = (shown.request, shown.time, shown.user, orjson.dumps(shown.items).decode(), probs, shown.version)
         future = asyncio.get_running_loop().create_future()
-        insert = "INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?)"
-        self._jobs.put(_Job(lambda db: db.execute(insert, row).rowcount, future=future))
+
+        def insert(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?)", row)
+            if logged:
+                fields = "(request, time, user, items, log_probs, version)"
+                db.execute(f"INSERT INTO slates {fields} VALUES (?, ?, ?, ?, ?, ?)", row)
+
+        self._jobs.put(_Job(insert, future=future))
         return future
 
     async def add_feedback(self, request: str, events: Sequence[Event]) -> Noted:
         """Store feedback; when this returns, it is on the disk. Raises UnknownRequest, NotShown or OSError."""
         future = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(lambda db: self._add_feedback(db, request, events), durable=True, future=future))
+        return await future
+
+    async def soon(self, job: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run a job in the transaction of others, not forced to the disk, and give its result."""
+        future = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(job, future=future))
         return await future
 
     async def alone(self, job: Callable[[sqlite3.Connection], Any]) -> Any:

@@ -32,8 +32,9 @@ _plain = maybe(either((bool, anything), (int, number()), (float, number()), (str
 
 
 def _same_length(value: Any, where: str) -> None:
-    if len(value["ids"]) != len(value["titles"]):
-        raise Misfit("titles", f"{len(value['ids']):,} titles, one for each id", len(value["titles"]))
+    for name in ("titles", "texts"):
+        if name in value and len(value["ids"]) != len(value[name]):
+            raise Misfit(name, f"{len(value['ids']):,} {name}, one for each id", len(value[name]))
 
 
 def _all_different(value: Any, where: str) -> None:
@@ -112,7 +113,7 @@ EVALUATION = record(
     },
 )
 FILES: dict[str, Check] = {
-    "items.json": both(record({"ids": _texts, "titles": _texts}), _same_length, _all_different),
+    "items.json": both(record({"ids": _texts, "titles": _texts}, {"texts": _texts}), _same_length, _all_different),
     "log.json": LOG,
     "users.json": record({"train": _texts, "judge": _texts}, {"salt": text}),
     "validity.json": VALIDITY,

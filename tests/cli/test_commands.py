@@ -71,7 +71,7 @@ def test_pages_have_the_commands_that_are_looked_for() -> None:
     assert counts["quickstart.md"] == 8 and counts["your-own-log.md"] == 4 and sum(counts.values()) > 30
     assert {words_of(line)[0] for text in HELP.values() for line in commands(text)} == {
         *("check-data", "train", "sweep", "pretrain", "fit-simulator", "evaluate", "recommend", "embed"),
-        *("serve", "export", "tokens", "rank-with-lm", "tune", "distill", "inspect", "bench"),
+        *("serve", "serve-report", "export", "tokens", "rank-with-lm", "tune", "distill", "inspect", "bench"),
     }
 
 

@@ -12,6 +12,7 @@ from jaxrec.serve import SavedPolicy
 from jaxrec.serve.app import make_app
 from jaxrec.serve.keys import Keys
 from jaxrec.serve.service import Service, Serving
+from jaxrec.serve.tokens import Tokens
 from tests.serve.small_policy import small_policy
 
 SECRET = b"of tests only, and long enough to pass"
@@ -41,6 +42,7 @@ class Client:
         stall: bool = False,
         host: str = "localhost:8000",
         kind: str = "application/json",
+        query: str = "",
     ) -> Answered:
         content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         sent: list[dict] = []
@@ -57,7 +59,13 @@ class Client:
         headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
         headers += [(b"host", host.encode()), (b"content-type", kind.encode())]
         scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": headers}
-        scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("x", 1), "root_path": ""}
+        scope |= {
+            "query_string": query.encode(),
+            "http_version": "1.1",
+            "scheme": "http",
+            "server": ("x", 1),
+            "root_path": "",
+        }
         await self.app(scope, receive, send)
         text = b"".join(m.get("body", b"") for m in sent[1:])
         found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
@@ -70,15 +78,17 @@ def run(
     test: Callable[[Client], Awaitable[None]],
     config: ServeConfig = OPEN,
     load: Callable[[], tuple[SavedPolicy, str]] | None = None,
+    seconds: dict[str, Any] | None = None,
     **policy: Any,
 ) -> None:
-    """Run `test` with a client of a service that is ready."""
+    """Run `test` with a client of a service that is ready; `seconds` are fields of Serving about further policies."""
 
     async def go() -> None:
         saved = small_policy(**policy)
-        serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET)
+        serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET, **(seconds or {}))
         service = Service(serving, config, tmp_path / "state")
-        client = Client(make_app(service, Keys(tmp_path / "keys.json")))
+        tokens = None if config.jwt == "none" else Tokens(config)
+        client = Client(make_app(service, Keys(tmp_path / "keys.json", tokens)))
         assert (await client("GET", "/ready")).status == 503
         assert (await client("GET", "/health")).status == 200
         await service.start()

@@ -209,7 +209,8 @@ def test_a_reload_swaps_the_policy_under_load_and_refuses_what_does_not_fit(tmp_
 def test_the_openapi_document_names_every_path_and_limit(tmp_path: Path) -> None:
     async def test(client: Client) -> None:
         document = (await client("GET", "/openapi.json")).body
-        paths = {"/recommend", "/feedback", "/reload", "/items/{id}", "/health", "/ready", "/metrics", "/openapi.json"}
+        paths = {"/recommend", "/feedback", "/reload", "/items/{id}", "/search", "/health", "/ready", "/metrics"}
+        paths |= {"/openapi.json"}
         assert set(document["paths"]) == paths and document["openapi"] == "3.1.0"
         body = document["paths"]["/recommend"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert body["properties"]["k"]["maximum"] == 16 and body["properties"]["history"]["maxItems"] == 20
