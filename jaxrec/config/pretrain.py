@@ -86,8 +86,6 @@ class PretrainConfig:
                     "pretrain.loss: grpo samples the codes of items; set pretrain.model to generative, or loss to "
                     "reinforce."
                 )
-            if self.loss == "grpo" and not self.start_from:
-                raise InputError("pretrain.loss: grpo improves a trained generator; name its run with --from RUN.")
             return
         if self.target != "next":
             raise InputError(

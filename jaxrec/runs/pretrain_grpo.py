@@ -40,6 +40,8 @@ class Reinforced(NamedTuple):
 def check_start(config: Config) -> None:
     """Raise InputError if there is no run to start from."""
     source = config.pretrain.start_from
+    if not source:
+        raise InputError("pretrain.loss: grpo improves a trained generator; name its run with --from RUN.")
     if not Path(source).is_dir():
         raise InputError(f"pretrain.start_from: no folder {quoted(source)}; give a run of a generator with --from RUN.")
     if config.generative.tokens:

@@ -28,6 +28,7 @@ REMARK = re.compile(r"\s{2,}\(.*\)$")  # after a command
 
 def commands(text: str) -> list[str]:
     """The commands in blocks of a page, or in the lines of a help, without remarks."""
+    text = text.replace("\\\n", " ")  # a command of several lines
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     blocks = [block for language, block in blocks if not language] if "```" in text or text.startswith("#") else [text]
     lines = [line.strip() for block in blocks for line in block.splitlines()]
