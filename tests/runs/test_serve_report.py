@@ -93,6 +93,6 @@ def test_the_command_reads_the_logs_of_a_service(tmp_path: Path, capsys: pytest.
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "minus that of A" in printed
-    # Of A as before, of B nothing: 4/3 * 2/81 under the root.
-    verdict = "B earned less reward per request than A: -0.6667 (95% interval -1.022 to -0.3111, 4 users)."
+    # Of A as before, of B nothing: 2/3 - Z * sqrt(4/3 * 2/81) = 0.3110.
+    verdict = "B earned less reward per request than A: -0.6667 (95% interval -1.022 to -0.311, 4 users)."
     assert printed.splitlines()[-1] == verdict
