@@ -10,8 +10,8 @@ candidates as one vector; that of jaxrec scores each candidate. A round is a num
 The sides take turns. After each round, the policy as it draws its actions plays 512 episodes, outside of the clock.
 
 It prints one JSON line per problem: user steps per second (medians and spread over the rounds after the first), the
-return after the last round, and the seconds of training until the return first reached a mark. benchmarks/README.md has
-results.
+return after the last round, and the seconds of training until the return first reached a mark, without the first round,
+which compiles. benchmarks/README.md has results.
 """
 
 import argparse

@@ -26,7 +26,7 @@ def run_rank(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     with quiet(options.json):
-        if options.history:
+        if options.history is not None:
             slate = rank_for_history(
                 options.model, options.config, options.history, options.k, options.overrides, settings
             )

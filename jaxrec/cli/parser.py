@@ -196,7 +196,7 @@ def _add_rank(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("model", metavar="MODEL", help="GGUF file, folder, installed package or Hugging Face name")
     parser.add_argument("config", metavar="CONFIG", help="recipe with a data section")
     _overrides(parser)
-    parser.add_argument("--history", metavar="ID,ID", default="", help="rank for this history, not for held-out users")
+    parser.add_argument("--history", metavar="ID,ID", help="rank for this history, not for held-out users")
     parser.add_argument("-k", type=int, default=10, help="items to show for --history (default: 10)")
     parser.add_argument("--users", type=int, default=200, metavar="N", help="held-out users (default: 200)")
     parser.add_argument("--candidates", type=int, default=20, metavar="N", help="items to rank (default: 20)")

@@ -65,8 +65,8 @@ def run_serve_report(options: argparse.Namespace) -> int:
         _print_table(title, ("version", "difference", "users of both", "difference within them"), rows)
     if report.watched:
         rows = [(one.version, one.requests, f"{one.overlap:.3f}", _pm(one.rewarded)) for one in report.watched]
-        header = ("version", "requests", "overlap of slates", "share of the reward on its items")
-        _print_table("policies that only watched", header, rows)
+        header = ("version", "requests", "overlap of slates", "share of the positive reward")
+        _print_table("shadow policies", header, rows)
     print(report.verdict)
     return 0
 

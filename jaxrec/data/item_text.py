@@ -147,4 +147,4 @@ def texts_to_keep(template: str, catalogue: Catalogue) -> list[str]:
     if catalogue.texts == catalogue.titles or any(name == REVIEWS for _, name in placeholders(template)):
         return []
     beginnings = ((text, text[: KEPT + 1]) for text in catalogue.texts)
-    return [text if text == some else (some.rsplit(maxsplit=1) or [""])[0][:KEPT] for text, some in beginnings]
+    return [text if len(text) <= KEPT else (some.rsplit(maxsplit=1) or [""])[0][:KEPT] for text, some in beginnings]

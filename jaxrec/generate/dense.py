@@ -1,11 +1,11 @@
 """The dense check: chances of items that no training row has, by two towers next to the generator.
 
-A generator has seen no user take such a cold item, so that it ranks it by luck (LIGER, arXiv 2411.18814). The towers
-read the state of the row that is written, and the vector of the item's text and features, without statistics of the
-log. They are trained on the known items K, those with training rows, next to the loss of the codes:
+A generator has seen no user take such a cold item, so its chance of it is arbitrary (LIGER, arXiv 2411.18814). The
+towers read the state of the row that is written, and the vector of the item's text and features, without statistics of
+the log. They are trained on the known items K, those with training rows, next to the loss of the codes:
 
     s_i  = (A state) . (B x_i) / sqrt(W)            loss += weight x -log softmax over K of s [next item]
-    log P(i) = s_i - log sum over K outside the history of exp(s)            for a cold item i
+    log P(i) = s_i - log sum over K of exp(s)                                for a cold item i
 
 A cold item thus gets the chance that the towers would give to a known item with its vector, in the same unit as the
 chances of the generated items, and is sorted in among them.
@@ -61,9 +61,10 @@ def cold_chances(params: Params, items: DenseItems, state: Array, seen: Array, *
     """Log chances [N] of the cold items after a state [W] and a history [H] int32; -inf for those of the history."""
     query, table = towers(params, state, items.vectors)
     scores = table @ query
+    total = jax.nn.logsumexp(scores[items.known])  # with the history, as beam search has it too
     if not repeats:
         scores = scores.at[jnp.where(seen == PADDING, scores.shape[0], seen)].set(-jnp.inf, mode="drop")
-    return scores[items.cold] - jax.nn.logsumexp(scores[items.known])
+    return scores[items.cold] - total
 
 
 def with_cold(slate: Slate, items: DenseItems, chances: Array) -> Slate:

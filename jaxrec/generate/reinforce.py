@@ -9,7 +9,8 @@ or, discounted, later:
     loss = mean over states of  -sum_i w_i A_i log pi(i)  +  kl x KL(pi || pi_start)
 
 pi_start is the generator that learning starts from, frozen. The divergence is exact at each prefix that the samples
-went through, and the mean over the samples stands for the mean over prefixes. A group is used for one step, so that the
+went through, and the mean over the samples stands for the mean over prefixes. Its gradient takes the prefixes as given,
+and leaves out that the policy changes which of them are sampled. A group is used for one step, so that the
 ratio of GRPO is always 1 and clipping has no effect. Sampling, rewards and the step are one compiled program.
 """
 
@@ -73,12 +74,16 @@ class Reinforcement(NamedTuple):
     update: Callable[[PretrainState, ReinforceData], tuple[PretrainState, Metrics]]
 
 
-def rows_ahead(log: Log, gamma: float) -> int:
-    """Rows from a state on that may be rewarded: 1 without discounted rewards."""
+def rows_ahead(log: Log, gamma: float, moment: np.ndarray) -> int:
+    """Rows from a state's moment on that may be rewarded: those of the moment, and later ones by their discount.
+
+    `moment` [N] is the first row of each row's moment.
+    """
     longest = min(FURTHEST, int(np.diff(log.offsets).max(initial=1)))
+    tied = int((np.arange(len(moment)) - moment).max(initial=0))
     if gamma in (0.0, 1.0):
-        return 1 if gamma == 0 else longest
-    return min(longest, 1 + int(np.log(LEAST) / np.log(gamma)))
+        return min(longest, 1 + tied) if gamma == 0 else longest
+    return min(longest, 1 + tied + int(np.log(LEAST) / np.log(gamma)))
 
 
 def make_states(log: Log, target: np.ndarray) -> States:
@@ -104,8 +109,8 @@ def rewards(rows: WindowRows, drawn: States, items: Array, ahead: int, gamma: fl
     """Rewards of samples [B, G] at states [B]: [B, G]. All rows of the state's moment count fully."""
     found = rows.moment[drawn.row][:, None] + jnp.arange(ahead)[None]
     inside = found < drawn.end[:, None]
-    later = jnp.maximum(found - drawn.row[:, None], 0).astype(jnp.float32)
     found = jnp.minimum(found, rows.items.shape[0] - 1)
+    later = jnp.maximum(rows.moment[found] - rows.moment[drawn.row][:, None], 0).astype(jnp.float32)
     worth = jnp.where(later == 0, 1.0, jnp.float32(gamma) ** later)
     value = jnp.where(inside & (rows.target[found] != PADDING), worth, 0.0)
     same = items[:, :, None] == rows.items[found][:, None]

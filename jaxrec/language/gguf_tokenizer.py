@@ -68,7 +68,8 @@ def gguf_tokenizer(file: GgufFile) -> Tokenizer:
         for word, one in zip(words, types, strict=False):
             if one in (_CONTROL, _USER_DEFINED):
                 tokenizer.add_tokens([AddedToken(word, normalized=False, special=one == _CONTROL)])
-        if file.get("tokenizer.ggml.add_bos_token", bool, False):
+        # Files of Llama 3 without the field mean true, as llama.cpp reads them.
+        if file.get("tokenizer.ggml.add_bos_token", bool, cut == "llama-bpe"):
             row = file.get("tokenizer.ggml.bos_token_id", int)
             pieces = [(tokenizer.id_to_token(row), row)]
             tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]

@@ -69,7 +69,7 @@ class LanguageModel:
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Messages {"role": ..., "content": ...} as one text up to where the answer begins, by the chat template."""
-        if self.path.suffix != GGUF:
+        if not self.path.is_file():
             return chat_text(self.path, messages, generate=True)
         if self.chat_template is None:
             raise InputError(f"{self.path}: no chat template (tokenizer.chat_template); leave chat out.")
@@ -78,7 +78,7 @@ class LanguageModel:
     @property
     def has_chat(self) -> bool:
         """Whether there is a chat template."""
-        if self.path.suffix == GGUF:
+        if self.path.is_file():
             return self.chat_template is not None
         return (self.path / "chat_template.jinja").is_file() or bool(tokenizer_settings(self.path).get("chat_template"))
 
@@ -212,9 +212,14 @@ def logits_program(module: Transformer):
 
 
 def logits(lm: LanguageModel, texts: Sequence[Sequence[int]]) -> Array:
-    """Logits of the token after each token; B texts of at most T token ids -> [B, T, V] float32."""
+    """Logits of the token after each token; B texts of at most T token ids -> [B, T, V] float32.
+
+    Raises InputError without any text, and for texts that are longer than the model can read.
+    """
+    if not texts:
+        raise InputError("texts: expected at least one text.")
     check_lengths(lm, [len(text) for text in texts], "texts")
-    width = max(1, *(len(text) for text in texts))
+    width = max(1, max(len(text) for text in texts))
     ids = jnp.array([[*text, *[0] * (width - len(text))] for text in texts], jnp.int32)
     mask = jnp.array([[n < len(text) for n in range(width)] for text in texts], jnp.int32)
     return logits_program(lm.module)(lm.params, ids, mask)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxrec.checks import InputError
+from jaxrec.foreign import quoted
 from jaxrec.language.model import LanguageModel
 from jaxrec.language.score import Advance, likelihoods
 
@@ -35,7 +36,7 @@ class Prompting:
         text = self.template or (CHAT_PROMPT if self.chat else PROMPT)
         if text.count(HISTORY) != 1 or not (self.chat or text.endswith(HISTORY)):
             where = "once" if self.chat else "once, at its end"
-            raise InputError(f"prompt: expected a text with {HISTORY} {where}, got {len(text)} characters without it.")
+            raise InputError(f"prompt: expected a text with {HISTORY} {where}, got {quoted(text)}.")
         return text
 
 

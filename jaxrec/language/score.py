@@ -60,11 +60,13 @@ def likelihoods(
     longest = [len(prompt) + max(map(len, own), default=0) for prompt, own in zip(prompts, continuations, strict=True)]
     check_lengths(lm, longest, "prompts", advice)
     results = [np.zeros(len(own), np.float64) for own in continuations]
-    most = READ.get(jax.default_backend(), READ_MANY)
+    backend = jax.default_backend()
+    most, scored = READ.get(backend, READ_MANY), SCORED.get(backend, SCORED_MANY)
+    text = round_up(max((len(one) for own in continuations for one in own), default=1), TEXT_STEP)
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     while order:
         width = int(min(round_up(len(prompts[order[0]]), PROMPT_STEP), lm.config.max_length))
-        lines = min(max(1, most // width), len(prompts))
+        lines = min(max(1, most // width), max(1, scored // text), len(prompts))
         rows, order = order[:lines], order[lines:]
         _score(lm, [(prompts[row], continuations[row], results[row]) for row in rows], (lines, width))
         advance(len(rows))

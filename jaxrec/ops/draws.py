@@ -81,7 +81,7 @@ def shuffled(key: Array, size: int) -> Array:
 
     Many numbers go through a Feistel network of keyed hashes (Luby and Rackoff, 1988), which maps those below the next
     power of two to each other one to one. It sorts nothing: sorting is what `jax.random.permutation` spends its time
-    with on a CPU, 100 times as long. Few numbers would show that the network has only as many orders as keys.
+    with on a CPU, 100 times as long. Short orders are drawn exactly, since the network has only as many orders as keys.
     """
     if size < MANY:
         return jax.random.permutation(key, size)

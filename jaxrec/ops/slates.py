@@ -62,6 +62,7 @@ def _sample_in_blocks(key: Array, logits: Array, slate_size: int, block: int) ->
     random numbers in place of M random numbers and 2 M logarithms.
     """
     key_blocks, key_inside = jax.random.split(key)
+    size = logits.shape[-1]
     filled = -logits.shape[-1] % block
     logits = jnp.pad(logits, [(0, 0)] * (logits.ndim - 1) + [(0, filled)], constant_values=-jnp.inf)
     logits = logits.reshape(*logits.shape[:-1], -1, block)
@@ -71,6 +72,10 @@ def _sample_in_blocks(key: Array, logits: Array, slate_size: int, block: int) ->
     highest, blocks = top_k(peak + jnp.log(jnp.maximum(total, 1.0)) + noise, slate_size)
     inside = jnp.take_along_axis(logits, blocks[..., None], axis=-2)
     perturbed = given_maximum(key_inside, inside, highest[..., None])
+    # Masked candidates are picked before what only fills up the last block.
+    place = blocks[..., None] * block + jnp.arange(block, dtype=blocks.dtype)
+    lowest = jnp.finfo(perturbed.dtype).min / 2
+    perturbed = jnp.where(place < size, jnp.maximum(perturbed, lowest), -jnp.inf)
     best = top_slate(perturbed.reshape(*perturbed.shape[:-2], -1), slate_size)
     return jnp.take_along_axis(blocks, best // block, axis=-1) * block + best % block
 

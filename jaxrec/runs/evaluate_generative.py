@@ -31,7 +31,7 @@ from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.types import Array, Env, Observation, Params, World
 
 SAMPLED = "policy_sampled"  # slates that are drawn from the generator instead of its best ones
-FREE = ("users", "max_steps", "cutoffs", "baselines", "ensemble", "truth")
+FREE = ("users", "max_steps", "baselines", "ensemble", "truth")
 
 Arrays = tuple[Params, Catalogue]
 
@@ -134,12 +134,15 @@ def generated(saved: SavedGenerator, env: Env) -> dict[str, Recommender]:
     size, repeats, count = env.spec.slate_size, saved.spec.repeats, len(saved.ids)
     offered = np.arange(count) if env.world.recommendable is None else np.asarray(env.world.recommendable)
     both = np.intersect1d(saved.recommendable, offered)
-    if len(both) < size + env.spec.history_length:
+    dense = _offered(saved.dense, both)
+    known = both if dense is None else np.setdiff1d(both, np.asarray(dense.cold))  # those of the tree
+    if len(known) <= size + env.spec.history_length:
         raise InputError(
-            f"env.slate_size: {len(both)} items may be recommended by the generator and in the simulators, expected "
-            f"at least {size + env.spec.history_length}, a slate and a history; lower it or env.history_length."
+            f"env.slate_size: {len(known)} items with training rows may be recommended by the generator and in the "
+            f"simulators, expected more than {size + env.spec.history_length}, a slate and a history; lower it or "
+            "env.history_length."
         )
-    catalogue = catalogue_of(saved.codes, saved.shape, saved.table, both, _offered(saved.dense, both))
+    catalogue = catalogue_of(saved.codes, saved.shape, saved.table, both, dense)
 
     def placed(items: Array, world: World) -> Array:
         return items if world.recommendable is None else jnp.searchsorted(world.recommendable, items)

@@ -71,9 +71,11 @@ def check_generative(config: Config) -> None:
             raise InputError("generative.dense: reinforcement does not train the towers; set it to 0.")
     elif config.generative.grpo != type(config.generative)().grpo:
         raise InputError("generative.grpo: only read with pretrain.loss=grpo; set that, or remove it.")
-    for name in ("negatives", "feedback_weight", *([] if fit.loss == grpo.LOSS else ["start_from"])):
+    unread = ("crop", "mask", "reorder") if fit.loss == grpo.LOSS else ("start_from",)
+    for name in ("negatives", "feedback_weight", *unread):
         if getattr(fit, name) != getattr(default, name):
-            raise InputError(f"pretrain.{name}: not read with pretrain.model=generative; remove it.")
+            loss = f" and pretrain.loss={fit.loss}" if name in unread else ""
+            raise InputError(f"pretrain.{name}: not read with pretrain.model=generative{loss}; remove it.")
     if config.encoder.train != type(config.encoder)().train:
         raise InputError("encoder.train: generators do not tune the encoder of the items; set it to frozen.")
 

@@ -108,7 +108,7 @@ def make_reinforced(
         shape=start.shape,
         read=start.rows,
         observed=max(observed_history(config), start.rows),
-        ahead=rows_ahead(train, fit.gamma),
+        ahead=rows_ahead(train, fit.gamma, np.asarray(rows.rows.moment)),
         repeats=start.spec.repeats,
     )
     states = make_states(train, np.asarray(rows.rows.target))

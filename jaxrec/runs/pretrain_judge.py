@@ -81,7 +81,8 @@ def test_metrics(
 
     `texts` [I, .] are the vectors that the simple recommenders read (`text_vectors`).
     """
-    splits, cutoffs = target_splits(corpus.split), config.evaluate.cutoffs
+    few = 1 if config.generative.cold else FEW  # the table of rare items is then that of items without training rows
+    splits, cutoffs = target_splits(corpus.split, few), config.evaluate.cutoffs
     account: dict[str, Metrics] = {
         kind: {name: held_out_metrics(score, part, cutoffs, length) for name, score in scores.items()}
         for kind, part in splits.items()
@@ -97,10 +98,13 @@ def targets_every_row(config: PretrainConfig) -> bool:
     return config.target == "next" and config.loss != "reinforce"
 
 
-def target_splits(split: Split) -> dict[str, Split]:
-    """The split with all test rows, with the positive ones and with those of rare items, where these differ."""
+def target_splits(split: Split, few: int = FEW) -> dict[str, Split]:
+    """The split with all test rows, with the positive ones and with those of rare items, where these differ.
+
+    Rare items have fewer than `few` training rows.
+    """
     counts = np.bincount(split.train.item, minlength=split.train.num_items)
-    rare = counts[split.test.item] < FEW
+    rare = counts[split.test.item] < few
     splits = {HELD_OUT: split}
     if 0 < split.test.positive.sum() < len(split.test):
         splits[LIKED] = positive_targets(split)[0]

@@ -75,8 +75,8 @@ def rank_held_out(
 
     For each of some users with a liked test row, the target is the first of them in time; the other candidates are
     drawn without repetition, by their rows in training, among the items that the user has no row of. The language model
-    reads the titles of the liked rows before it; the rivals are fitted to the training rows and read all of them.
-    Raises InputError for bad input.
+    reads the titles of the liked rows before it. The rivals are fitted to the training rows, and read the latest 200
+    rows of the user, liked or not. Raises InputError for bad input.
     """
     settings = settings or LmSettings()
     lm, corpus = _opened(model, recipe, overrides, settings)
@@ -162,7 +162,7 @@ def draw_cases(corpus: Corpus, settings: LmSettings) -> list[Case]:
             "another data.split, a longer log, or fewer --candidates."
         )
     if len(cases) < settings.users:
-        note(f"  {len(cases)} users have a liked test row and a history; --users asked for {settings.users}")
+        note(f"  {len(cases)} users have a liked test row and a history, fewer than --users {settings.users}")
     return cases
 
 

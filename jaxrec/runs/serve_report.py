@@ -43,13 +43,14 @@ class Difference(NamedTuple):
     version: str
     reward: float
     half_width: float  # NaN if there is no interval
+    users: int  # who met one of the two versions
     paired_users: int  # who met both versions
     paired: float  # mean over these users; NaN without any
     paired_half_width: float
 
 
 class Watched(NamedTuple):
-    """Slates of a policy that only watches, compared with those that were shown."""
+    """Slates of a shadow policy, compared with those that were shown."""
 
     version: str
     requests: int
@@ -84,25 +85,30 @@ def serve_report(run: str | Path, plan: Plan) -> Report:
 def item_rewards(saved: SavedPolicy, rows: Iterable[Mapping[str, Any]], item: str) -> dict[tuple[str, str], float]:
     """Reward of each shown item, {(request, item): reward}, from rows of the feedback log; `item` is their column.
 
-    Rows of one shown item are joined: a column holds its latest value that is not 0 or empty.
+    Rows of one shown item are joined. A column holds its latest value; with several columns, its latest value that is
+    not 0 or empty, since a row has a value in one of them alone. What the policy cannot read earns nothing.
     """
     weights = np.asarray(saved.spec.reward_weights or (1.0,), np.float32)
     columns = [kind.column for kind in saved.feedback.values() if kind.column is not None]
     joined: dict[tuple[str, str], dict[str, Any]] = collections.defaultdict(dict)
     for row in rows:
         entry = joined[row["serve_request"], row[item]]
-        entry.update({name: row[name] for name in columns if row.get(name) or name not in entry})
+        alone = len(columns) == 1
+        entry.update({name: row.get(name) for name in columns if alone or row.get(name) or name not in entry})
     found = {}
     known = set(saved.ids)
     for (request, item_id), entry in joined.items():
         if item_id in known:  # else it is of an earlier catalogue
-            _, values = saved.histories.read([{ITEM: item_id, **{n: v for n, v in entry.items() if v is not None}}])
-            found[request, item_id] = float(values[0, : len(weights)] @ weights)
+            given = {ITEM: item_id, **{name: value for name, value in entry.items() if value is not None}}
+            legible = saved.histories.legible([given]) if columns else [given]
+            if legible:
+                _, values = saved.histories.read(legible)
+                found[request, item_id] = float(values[0, : len(weights)] @ weights)
     return found
 
 
 def compare(slates: Sequence[Mapping[str, Any]], rewards: Mapping[tuple[str, str], float]) -> Report:
-    """Compare the versions in rows of the log of slates, oldest first; the first version is the one to beat."""
+    """Compare the versions in rows of the log of slates, oldest first; the first version is the baseline."""
     total: dict[str, float] = collections.defaultdict(float)
     for (request, _), reward in rewards.items():
         total[request] += reward
@@ -114,7 +120,7 @@ def compare(slates: Sequence[Mapping[str, Any]], rewards: Mapping[tuple[str, str
         sums[one.version][users[one.user]] += 1.0, one.reward
     arms = [_arm(version, sums[version]) for version in versions]
     differences = [_difference(version, sums[version], sums[versions[0]]) for version in versions[1:]]
-    return Report(arms, differences, _watched(slates, rewards), _verdict(arms, differences, len(users)))
+    return Report(arms, differences, _watched(slates, rewards), _verdict(arms, differences))
 
 
 def _influence(sums: np.ndarray) -> np.ndarray:
@@ -143,9 +149,8 @@ def _difference(version: str, sums: np.ndarray, first: np.ndarray) -> Difference
     both = (sums[:, 0] > 0) & (first[:, 0] > 0)
     means = [part[both, 1] / part[both, 0] for part in (sums, first)]
     paired, paired_half_width = mean_and_half_width(means[0] - means[1]) if both.any() else (math.nan, math.nan)
-    return Difference(
-        version, float(rewards[0] - rewards[1]), half_width, int(both.sum()), float(paired), paired_half_width
-    )
+    lead = float(rewards[0] - rewards[1])
+    return Difference(version, lead, half_width, users, int(both.sum()), float(paired), paired_half_width)
 
 
 def _watched(slates: Sequence[Mapping[str, Any]], rewards: Mapping[tuple[str, str], float]) -> list[Watched]:
@@ -156,7 +161,9 @@ def _watched(slates: Sequence[Mapping[str, Any]], rewards: Mapping[tuple[str, st
     found = []
     for version, rows in groups.items():
         shares = [len(set(row["shadow_items"]) & set(row["items"])) / max(1, len(row["shadow_items"])) for row in rows]
-        gains = [(row, item, rewards.get((row["request"], item), 0.0)) for row in rows for item in row["items"]]
+        gains = [
+            (row, item, max(0.0, rewards.get((row["request"], item), 0.0))) for row in rows for item in row["items"]
+        ]
         everything = sum(reward for *_, reward in gains)
         kept = sum(reward for row, item, reward in gains if item in row["shadow_items"])
         found.append(
@@ -165,7 +172,7 @@ def _watched(slates: Sequence[Mapping[str, Any]], rewards: Mapping[tuple[str, st
     return found
 
 
-def _verdict(arms: Sequence[Arm], differences: Sequence[Difference], users: int) -> str:
+def _verdict(arms: Sequence[Arm], differences: Sequence[Difference]) -> str:
     if not differences:
         return f"Only version {arms[0].version} answered, so there is nothing to compare."
     best = max(differences, key=lambda one: abs(one.reward) - one.half_width if one.half_width >= 0 else -math.inf)
@@ -173,7 +180,7 @@ def _verdict(arms: Sequence[Arm], differences: Sequence[Difference], users: int)
     if math.isnan(best.half_width):
         return f"Too few users to compare {best.version} with {first}."
     low, high = best.reward - best.half_width, best.reward + best.half_width
-    interval = f"95% interval {low:+.4g} to {high:+.4g}, {counted(users, 'user')}"
+    interval = f"95% interval {low:+.4g} to {high:+.4g}, {counted(best.users, 'user')}"
     if low <= 0 <= high:
         return f"No difference between {best.version} and {first} can be seen ({interval})."
     word = "more" if best.reward > 0 else "less"

@@ -255,6 +255,7 @@ def _policy_writer(config: Config, env: Env, prepared: Prepared, run: RunFolder)
     """A function of parameters and their step that replaces the policy folder."""
     numbers = tuple(str(n) for n in range(env.spec.num_items))
     catalogue, corpus = prepared.catalogue, prepared.corpus
+    texts = [] if catalogue is None else texts_to_keep(log_config(config).text, catalogue)
 
     def save(params: Params, step: int) -> None:
         save_policy(
@@ -267,7 +268,7 @@ def _policy_writer(config: Config, env: Env, prepared: Prepared, run: RunFolder)
             items=(numbers, numbers) if catalogue is None else (catalogue.ids, catalogue.titles),
             step=step,
             item_features=None if corpus is None else corpus.features.encodings,
-            texts=() if catalogue is None else texts_to_keep(log_config(config).text, catalogue),
+            texts=texts,
         )
 
     return save

@@ -207,9 +207,9 @@ class Routes:
             reason = f"no known {known}; send the header Authorization: Bearer KEY."
             raise Refused(401, reason, {"WWW-Authenticate": "Bearer"})
         if not found.may(scope):
-            raise Refused(403, f"this API key lacks the scope {scope}.")
+            raise Refused(403, f"this API key or token lacks the scope {scope}.")
         if wait := self._limit.wait(found.name):
-            reason = "this API key exceeded its request rate; try again later."
+            reason = "this API key or token exceeded its request rate; try again later."
             raise Refused(429, reason, {"Retry-After": str(math.ceil(wait))})
 
     async def _body(self, request: Request) -> bytes:

@@ -1,4 +1,4 @@
-"""The policies of a service: the one that answers, one that answers a share of the users, and one that only watches."""
+"""The policies of a service: the one that answers, one that answers a share of the users, and a shadow policy."""
 
 import asyncio
 import hashlib

@@ -26,7 +26,7 @@ MOST_SCORES = 2**24  # in one call; in a large catalogue it has fewer histories
 
 
 class Explainer:
-    """The compiled programs of one policy; `offered` [R] are the items that may be recommended."""
+    """The compiled programs of one policy that explain its scores."""
 
     def __init__(
         self,
@@ -149,4 +149,4 @@ class Explainer:
 
 def _padded(k: int) -> int:
     """Items in a call of the program for k items."""
-    return SMALLEST * GROWTH ** max(0, math.ceil(math.log(k / SMALLEST, GROWTH)))
+    return SMALLEST * GROWTH ** max(0, math.ceil(math.log(max(k, 1) / SMALLEST, GROWTH)))

@@ -35,7 +35,7 @@ class Key(NamedTuple):
 
 
 class Verifier(Protocol):
-    """Finds out who a key is of that is in no file."""
+    """Verifies tokens that are not in the file of keys."""
 
     def find(self, token: str) -> Key | None:
         """What is known of a token; None if it is not valid."""
@@ -46,7 +46,7 @@ class Keys:
     """The keys in a file: {hash: Key}."""
 
     def __init__(self, path: Path, tokens: Verifier | None = None):
-        """Read the file, if it exists; raises InputError if it is damaged. What is no key may be one of `tokens`."""
+        """Read the file, if it exists; raises InputError if it is damaged. `tokens` verifies what is not in it."""
         self.path, self._keys = path, _read(path) if path.exists() else {}
         self._tokens = tokens
 
@@ -122,6 +122,7 @@ class RateLimit:
         """`now` gives seconds."""
         self._rate, self._burst, self._now = rate, float(burst), now
         self._buckets: dict[str, tuple[float, float]] = {}  # name -> tokens, when they were counted
+        self._sweep = MOST_BUCKETS  # buckets from which on full ones are forgotten
 
     def wait(self, name: str) -> float:
         """Take a token; gives 0, or the seconds until there is one, and then takes none."""
@@ -132,8 +133,9 @@ class RateLimit:
         tokens = min(self._burst, tokens + (now - then) * self._rate)
         taken = tokens >= 1.0
         self._buckets[name] = (tokens - taken, now)
-        if len(self._buckets) > MOST_BUCKETS:  # forget whoever could send as much as somebody new
+        if len(self._buckets) > self._sweep:  # forget full buckets: they equal new ones
             full = [one for one, (left, at) in self._buckets.items() if left + (now - at) * self._rate >= self._burst]
             for one in full:
                 del self._buckets[one]
+            self._sweep = max(MOST_BUCKETS, 2 * len(self._buckets))  # not at every request while none is full
         return 0.0 if taken else (1.0 - tokens) / self._rate

@@ -33,7 +33,9 @@ class Monitor:
         self.feedback = Counter("jaxrec_feedback", "Stored events.", ["kind"], registry=all_)
         self.reward = Counter("jaxrec_feedback_reward", "Positive rewards of stored events.", registry=all_)
         self.parts = Counter("jaxrec_log_parts", "Parquet parts of the feedback log.", registry=all_)
-        self.unwatched = Counter("jaxrec_shadow_missed", "Slates without one of the shadow.", registry=all_)
+        self.unwatched = Counter(
+            "jaxrec_shadow_missed", "Requests without a slate of the shadow policy.", registry=all_
+        )
         queue = Gauge("jaxrec_queue_length", "Requests that wait for the device.", registry=all_)
         queue.set_function(waiting)
         coverage = Gauge("jaxrec_coverage_hour", "Share of items shown in the last hour.", registry=all_)

@@ -254,6 +254,8 @@ def load_policy(path: str | Path) -> SavedPolicy:
         ) from None
     if len(ids) != spec.num_items and spec.history_length:
         raise InputError(f"{folder / 'items.json'}: expected {spec.num_items} ids, got {len(ids)}; copy it again.")
+    if texts and len(texts) != len(ids):
+        raise InputError(f"{folder / 'items.json'}: expected {len(ids)} texts, got {len(texts)}; copy it again.")
     check_world(folder, spec, world)
     check_params(folder, make_policy(spec, config), params, world)
     return SavedPolicy(config, params, world, spec, feedback, ids, titles, description["step"], features, texts)

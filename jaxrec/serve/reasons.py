@@ -85,7 +85,8 @@ class Facts:
         counted = texts[:: max(1, -(-len(texts) // COUNTED))]
         self._having = collections.Counter(key for text in counted for key in _keys(text))  # texts with each word
         self._common = max(ALWAYS_NAMED, COMMON * len(counted))
-        self._frequency = {column: int((table[:, column] > 0).sum()) for column, _ in self._columns}
+        self._places = np.array([column for column, _ in self._columns], int)
+        self._frequency = (table[:, self._places] > 0).sum(0)
 
     def words(self, row: int, other: int) -> tuple[str, ...]:
         """Words in the texts of both items, as the first text writes them, without common ones; the rarest first."""
@@ -95,7 +96,8 @@ class Facts:
 
     def categories(self, row: int, other: int) -> tuple[str, ...]:
         """Categories of both items, the rarest first."""
-        shared = [(self._frequency[c], name) for c, name in self._columns if min(self._table[[row, other], c]) > 0]
+        both = (self._table[row, self._places] > 0) & (self._table[other, self._places] > 0)
+        shared = [(self._frequency[n], self._columns[n][1]) for n in np.flatnonzero(both)]
         return tuple(name for _, name in sorted(shared, key=lambda one: one[0])[:MOST_FACTS])
 
 

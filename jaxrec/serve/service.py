@@ -62,9 +62,12 @@ class Service:
         self._reader, self._kinds = saved.histories, saved.feedback
         self._titles = Titles(saved.titles)
         self._row = {item_id: row for row, item_id in enumerate(saved.ids)}
-        # Reasons wait in a queue of their own, so that they do not stand before slates.
+        # Reasons wait in a queue of their own, so that slates do not wait for them.
         self._explainer = Batcher(self._explain, most=1, wait=0.0, queue=config.queue)
-        self.monitor = Monitor(len(saved.ids), lambda: sum(arm.waiting for arm in self._every))
+        self.monitor = Monitor(
+            len(saved.ids),
+            lambda: self._explainer.waiting + sum(arm.waiting for arm in self._every if arm is not self._shadow),
+        )
         state.mkdir(parents=True, exist_ok=True)
         remember = config.remember_hours * 3600.0
         self._store = Store(state / STORE, kept=config.history_kept, remember_seconds=remember)
@@ -97,7 +100,7 @@ class Service:
                     await self._ticking
                 for queue in (*self._every, self._explainer):
                     await queue.stop()
-                await asyncio.gather(*self._watching)
+                await asyncio.gather(*self._watching, return_exceptions=True)
                 await self._write_parts(all_=True)
         finally:
             await asyncio.to_thread(self._store.close_writer)
@@ -168,6 +171,8 @@ class Service:
                 await asyncio.to_thread(arm.warm, now)
             for arm, now in changed:
                 arm.now = now
+            if changed:  # titles may be corrected
+                self._titles = await asyncio.to_thread(Titles, self._main.now.saved.titles)
             return {"version": self._main.now.version, "changed": bool(changed)}
 
     def item(self, item_id: str) -> dict[str, Any] | None:
@@ -219,8 +224,10 @@ class Service:
             slate, by = await arm.choose(visit)
             items = [by.saved.ids[row] for row in slate.rows]
             await self._store.soon(lambda db: watched(db, request, by.version, items))
-        except (Full, Closed, InputError, OSError):
+        except Exception as error:
             self.monitor.unwatched.inc()
+            if not isinstance(error, Full | Closed | InputError | OSError):
+                warn(f"serve.shadow: its policy failed ({type(error).__name__}: {error}); answers are not affected.")
 
     def _explain(self, waiting: Sequence[_Unexplained]) -> list[list[dict[str, Any]] | NotFinite]:
         """Give the reasons of slates, on a thread of their own, by the policies that chose them."""
@@ -267,7 +274,8 @@ class Service:
             now = time.monotonic()
             try:
                 waiting = await self._store.alone(self._log.waiting)
-                waiting += await self._store.alone(self._slates.waiting) if self._slates is not None else 0
+                if self._slates is not None:
+                    waiting = max(waiting, await self._store.alone(self._slates.waiting))
                 if waiting >= self.config.part_rows or (waiting and now - written >= self.config.part_seconds):
                     await self._write_parts()
                 if not waiting or waiting >= self.config.part_rows or now - written >= self.config.part_seconds:

@@ -2,7 +2,7 @@
 
 It is kept where a service has a second policy. Parts are written as those of the feedback log are: slates are numbered,
 a part has the numbers of its first and last slate in its name, and that mark says up to where slates have left the
-store. A slate stays in the store for SETTLE seconds, in which the policy that only watches may answer.
+store. A slate stays in the store for SETTLE seconds, in which the shadow policy may answer.
 """
 
 import sqlite3
@@ -67,19 +67,21 @@ class SlateLog:
             db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('slates', ?)", (last,))
 
     def watched(self, db: sqlite3.Connection, request: str, version: str, items: list[str]) -> None:
-        """Note what the watching policy would have shown."""
+        """Note what the shadow policy would have shown."""
         values = (version, orjson.dumps(items).decode(), request)
         db.execute("UPDATE slates SET shadow_version = ?, shadow_items = ? WHERE request = ?", values)
 
     def waiting(self, db: sqlite3.Connection) -> int:
-        """How many slates are in no part yet."""
-        return db.execute("SELECT count(*) FROM slates").fetchone()[0]
+        """How many slates are in no part yet and old enough for one."""
+        return db.execute("SELECT count(*) FROM slates WHERE time <= ?", (time.time() - SETTLE,)).fetchone()[0]
 
     def write(self, db: sqlite3.Connection, most: int, settle: float = SETTLE) -> int:
         """Write at most `most` slates to one part, inside a transaction; gives how many there were."""
         last = self._last()
         db.execute("DELETE FROM slates WHERE number <= ?", (last,))
-        select = "SELECT * FROM slates WHERE time <= ? ORDER BY number LIMIT ?"
+        # Up to the first slate that is younger: after a step of the clock, older ones may have higher numbers.
+        first = "SELECT coalesce(min(number), 1 << 62) FROM slates WHERE time > ?"
+        select = f"SELECT * FROM slates WHERE number < ({first}) ORDER BY number LIMIT ?"
         rows = [_Row(*row) for row in db.execute(select, (time.time() - settle, most))]
         if rows:
             path = self.folder / f"{NAME}-{rows[0].number:012}-{rows[-1].number:012}.parquet"

@@ -1,7 +1,7 @@
 """JSON Web Tokens (RFC 7519) in place of API keys: somebody else signs them, and the service only verifies.
 
-The settings fix the algorithm, and the header of a token has no say: a token "signed" by `none`, or by HMAC with the
-public key of RS256 as its secret, is refused. An expiry, a subject and an audience are required.
+The settings fix the algorithm, and the header of a token does not change it. A token "signed" by `none`, or by HMAC
+with the public key of RS256 as its secret, is refused. An expiry, a subject and an audience are required.
 """
 
 import re

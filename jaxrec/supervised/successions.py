@@ -11,8 +11,8 @@ def successions(log: Log, reach: int, *, file_order: bool = False) -> scipy.spar
     """C[i, j] = sum of 1 / d over rows of item j that are d <= reach rows after one of item i: [I, I] float32.
 
     These are the sequential rules of Ludewig and Jannach (2018, arXiv 1803.09587, section 3.1.3). Rows of one moment
-    tell nothing of each other, so they are no pair, unless `file_order` says that their order means something or the
-    log has successes alone. An item does not follow itself.
+    were shown together, so they are not counted as pairs, unless `file_order` says that their order means something or
+    the log has successes alone. An item does not follow itself.
     """
     moment = np.arange(len(log)) if file_order or log.feedback.all() else log.moments
     total = scipy.sparse.csr_array((log.num_items, log.num_items), dtype=np.float32)

@@ -13,10 +13,13 @@ import pytest
 
 from jaxrec.checks import InputError
 from jaxrec.cli import main
+from jaxrec.config.load import load_config
+from jaxrec.config.schema import Config
 from jaxrec.generate.saved import load_generator, load_tokens
 from jaxrec.runs import pretrain_generative
 from jaxrec.runs.inspect import describe
 from jaxrec.runs.pretrain import Pretrained, pretrain
+from jaxrec.runs.read_log import read_corpus
 from jaxrec.runs.recommend import recommend
 from jaxrec.runs.tokens import make_tokens
 from jaxrec.types import Params
@@ -254,6 +257,8 @@ def test_the_dense_check_ranks_items_without_training_rows(recipe: Path, codes: 
     assert saved.dense is not None and len(saved.dense.cold) == 18 and len(saved.dense.known) == 42
     assert not set(saved.dense.cold.tolist()) & set(saved.dense.known.tolist())
     assert {"policy", "policy_without_dense", "most_popular"} <= set(found["held_out_rare"])
+    test = read_corpus(load_config(Config, run.config)).split.test  # the table of rare items is that of the cold ones
+    assert found["held_out_rare"]["policy"]["users"] == np.isin(test.item, saved.dense.cold).sum() > 0
     assert found["held_out_rare"]["policy"] != found["held_out_rare"]["policy_without_dense"]
     chosen, scores = saved.best(saved.dense.known[:3], np.ones((3, 1), np.float32), 12)
     assert len(set(chosen.tolist())) == 12 and set(chosen.tolist()) & set(saved.dense.cold.tolist())

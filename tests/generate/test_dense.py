@@ -28,8 +28,7 @@ def scores() -> np.ndarray:
 
 def test_cold_items_have_the_chance_that_a_known_item_would_have() -> None:
     s = scores()
-    left = [0, 3]  # item 2 is in the history, and so is the cold item 4
-    want = s[1] - np.log(np.exp(s[left]).sum())
+    want = s[1] - np.log(np.exp(s[[0, 2, 3]]).sum())  # item 2 is in the history, and so is the cold item 4
     found = cold_chances(PARAMS, ITEMS, STATE, jnp.array([2, PADDING, 4]), repeats=False)
     np.testing.assert_allclose(found, [want, -np.inf], rtol=1e-5)
     again = cold_chances(PARAMS, ITEMS, STATE, jnp.array([2, PADDING, 4]), repeats=True)

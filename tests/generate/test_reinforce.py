@@ -42,10 +42,10 @@ def test_states_know_the_rows_before_their_moment() -> None:
 @pytest.mark.parametrize(
     ("gamma", "ahead", "wanted"),
     [
-        (0.0, 1, [[1, 0, 0], [0, 1, 0]]),
+        (0.0, 2, [[1, 0, 0], [0, 1, 1]]),
         # State 0: item 3 now, 1 after one row, 2 after two. State 4: its moment has 4 and 2; the next row, of item 1,
         # is no target.
-        (0.5, 4, [[1, 0.5, 0.25], [0, 1, 0.5]]),
+        (0.5, 4, [[1, 0.5, 0.25], [0, 1, 1]]),
         (1.0, 4, [[1, 1, 1], [0, 1, 1]]),
     ],
 )
@@ -56,7 +56,9 @@ def test_rewards_are_the_discounted_rows_to_come(gamma: float, ahead: int, wante
 
 
 def test_rows_of_the_moment_of_a_state_count_fully() -> None:
-    np.testing.assert_allclose(rewards(ROWS, at(5), jnp.array([[4, 2, 0]]), 4, 0.5), [[1, 1, 0]])
+    for gamma in (0.0, 0.5):
+        ahead = rows_ahead(LOG, gamma, LOG.moments)
+        np.testing.assert_allclose(rewards(ROWS, at(5), jnp.array([[4, 2, 0]]), ahead, gamma), [[1, 1, 0]])
 
 
 def test_rows_ahead_end_where_discounts_are_small() -> None:

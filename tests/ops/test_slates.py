@@ -145,10 +145,12 @@ def test_long_catalogues_are_drawn_in_blocks_with_the_probabilities_of_the_softm
 
 
 def test_long_catalogues_with_fewer_candidates_than_picks_show_those_first() -> None:
-    logits = jnp.full(FEW_PER_PICK * BLOCK * 3, -jnp.inf).at[jnp.array([7, 900])].set(0.0)
-    drawn = np.asarray(sample_many(jax.random.split(jax.random.key(0), 50), logits, 3))
-    assert {frozenset(row[:2]) for row in drawn.tolist()} == {frozenset((7, 900))}
-    assert all(len(set(row)) == 3 for row in drawn.tolist())
+    size = FEW_PER_PICK * BLOCK * 3 + 2  # the last block is filled up
+    for open_ in ([7, 900], [size - 1, size - 2]):
+        logits = jnp.full(size, -jnp.inf).at[jnp.array(open_)].set(0.0)
+        drawn = np.asarray(sample_many(jax.random.split(jax.random.key(0), 50), logits, 3))
+        assert {frozenset(row[:2]) for row in drawn.tolist()} == {frozenset(open_)} and drawn.max() < size
+        assert all(len(set(row)) == 3 for row in drawn.tolist())
 
 
 def test_masked_candidates_are_never_drawn_while_others_are_left() -> None:

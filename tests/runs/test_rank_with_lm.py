@@ -100,6 +100,7 @@ def test_the_command_prints_a_table_and_refuses_in_one_line(recipe: Path, model:
         (["--chat"], "--chat: .* has no chat template; leave --chat out"),
         (["--candidates", "1"], "--candidates: expected a value at least 2"),
         (["--candidates", "39"], "no held-out user with a liked test row"),
+        (["--history", ""], "--history: no liked item in it"),
         (["--history", "i999"], "no item 'i999' in the catalogue"),
         (["--history", "i3:0"], "--history: no liked item in it"),
         (["--dtype", "float8"], "dtype: no 'float8'"),
@@ -107,8 +108,8 @@ def test_the_command_prints_a_table_and_refuses_in_one_line(recipe: Path, model:
     ):
         assert main([*words, *more]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
-
-        assert re.search(wanted, lines[-1]), lines
+        assert re.search(wanted, lines[-1]) and not any("Traceback" in line for line in lines), lines
+        assert sum(bool(re.search(wanted, line)) for line in lines) == 1, lines
 
 
 def test_settings_are_checked_at_once() -> None:

@@ -82,6 +82,9 @@ def test_the_command_reads_the_logs_of_a_service(tmp_path: Path, capsys: pytest.
     rows += [{"serve_request": "f", "item": "3", "rating": 3.5}]
     rewards = item_rewards(small_policy(20), rows, "item")
     assert rewards == {("a", "1"): 1.0, ("c", "2"): 1.0, ("f", "3"): 0.0}  # liked: a rating of at least 4
+    withdrawn = [{"serve_request": "a", "item": "1", "rating": value} for value in (5.0, 0.0)]
+    assert item_rewards(small_policy(20), withdrawn, "item") == {("a", "1"): 0.0}
+    assert item_rewards(small_policy(20), [{"serve_request": "a", "item": "1", "clicked": 1.0}], "item") == {}
     for name, table in (("slates", pa.Table.from_pylist(SLATES, COLUMNS)), ("log", pa.Table.from_pylist(rows))):
         (state / name).mkdir(parents=True)
         part = "slates" if name == "slates" else "feedback"

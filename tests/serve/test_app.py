@@ -145,7 +145,7 @@ def test_keys_have_scopes_and_rates(tmp_path: Path) -> None:
         assert (await client("POST", "/recommend", {}, key=shop + "x")).status == 401
         assert (await client("POST", "/recommend", {}, key=shop)).status == 200
         lacking = await client("POST", "/feedback", {}, key=shop)
-        assert lacking.status == 403 and lacking.body["error"] == "this API key lacks the scope feedback."
+        assert lacking.status == 403 and lacking.body["error"] == "this API key or token lacks the scope feedback."
         assert (await client("GET", "/metrics", key=shop)).status == 403
         assert (await client("GET", "/metrics", key=boss)).status == 200
         assert (await client("POST", "/recommend", {}, key=shop)).status == 200

@@ -27,14 +27,14 @@ def test_a_user_always_gets_the_same_version_and_every_slate_is_logged(tmp_path:
             assert slate["version"] == ("new" if second else "7-test")
             if second:
                 assert {item["id"] for item in slate["items"]} <= {"1", "2", "3", "4"}
-        visits = [(await client("POST", "/recommend", {})).body["version"] for _ in range(12)]
+        visits = [(await client("POST", "/recommend", {})).body["version"] for _ in range(40)]
         assert set(visits) == {"new", "7-test"}  # nobody known: drawn for each request
         assert "jaxrec_shadow_missed_total 0.0" in (await client("GET", "/metrics")).body
 
     run(tmp_path, test, dataclasses.replace(OPEN, split="there", shadow="there"), seconds=SECONDS)
     paths = sorted((tmp_path / "state" / "slates").glob("*.parquet"))
     rows = {row["request"]: row for path in paths for row in pq.read_table(path).to_pylist()}
-    assert len(rows) == 36 and {version for _, version, _ in answered.values()} == {"new", "7-test"}
+    assert len(rows) == 64 and {version for _, version, _ in answered.values()} == {"new", "7-test"}
     for request, (user, version, items) in answered.items():
         row = rows[request]
         assert (row["version"], row["items"], row["user"]) == (version, items, pseudonymise([user], SECRET)[0])

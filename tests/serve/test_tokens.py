@@ -69,20 +69,20 @@ def test_a_token_may_do_what_its_scopes_say(algorithm: str, pair: tuple[bytes, b
     assert listed.find(jwt.encode(claims(), private, algorithm)) == Key("token of shop", ())  # another claim's
 
 
-WRONG = {
-    "expired": claims(exp=time.time() - LEEWAY - 5),
-    "without expiry": claims(exp=None),
-    "of another audience": claims(aud="others"),
-    "without audience": claims(aud=None),
-    "without subject": claims(sub=None),
-    "not valid yet": claims(nbf=time.time() + 600),
-    "an expiry that is no number": claims(exp="soon"),
+WRONG: dict[str, Callable[[], dict]] = {  # made in the test: their times count from then
+    "expired": lambda: claims(exp=time.time() - LEEWAY - 5),
+    "without expiry": lambda: claims(exp=None),
+    "of another audience": lambda: claims(aud="others"),
+    "without audience": lambda: claims(aud=None),
+    "without subject": lambda: claims(sub=None),
+    "not valid yet": lambda: claims(nbf=time.time() + 600),
+    "an expiry that is no number": lambda: claims(exp="soon"),
 }
 
 
 @pytest.mark.parametrize("why", WRONG)
 def test_a_signed_token_is_refused_that_is(why: str, tmp_path: Path) -> None:
-    token = by_hand({"alg": "HS256", "typ": "JWT"}, WRONG[why], hs256(SECRET))
+    token = by_hand({"alg": "HS256", "typ": "JWT"}, WRONG[why](), hs256(SECRET))
     assert verifier(tmp_path, SECRET).find(token) is None
     right = by_hand({"alg": "HS256", "typ": "JWT"}, claims(), hs256(SECRET))
     assert verifier(tmp_path, SECRET).find(right) is not None
