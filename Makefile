@@ -1,6 +1,6 @@
 # make demo    install, train on a generated catalogue, evaluate, recommend
 # make test    install and run the tests, except those marked slow
-# make test-all  install and run every test, as in CI
+# make test-all  install and run every test; before a release
 # make check   lint, format, types and import order, as in CI
 # make format  fix what can be fixed automatically
 # make launchers  install Open MPI and Slurm for the tests of launch/, as root on Debian or Ubuntu; elsewhere do nothing

@@ -73,7 +73,7 @@ def _sample_in_blocks(key: Array, logits: Array, slate_size: int, block: int) ->
     inside = jnp.take_along_axis(logits, blocks[..., None], axis=-2)
     perturbed = given_maximum(key_inside, inside, highest[..., None])
     # Masked candidates are picked before what only fills up the last block.
-    place = blocks[..., None] * block + jnp.arange(block, dtype=blocks.dtype)
+    place = blocks[..., None] * block + jax.lax.broadcasted_iota(blocks.dtype, inside.shape, inside.ndim - 1)
     lowest = jnp.finfo(perturbed.dtype).min / 2
     perturbed = jnp.where(place < size, jnp.maximum(perturbed, lowest), -jnp.inf)
     best = top_slate(perturbed.reshape(*perturbed.shape[:-2], -1), slate_size)

@@ -62,7 +62,9 @@ def test_rows_of_the_moment_of_a_state_count_fully() -> None:
 
 
 def test_rows_ahead_end_where_discounts_are_small() -> None:
-    assert [rows_ahead(LOG, gamma) for gamma in (0.0, 0.1, 0.9, 1.0)] == [1, 3, 4, 4]  # the longest user has 4 rows
+    gammas, apart = (0.0, 0.1, 0.9, 1.0), np.arange(len(LOG))
+    assert [rows_ahead(LOG, gamma, apart) for gamma in gammas] == [1, 3, 4, 4]  # the longest user has 4 rows
+    assert [rows_ahead(LOG, gamma, LOG.moments) for gamma in gammas] == [2, 4, 4, 4]  # a moment has two rows
 
 
 def test_advantages_are_relative_to_the_weighted_group() -> None:
