@@ -13,7 +13,7 @@ from jaxrec.serve import load_policy
 GOLDEN = Path(__file__).parents[1] / "encoder" / "golden"
 
 
-@pytest.mark.parametrize("family", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("family", ["qwen3", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_a_decoder_reads_the_items_of_a_run(recipe: Path, tmp_path: Path, capsys, family: str) -> None:
     model, run = tmp_path / family, tmp_path / "run"
     shutil.copytree(GOLDEN / family, model)

@@ -250,6 +250,7 @@ def test_reinforcement_refuses_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_dense_check_ranks_items_without_training_rows(recipe: Path, codes: Path, tmp_path: Path) -> None:
     words = [*SMALL, f"generative.tokens={codes}", "generative.dense=1", "generative.cold=0.3", "pretrain.epochs=1"]
     run = pretrain(recipe, tmp_path / "run", words, silent=True).run

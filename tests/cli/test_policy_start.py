@@ -35,6 +35,7 @@ def rows_of(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_all_the_new_settings_continues_to_the_same_bytes(
     recipe: Path, first: Path, tmp_path: Path, capsys
 ) -> None:

@@ -140,6 +140,7 @@ def test_learning_starts_from_what_it_pretrained_or_from_a_folder(
         assert message in error and len([line for line in error.splitlines() if line.startswith("jaxrec:")]) == 1
 
 
+@pytest.mark.slow
 def test_a_pretraining_stopped_within_a_run_continues(recipe: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     run, judged, validation = tmp_path / "run", [], PretrainJudge.validation
 

@@ -96,6 +96,7 @@ def test_fitted_users_of_successes_are_reused(
         assert "only ranks are confirmed by the log" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_items_that_nobody_has_bought_are_judged_and_recommended_on_request(
     recipe_of_successes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
