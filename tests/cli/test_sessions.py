@@ -58,7 +58,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.slow
 def test_visits_end_when_patience_does(run: Path) -> None:
     account = json.loads((run / "evaluation.json").read_text())
     for simulator in ("train", "judge"):
