@@ -98,7 +98,7 @@ def test_published_checkpoints_with_prefixes_and_heads_load_alike(family: str, t
         (
             "gpt2",
             {"n_inner": 64},
-            r"h\.0\.mlp\.c_fc\.weight: expected shape \(32, 64\) by config\.json, got \(32, 128\)",
+            r"h\.0\.mlp\.c_fc\.weight: expected shape \(32, 64\) by the model's config, got \(32, 128\)",
         ),
         ("t5_v1_1", {"feed_forward_proj": "relu"}, r"DenseReluDense\.wi\.weight, .* missing"),
     ],
@@ -188,7 +188,7 @@ def test_missing_unused_and_misshapen_tensors_are_named(tiny_copy: Path) -> None
         lambda tensors: {n: x[:9] if n == norm else x for n, x in tensors.items() if n != "adapter.w"},
     )
     with pytest.raises(
-        InputError, match=r"embeddings\.LayerNorm\.weight: expected shape \(32,\) by config\.json, got \(9,\)"
+        InputError, match=r"embeddings\.LayerNorm\.weight: expected shape \(32,\) by the model's config, got \(9,\)"
     ):
         load_encoder(str(tiny_copy), max_length=64)
 

@@ -150,7 +150,11 @@ def test_unknown_modules_are_refused(copy: Path, modules: str, says: str) -> Non
         ("1_Pooling", {"include_prompt": False}, "include_prompt: only true is supported"),
         ("2_Dense", {"activation_function": "os.system"}, "activation_function: no 'system'"),
         ("2_Dense", {"use_residual": True}, "without residual"),
-        ("2_Dense", {"out_features": 21}, r"linear\.weight: expected shape \(21, 16\) by config\.json, got \(20, 16\)"),
+        (
+            "2_Dense",
+            {"out_features": 21},
+            r"linear\.weight: expected shape \(21, 16\) by the model's config, got \(20, 16\)",
+        ),
         ("2_Dense", {"bias": False}, r"expected tensors linear\.weight, got linear\.bias, linear\.weight"),
     ],
 )
