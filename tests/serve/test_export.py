@@ -57,7 +57,7 @@ def test_an_export_replaces_an_export_or_an_empty_folder_and_never_a_run(tmp_pat
     policy = save(saved, tmp_path / "run" / "policy")
     RunFolder(tmp_path / "run").config.write_text("seed: 0\n")
     for target in (policy, policy.parent):
-        with pytest.raises(InputError, match="is not an exported policy; name another folder"):
+        with pytest.raises(InputError, match="holds something else than an exported policy; name another folder"):
             export_policy(saved, target)
     assert load_policy(policy).ids == saved.ids
     (tmp_path / "out").mkdir()
