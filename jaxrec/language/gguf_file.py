@@ -95,7 +95,7 @@ class GgufTensor:
 
         try:
             values = np.asarray(dequantize(self._tensor.data, self._tensor.tensor_type), np.float32)
-        except NotImplementedError:
+        except RuntimeError:  # gguf raises a subclass of it for a type that it does not read
             kind = self._tensor.tensor_type.name
             raise InputError(
                 f"{self._path}: {self._tensor.name} has the type {kind}, which the package gguf cannot turn into "

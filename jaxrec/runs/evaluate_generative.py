@@ -15,10 +15,8 @@ from jaxrec.config.schema import Config
 from jaxrec.evaluation import report
 from jaxrec.evaluation.measures import item_facts
 from jaxrec.evaluation.simulate import Recommender, make_simulations
-from jaxrec.generate.beam import Step, scores_of_items
 from jaxrec.generate.dense import DenseItems
-from jaxrec.generate.recommender import Catalogue, slates, user_steps
-from jaxrec.generate.sample import sample
+from jaxrec.generate.recommender import Catalogue, samples, scores, slates
 from jaxrec.generate.saved import SavedGenerator, catalogue_of, load_generator
 from jaxrec.progress import note
 from jaxrec.runs.devices import describe_devices
@@ -131,8 +129,8 @@ def generated(saved: SavedGenerator, env: Env) -> dict[str, Recommender]:
     Slates are of items that may be recommended in the simulators as well as by the generator. Raises InputError if
     these are fewer than a slate needs.
     """
-    size, repeats, count = env.spec.slate_size, saved.spec.repeats, len(saved.ids)
-    offered = np.arange(count) if env.world.recommendable is None else np.asarray(env.world.recommendable)
+    size, repeats = env.spec.slate_size, saved.spec.repeats
+    offered = np.arange(len(saved.ids)) if env.world.recommendable is None else np.asarray(env.world.recommendable)
     both = np.intersect1d(saved.recommendable, offered)
     dense = _offered(saved.dense, both)
     known = both if dense is None else np.setdiff1d(both, np.asarray(dense.cold))  # those of the tree
@@ -153,16 +151,12 @@ def generated(saved: SavedGenerator, env: Env) -> dict[str, Recommender]:
         )
 
     def drawn(arrays: Arrays, key: Array, env_state: Any, obs: Observation, world: World) -> Array:
-        def search(step: Step, seen: Array, key: Array) -> Array:
-            return sample(step, arrays[1].trie, seen, key, size, replace=False, repeats=repeats).items
-
         assert obs.history_items is not None
         keys = jax.random.split(key, obs.history_items.shape[0])
-        return placed(user_steps(saved.shape, *arrays, obs, saved.rows, search, keys), world)
+        return placed(samples(saved.shape, *arrays, obs, saved.rows, keys, size, repeats=repeats).items, world)
 
     def score(arrays: Arrays, obs: Observation, world: World) -> Array:
-        found = slates(saved.shape, *arrays, obs, saved.rows, saved.beams, repeats=repeats)
-        return jax.vmap(lambda one: scores_of_items(one, count))(found)
+        return scores(saved.shape, *arrays, obs, saved.rows, saved.beams, repeats=repeats)
 
     arrays = (saved.params, catalogue)
     return {report.POLICY: Recommender(best, arrays, score), SAMPLED: Recommender(drawn, arrays)}

@@ -14,9 +14,8 @@ from jaxrec.config.schema import Config
 from jaxrec.evaluation.held_out import Score, held_out_metrics
 from jaxrec.evaluation.report import START
 from jaxrec.evaluation.scorers import Scorer, compiled_scores, policy_scorer
-from jaxrec.generate.beam import scores_of_items
 from jaxrec.generate.dense import DenseItems
-from jaxrec.generate.recommender import Catalogue, slates
+from jaxrec.generate.recommender import Catalogue, scores
 from jaxrec.generate.saved import SavedGenerator, Tokens, catalogue_of, load_generator, load_tokens, save_generator
 from jaxrec.generate.training import DenseTraining, GenerativeData, make_generative
 from jaxrec.nets.generator import Shape
@@ -226,12 +225,10 @@ def _learning(ready: Ready, rows: PretrainData, plan: Plan) -> _Learning:
 
 def generator_scorer(ready: Ready, params: Params) -> Scorer:
     """A generator as a scorer: its beams have their chances, other items -inf."""
-    fit, count, repeats = ready.config.generative, ready.spec.num_items, ready.spec.repeats
+    fit, repeats = ready.config.generative, ready.spec.repeats
 
     def score(arrays: tuple[Params, Catalogue], obs: Observation) -> Array:
-        params, catalogue = arrays
-        found = slates(ready.shape, params, catalogue, obs, fit.history, fit.beams, repeats=repeats)
-        return jax.vmap(lambda one: scores_of_items(one, count))(found)
+        return scores(ready.shape, *arrays, obs, fit.history, fit.beams, repeats=repeats)
 
     return Scorer(score, (params, ready.catalogue))
 
@@ -254,17 +251,17 @@ def _test(ready: Ready, params: Params) -> dict[str, Metrics]:
     config, corpus, world, length = ready.config, ready.corpus, ready.world, ready.spec.history_length
     # One program for all parameters of the same tree; a program of several generators takes long to compile.
     program = compiled(generator_scorer(ready, {}).score)
-    scores: dict[str, Score] = {POLICY: partial(program, (params, ready.catalogue))}
+    ranked: dict[str, Score] = {POLICY: partial(program, (params, ready.catalogue))}
     if ready.start is not None:
-        scores[START] = partial(program, (ready.start.params, ready.catalogue))
+        ranked[START] = partial(program, (ready.start.params, ready.catalogue))
     if ready.catalogue.dense is not None:
         alone = catalogue_of(ready.tokens.codes, ready.shape, np.asarray(world.item_table), world.offered())
-        scores[CODES_ALONE] = partial(program, (params, alone))
-    scores |= compiled_scores(_compared(config))
+        ranked[CODES_ALONE] = partial(program, (params, alone))
+    ranked |= compiled_scores(_compared(config))
     texts = text_vectors(corpus, ready.spec, world)
-    test = test_metrics(config, corpus, world, texts, scores, length)
+    test = test_metrics(config, corpus, world, texts, ranked, length)
     if ready.start is not None:
-        grpo.add_leads(corpus, scores, test, length)
+        grpo.add_leads(corpus, ranked, test, length)
     return test
 
 

@@ -79,7 +79,7 @@ def rank_held_out(
     rows of the user, liked or not. Raises InputError for bad input.
     """
     settings = settings or LmSettings()
-    lm, corpus = _opened(model, recipe, overrides, settings)
+    lm, _, corpus = _opened(model, recipe, overrides, settings)
     cases = draw_cases(corpus, settings)
     titles = corpus.dataset.catalogue.titles
     histories = [[titles[i] for i in case.history[-settings.history_length :]] for case in cases]
@@ -111,9 +111,9 @@ def rank_for_history(
     """
     settings = settings or LmSettings()
     check_range("-k", k, 1, settings.candidates)
-    lm, corpus = _opened(model, recipe, overrides, settings)
+    lm, config, corpus = _opened(model, recipe, overrides, settings)
     catalogue, kinds = corpus.dataset.catalogue, corpus.split.train.feedback_names
-    reader = HistoryReader(catalogue.ids, log_config(read_recipe(recipe, overrides)).feedback, [True] * len(kinds))
+    reader = HistoryReader(catalogue.ids, log_config(config).feedback, [True] * len(kinds))
     items, feedback = reader.read(reader.split(history))
     liked = items[feedback[:, 0] > 0]
     if not len(liked):
@@ -129,12 +129,14 @@ def rank_for_history(
     return [Recommendation(catalogue.ids[i], titles[i], float(s)) for i, s in pairs]
 
 
-def _opened(model: str, recipe: Recipe, overrides: Overrides, settings: LmSettings) -> tuple[LanguageModel, Corpus]:
-    config: Config = read_recipe(recipe, overrides)
+def _opened(
+    model: str, recipe: Recipe, overrides: Overrides, settings: LmSettings
+) -> tuple[LanguageModel, Config, Corpus]:
+    config = read_recipe(recipe, overrides)
     lm = load_language_model(model, settings.dtype)
     if settings.prompting.chat and not lm.has_chat:
         raise InputError(f"--chat: {lm.path} has no chat template; leave --chat out, or take a model for chats.")
-    return lm, read_corpus(config)
+    return lm, config, read_corpus(config)
 
 
 def draw_cases(corpus: Corpus, settings: LmSettings) -> list[Case]:

@@ -4,7 +4,6 @@ The policy scores the items again for the history without one row at a time, as 
 reads the latest H rows, so without one of them the row before these comes in. Rows before that change nothing.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from jaxrec.data.windows import latest_rows
 from jaxrec.foreign import quoted
 from jaxrec.nets.policy import Items, Policy
 from jaxrec.serve.reasons import Facts, Influence, Reason, make_reason
-from jaxrec.serve.slates import GROWTH, SMALLEST, NotFinite
+from jaxrec.serve.slates import NotFinite, padded_size, usual_context
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
@@ -41,14 +40,14 @@ class Explainer:
         world = arrays[2]
         self._place = np.full(world.item_table.shape[0], -1, np.int64)
         self._place[world.offered()] = np.arange(len(world.offered()))
-        self._usual = None if world.usual_context is None else np.asarray(world.usual_context)
+        self._usual = usual_context(world, spec)
         self._program: Any = compiled(self._scores)
         self._rewards = np.asarray(spec.reward_weights or (1.0,) + (0.0,) * (len(spec.feedback) - 1), np.float32)
 
     def warm(self, most: int) -> None:
         """Compile the programs for slates of up to `most` items."""
         offered = self._arrays[2].offered()
-        for k in sorted({_padded(k) for k in range(1, min(most, len(offered)) + 1)}):
+        for k in sorted({padded_size(k) for k in range(1, min(most, len(offered)) + 1)}):
             for size in self._sizes:
                 items = np.full(size - 1, offered[0], np.int32)
                 self._all_scores(items, np.zeros((size - 1, len(self._spec.feedback))), np.zeros(k, int), 0, None)
@@ -113,7 +112,7 @@ class Explainer:
         """Scores [1 + N - first, K] of the whole history, and of it without each row from `first` on."""
         left_out = [None, *range(first, len(items))]
         size = next((one for one in self._sizes if one >= len(left_out)), self._sizes[-1])
-        padded = np.zeros(_padded(len(places)), np.int32)
+        padded = np.zeros(padded_size(len(places)), np.int32)
         padded[: len(places)] = places
         found = []
         for start in range(0, len(left_out), size):
@@ -134,9 +133,8 @@ class Explainer:
         columns = items[order].astype(np.int32), feedback[order].astype(np.float32)
         window, values = latest_rows(columns, starts, ends, self._spec.history_length)
         read: Any = {"history_items": window, "history_feedback": values}
-        if self._spec.context_size or self._usual is not None:
-            usual = np.zeros(self._spec.context_size, np.float32) if self._usual is None else self._usual
-            given = usual if context is None else np.asarray(context, np.float32)
+        if self._usual is not None:
+            given = self._usual if context is None else np.asarray(context, np.float32)
             read["context"] = np.broadcast_to(given, (size, len(given)))
         return Observation(**read)
 
@@ -145,8 +143,3 @@ class Explainer:
         assert obs.history_items is not None
         keep = jnp.broadcast_to(places, (obs.history_items.shape[0], places.shape[0]))
         return self._policy.apply(params, items, obs, world, keep).logits[:, places]
-
-
-def _padded(k: int) -> int:
-    """Items in a call of the program for k items."""
-    return SMALLEST * GROWTH ** max(0, math.ceil(math.log(max(k, 1) / SMALLEST, GROWTH)))

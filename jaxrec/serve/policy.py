@@ -240,7 +240,7 @@ def load_policy(path: str | Path) -> SavedPolicy:
         config = build_section(PolicyConfig, description["network"], "network", where)
         feedback = {n: build_section(FeedbackKind, k, n, where) for n, k in description["feedback"].items()}
         items = read_json_object(folder / "items.json", "train the policy or copy it again", most=ITEMS_BYTES)
-        ids, titles, texts = (tuple(items.get(name, ())) for name in ("ids", "titles", "texts"))
+        ids, titles, texts = tuple(items["ids"]), tuple(items["titles"]), tuple(items.get("texts", ()))
         optional = {"item_table", "recommendable", "usual_context"} & arrays.keys()
         tastes = read_tastes(arrays["tastes"], spec) if config.belief else None
         world = World(**{name: jnp.asarray(arrays[name]) for name in optional}, tastes=tastes)

@@ -61,6 +61,21 @@ class Slate(NamedTuple):
     log_probs: np.ndarray | None  # [K] float32, of every pick after those before it; None: not drawn
 
 
+def padded_size(k: int) -> int:
+    """The smallest of the compiled sizes that holds k items."""
+    size = SMALLEST
+    while size < k:
+        size *= GROWTH
+    return size
+
+
+def usual_context(world: World, spec: EnvSpec) -> np.ndarray | None:
+    """The context [C] of a visit of which none is known; None if the policy reads none."""
+    if world.usual_context is not None:
+        return np.asarray(world.usual_context)
+    return np.zeros(spec.context_size, np.float32) if spec.context_size else None
+
+
 class NotFinite(InputError):
     """The policy's scores for a user are not finite numbers."""
 
@@ -86,10 +101,9 @@ class Slates:
         self._policy, self._arrays, self._spec, self._network = policy, (params, items, world), spec, network
         self._num_items = world.item_table.shape[0]
         self._offered = world.offered()
-        usual = world.usual_context
         self._is_offered = np.zeros(self._num_items, bool)
         self._is_offered[self._offered] = True
-        self._usual = None if usual is None else np.asarray(usual)
+        self._usual = usual_context(world, spec)
         self._programs: dict[int, Any] = {}
 
     @property
@@ -143,10 +157,7 @@ class Slates:
         """The slate size of the program for k items."""
         if self._network.choice:  # the best slate of a choice model is not the beginning of a longer one
             return k
-        size = SMALLEST
-        while size < k:
-            size *= GROWTH
-        return min(size, self.most)
+        return min(padded_size(k), self.most)
 
     def _choose_tile(self, visits: Sequence[Visit], size: int) -> list["Slate | NotFinite"]:
         program = self._programs.get(size)
@@ -195,9 +206,9 @@ class Slates:
         for visit in visits:
             if visit.context is not None:
                 check_shape("context", visit.context, (self._spec.context_size,))
-        if self._usual is None and not self._spec.context_size:
+        usual = self._usual
+        if usual is None:
             return None
-        usual = np.zeros(self._spec.context_size, np.float32) if self._usual is None else self._usual
         given = [usual if v.context is None else np.asarray(v.context, np.float32) for v in visits]
         return np.stack([*given, *[usual] * (self.tile - len(visits))])
 
