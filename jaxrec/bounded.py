@@ -38,6 +38,12 @@ def check_depth(text: str) -> None:
             depth -= 1
 
 
+def check_size(path: Path, most: int) -> None:
+    """Raise InputError if a file has more than `most` bytes, without reading any; OSError is the caller's."""
+    if (size := path.stat().st_size) > most:
+        raise _too_large(path, size, most)
+
+
 def read_text(path: Path, most: int) -> str:
     """Read a UTF-8 file of at most `most` bytes.
 
@@ -53,5 +59,9 @@ def read_text(path: Path, most: int) -> str:
             raise InputError(f"{path}: is a pipe or a device, not a file; copy what it gives into a file.")
         data = file.read(most + 1)
     if len(data) > most:
-        raise InputError(f"{path}: {status.st_size:,} bytes, expected at most {most:,}; it is not what it should be.")
+        raise _too_large(path, status.st_size, most)
     return data.decode("utf-8")
+
+
+def _too_large(path: Path, size: int, most: int) -> InputError:
+    return InputError(f"{path}: {size:,} bytes, expected at most {most:,}; it is not what it should be.")

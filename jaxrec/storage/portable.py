@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrec.bounded import JSON_BYTES, check_size
 from jaxrec.checks import InputError
 from jaxrec.storage.array_headers import array_headers
 from jaxrec.storage.checkpoint import ONE_SAVE, headers_of
@@ -51,6 +52,7 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder}: no saved {kind} here ({DESCRIPTION} is missing); give the folder of one.")
     check_folder(Path(folder))
+    check_size(path, JSON_BYTES)  # before its digest, which reads all of it
     check_digests(Path(folder), fix, must=False)
     description = read_json_object(path, fix, where=(where := f"{path}: damaged"))
     if not {"kind", "version"} <= description.keys():

@@ -156,7 +156,7 @@ DESCRIPTIONS = (
     _case(RECOMMEND, "a description of 5,000 digits", content("policy/description.json", f'{{"a": {"9" * 5000}}}')),
     _case(RECOMMEND, "an empty description", content("policy/description.json", ""), "not JSON"),
     _case(RECOMMEND, "a description that is a pipe", fifo("policy/description.json"), "description.json"),
-    _case(RECOMMEND, "a description of 3 GB", zeros("policy/description.json"), "description.json", "damaged"),
+    _case(RECOMMEND, "a description of 3 GB", zeros("policy/description.json"), "description.json", "bytes"),
     _case(INSPECT, "a description of 3 GB, inspected", zeros("policy/description.json"), "description.json", "bytes"),
 )
 ITEMS = (
