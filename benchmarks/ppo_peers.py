@@ -1,24 +1,27 @@
 """How fast is PPO here, and how much does it earn, next to rejax's PPO on the same problems?
 
     pip install "jaxrec[gymnax]" rejax
-    python benchmarks/ppo_peers.py [--problems cartpole interest_evolution] [--rounds 10]
+    python benchmarks/ppo_peers.py [--problems cartpole interest_evolution] [--rounds 10] [--seeds 5]
 
 Problems: gymnax' CartPole, which jaxrec reads through `from_gymnax`, and interest evolution, which rejax reads through
 `to_gymnax` (one number for each set of three of the ten candidates). Both sides have the same numbers of users, steps,
 epochs and minibatches, the same rate, discount and clipping, and two hidden layers of 64. rejax' network reads all
 candidates as one vector; that of jaxrec scores each candidate. A round is a number of updates in one compiled call.
-The sides take turns. After each round, the policy as it draws its actions plays 512 episodes, outside of the clock.
+The sides take turns. After each round, the policy as it draws its actions plays 512 episodes, outside of the clock. The
+rate of learning stays as it is to the end, so returns on CartPole rise and fall between rounds on both sides.
 
-It prints one JSON line per problem: user steps per second (medians and spread over the rounds after the first), the
-return after the last round, and the seconds of training until the return first reached a mark, without the first round,
-which compiles. benchmarks/README.md has results.
+It prints one JSON line per problem: user steps per second (medians and spread over all rounds but the first of the
+first seed, which compiles), and for each seed the return after the last round, the mean return over the second half of
+the rounds, and the seconds of training until the return first reached a mark. benchmarks/README.md has results.
 """
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -27,7 +30,6 @@ from typing import Any, NamedTuple
 import gymnax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from rejax import PPO
 
 import jaxrec
@@ -181,40 +183,49 @@ def play(reset: Callable, step: Callable, act: Callable, state: Any, key: Array)
     return jax.lax.while_loop(lambda carry: carry[-1].any(), one, start)[3]
 
 
-def measure(problem: Problem, rounds: int, seed: int) -> dict[str, Any]:
-    """Train both sides in turn."""
+def measure(problem: Problem, rounds: int, seeds: int) -> dict[str, Any]:
+    """Train both sides in turn, with each seed."""
     sides = {"jaxrec": ours(problem), "rejax": theirs(problem)}
-    key_start, key_play = jax.random.split(jax.random.key(seed))
-    states = {name: side.start(key_start) for name, side in sides.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    returns: dict[str, list[np.ndarray]] = {name: [] for name in sides}
-    for number in range(rounds + 1):  # the first one compiles
-        for name, side in sides.items():
-            started = time.perf_counter()
-            states[name] = jax.block_until_ready(side.train(states[name]))
-            seconds[name].append(time.perf_counter() - started)
-            played = np.asarray(side.play(states[name], jax.random.fold_in(key_play, number)))
-            returns[name].append(problem.scale * played)
+    seconds: dict[str, list[list[float]]] = {name: [] for name in sides}  # of each seed, of each round
+    returns: dict[str, list[list[float]]] = {name: [] for name in sides}
+    for name, side in sides.items():  # compiles
+        started = time.perf_counter()
+        jax.block_until_ready(side.play(side.train(side.start(jax.random.key(seeds))), jax.random.key(0)))
+        print(f"{name}: compiled and played in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+    for seed in range(seeds):
+        key_start, key_play = jax.random.split(jax.random.key(seed))
+        states = {name: side.start(key_start) for name, side in sides.items()}
+        for name in sides:
+            seconds[name].append([])
+            returns[name].append([])
+        for number in range(rounds):
+            for name, side in sides.items():
+                started = time.perf_counter()
+                states[name] = jax.block_until_ready(side.train(states[name]))
+                seconds[name][-1].append(time.perf_counter() - started)
+                played = side.play(states[name], jax.random.fold_in(key_play, number))
+                returns[name][-1].append(problem.scale * float(played.mean()))
     steps = USERS * STEPS * problem.updates
+    medians = {name: statistics.median(itertools.chain.from_iterable(seconds[name])) for name in sides}
     return {
-        "user_steps": steps * (rounds + 1),
+        "user_steps": steps * rounds,
         **{name: _figures(seconds[name], returns[name], steps, problem.mark) for name in sides},
-        "speed_ratio": round(statistics.median(seconds["rejax"][1:]) / statistics.median(seconds["jaxrec"][1:]), 2),
+        "speed_ratio": round(medians["rejax"] / medians["jaxrec"], 2),
     }
 
 
-def _figures(seconds: list[float], returns: list[np.ndarray], steps: int, mark: float) -> dict[str, Any]:
-    rates = [steps / one for one in seconds[1:]]
-    reached = [number for number, played in enumerate(returns) if played.mean() >= mark]
-    last = returns[-1]
+def _figures(seconds: list[list[float]], returns: list[list[float]], steps: int, mark: float) -> dict[str, Any]:
+    rates = [steps / one for one in itertools.chain.from_iterable(seconds)]
+    reached = [next((n for n, mean in enumerate(some) if mean >= mark), None) for some in returns]
     return {
         "steps_per_second": round(statistics.median(rates)),
         "lowest_highest": [round(min(rates)), round(max(rates))],
-        "first_round_s": round(seconds[0], 1),
-        "return": round(float(last.mean()), 1),
-        "half_width": round(float(1.96 * last.std() / len(last) ** 0.5), 1),
+        "last_returns": [round(some[-1], 1) for some in returns],
+        "second_half": [round(statistics.mean(some[len(some) // 2 :]), 1) for some in returns],
         "mark": mark,
-        "seconds_to_mark": round(sum(seconds[1 : reached[0] + 1]), 2) if reached else None,
+        "seconds_to_mark": [
+            None if n is None else round(sum(some[: n + 1]), 2) for n, some in zip(reached, seconds, strict=True)
+        ],
     }
 
 
@@ -223,15 +234,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", nargs="+", default=["cartpole", "interest_evolution"])
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     known = problems()
     for name in options.problems:
         about = {"benchmark": "ppo_peers", "problem": name, "device": jax.devices()[0].device_kind}
-        about |= {"load_average": round(os.getloadavg()[0], 1), "rounds": options.rounds, "seed": options.seed}
+        about |= {"load_average": round(os.getloadavg()[0], 1), "rounds": options.rounds, "seeds": options.seeds}
         versions = {package: version(package) for package in ("jax", "gymnax", "rejax")}
         print(
-            json.dumps(about | measure(known[name], options.rounds, options.seed) | {"versions": versions}), flush=True
+            json.dumps(about | measure(known[name], options.rounds, options.seeds) | {"versions": versions}), flush=True
         )
 
 
