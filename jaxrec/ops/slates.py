@@ -102,21 +102,22 @@ def pick_log_probs(logits: Array, slate: Array) -> Array:
     """Log softmax(logits without earlier picks)[slate_k] of every pick; [..., M], [..., K] -> [..., K].
 
     The normaliser of pick k holds the candidates never picked and the picks k..K. One logsumexp over the former,
-    then a running logaddexp from the last pick to the first, is exact in float32 and reads the catalogue once.
+    then a logaddexp for each pick from the last to the first, is exact in float32 and reads the catalogue once.
     """
-    num_candidates, slate_size = logits.shape[-1], slate.shape[-1]
     picked = jnp.take_along_axis(logits, slate, axis=-1)  # [..., K]
-    if num_candidates == slate_size:
-        tail = jax.lax.cumlogsumexp(picked, axis=picked.ndim - 1, reverse=True)
-        return picked - tail
-    # The maximum of the unpicked is subtracted by hand: jax's logsumexp has NaN gradients where all are -inf.
-    never = without(logits, slate)
-    peak = jax.lax.stop_gradient(never.max(-1, keepdims=True))
+    rest, normalisers = _log_mass(without(logits, slate)), []
+    for k in reversed(range(slate.shape[-1])):  # cumlogsumexp takes three times as long on a CPU
+        rest = jnp.logaddexp(rest, picked[..., k])
+        normalisers.append(rest)
+    return picked - jnp.stack(normalisers[::-1], axis=-1)
+
+
+def _log_mass(logits: Array) -> Array:
+    """Logsumexp [...] of logits [..., M]; where all are -inf, jax's has gradients of NaN and this one of 0."""
+    peak = jax.lax.stop_gradient(logits.max(-1))
     peak = jnp.where(jnp.isfinite(peak), peak, 0.0)
-    mass = jnp.exp(never - peak).sum(-1, keepdims=True)
-    rest = jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)) + peak, -jnp.inf)  # [..., 1]
-    tail = jax.lax.cumlogsumexp(jnp.concatenate([picked, rest], -1), axis=picked.ndim - 1, reverse=True)
-    return picked - tail[..., :-1]
+    mass = jnp.exp(logits - peak[..., None]).sum(-1)
+    return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)) + peak, -jnp.inf)
 
 
 def expected_of_picks(logits: Array, slate: Array, rewards: Array) -> Array:
