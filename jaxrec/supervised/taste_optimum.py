@@ -22,11 +22,22 @@ import optax
 
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
-from jaxrec.nets.exposure import centre_of, exposure_of, met_by, prior_means, with_bias, without_row
+from jaxrec.nets.exposure import (
+    Met,
+    centre_of,
+    counts_of,
+    exposure_of,
+    met_by,
+    of_itself,
+    of_other_rows,
+    prior_means,
+    with_bias,
+)
 from jaxrec.nets.tastes import Drawing, Tastes, design
 from jaxrec.ops.descend import descend
 from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.contrast import DrawnItems, asked_of
+from jaxrec.supervised.taste_blocks import Blocks, in_blocks
 from jaxrec.supervised.taste_link import logistic
 from jaxrec.supervised.taste_posterior import (
     Rows,
@@ -97,12 +108,24 @@ def log_loss(logits: Array, answers: Array) -> Array:
     return jax.nn.softplus(logits) - answers * logits
 
 
+class DrawnRows(NamedTuple):
+    """Items drawn for rows, and the users of the rows."""
+
+    user: Any  # [R] int32
+    items: DrawnItems
+
+
+class _Counts(NamedTuple):
+    items: Array  # [I] rows of each
+    users: Array  # [U]
+
+
 def most_likely(
     params: Params,
-    rows: Rows,
+    blocks: Blocks,
     features: Array,
     strengths: Strengths,
-    drawn: DrawnItems | None,
+    drawn: DrawnRows | None,
     config: TastesConfig,
     doubt: Array | None = None,
 ) -> Params:
@@ -115,32 +138,25 @@ def most_likely(
     """
     optimiser = optax.scale_by_adam()
     steps = jnp.arange(config.steps, dtype=jnp.float32)
-    real = (rows.user >= 0)[:, None].astype(jnp.float32)
     rates = jnp.asarray(optax.cosine_decay_schedule(config.learning_rate, config.steps)(steps))
+    items = None if drawn is None else drawn.items
+    counts = _Counts(
+        counts_of(blocks.item, blocks.real, len(params["item"])),
+        counts_of(blocks.user, blocks.real.sum(1), len(params["taste"])),
+    )
 
     def loss(params: Params) -> Array:
-        vectors, logits = item_side(params, features, drawn)
+        vectors, logits = item_side(params, features, items)
         shared = features @ params["text"] + jax.lax.stop_gradient(params["item"])
-        weights = _weights_of_exposure(params, strengths, drawn)
-        expected = _expected_tastes(shared, rows, weights, len(params["taste"]))
-        match = jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors[rows.item])
-        match = match + jnp.einsum("rfd,rd->rf", expected, shared[rows.item])
-        z = logits[rows.item] + params["user_bias"][rows.user] + match + rows.offset
-        total = (log_loss(z, rows.answer) * real).sum()
+        weights = _weights_of_exposure(params, strengths, items)
+        z = _logits_of_blocks(params, vectors, logits, shared, weights, blocks, counts)
+        total = (log_loss(z, blocks.answer) * blocks.real[..., None]).sum()
         if drawn is not None:
-            total = total + _drawn_loss(params, rows, vectors, logits, drawn)
+            total = total + _drawn_loss(params, drawn.user, vectors, logits, drawn.items)
         if doubt is not None:
             x = design(vectors)
             total = total + 0.5 * jnp.einsum("id,ide,ie->", x, doubt, x)
-        penalty = 0.5 * (
-            strengths.user * jnp.square(params["taste"]).sum()
-            + strengths.bias * jnp.square(params["user_bias"]).sum()
-            + strengths.item * jnp.square(params["item"]).sum()
-            + strengths.item_bias * jnp.square(params["item_bias"]).sum()
-            + strengths.exposure * jnp.square(params["exposure"]).sum()
-            + strengths.text * (jnp.square(params["text"]).sum() + jnp.square(params["text_bias"]).sum())
-        )
-        return (total + penalty) / (real.sum() * rows.answer.shape[1])
+        return (total + _penalty(params, strengths)) / (blocks.real.sum() * blocks.answer.shape[-1])
 
     def step(carry: tuple[Params, Any], rate: Array):
         params, state = carry
@@ -149,18 +165,44 @@ def most_likely(
     return jax.lax.scan(step, (params, optimiser.init(params)), rates)[0][0]
 
 
-def _drawn_loss(params: Params, rows: Rows, vectors: Array, logits: Array, drawn: DrawnItems) -> Array:
-    """Log loss of the items drawn for the rows, summed over the kinds that are always 1."""
-    taste, bias = params["taste"][rows.user], params["user_bias"][rows.user]
+def _logits_of_blocks(
+    params: Params, vectors: Array, logits: Array, shared: Array, weights: Array, blocks: Blocks, counts: _Counts
+) -> Array:
+    """Logits [N, B, F] of the rows of blocks: users' tastes, and what the items of their other rows tell of them.
+
+    Everything is read from one table of items and one of users, and matched in one product: each gather, and each sum
+    of gradients, costs as much as all the arithmetic on it.
+    """
+    width, kinds = vectors.shape[1], jnp.eye(logits.shape[1])
+    centre = centre_of(shared, counts.items)
+    own = of_itself(weights, shared, centre)
+    rows = jnp.concatenate([vectors, shared, logits, own], axis=1)[blocks.item]  # [N, B, 2 d + 2 F]
+    total = (rows[..., width : 2 * width] * blocks.real[..., None]).sum(1)
+    total = jax.ops.segment_sum(total, blocks.user, len(counts.users)) - counts.users[:, None] * centre[None]
+    tastes, share = of_other_rows(weights, Met(total, counts.users))
+    one = jnp.broadcast_to(kinds, (len(share), *kinds.shape))
+    users = jnp.concatenate([params["taste"], tastes, one, -share[:, None, None] * one], axis=2)[blocks.user]
+    match = jnp.einsum("nbw,nfw->nbf", rows, users)  # products and their sums take five times as long
+    return match + params["user_bias"][blocks.user][:, None] + blocks.offset
+
+
+def _penalty(params: Params, strengths: Strengths) -> Array:
+    """Half of the squares of the parameters, times their strengths."""
+    return 0.5 * (
+        strengths.user * jnp.square(params["taste"]).sum()
+        + strengths.bias * jnp.square(params["user_bias"]).sum()
+        + strengths.item * jnp.square(params["item"]).sum()
+        + strengths.item_bias * jnp.square(params["item_bias"]).sum()
+        + strengths.exposure * jnp.square(params["exposure"]).sum()
+        + strengths.text * (jnp.square(params["text"]).sum() + jnp.square(params["text_bias"]).sum())
+    )
+
+
+def _drawn_loss(params: Params, user: Array, vectors: Array, logits: Array, drawn: DrawnItems) -> Array:
+    """Log loss of the items drawn for rows of users [R], summed over the kinds that are always 1."""
+    taste, bias = params["taste"][user], params["user_bias"][user]
     z = logits[drawn.items] + bias[:, None] + jnp.einsum("rfd,rnd->rnf", taste, vectors[drawn.items])
     return (jax.nn.softplus(z) * asked_of(drawn.items, drawn.drawing)).sum()
-
-
-def _expected_tastes(vectors: Array, rows: Rows, weights: Array, users: int) -> Array:
-    """Prior means of the tastes of the rows' users, from their other rows: [R, F, d]."""
-    centre = centre_of(vectors, rows)
-    met = met_by(vectors, rows, users, centre)
-    return prior_means(weights, without_row(met, vectors, rows, centre))
 
 
 def fit_in_rounds(
@@ -179,15 +221,18 @@ def fit_in_rounds(
     With `near`, `start` was fitted to the same rows with other offsets or strengths, and needs one round of few steps.
     Logits of items compare rows with `drawn`, so there is no offset to add.
     """
-    rows, drawn = filled_up(rows), None if drawn is None else drawn._replace(items=to_few_sizes(drawn.items, PADDING))
+    blocks, rows = in_blocks(rows), filled_up(rows)
+    if drawn is not None:
+        drawn = drawn._replace(items=to_few_sizes(drawn.items, PADDING))
+    others = None if drawn is None else DrawnRows(rows.user, drawn)
     short = dataclasses.replace(config, steps=-(-config.steps // NEAR))
     fit, params = compiled(most_likely, static=5), start
     if not (near and config.rounds):
-        params = fit(params, rows, features, strengths, drawn, short if near else config)
+        params = fit(params, blocks, features, strengths, others, short if near else config)
     for _ in range(min(config.rounds, 1) if near else config.rounds):
         known = _known(params, rows, features, strengths, log, drawn)
         doubt = compiled(doubt_about_users)(known.vectors, known.logits, known.users, known.given, known.drawn)
-        params = fit(params, rows, features, strengths, drawn, short, doubt)
+        params = fit(params, blocks, features, strengths, others, short, doubt)
     known = _known(params, rows, features, strengths, log, drawn)
     return params, _as_tastes(params, known, strengths, log, drawn)
 
@@ -240,7 +285,9 @@ class ItemPriors(NamedTuple):
 
 def item_priors(vectors: Array, rows: Rows, weights: Array, users: int) -> ItemPriors:
     """What the items of rows [R] tell about the tastes of users below `users`."""
-    centre = centre_of(vectors, rows)
-    whole = prior_means(weights, met_by(vectors, rows, users, centre))
-    own = whole[rows.user] - _expected_tastes(vectors, rows, weights, users)
-    return ItemPriors(with_bias(whole), centre, jnp.einsum("rfd,rd->rf", own, vectors[rows.item]))
+    centre = centre_of(vectors, counts_of(rows.item, (rows.user >= 0).astype(jnp.float32), len(vectors)))
+    met = met_by(vectors, rows, users, centre)
+    whole, (tastes, share) = prior_means(weights, met), of_other_rows(weights, met)
+    more = jnp.einsum("rfd,rd->rf", (whole - tastes)[rows.user], vectors[rows.item])
+    more = more + of_itself(weights, vectors, centre)[rows.item] * share[rows.user][:, None]
+    return ItemPriors(with_bias(whole), centre, more)

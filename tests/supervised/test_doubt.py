@@ -2,13 +2,18 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 
 from jaxrec.config.tastes import TastesConfig
 from jaxrec.data.log import Log
+from jaxrec.nets.exposure import FEW
 from jaxrec.nets.tastes import all_logits, design, probabilities
 from jaxrec.supervised.contrast import DrawnItems, drawing_for
+from jaxrec.supervised.taste_blocks import BLOCK, in_blocks
 from jaxrec.supervised.taste_optimum import first_params, item_priors, item_side, most_likely
 from jaxrec.supervised.taste_posterior import (
     Rows,
@@ -21,7 +26,7 @@ from jaxrec.supervised.taste_posterior import (
 )
 from jaxrec.supervised.taste_strengths import base_strengths
 from jaxrec.supervised.tastes_fit import fit_tastes
-from jaxrec.types import PADDING
+from jaxrec.types import PADDING, Array
 
 SMALL = TastesConfig(
     width=8,
@@ -133,23 +138,84 @@ def test_no_doubt_about_users_changes_nothing() -> None:
     assert float(jnp.abs(doubt).max()) < 1e-10
 
 
-def test_padding_changes_no_fit() -> None:
-    """19 rows are filled up to 20, and fitted as they are."""
+def small_fit(kinds: int = 1) -> tuple[Log, Rows, Array, TastesConfig]:
+    """19 rows of 5 of 6 users, in no order of items, and features of the items."""
     rng = np.random.default_rng(2)
     user, item = np.sort(rng.integers(0, 5, 19)), rng.integers(0, 6, 19)
-    log = Log(user, item, np.arange(19), rng.integers(0, 2, (19, 1)).astype(np.float32), ("liked",), 6, 6)
+    answers = rng.integers(0, 2, (19, kinds)).astype(np.float32)
+    log = Log(user, item, np.arange(19), answers, ("liked", "shared")[:kinds], 6, 6)
     features = jnp.asarray(rng.normal(size=(6, 3)), jnp.float32)
-    config = dataclasses.replace(SMALL, width=2, steps=40, exposure_strength=1.0)
-    strengths, start = base_strengths(config), first_params(log, 3, config, 0, None)
-    rows = rows_of(log)
+    offsets = rng.normal(size=(19, kinds)).astype(np.float32)
+    return log, rows_of(log, offsets), features, dataclasses.replace(SMALL, width=2, steps=40, exposure_strength=1.0)
+
+
+def test_padding_changes_no_prior() -> None:
+    """19 rows are filled up to 20, and tell what they tell as they are."""
+    log, rows, features, config = small_fit()
     filled = filled_up(rows)
     assert len(filled.user) == 20
-    plain, padded_fit = (most_likely(start, given, features, strengths, None, config) for given in (rows, filled))
-    for name, values in plain.items():
-        np.testing.assert_allclose(padded_fit[name], values, atol=2e-5, err_msg=name)
-    weights = jnp.asarray(rng.normal(size=(1, 2, 2)), jnp.float32)
-    vectors = item_side(plain, features, None)[0]
+    vectors = item_side(first_params(log, 3, config, 0, None), features, None)[0]
+    weights = jnp.asarray(np.random.default_rng(3).normal(size=(1, 2, 2)), jnp.float32)
     plain, other = (item_priors(vectors, given, weights, log.num_users) for given in (rows, filled))
     np.testing.assert_allclose(other.means, plain.means, atol=1e-6)
     np.testing.assert_allclose(other.centre, plain.centre, atol=1e-6)
     np.testing.assert_allclose(other.own[:19], plain.own, atol=1e-6)
+
+
+def test_blocks_hold_every_row_once_with_those_of_its_user() -> None:
+    _, rows, _, _ = small_fit(kinds=2)
+    shuffled = np.random.default_rng(4).permutation(19)
+    blocks = in_blocks(filled_up(Rows(*(np.asarray(x)[shuffled] for x in rows))))
+    place = np.argwhere(blocks.real > 0)
+    got = [
+        (int(blocks.user[n]), int(blocks.item[n, b]), *blocks.answer[n, b].tolist(), *blocks.offset[n, b].tolist())
+        for n, b in place
+    ]
+    want = [
+        (int(rows.user[r]), int(rows.item[r]), *rows.answer[r].tolist(), *rows.offset[r].tolist()) for r in range(19)
+    ]
+    assert sorted(got) == sorted(want)
+    assert set(np.unique(blocks.real)) == {0.0, 1.0}
+
+
+def test_an_empty_log_has_only_padding() -> None:
+    _, rows, _, _ = small_fit()
+    blocks = in_blocks(Rows(*(np.asarray(x)[:0] for x in rows)))
+    assert not blocks.real.any()
+    assert blocks.item.shape[1:] == (BLOCK,)
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_blocks_are_fitted_as_rows_one_by_one_are(kinds: int) -> None:
+    """The reference has the formulas of the two modules for single rows, and Adam's steps from optax."""
+    log, rows, features, config = small_fit(kinds)
+    strengths, start = base_strengths(config), first_params(log, 3, config, 0, None)
+    others = (rows.user[:, None] == rows.user[None]) & ~np.eye(19, dtype=bool)
+
+    def loss(params: dict[str, Array]) -> Array:
+        vectors = (features @ params["text"] + params["item"])[rows.item]
+        shared = (features @ params["text"] + jax.lax.stop_gradient(params["item"]))[rows.item]
+        off = shared - shared.mean(0, keepdims=True)
+        mean = others.astype(jnp.float32) @ off / (others.sum(1) + FEW)[:, None].astype(jnp.float32)
+        expected = jnp.einsum("fde,re,rd->rf", params["exposure"], mean, shared)
+        z = (features @ params["text_bias"] + params["item_bias"])[rows.item] + params["base"][None]
+        z = z + params["user_bias"][rows.user] + rows.offset + expected
+        z = z + jnp.einsum("rfd,rd->rf", params["taste"][rows.user], vectors)
+        p = jax.nn.sigmoid(z)
+        total = -(rows.answer * jnp.log(p) + (1 - rows.answer) * jnp.log(1 - p)).sum()
+        names = {"user": ["taste"], "bias": ["user_bias"], "item": ["item"], "item_bias": ["item_bias"]}
+        names |= {"text": ["text", "text_bias"], "exposure": ["exposure"]}
+        for strength, parts in names.items():
+            total += 0.5 * getattr(strengths, strength) * sum((params[part] ** 2).sum() for part in parts)
+        return total / (19 * kinds)
+
+    got = most_likely(start, in_blocks(rows), features, strengths, None, config)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    optimiser = optax.adam(schedule)
+    params, state = start, optimiser.init(start)
+    with jax.numpy_dtype_promotion("standard"):  # optax takes a Python float to the power of an int32 step
+        for _ in range(config.steps):
+            updates, state = optimiser.update(jax.grad(loss)(params), state)
+            params = optax.apply_updates(params, updates)
+    for name, values in params.items():
+        np.testing.assert_allclose(got[name], values, atol=2e-4, err_msg=name)

@@ -18,9 +18,10 @@ from jaxrec.nets.exposure import (
     meet,
     met_by,
     nothing_met,
+    of_itself,
+    of_other_rows,
     prior_means,
     still_open,
-    without_row,
 )
 from jaxrec.nets.tastes import Belief, all_logits, probabilities
 from jaxrec.supervised.taste_path import follow
@@ -51,9 +52,17 @@ def test_means_of_items_are_worked_by_hand() -> None:
     np.testing.assert_allclose(met.total, [[2.0, -1.0], [0.0, 0.0], [-1.0, 1.0]])
     np.testing.assert_allclose(met.rows, [2.0, 0.0, 1.0])
     np.testing.assert_allclose(mean_of(met), [[2 / (2 + FEW), -1 / (2 + FEW)], [0, 0], [-1 / (1 + FEW), 1 / (1 + FEW)]])
-    others = without_row(met, VECTORS, rows, CENTRE)
-    np.testing.assert_allclose(others.total, [[2.0, 0.0], [0.0, -1.0], [0.0, 0.0]])
-    np.testing.assert_allclose(others.rows, [1.0, 1.0, 0.0])
+
+
+def test_a_row_is_predicted_from_the_items_of_the_users_other_rows() -> None:
+    rows, weights = rows_of(log_of([0, 0, 2], [0, 2, 1])), exposure(2, 2).weights
+    tastes, share = of_other_rows(weights, met_by(VECTORS, rows, 3, CENTRE))
+    got = jnp.einsum("rfd,rd->rf", tastes[rows.user], VECTORS[rows.item])
+    got = got - share[rows.user][:, None] * of_itself(weights, VECTORS, CENTRE)[rows.item]
+    # Row 0 is told by item 2, row 1 by item 0, and row 2 by nothing.
+    means = jnp.array([[2.0 / (1 + FEW), 0.0], [0.0, -1.0 / (1 + FEW)], [0.0, 0.0]])
+    want = jnp.einsum("fde,re,rd->rf", weights, means, VECTORS[rows.item])
+    np.testing.assert_allclose(got, want, atol=1e-6)
 
 
 def test_items_met_one_after_the_other_move_the_prior_to_that_of_all() -> None:
