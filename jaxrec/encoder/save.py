@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from jaxrec.checks import InputError
 from jaxrec.encoder.architecture import Architecture
-from jaxrec.encoder.config_json import parse_architecture, with_sizes
+from jaxrec.encoder.config_json import parse_architecture
+from jaxrec.encoder.config_sizes import with_sizes
 from jaxrec.encoder.families import key_table
 from jaxrec.encoder.folder import read_json
 from jaxrec.encoder.load import Encoder

@@ -32,7 +32,7 @@ from jaxrec.generate.training import decayed
 from jaxrec.nets.generator import Shape
 from jaxrec.ops.descend import descend
 from jaxrec.supervised.optimisers import make_optimiser
-from jaxrec.supervised.pretrain import PretrainState
+from jaxrec.supervised.pretrain_batches import PretrainState
 from jaxrec.supervised.user_windows import WindowRows
 from jaxrec.types import PADDING, Array, Metrics, Observation, Params
 

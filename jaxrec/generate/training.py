@@ -19,7 +19,7 @@ from jaxrec.generate.recommender import Catalogue, history_of
 from jaxrec.nets.generator import Generator, Shape, init_generator
 from jaxrec.ops.descend import descend
 from jaxrec.supervised.optimisers import make_optimiser
-from jaxrec.supervised.pretrain import Keys, Plan, PretrainState, batch_of, of_bucket, steps_per_epoch
+from jaxrec.supervised.pretrain_batches import Keys, Plan, PretrainState, batch_of, of_bucket, steps_per_epoch
 from jaxrec.supervised.user_windows import (
     Augmentation,
     Bucket,

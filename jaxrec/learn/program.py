@@ -10,7 +10,7 @@ from jaxrec.config.schema import TrainConfig
 from jaxrec.ops.sizes import watched
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated, state_shardings
-from jaxrec.storage.checkpoint import abstract_like
+from jaxrec.storage.checkpoint_arrays import abstract_like
 from jaxrec.types import Array, Learner, World
 
 SHARDED_FIELDS = ("users", "replay", "priorities")  # of a learner's state: leaves [S, ...], except counters []

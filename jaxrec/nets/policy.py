@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from jaxrec.checks import InputError
 from jaxrec.config.policy import PolicyConfig
-from jaxrec.nets.network import Choices, Future, Heads, Items, PolicyNetwork, PolicyOutput
+from jaxrec.nets.network import Choices, Future, Heads, PolicyNetwork, PolicyOutput
 from jaxrec.nets.offers import masked
+from jaxrec.nets.scores import Items
 from jaxrec.nets.vector_network import VectorNetwork
 from jaxrec.ops.choice_slates import CHOICE_SLATES, weighted_gain
 from jaxrec.ops.slates import diverse_slate, sample_slate, top_slate

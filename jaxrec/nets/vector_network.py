@@ -8,8 +8,9 @@ from flax import struct
 
 from jaxrec.checks import InputError
 from jaxrec.nets.nearest import item_scores, rows_on_offer
-from jaxrec.nets.network import Heads, Items, PolicyNetwork, through
+from jaxrec.nets.network import Heads, PolicyNetwork, through
 from jaxrec.nets.offers import masked, on_offer, rows_at
+from jaxrec.nets.scores import Items
 from jaxrec.ops.dense import Dense
 from jaxrec.ops.squashed import squash
 from jaxrec.ops.top_k import top_k

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple, cast
 
 from jaxrec.config.policy import PolicyConfig
-from jaxrec.nets.network import Items
 from jaxrec.nets.policy import Policy, make_policy
+from jaxrec.nets.scores import Items
 from jaxrec.nets.vector_network import Points, VectorNetwork
 from jaxrec.types import Array, EnvSpec, Observation, Params, VectorAction, World
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from jaxrec.checks import InputError
-from jaxrec.storage.checkpoint import LARGEST_PARAMETER as PARAMETER
+from jaxrec.storage.checkpoint_arrays import LARGEST_PARAMETER as PARAMETER
 
 SUPERVISED = {"loss": 1e6, "grad_norm": 1e12, "gradient_norm": 1e12}
 SLACK = 1e3  # times the largest value that the mean reward explains

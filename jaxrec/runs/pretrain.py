@@ -41,12 +41,14 @@ from jaxrec.runs.users.fitted_folder import log_identity
 from jaxrec.serve import load_policy, policy_is_whole, save_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
-from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.checkpoint_arrays import abstract_like
 from jaxrec.storage.digests import is_whole, sealed_file
 from jaxrec.storage.files import write_json
 from jaxrec.storage.lock import one_command
 from jaxrec.storage.stage_folders import PretrainFolder
-from jaxrec.supervised.pretrain import Plan, PretrainData, PretrainState, make_pretraining, steps_per_epoch
+from jaxrec.supervised.pretrain import PretrainData, make_pretraining
+from jaxrec.supervised.pretrain_batches import Plan, PretrainState, steps_per_epoch
 from jaxrec.types import EnvSpec, Params, World
 from jaxrec.version import __version__
 

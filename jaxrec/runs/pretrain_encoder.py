@@ -21,7 +21,8 @@ from jaxrec.runs.streams import stream
 from jaxrec.sharding.compile import compiled
 from jaxrec.storage.stage_folders import PretrainFolder
 from jaxrec.supervised.joint import FROZEN, LORA, JointState, make_joint, make_joint_data
-from jaxrec.supervised.pretrain import Plan, PretrainData, Pretraining, PretrainState, steps_per_epoch, trained_of
+from jaxrec.supervised.pretrain import PretrainData, Pretraining, trained_of
+from jaxrec.supervised.pretrain_batches import Plan, PretrainState, steps_per_epoch
 from jaxrec.types import Metrics, Params, World
 
 

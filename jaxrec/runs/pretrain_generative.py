@@ -33,12 +33,14 @@ from jaxrec.runs.tokens import item_vectors, write_tokens
 from jaxrec.serve import load_policy
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
-from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.checkpoint_arrays import abstract_like
 from jaxrec.storage.digests import DESCRIPTION, is_whole
 from jaxrec.storage.files import atomic_path
 from jaxrec.storage.inside import copy_folder
 from jaxrec.storage.stage_folders import PretrainFolder
-from jaxrec.supervised.pretrain import Plan, PretrainData, steps_per_epoch
+from jaxrec.supervised.pretrain import PretrainData
+from jaxrec.supervised.pretrain_batches import Plan, steps_per_epoch
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
 CODES_ALONE = "policy_without_dense"  # in evaluation.json

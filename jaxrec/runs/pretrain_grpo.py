@@ -22,7 +22,8 @@ from jaxrec.runs.pretrain_judge import HELD_OUT, LIKED, POLICY, Metrics
 from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.users.fitted_folder import log_identity
 from jaxrec.storage.stage_folders import PretrainFolder
-from jaxrec.supervised.pretrain import Plan, PretrainData, steps_per_epoch
+from jaxrec.supervised.pretrain import PretrainData
+from jaxrec.supervised.pretrain_batches import Plan, steps_per_epoch
 from jaxrec.types import World
 
 LOSS = "grpo"  # value of `pretrain.loss`

@@ -14,7 +14,8 @@ from jaxrec.runs.read_log import Corpus
 from jaxrec.runs.recipe import log_config
 from jaxrec.supervised.joint import FROZEN
 from jaxrec.supervised.off_policy import returns_of_rows
-from jaxrec.supervised.pretrain import Plan, PretrainData, num_negatives
+from jaxrec.supervised.pretrain import PretrainData
+from jaxrec.supervised.pretrain_batches import Plan, num_negatives
 from jaxrec.supervised.successions import residuals_of_successions
 from jaxrec.supervised.user_windows import make_windows
 from jaxrec.types import PADDING, Array, EnvSpec, Params, SlateAction, World

@@ -13,7 +13,8 @@ from jaxrec.runs.host_loop import Schedule, Training, Wording, run_training
 from jaxrec.runs.stopping import GRACE_SECONDS
 from jaxrec.sharding.compile import compiled, repeated
 from jaxrec.sharding.mesh import make_mesh, replicated
-from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.checkpoint_arrays import abstract_like
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.encoder_step import EncoderFit, EncoderState
 from jaxrec.types import Array, Metrics, Params

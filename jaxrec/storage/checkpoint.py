@@ -14,8 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
@@ -23,21 +21,16 @@ from jaxrec import processes
 from jaxrec.checks import InputError
 from jaxrec.progress import warn
 from jaxrec.storage.array_headers import ArrayHeader, array_headers
+from jaxrec.storage.checkpoint_arrays import Insane, check_parameters, check_same_arrays, headers_of
 from jaxrec.storage.digests import Damaged, seal
 from jaxrec.storage.files import check_orbax_path, to_disk
 from jaxrec.storage.orbax import of_all, same_number
-from jaxrec.storage.steps import ARRAYS, ASIDE, FIX, METRIC, ROWS, SEALED, STEP, UNJUDGED, read_metrics, steps_in
+from jaxrec.storage.steps import ARRAYS, ASIDE, METRIC, ROWS, SEALED, STEP, UNJUDGED, read_metrics, steps_in
 
-PARAMETERS = {"params", "target_params", "trained", "encoder"}  # parts of a state that hold parameters
-LARGEST_PARAMETER = 1e5  # no network that works has parameters beyond it
 # Orbax numbers saves in one counter per process, by which the threads of a save find each other. Where two saves
 # overlap, one of them waits for the threads of the other until it gives up.
 ONE_SAVE = threading.Lock()
 T = TypeVar("T")
-
-
-class Insane(InputError):
-    """The state of a checkpoint has parameters that are not finite or too large: it would go on from noise."""
 
 
 class Checkpoints:
@@ -224,14 +217,14 @@ class Checkpoints:
         """
         where = self._usable(step)
         try:
-            _check_same_arrays(where, abstract)
+            check_same_arrays(where, abstract)
             with ocp.StandardCheckpointer() as checkpointer:
                 state = checkpointer.restore(where / ARRAYS, abstract)
         except InputError:
             raise
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged and differing trees
             raise _unreadable(where, error) from None
-        _check_parameters(where, state)
+        check_parameters(where, state)
         return state
 
     def newest_sane(self, restore: Callable[[int], T]) -> tuple[int, T]:
@@ -262,53 +255,9 @@ class Checkpoints:
         return self._folder / str(step)
 
 
-def headers_of(state: Any) -> dict[str, ArrayHeader]:
-    """What Orbax writes of a state, by dotted name."""
-    headers = {}
-    for path, x in jax.tree_util.tree_leaves_with_path(state):
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x = jax.eval_shape(jax.random.key_data, x)
-        headers[_name(path)] = ArrayHeader(tuple(x.shape), x.dtype)
-    return headers
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
 def _unreadable(where: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:200]
     return InputError(
         f"{where}: does not fit this run's learner or is damaged ({reason}); "
         "resume with the recipe it was written by, or delete this step to fall back to the one before."
     )
-
-
-def _check_same_arrays(where: Path, abstract: Any) -> None:
-    """Refuse arrays of another type or shape, since Orbax would cast the former and sometimes pad or cut the latter."""
-    saved = array_headers(where / ARRAYS)
-    for name, want in headers_of(abstract).items():
-        got = saved.get(name)
-        if got is not None and got != want:
-            raise InputError(
-                f"{where}: {name} has shape {got.shape} {got.dtype}, but this run's learner "
-                f"expects {want.shape} {want.dtype}; resume with the recipe that wrote it."
-            )
-
-
-def _check_parameters(where: Path, state: Any) -> None:
-    """Raise Insane if a parameter of the state is not finite, or larger than those of a network that works."""
-    for path, x in jax.tree_util.tree_leaves_with_path(state):
-        name = _name(path)
-        if PARAMETERS.isdisjoint(name.split(".")) or not jnp.issubdtype(x.dtype, jnp.floating):
-            continue
-        size = float(jnp.abs(x).max(initial=0.0))
-        if not math.isfinite(size):
-            raise Insane(f"{where}: {name} holds numbers that are not finite; {FIX}.")
-        if size > LARGEST_PARAMETER:
-            raise Insane(f"{where}: {name} reaches {size:.2g} (sane up to {LARGEST_PARAMETER:.0e}); {FIX}.")
-
-
-def abstract_like(state: Any, shardings: Any) -> Any:
-    """Combine an abstract state and its shardings into ShapeDtypeStructs, the target of `Checkpoints.restore`."""
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, shardings)

@@ -14,7 +14,8 @@ import numpy as np
 from jaxrec.bounded import JSON_BYTES, check_size
 from jaxrec.checks import InputError
 from jaxrec.storage.array_headers import array_headers
-from jaxrec.storage.checkpoint import ONE_SAVE, headers_of
+from jaxrec.storage.checkpoint import ONE_SAVE
+from jaxrec.storage.checkpoint_arrays import headers_of
 from jaxrec.storage.digests import DESCRIPTION, check_described, check_digests, sealed_folder
 from jaxrec.storage.files import check_orbax_path, read_json_object, write_json
 from jaxrec.storage.inside import check_folder

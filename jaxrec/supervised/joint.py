@@ -25,16 +25,8 @@ from jaxrec.ops.descend import descend
 from jaxrec.supervised.encoder_step import decayed
 from jaxrec.supervised.item_texts import ItemTexts, lay_out_texts
 from jaxrec.supervised.optimisers import make_optimiser
-from jaxrec.supervised.pretrain import (
-    Batch,
-    Plan,
-    PretrainData,
-    Pretraining,
-    PretrainState,
-    batch_rows,
-    drawn_negatives,
-    trained_of,
-)
+from jaxrec.supervised.pretrain import PretrainData, Pretraining, batch_rows, drawn_negatives, trained_of
+from jaxrec.supervised.pretrain_batches import Batch, Plan, PretrainState
 from jaxrec.types import Array, Metrics, Params, World
 
 IN_BATCH = 0.75  # share of the texts of a step that are of the batch's own items

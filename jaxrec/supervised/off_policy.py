@@ -16,7 +16,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxrec.data.log import Log
-from jaxrec.nets.network import Items
+from jaxrec.nets.scores import Items
 from jaxrec.ops.dense import Dense
 from jaxrec.ops.losses import corrected_weights
 from jaxrec.ops.softmax import log_chances, softmax_loss

@@ -7,7 +7,7 @@ the same network learns from the rewards of the rows instead (`jaxrec.supervised
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,15 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrec.config.pretrain import PretrainConfig
-from jaxrec.nets.network import Items, is_value_part
+from jaxrec.nets.network import is_value_part
 from jaxrec.nets.policy import Policy
+from jaxrec.nets.scores import Items
 from jaxrec.ops.dense import Dense
 from jaxrec.ops.descend import descend
 from jaxrec.ops.softmax import sampled_softmax_loss, softmax_loss
 from jaxrec.supervised.off_policy import Rows, fresh_behaviour, off_policy_loss
 from jaxrec.supervised.optimisers import make_optimiser
+from jaxrec.supervised.pretrain_batches import Batch, Keys, Plan, PretrainState, batch_of, of_bucket, steps_per_epoch
 from jaxrec.supervised.user_windows import (
     Augmentation,
     Bucket,
@@ -35,20 +37,7 @@ from jaxrec.supervised.user_windows import (
 )
 from jaxrec.types import Array, Metrics, Observation, Params, World
 
-FULL_SOFTMAX_ITEMS, SAMPLED = 100_000, 4096  # recommendable items up to which the softmax is exact, and else negatives
-
-
 Loss = Callable[..., tuple[Array, Metrics]]  # what is trained, batch number, keys, world, data -> [], metrics
-
-
-class PretrainState(struct.PyTreeNode):
-    """What one step reads and writes."""
-
-    params: Params  # of the policy
-    head: Params  # of the feedback loss; empty without it
-    opt_state: optax.OptState
-    key: Array  # [] typed PRNG key; the same at every step
-    step: Array  # [] int32
 
 
 class PretrainData(struct.PyTreeNode):
@@ -60,22 +49,6 @@ class PretrainData(struct.PyTreeNode):
     reward: Array | None = None  # [N] discounted rewards from each row on, for the loss `reinforce`
 
 
-class Keys(NamedTuple):
-    """Random keys of one step."""
-
-    cut: Array  # the same in all steps of an epoch
-    augment: Array
-    dropout: Array
-    negatives: Array
-
-
-class Batch(NamedTuple):
-    """Which windows a step reads, and how."""
-
-    slot: Array  # [] int32, number of the batch
-    keys: Keys
-
-
 class Pretraining(NamedTuple):
     """Pure functions of one pretraining; `update` is the other three in a row."""
 
@@ -84,16 +57,6 @@ class Pretraining(NamedTuple):
     batch: Callable[[PretrainState], Batch]
     loss: Loss
     descend: Callable[[PretrainState, Params], PretrainState]  # gradient of what `trained_of` gives -> next state
-
-
-class Plan(NamedTuple):
-    """Static sizes."""
-
-    buckets: tuple[Bucket, ...]
-    num_users: int
-    positions: int  # in a batch, with those that are empty
-    negatives: int  # 0: the softmax is exact
-    known: int | None = None  # the first recommendable items, which an exact softmax has; None: all
 
 
 class FeedbackHead(nn.Module):
@@ -108,19 +71,6 @@ class FeedbackHead(nn.Module):
         match = Dense(self.kinds * width, name="match")(query).reshape(-1, self.kinds, width)
         alone = Dense(self.kinds, name="query")(query) + Dense(self.kinds, name="item")(vector)
         return jnp.einsum("nfw,nw->nf", match, vector) / width**0.5 + alone
-
-
-def num_negatives(config: PretrainConfig, recommendable: int) -> int:
-    """Sampled negatives per step; 0 if the softmax is exact."""
-    if config.negatives is not None or config.loss == "reinforce":
-        return config.negatives or 0
-    return SAMPLED if recommendable > FULL_SOFTMAX_ITEMS else 0
-
-
-def steps_per_epoch(config: PretrainConfig, plan: Plan) -> int:
-    """Batches of all windows, filled up to whole calls by repeating some."""
-    batches = sum(bucket.batches for bucket in plan.buckets)
-    return -(-batches // config.steps_per_call) * config.steps_per_call
 
 
 def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: int) -> Pretraining:
@@ -156,15 +106,6 @@ def make_pretraining(policy: Policy, config: PretrainConfig, plan: Plan, kinds: 
         return step(state, grad), metrics
 
     return Pretraining(init, update, batch, loss, step)
-
-
-def batch_of(state: PretrainState, epoch_steps: int, batches: int) -> Batch:
-    """The batch of the next step, in an order of `batches` batches that is new in every epoch of `epoch_steps`."""
-    epoch, place = state.step // epoch_steps, state.step % epoch_steps
-    key_order, key_cut = jax.random.split(jax.random.fold_in(state.key, epoch))
-    keys = Keys(key_cut, *jax.random.split(jax.random.fold_in(key_order, state.step), 3))
-    slot = jax.random.permutation(key_order, epoch_steps)[place] % batches
-    return Batch(slot, keys)
 
 
 def trained_of(state: PretrainState) -> dict[str, Params]:
@@ -254,17 +195,6 @@ def _positions(
         return Positions(*(_padded(x, plan.positions) for x in (queries, window.rows, window.valid)))
 
     return of_bucket(plan, slot, branch, params, items)
-
-
-def of_bucket(plan: Plan, slot: Array, branch: Callable[..., Any], *operands: Any) -> Any:
-    """Run `branch(bucket's number, bucket, number of the batch in it, *operands)` for the bucket of batch `slot` []."""
-    branches, firsts = [], [0]
-    for n, bucket in enumerate(plan.buckets):
-        first = firsts[-1]
-        branches.append(lambda *given, n=n, bucket=bucket, first=first: branch(n, bucket, slot - first, *given))
-        firsts.append(first + bucket.batches)
-    which = jnp.searchsorted(jnp.asarray(firsts[1:]), slot, side="right")
-    return jax.lax.switch(which, branches, *operands)
 
 
 def window_queries(policy: Policy, data: WindowRows, window: Window, params: Params, items: Items, key: Array) -> Array:

@@ -10,7 +10,7 @@ from jaxrec.generate.training import GenerativeData, make_generative, window_los
 from jaxrec.generate.trie import make_trie
 from jaxrec.nets.generator import Generator, History, Shape, init_generator
 from jaxrec.sharding.compile import compiled
-from jaxrec.supervised.pretrain import Plan
+from jaxrec.supervised.pretrain_batches import Plan
 from jaxrec.supervised.user_windows import Bucket, Window, WindowRows
 from jaxrec.types import Array, Observation, Params
 

@@ -14,7 +14,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxrec import processes
 from jaxrec.checks import InputError
-from jaxrec.storage.checkpoint import Checkpoints, abstract_like
+from jaxrec.storage.checkpoint import Checkpoints
+from jaxrec.storage.checkpoint_arrays import abstract_like
 from jaxrec.storage.digests import DIGESTS
 from tests.damage import flip_bit, without_digests
 

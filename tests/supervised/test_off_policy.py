@@ -11,12 +11,13 @@ from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.data import Log
 from jaxrec.data.generated import draw_tastes
-from jaxrec.nets.network import Items
 from jaxrec.nets.policy import make_policy
+from jaxrec.nets.scores import Items
 from jaxrec.ops.losses import corrected_weights
 from jaxrec.ops.softmax import log_chances
 from jaxrec.supervised.off_policy import Rows, fresh_behaviour, off_policy_loss, returns_of_rows
-from jaxrec.supervised.pretrain import Plan, PretrainData, make_pretraining, steps_per_epoch
+from jaxrec.supervised.pretrain import PretrainData, make_pretraining
+from jaxrec.supervised.pretrain_batches import Plan, steps_per_epoch
 from jaxrec.supervised.user_windows import make_windows
 from jaxrec.types import EnvSpec, Observation, SlateAction, World
 

@@ -12,17 +12,8 @@ from jaxrec.config.policy import PolicyConfig
 from jaxrec.config.pretrain import PretrainConfig
 from jaxrec.data import Log
 from jaxrec.nets.policy import make_policy
-from jaxrec.supervised.pretrain import (
-    Plan,
-    PretrainData,
-    PretrainState,
-    decayed,
-    feedback_loss,
-    make_pretraining,
-    num_negatives,
-    steps_per_epoch,
-    window_queries,
-)
+from jaxrec.supervised.pretrain import PretrainData, decayed, feedback_loss, make_pretraining, window_queries
+from jaxrec.supervised.pretrain_batches import Plan, PretrainState, num_negatives, steps_per_epoch
 from jaxrec.supervised.user_windows import Window, make_windows
 from jaxrec.types import EnvSpec, Observation, SlateAction, World
 
