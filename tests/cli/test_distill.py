@@ -76,6 +76,7 @@ def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
     assert not (run / "encoder").exists()
 
 
+@pytest.mark.slow
 def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(recipe: Path, tmp_path: Path) -> None:
     run, other = tmp_path / "pruned", tmp_path / "other"
     assert main(["distill", str(recipe), "distill.steps=0", "distill.layers=3", "--run", str(run)]) == 0

@@ -43,7 +43,7 @@ def run_of_four_devices(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
     return run
 
 
-@pytest.mark.parametrize("number", [0, 2, 3])
+@pytest.mark.parametrize("number", [0, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_run_of_four_devices_is_read_on_one(run_of_four_devices: Path, number: int) -> None:
     folder, *lines = PRINTED[number]
     count = "import jax; assert jax.device_count() == 1\n"

@@ -15,7 +15,7 @@ DQN = "{name: dqn, num_users: 16, horizon: 4, replay_size: 256, learning_starts:
 @pytest.mark.parametrize(
     ("name", "learner", "steps", "order"),
     [
-        ("interest_exploration", PPO, 100, ("oracle", "random")),
+        pytest.param("interest_exploration", PPO, 100, ("oracle", "random"), marks=pytest.mark.slow),
         ("long_term_satisfaction", DQN, 60, ("most_clickbait", "least_clickbait")),
     ],
 )
@@ -33,6 +33,7 @@ def test_a_run_is_trained_judged_and_inspected(name, learner, steps, order, tmp_
     assert "rank fresh documents" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_users_may_have_numbers_of_their_own(tmp_path: Path, capsys) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"env: {{name: long_term_satisfaction}}\nlearner: {PPO}\n{TRAIN}")

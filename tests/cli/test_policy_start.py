@@ -63,6 +63,7 @@ def test_a_stopped_run_with_all_the_new_settings_continues_to_the_same_bytes(
     assert "value_history" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_values_that_the_learner_lacks_are_left_out_and_the_scores_are_those_of_the_start(
     recipe: Path, first: Path, tmp_path: Path
 ) -> None:

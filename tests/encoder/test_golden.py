@@ -120,6 +120,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow  # what it says is about the golden vectors, which do not change
 @pytest.mark.parametrize(
     ("family", "detail", "wrong"), WRONG, ids=lambda value: value if isinstance(value, str) else ""
 )

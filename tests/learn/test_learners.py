@@ -12,10 +12,10 @@ from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
 from jaxrec.learn.registry import LEARNERS
-from tests.learners import KNOWING, SMALL, acted_on, endless_for, env_for, network_of, small
+from tests.learners import KNOWING, SMALL, acted_on, endless_for, env_for, learner_cases, network_of, small
 from tests.probes import learn, outputs, taste_probe
 
-NAMES = list_learners()
+NAMES = learner_cases(list_learners(), also=["ddpg"])  # ddpg is the cheaper one of those that act by vectors
 
 
 @pytest.fixture(params=NAMES)

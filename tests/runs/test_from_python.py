@@ -49,6 +49,7 @@ def test_judging_gives_what_it_writes(run: jaxrec.Run) -> None:
     assert "train: simulator used in training, 20 users" in out.getvalue() and "held-out log" in out.getvalue()
 
 
+@pytest.mark.slow
 def test_overrides_are_a_dict_or_words_of_the_command_line(run: jaxrec.Run, tmp_path: Path) -> None:
     fitted = str(run.path / "simulators")
     words = ["train.updates=2", "learner.gamma=0.5", f"env.path={fitted}"]
@@ -59,6 +60,7 @@ def test_overrides_are_a_dict_or_words_of_the_command_line(run: jaxrec.Run, tmp_
     assert len(by_word.metrics()) == 2 and by_word.metrics() == by_dict.metrics() != run.metrics()[:2]
 
 
+@pytest.mark.slow
 def test_a_finished_run_opens_again_and_resumes_to_more_updates(run: jaxrec.Run, tmp_path: Path) -> None:
     options = {"train.updates": 4, "env.path": str(run.path / "simulators")}
     short = jaxrec.train(run.config, tmp_path / "run", options, silent=True)

@@ -24,7 +24,7 @@ def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
     return started_alone(folder, [*TRAIN, *words])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_one_signal_ends_the_call_saves_and_exits_with_the_number_of_the_signal(
     number: signal.Signals, tmp_path: Path
 ) -> None:
