@@ -12,10 +12,11 @@ PPO = "{num_users: 16, horizon: 4, minibatches: 2, epochs: 1, policy: {width: 8}
 DQN = "{name: dqn, num_users: 16, horizon: 4, replay_size: 256, learning_starts: 0, batch_size: 16, policy: {width: 8}}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "learner", "steps", "order"),
     [
-        pytest.param("interest_exploration", PPO, 100, ("oracle", "random"), marks=pytest.mark.slow),
+        ("interest_exploration", PPO, 100, ("oracle", "random")),
         ("long_term_satisfaction", DQN, 60, ("most_clickbait", "least_clickbait")),
     ],
 )

@@ -48,6 +48,7 @@ def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_policy_of_vectors_recommends_slates_as_any_other(run: Path, capsys: pytest.CaptureFixture) -> None:
     saved = load_policy(run)
     assert isinstance(saved.spec.action, VectorAction) and saved.spec.action.slate == 3

@@ -53,7 +53,7 @@ def test_another_learning_rate_is_not_another_program(name: str) -> None:
     assert texts[0] == texts[1]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=learner_cases(list_learners()))
 def annealed(request: pytest.FixtureRequest) -> dict[str, jax.Array]:
     options = {"learning_rate": 0.01, "anneal_updates": 4, "reward_scale": 0.01}
     return learn(request.param, endless_for(request.param), small(request.param, **options), 4)[1]

@@ -89,7 +89,7 @@ def test_learners_of_expected_answers_solve_rewards_and_tastes_and_are_myopic(na
         ("ppo", {}, [0, 1]),
         pytest.param("a2c", {}, [0, 1], marks=pytest.mark.slow),
         pytest.param("reinforce", {}, [0, 1], marks=pytest.mark.slow),
-        ("slateq", {}, [0, 1]),
+        pytest.param("slateq", {}, [0, 1], marks=pytest.mark.slow),
         ("dqn", {"credit": "item"}, [2, 3]),  # items 0 and 1 pay nothing next to the best others, which lack a partner
         ("dqn", {"credit": "slate"}, [0, 1]),
         ("all_items", {}, [2, 3]),  # the answer to an item that is shown alone

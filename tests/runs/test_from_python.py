@@ -38,6 +38,7 @@ def test_the_policy_the_metrics_and_the_recipe_are_at_hand(run: jaxrec.Run) -> N
     assert run.config.seed == 3 and run.config.env.slate_size == 3
 
 
+@pytest.mark.slow
 def test_judging_gives_what_it_writes(run: jaxrec.Run) -> None:
     report = evaluate(run, {"evaluate.users": 20}, silent=True)
     assert report.path.is_file() and report.picture.is_file()
@@ -68,6 +69,7 @@ def test_a_finished_run_opens_again_and_resumes_to_more_updates(run: jaxrec.Run,
     assert longer.metrics() == run.metrics() == jaxrec.open_run(short.path).metrics()
 
 
+@pytest.mark.slow
 def test_silence_is_complete_and_notes_are_the_default(run: jaxrec.Run, capfd: pytest.CaptureFixture, tmp_path) -> None:
     words = ["train.updates=2", "train.checkpoint_every=2", f"env.path={run.path / 'simulators'}"]
     config = load_config(Config, run.path / "config.yaml", words)

@@ -46,6 +46,7 @@ def in_the_call(process: subprocess.Popen[str], run: Path) -> None:
     time.sleep(1.0)
 
 
+@pytest.mark.slow
 def test_a_call_that_outlasts_the_time_of_grace_is_left(tmp_path: Path) -> None:
     process = begun(tmp_path, *ENDLESS, "train.grace_seconds=0.5")
     in_the_call(process, tmp_path / "run")

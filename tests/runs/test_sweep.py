@@ -69,6 +69,7 @@ def test_a_run_of_a_sweep_is_that_of_train_with_its_seed(finished: Sweep, tmp_pa
     assert finished.programs == 1 and not finished.interrupted
 
 
+@pytest.mark.slow
 def test_a_mapped_program_learns_the_same(finished: Sweep, tmp_path: Path) -> None:
     mapped = start(tmp_path / "mapped", grid={"learner.learning_rate": [3e-3]}, mode="vmap")
     assert mapped.programs == 1

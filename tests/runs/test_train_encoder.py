@@ -56,7 +56,8 @@ def fit(enc: Encoder, data: PairData, run: RunFolder, objective: str) -> Fitted:
     )
 
 
-@pytest.mark.parametrize("objective", ["in_batch", pytest.param("full_softmax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["in_batch", "full_softmax"])
 def test_an_encoder_stopped_between_evaluations_goes_on_to_the_same_bytes(
     objective: str, enc: Encoder, data: PairData, tmp_path: Path
 ) -> None:
