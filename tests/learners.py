@@ -1,7 +1,10 @@
 """Learners small enough for tests, made from the registry: a new learner is tested without a line here."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
+
+from _pytest.mark.structures import ParameterSet
 
 from jaxrec import make_env, vector_actions
 from jaxrec.config.learner import LearnerConfig
@@ -9,7 +12,9 @@ from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.types import Env
 from tests.probes import catalogue_probe, endless_probe
+from tests.quick import slow_unless
 
+QUICK = ("ppo", "dqn", "all_items")  # one of each family that `make test` tries on all that every learner owes
 ONE_PASS = ("a2c", "reinforce")  # learners that use what their policy has shown once
 KNOWING = ("all_items", "far_sighted")  # learners of environments that know the reward of every item
 VECTORS = ("ddpg", "td3")  # learners whose actions are vectors
@@ -42,6 +47,14 @@ VALUES = {  # of learners of action values that solve probes
     "target_rate": 0.1,
     "epsilon_updates": 20,
 }
+
+
+def learner_cases(names: Iterable[str], also: Iterable[str] = ()) -> list[ParameterSet]:
+    """Parameters of the learners or cases `names`; they are slow, except QUICK and those in `also`.
+
+    `also` names the cheapest learner that runs code under test which no learner of QUICK runs.
+    """
+    return slow_unless((*QUICK, *also), names)
 
 
 def learner_of(case: str) -> str:

@@ -15,7 +15,8 @@ LEAVE = {"name": "temper", "start": 2, "target": 1}
 OPTIONS = ["env.requests=4", f"env.leave={LEAVE}", "env.comeback_model={sessions: 2}"]
 
 
-@pytest.mark.parametrize("response", ["tastes", pytest.param("last_rows", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("response", ["tastes", "last_rows"])
 def test_fitted_simulators_know_when_their_users_come_back(
     response: str, recipe: Path, last_rows_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -89,7 +89,6 @@ def of_files(recipe: str, log: Path) -> str:
     return yaml.safe_dump(values)
 
 
-@pytest.mark.slow
 def test_the_commands_of_the_quick_start_run(tiny_run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "demo.yaml").write_text(TINY)

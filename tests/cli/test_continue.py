@@ -17,14 +17,14 @@ from jaxrec.runs.users.fitted_folder import sides_before
 from jaxrec.serve import load_policy
 from jaxrec.storage.digests import seal
 
-pytestmark = pytest.mark.slow  # every test begins from two runs of its own
 GROWN = ("data.generated.items=70", "learner.policy.item_residual=true")
 
 
 @pytest.fixture(scope="module")
-def old_run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def old_run(recipe: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("old") / "run"
-    assert main(["train", str(recipe), "--run", str(run), GROWN[1], "train.updates=4"]) == 0
+    fitted = f"env.path={tiny_run / 'simulators'}"  # the run keeps a copy, and saves the time of a fit
+    assert main(["train", str(recipe), "--run", str(run), GROWN[1], fitted, "train.updates=4"]) == 0
     return run
 
 
@@ -54,6 +54,7 @@ def test_training_goes_on_from_the_old_parameters_and_new_items_can_be_recommend
     assert not set(fresh) & {item.id for item in old.recommend(k=len(old.ids) - 6)}
 
 
+@pytest.mark.slow
 def test_nobody_judges_who_trained_the_old_policy(recipe: Path, old_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ["train", str(recipe), "--continue", str(old_run), "--run", str(run), *GROWN, "train.updates=4"]
@@ -66,6 +67,7 @@ def test_nobody_judges_who_trained_the_old_policy(recipe: Path, old_run: Path, t
     assert (new[old < 0] == 0).any()  # some of the new ones judge, too
 
 
+@pytest.mark.slow
 def test_a_log_of_other_users_or_without_a_record_of_them_is_refused(
     recipe: Path, old_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -87,6 +89,7 @@ def test_a_log_of_other_users_or_without_a_record_of_them_is_refused(
     assert "another split of its users" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_old_and_new_policy_are_judged_side_by_side(new_run: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["evaluate", str(new_run)]) == 0
     assert "policy_before" in capsys.readouterr().out
@@ -97,6 +100,7 @@ def test_old_and_new_policy_are_judged_side_by_side(new_run: Path, capsys: pytes
         assert {"policy", "policy_before"} <= simulator["recommenders"].keys()
 
 
+@pytest.mark.slow
 def test_a_continued_run_is_whole_without_the_old_one(
     recipe: Path, old_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

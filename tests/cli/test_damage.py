@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from jaxrec.cli import main
 from tests.damage import without_digests
+from tests.quick import slow_unless
 
 Damage = Callable[[Path], object]
 
@@ -145,11 +145,7 @@ def parameters(run: Path) -> list[bytes]:
     return [np.asarray(x).tobytes() for x in jax.tree.leaves((policy.params, policy.world))]
 
 
-def slow_unless_quick(name: str) -> ParameterSet:
-    return pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-
-
-@pytest.mark.parametrize("name", [slow_unless_quick(name) for name in RECOVERED])
+@pytest.mark.parametrize("name", slow_unless(QUICK, RECOVERED))
 def test_a_damaged_run_recovers_every_byte(name: str, tiny_run: Path, recipe: Path, tmp_path: Path, capsys) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     RECOVERED[name](run)
@@ -178,7 +174,7 @@ def test_there_are_forty_ways() -> None:
     assert len(RECOVERED) + len(REFUSED) >= 40
 
 
-@pytest.mark.parametrize("damage", ["policy: gone", "policy: arrays flipped"])
+@pytest.mark.parametrize("damage", slow_unless(["policy: arrays flipped"], ["policy: gone", "policy: arrays flipped"]))
 def test_evaluation_makes_a_damaged_policy_again(damage: str, tiny_run: Path, tmp_path: Path, capsys) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     RECOVERED[damage](run)

@@ -13,7 +13,8 @@ from jaxrec.serve import load_policy
 GOLDEN = Path(__file__).parents[1] / "encoder" / "golden"
 
 
-@pytest.mark.parametrize("family", ["qwen3", pytest.param("gpt2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen3", "gpt2"])
 def test_a_decoder_reads_the_items_of_a_run(recipe: Path, tmp_path: Path, capsys, family: str) -> None:
     model, run = tmp_path / family, tmp_path / "run"
     shutil.copytree(GOLDEN / family, model)

@@ -28,6 +28,7 @@ def small(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_smaller_encoder_and_an_account_come_out(small: Path) -> None:
     account = json.loads((small / "distillation.json").read_text())
     teacher, before, after = (account[name] for name in ("teacher", "student_before", "student"))
@@ -43,6 +44,7 @@ def test_a_smaller_encoder_and_an_account_come_out(small: Path) -> None:
     assert vectors.shape == (1, 32)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(small: Path, tmp_path: Path, monkeypatch) -> None:
     run, judged, validation = tmp_path / "stopped", [], Judge.validation
 
@@ -60,6 +62,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(small: Path, tmp_path:
         assert (run / name).read_bytes() == (small / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
     small: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -76,6 +79,7 @@ def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
     assert not (run / "encoder").exists()
 
 
+@pytest.mark.slow
 def test_without_steps_the_student_is_only_pruned_and_another_model_can_be_one(recipe: Path, tmp_path: Path) -> None:
     run, other = tmp_path / "pruned", tmp_path / "other"
     assert main(["distill", str(recipe), "distill.steps=0", "distill.layers=3", "--run", str(run)]) == 0
@@ -131,6 +135,7 @@ def test_a_tenth_of_the_texts_is_held_out_and_never_too_few(recipe: Path) -> Non
         draw_held_out(config, 19)
 
 
+@pytest.mark.slow
 def test_a_teacher_that_changed_is_not_resumed(small: Path, tmp_path: Path, capsys) -> None:
     run = shutil.copytree(small, tmp_path / "run")
     sources = json.loads((run / "sources.json").read_text())
@@ -139,6 +144,7 @@ def test_a_teacher_that_changed_is_not_resumed(small: Path, tmp_path: Path, caps
     assert "sources.json: weights changed since the run started; start another" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_inspect_tells_how_far_it_is_and_what_comes_next(small: Path, capsys) -> None:
     assert main(["inspect", str(small), "--json"]) == 0
     account = json.loads(capsys.readouterr().out)

@@ -20,7 +20,13 @@ PRINTED = (
 )
 
 
-@pytest.mark.parametrize(("block", "want"), list(zip(BLOCKS, PRINTED, strict=True)), ids=range(1, 5))
+CASES = [
+    pytest.param(block, want, id=str(n), marks=pytest.mark.slow if "compile_learner" in block else ())
+    for n, (block, want) in enumerate(zip(BLOCKS, PRINTED, strict=True), 1)
+]
+
+
+@pytest.mark.parametrize(("block", "want"), CASES)
 def test_a_block_about_checkpoints_prints_what_the_page_promises(
     tiny_run: Path, block: str, want: tuple[str, ...]
 ) -> None:
@@ -43,6 +49,7 @@ def run_of_four_devices(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 2, 3])
 def test_a_run_of_four_devices_is_read_on_one(run_of_four_devices: Path, number: int) -> None:
     folder, *lines = PRINTED[number]

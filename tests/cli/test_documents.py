@@ -12,6 +12,7 @@ PPO = "{num_users: 16, horizon: 4, minibatches: 2, epochs: 1, policy: {width: 8}
 DQN = "{name: dqn, num_users: 16, horizon: 4, replay_size: 256, learning_starts: 0, batch_size: 16, policy: {width: 8}}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "learner", "steps", "order"),
     [
@@ -33,6 +34,7 @@ def test_a_run_is_trained_judged_and_inspected(name, learner, steps, order, tmp_
     assert "rank fresh documents" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_users_may_have_numbers_of_their_own(tmp_path: Path, capsys) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"env: {{name: long_term_satisfaction}}\nlearner: {PPO}\n{TRAIN}")

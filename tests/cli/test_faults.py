@@ -107,7 +107,7 @@ def test_no_home_directory_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert expanded("~/x") == tmp_path / "x" and cache_folder("~/x/y") == tmp_path / "x" / "y"
 
 
-@pytest.mark.parametrize("most", [2, 10])
+@pytest.mark.parametrize("most", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_in_metrics_or_in_a_save_is_one_line_and_the_run_goes_on_later(
     most: int, recipe: Path, tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -46,11 +46,11 @@ def users(folder: Path) -> list[np.ndarray]:
     return [np.asarray(x) for x in (world.users.members.items, world.users.members.shift, world.item_table)]
 
 
-@pytest.mark.parametrize("response", ["tastes", "last_rows"])
+@pytest.mark.parametrize("response", ["tastes", pytest.param("last_rows", marks=pytest.mark.slow)])
 def test_a_folder_holds_both_simulators_and_how_far_to_believe_them(
-    response: str, recipe: Path, fitted: Path, fitted_last_rows: Path
+    response: str, recipe: Path, request: pytest.FixtureRequest
 ) -> None:
-    fitted = fitted if response == "tastes" else fitted_last_rows
+    fitted: Path = request.getfixturevalue("fitted" if response == "tastes" else "fitted_last_rows")
     assert {path.name for path in fitted.iterdir()} == {*PARTS, LOCK}
     about = json.loads((fitted / "simulator.json").read_text())
     assert (about["users"], about["items"], about["feedback"]) == (40, 60, ["liked"])

@@ -93,6 +93,7 @@ def test_recommend_reads_the_folder_of_a_generator(pretrained: Pretrained, capsy
     assert len(recommend(folder, 3, user="5").slate) == 3
 
 
+@pytest.mark.slow
 def test_a_stopped_generator_continues_to_the_same_parameters(
     recipe: Path, codes: Path, pretrained: Pretrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +214,7 @@ def reinforced(recipe: Path, pretrained: Pretrained) -> Pretrained:
     return pretrain(recipe, pretrained.run.path.parent / "grpo", words, silent=True)
 
 
+@pytest.mark.slow
 def test_reinforcement_starts_at_the_generator_and_is_compared_with_it(
     pretrained: Pretrained, reinforced: Pretrained
 ) -> None:
@@ -266,6 +268,7 @@ def test_the_dense_check_ranks_items_without_training_rows(recipe: Path, codes: 
     assert (np.diff(scores) <= 0).all()
 
 
+@pytest.mark.slow
 def test_evaluate_shows_slates_of_a_generator_to_simulated_users(
     recipe: Path, tiny_run: Path, pretrained: Pretrained, capsys: pytest.CaptureFixture
 ) -> None:

@@ -70,6 +70,7 @@ def blocks_of(table: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(["text", *WIDTHS, "statistics"], np.split(table, ends, axis=1), strict=True))
 
 
+@pytest.mark.slow
 def test_the_item_table_holds_the_blocks_in_the_order_of_the_recipe(shop: Path, run: Path) -> None:
     policy, world = load_policy(run), load_simulator(run / "simulators")
     table = np.asarray(policy.world.item_table)
@@ -89,6 +90,7 @@ def test_the_item_table_holds_the_blocks_in_the_order_of_the_recipe(shop: Path, 
     assert json.loads((run / "simulators" / "item_features.json").read_text()).keys() == FEATURES.keys()
 
 
+@pytest.mark.slow
 def test_recommendations_and_inspection_work(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["recommend", str(run), "--history", "4,5", "-k", "3", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
@@ -98,6 +100,7 @@ def test_recommendations_and_inspection_work(run: Path, capsys: pytest.CaptureFi
     assert "image 6, year 2, genres 5 columns" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_columns_and_refuses_others(shop: Path, run: Path, tmp_path: Path, capsys) -> None:
     again = tmp_path / "again"
     shutil.copytree(run, again)

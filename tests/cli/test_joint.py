@@ -44,6 +44,7 @@ def table_of(run: Path) -> np.ndarray:
     return np.asarray(load_policy(run).world.item_table)
 
 
+@pytest.mark.slow
 def test_only_the_adapted_kernels_of_the_saved_encoder_differ_and_it_gives_the_policy_s_table(pretrained: Path) -> None:
     old, new = (load_encoder(path, max_length=32).params for path in (TINY_ENCODER, pretrained / "encoder"))
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(old), jax.tree.leaves(new), strict=True):
@@ -57,6 +58,7 @@ def test_only_the_adapted_kernels_of_the_saved_encoder_differ_and_it_gives_the_p
     np.testing.assert_array_equal(tuned[:, 32:], frozen[:, 32:])  # the statistics
 
 
+@pytest.mark.slow
 def test_the_version_rises_after_every_few_steps_and_at_evaluations(pretrained: Path) -> None:
     rows = [json.loads(line) for line in (pretrained / "metrics.jsonl").read_text().splitlines()]
     assert json.loads((pretrained / "pretraining.json").read_text())["steps_per_epoch"] == 14
@@ -65,6 +67,7 @@ def test_the_version_rises_after_every_few_steps_and_at_evaluations(pretrained: 
     assert [row["table_version"] for row in rows] == versions + [3 + version for version in versions]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_between_two_tables_continues_to_the_same_bytes(
     pretrained: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -90,6 +93,7 @@ def test_a_run_that_was_stopped_between_two_tables_continues_to_the_same_bytes(
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_learning_goes_on_with_the_tuned_table_and_users_keep_theirs(
     recipe: Path, pretrained: Path, tmp_path: Path, capsys
 ) -> None:

@@ -63,6 +63,7 @@ def test_a_stopped_run_with_all_the_new_settings_continues_to_the_same_bytes(
     assert "value_history" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_values_that_the_learner_lacks_are_left_out_and_the_scores_are_those_of_the_start(
     recipe: Path, first: Path, tmp_path: Path
 ) -> None:
@@ -95,17 +96,18 @@ def test_values_that_the_learner_lacks_are_left_out_and_the_scores_are_those_of_
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
-    recipe: Path, tmp_path: Path, capsys, words: list[str], message: str
+    recipe: Path, tiny_run: Path, tmp_path: Path, capsys, words: list[str], message: str
 ) -> None:
+    words = [*words, f"env.path={tiny_run / 'simulators'}"]  # rewards are checked with users, and these are fitted
     assert main(["train", str(recipe), *words, "--run", str(tmp_path / "run")]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("jaxrec:")]
     assert len(error) == 1 and message in error[0]
 
 
 def test_a_start_that_scores_later_rewards_is_refused_in_one_line(
-    recipe: Path, first: Path, tmp_path: Path, capsys
+    recipe: Path, tiny_run: Path, tmp_path: Path, capsys
 ) -> None:
-    saved = load_policy(first)
+    saved = load_policy(tiny_run)
     network = dataclasses.replace(saved.network, future=True)
     save_policy(
         tmp_path / "ahead" / "policy",
@@ -117,7 +119,7 @@ def test_a_start_that_scores_later_rewards_is_refused_in_one_line(
         items=(saved.ids, saved.titles),
         step=1,
     )
-    words = [f"env.path={first / 'simulators'}", f"learner.start_from={tmp_path / 'ahead'}"]
+    words = [f"env.path={tiny_run / 'simulators'}", f"learner.start_from={tmp_path / 'ahead'}"]
     assert main(["train", str(recipe), *words, "--run", str(tmp_path / "run")]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("jaxrec:")]
     assert len(error) == 1 and "also scores later rewards, which learner.name=ppo would drop" in error[0]

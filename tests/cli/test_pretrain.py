@@ -54,6 +54,7 @@ def test_a_folder_with_a_policy_and_the_ranking_of_the_test_rows_comes_out(pretr
     assert len(json.loads(capsys.readouterr().out)) == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_continues_to_the_same_bytes(
     pretrained: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -103,6 +104,7 @@ def first_params(monkeypatch, words: list[str]) -> tuple[int, dict]:
     return code, seen[0]
 
 
+@pytest.mark.slow
 def test_learning_starts_from_what_it_pretrained_or_from_a_folder(
     recipe: Path, pretrained: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -186,6 +188,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert len(error) == 1 and message in error[0]
 
 
+@pytest.mark.slow
 def test_only_liked_rows_are_targets_if_the_recipe_says_so(recipe: Path, tmp_path: Path) -> None:
     done = pretrain(recipe, tmp_path / "liked", [*SMALL, "pretrain.epochs=1", "pretrain.target=liked"], silent=True)
     corpus = read_corpus(load_config(Config, recipe))
@@ -198,6 +201,7 @@ def test_only_liked_rows_are_targets_if_the_recipe_says_so(recipe: Path, tmp_pat
 REWARDS = [*SMALL, "pretrain.loss=reinforce", "pretrain.top_k=3", "pretrain.gamma=0.5"]
 
 
+@pytest.mark.slow
 def test_rewards_of_the_log_are_learned_from_and_judged_by_positive_rows(
     recipe: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -232,6 +236,7 @@ def test_learning_from_rewards_continues_to_the_same_bytes(recipe: Path, tmp_pat
     assert parts.run.metrics.read_bytes() == whole.run.metrics.read_bytes()
 
 
+@pytest.mark.slow
 def test_random_rows_take_the_place_of_texts(recipe: Path, pretrained: Path, tmp_path: Path) -> None:
     done = pretrain(recipe, tmp_path / "blind", [*SMALL, "pretrain.epochs=1", "pretrain.texts=false"], silent=True)
     ours, theirs = (np.asarray(load_policy(path).world.item_table) for path in (done.run.path, pretrained))
@@ -239,6 +244,7 @@ def test_random_rows_take_the_place_of_texts(recipe: Path, pretrained: Path, tmp
     assert abs(ours[:, :-2].std() - 1) < 0.1 and abs(np.corrcoef(ours[:, 0], theirs[:, 0])[0, 1]) < 0.5
 
 
+@pytest.mark.slow
 def test_residuals_start_from_what_users_have_near_each_other(recipe: Path, tmp_path: Path) -> None:
     words = [*SMALL, RESIDUAL, "pretrain.epochs=1", "pretrain.learning_rate=1e-9", "pretrain.neighbours=3"]
     saved = load_policy(pretrain(recipe, tmp_path / "near", words, silent=True).run.path)

@@ -187,7 +187,6 @@ def test_the_search_finds_ids_in_every_hiding_place(tmp_path: Path) -> None:
     assert found_in(hidden, traces(who))
 
 
-@pytest.mark.slow
 def test_neither_the_run_nor_the_caches_hold_ids_pseudonyms_or_the_key(shop: Shop) -> None:
     config = load_config(Config, shop.run / "config.yaml")
     pseudonyms = load_dataset(log_config(config), 0).users

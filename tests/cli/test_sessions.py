@@ -40,7 +40,7 @@ evaluate: {{users: 40}}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sessions")
     rng = np.random.default_rng(0)
     with (folder / "log.csv").open("w", newline="") as file:
@@ -53,11 +53,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         csv.writer(file).writerows([["what"], *([f"i{item}"] for item in range(40))])
     recipe = folder / "recipe.yaml"
     recipe.write_text(RECIPE.replace("PATH", str(folder)))
-    assert main(["train", str(recipe), "--run", str(folder / "run")]) == 0
-    assert main(["evaluate", str(folder / "run")]) == 0
-    return folder / "run"
+    return recipe
 
 
+@pytest.fixture(scope="module")
+def run(recipe: Path) -> Path:
+    run = recipe.parent / "run"
+    assert main(["train", str(recipe), "--run", str(run)]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    return run
+
+
+@pytest.mark.slow
 def test_visits_end_when_patience_does(run: Path) -> None:
     account = json.loads((run / "evaluation.json").read_text())
     for simulator in ("train", "judge"):
@@ -67,6 +74,7 @@ def test_visits_end_when_patience_does(run: Path) -> None:
             assert row["return"] < row["length"] * (3 + 0.1)
 
 
+@pytest.mark.slow
 def test_the_policy_knows_the_kinds_of_feedback_and_the_usual_context(run: Path) -> None:
     policy = jaxrec.load_policy(run)
     assert policy.spec.feedback == ("liked", "disliked")
@@ -82,12 +90,11 @@ def test_the_policy_knows_the_kinds_of_feedback_and_the_usual_context(run: Path)
         policy.recommend(["i1:5"], context=np.zeros(size + 1))
 
 
-def test_rewards_leave_models_and_pessimism_are_checked_before_anything_is_read(run: Path, capsys) -> None:
-    recipe = str(run.parent / "recipe.yaml")
+def test_rewards_leave_models_and_pessimism_are_checked_before_anything_is_read(recipe: Path, capsys) -> None:
     for override, message in (
         ("env.reward.leaves=-1", "env.reward: no 'leaves'; did you mean 'leave'?"),
         ("env.leave.weights.likes=1", "env.leave.weights: no 'likes'; did you mean 'liked'?"),
         ("response.members=1", "env.pessimism: a single fit has no standard deviation"),
     ):
-        assert main(["train", recipe, "--run", str(run.parent / "other"), override]) == 2
+        assert main(["train", str(recipe), "--run", str(recipe.parent / "other"), override]) == 2
         assert message in capsys.readouterr().err

@@ -35,6 +35,7 @@ def test_a_run_holds_what_the_readme_says(tiny_run: Path, recipe: Path) -> None:
     assert {path.name for path in (tiny_run / "simulators").iterdir()} == users
 
 
+@pytest.mark.slow
 def test_a_run_is_reproduced_from_its_config_alone(tiny_run: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     assert main(["train", str(tiny_run / "config.yaml"), "--run", str(again)]) == 0
@@ -50,8 +51,7 @@ def test_another_seed_changes_every_metric(tiny_run: Path, tmp_path: Path) -> No
         assert same <= {"clip_fraction", "episode_return", "evaluation_return", "reward"}, same
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_a_killed_process_resumes_bit_for_bit(number: signal.Signals, tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "jaxrec.cli", "train", str(tiny_run / "config.yaml"), "--run", str(run)]

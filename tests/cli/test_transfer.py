@@ -29,6 +29,7 @@ def moved(recipe: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.mark.slow
 def test_the_first_parameters_are_those_of_the_other_catalogue(tiny_run: Path, moved: Path) -> None:
     old, new = load_policy(tiny_run), load_policy(moved)
     assert (len(old.ids), len(new.ids)) == (60, 50) and new.titles != old.titles[:50]
@@ -38,6 +39,7 @@ def test_the_first_parameters_are_those_of_the_other_catalogue(tiny_run: Path, m
     np.testing.assert_allclose(new.params["residual_bias"], np.zeros(50), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_report_has_the_ranking_before_the_first_step(tiny_run: Path, moved: Path) -> None:
     evaluation = json.loads((moved / "evaluation.json").read_text())
     corpus = read_corpus(load_config(Config, moved / "config.yaml"))

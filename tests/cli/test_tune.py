@@ -65,6 +65,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tuned: Path, tmp_path:
         assert (run / name).read_bytes() == (tuned / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
     tuned: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_signal_ends_a_run_in_a_line_that_says_how_to_resume(
         assert (run / name).read_bytes() == (tuned / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_adapters_are_written_beside_the_merged_encoder(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "lora"
     words = ["tune.mode=lora", "tune.rank=2", "tune.kernels=[query, value]", "tune.learning_rate=3e-3"]

@@ -48,6 +48,7 @@ def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_policy_of_vectors_recommends_slates_as_any_other(run: Path, capsys: pytest.CaptureFixture) -> None:
     saved = load_policy(run)
     assert isinstance(saved.spec.action, VectorAction) and saved.spec.action.slate == 3
@@ -63,6 +64,7 @@ def test_a_policy_of_vectors_recommends_slates_as_any_other(run: Path, capsys: p
     assert slate[0].title in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_is_judged_by_users_and_on_the_held_out_log(run: Path) -> None:
     assert main(["evaluate", str(run)]) == 0
     account = json.loads((run / "evaluation.json").read_text())
@@ -73,6 +75,7 @@ def test_it_is_judged_by_users_and_on_the_held_out_log(run: Path) -> None:
     assert main(["inspect", str(run)]) == 0
 
 
+@pytest.mark.slow
 def test_a_stopped_run_continues_bit_for_bit(run: Path, tmp_path: Path) -> None:
     parts, config = str(tmp_path / "parts"), str(run / "config.yaml")
     assert main(["train", config, "--run", parts, "train.updates=4"]) == 0

@@ -120,6 +120,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow  # what it says is about the golden vectors, which do not change
 @pytest.mark.parametrize(
     ("family", "detail", "wrong"), WRONG, ids=lambda value: value if isinstance(value, str) else ""
 )
@@ -147,6 +148,7 @@ WRONG_WEIGHTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "wrong"), WRONG_WEIGHTS)
 def test_weights_in_each_others_place_fail_parity(family: str, wrong) -> None:
     enc = load_golden(family)
@@ -160,6 +162,7 @@ def fresh(family: str):
     return lambda params, ids, mask: module.apply({"params": params}, ids, mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "mistral", "gemma3"])
 def test_key_heads_tiled_instead_of_repeated_fail_parity(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def tiled(query, key, value, *rest):
@@ -170,6 +173,7 @@ def test_key_heads_tiled_instead_of_repeated_fail_parity(family: str, monkeypatc
     assert error(family, fresh(family), load_golden(family).params) > 2 * tolerance(family)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen3", "llama", "modernbert", "gemma3"])
 def test_neighbouring_channels_turned_together_fail_parity(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interleaved(x, cos, sin):
@@ -180,6 +184,7 @@ def test_neighbouring_channels_turned_together_fail_parity(family: str, monkeypa
     assert error(family, fresh(family), load_golden(family).params) > 2 * tolerance(family)
 
 
+@pytest.mark.slow
 def test_heads_normed_behind_the_rotation_fail_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     enc = load_golden("qwen3")
     rotary = enc.config.layers[0].rotary
@@ -201,6 +206,7 @@ def test_heads_normed_behind_the_rotation_fail_parity(monkeypatch: pytest.Monkey
     assert error("qwen3", late, enc.params) > 2 * tolerance("qwen3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["t5", "t5_v1_1", "mpnet"])
 def test_relative_positions_in_the_first_layer_alone_fail_parity(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     enc, original = load_golden(family), Transformer._shared

@@ -18,7 +18,13 @@ PRINTED = (
 )
 
 
-@pytest.mark.parametrize(("block", "want"), list(zip(BLOCKS, PRINTED, strict=True)), ids=range(1, len(BLOCKS) + 1))
+CASES = [
+    pytest.param(block, want, id=str(n), marks=pytest.mark.slow if "pole" in want[1] else ())  # it learns to balance
+    for n, (block, want) in enumerate(zip(BLOCKS, PRINTED, strict=True), 1)
+]
+
+
+@pytest.mark.parametrize(("block", "want"), CASES)
 def test_a_block_prints_what_the_page_promises(block: str, want: tuple[str, str]) -> None:
     library, line = want
     pytest.importorskip(library)

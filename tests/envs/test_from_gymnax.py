@@ -57,6 +57,7 @@ def test_parameters_are_arguments_of_the_world() -> None:
     assert not ours.step(jax.random.key(1), state, jnp.array([0]), longer)[1].truncated
 
 
+@pytest.mark.slow
 def test_ppo_learns_to_balance_the_pole() -> None:
     env = jaxrec.auto_reset(jaxrec.from_gymnax(gymnax.make("CartPole-v1")[0]))
     policy = PolicyConfig(width=32, hidden=(64,))

@@ -36,6 +36,7 @@ def test_other_ways_to_name_slates_pass_too(actions: str) -> None:
     check_env(gymnasium.make("jaxrec/InterestEvolution-v0", actions=actions).unwrapped)
 
 
+@pytest.mark.slow
 def test_ids_are_known_wherever_gymnasium_was_imported_first_and_by_module_otherwise() -> None:
     make = "gymnasium.make('{}jaxrec/InterestEvolution-v0', num_candidates=5).reset(seed=0)"
     for code in (
@@ -204,6 +205,7 @@ def test_asynchronous_vector_environments_that_fork_are_refused_with_the_way_out
     assert gymnasium.make_vec("jaxrec/InterestEvolution-v0", num_envs=2, vectorization_mode="sync").num_envs == 2
 
 
+@pytest.mark.slow
 def test_asynchronous_vector_environments_that_spawn_give_the_users_of_the_others() -> None:
     code = (
         "import gymnasium, jaxrec, numpy as np\n"

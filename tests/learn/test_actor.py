@@ -100,9 +100,10 @@ def test_the_temperature_falls_over_the_updates_and_the_policy_is_drawn_at_it() 
     learner = make_learner("ppo", env, config)
     state, entropies = learner.init(jax.random.key(0), env.world), []
     state = state.replace(params=jax.tree.map(lambda x: 20.0 * x, state.params))  # scores that differ
+    update = jax.jit(learner.update)
     for at in (1.0, 0.625, 0.25, 0.25):
         assert float(temperature(config, state)) == pytest.approx(at)
-        state, metrics = jax.jit(learner.update)(state, env.world)
+        state, metrics = update(state, env.world)
         entropies.append(float(metrics["entropy"]))
     assert entropies[0] > entropies[1] > entropies[2]
 

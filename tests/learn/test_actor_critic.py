@@ -58,7 +58,7 @@ def best_actions(policy: VectorPolicy, params: Params, env: Env, users: list[lis
     return policy.best(params, items, Observation(user=jnp.array(users)))[:, 0]
 
 
-@pytest.mark.parametrize("name", ["ppo", "ddpg", "td3"])
+@pytest.mark.parametrize("name", ["ppo", pytest.param("ddpg", marks=pytest.mark.slow), "td3"])
 def test_the_best_action_of_each_user_is_found(name: str) -> None:
     env = aim_probe()
     action = best_actions(*solved(name, env, 60), env, [[-0.6], [0.4]])
@@ -66,7 +66,7 @@ def test_the_best_action_of_each_user_is_found(name: str) -> None:
     assert float(value) > 0.98, action
 
 
-@pytest.mark.parametrize("name", ["ppo", "ddpg", "td3"])
+@pytest.mark.parametrize("name", ["ppo", pytest.param("ddpg", marks=pytest.mark.slow), "td3"])
 def test_what_an_action_changes_later_counts(name: str) -> None:
     env = saving_probe()
     action = float(best_actions(*solved(name, env, 80), env, [[0.0, 1.0]])[0])
@@ -161,6 +161,7 @@ def test_the_policy_moves_once_in_every_delay_and_critics_at_each_step() -> None
     assert moved == [[False, True, False], [False, True, False], [True, True, True]] * 2
 
 
+@pytest.mark.slow
 def test_wolpertinger_finds_the_best_item_of_each_user() -> None:
     env = vector_actions(catalogue_probe(), low=0.0, high=1.0)
     options = {"policy": PolicyConfig(width=8, hidden=(32,), nearest=3), "noise_start": 1.0, "noise_end": 0.2}

@@ -57,7 +57,7 @@ def test_rewards_are_scaled_between_the_lowest_and_the_highest_of_an_item() -> N
     assert reward_range(dataclasses.replace(spec, reward_weights=(2.0, -0.5, 0.0, 1.0))) == (-0.5, 3.0)
 
 
-@pytest.mark.parametrize("encoder", ["profile", "gru"])
+@pytest.mark.parametrize("encoder", ["profile", pytest.param("gru", marks=pytest.mark.slow)])
 def test_predictions_become_the_posterior_mean_given_what_was_seen(encoder: str) -> None:
     env, policy = two_people(), PolicyConfig(encoder=encoder, width=8, hidden=(16,))
     options = {

@@ -12,7 +12,7 @@ from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.learn import make_learner
 from jaxrec.learn.arguments import NUMBERS, Arguments, numbers_of, with_arguments
 from jaxrec.types import Learner
-from tests.learners import EXPLORING, env_for, learner_of, small_config
+from tests.learners import EXPLORING, env_for, learner_cases, learner_of, small_config
 
 
 def both(name: str) -> tuple[Learner, Learner, Arguments]:
@@ -23,7 +23,7 @@ def both(name: str) -> tuple[Learner, Learner, Arguments]:
     return make_learner(learner_of(name), env, config), general, Arguments(env.world, numbers)
 
 
-@pytest.mark.parametrize("name", [*sorted(LEARNER_CONFIGS), *EXPLORING])
+@pytest.mark.parametrize("name", learner_cases([*sorted(LEARNER_CONFIGS), *EXPLORING], also=["td3", "slateq thompson"]))
 def test_every_learner_takes_its_numbers_as_arguments(name: str) -> None:
     fixed, general, arguments = both(name)
     state = jax.eval_shape(general.init, jax.random.key(0), arguments)

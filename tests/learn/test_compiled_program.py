@@ -10,14 +10,17 @@ from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
 from tests.hlo import all_reduces, computations, could_be_one
-from tests.learners import EXPLORING, env_for, learner_of, small_config
+from tests.learners import EXPLORING, QUICK, env_for, learner_of, small_config
+from tests.quick import slow_unless
 
 OPTIONS = {"num_users": 64, "replay_size": 64 * 4000, "learning_starts": 512, "n_step": 3}
 
 
-@pytest.fixture(
-    scope="module", params=[(name, devices) for name in [*list_learners(), *EXPLORING] for devices in (1, 8)], ids=str
-)
+CASES = [(name, devices) for name in [*list_learners(), *EXPLORING] for devices in (1, 8)]
+ALSO_QUICK = ("ppo", 1), ("ddpg", 8)  # a program without all-reduces; gradients of actors and critics
+
+
+@pytest.fixture(scope="module", params=slow_unless({*((name, 8) for name in QUICK), *ALSO_QUICK}, CASES), ids=str)
 def program(request: pytest.FixtureRequest):
     name, devices = request.param
     env, config = env_for(name), small_config(name, **OPTIONS)

@@ -87,7 +87,7 @@ def test_advantages_of_picks_by_hand() -> None:
     np.testing.assert_allclose(got, [[2.0, 2.0 - 0.9 + 0.5, 2.0 - 1.4 + 1.0]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_ppo_with_credit_by_item_learns_the_best_slates(known: bool) -> None:
     env = pair_catalogue_probe() if known else pair_probe()
     small = PolicyConfig(width=8, hidden=(16,))

@@ -39,7 +39,10 @@ def test_dqn_learns_what_each_user_likes() -> None:
 
 @pytest.mark.parametrize(
     ("seen", "options"),
-    [(True, {"double": False}), (False, {"n_step": 2, "target_rate": 1.0, "target_period": 10})],
+    [
+        (True, {"double": False}),
+        pytest.param(False, {"n_step": 2, "target_rate": 1.0, "target_period": 10}, marks=pytest.mark.slow),
+    ],
 )
 def test_dqn_gives_up_a_little_now_for_more_later(seen: bool, options: dict) -> None:
     env = delay_probe(seen)

@@ -20,6 +20,7 @@ from jaxrec.nets.policy import make_policy
 from jaxrec.types import Env, Observation, Transition
 from tests.learners import EXPLORING, VALUES, env_for, small
 from tests.probes import catalogue_probe, delay_probe, document_probe, endless_probe, learn, outputs, treasure_probe
+from tests.quick import slow_unless
 
 POLICY = VALUES["policy"]
 OPTIONS = {key: value for key, value in VALUES.items() if not key.startswith("epsilon")}
@@ -45,7 +46,7 @@ def test_without_exploration_learning_stays_at_a_worse_item() -> None:
         {"exploration": "epsilon_greedy", "epsilon_start": 0.5, "epsilon_updates": 30},
         {"exploration": "boltzmann", "temperature_start": 0.5, "temperature_updates": 30},
         {"exploration": "ucb", "bonus_updates": 30},
-        {"exploration": "ucb", "bonus": "spread", "bonus_updates": 30},
+        pytest.param({"exploration": "ucb", "bonus": "spread", "bonus_updates": 30}, marks=pytest.mark.slow),
         {"exploration": "thompson"},
     ],
     ids=["epsilon_greedy", "boltzmann", "counts", "spread", "thompson"],
@@ -169,7 +170,7 @@ def test_documents_that_are_in_no_table_cannot_be_counted() -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("case", EXPLORING)
+@pytest.mark.parametrize("case", slow_unless(["dqn ucb"], EXPLORING))
 def test_what_an_exploration_remembers_is_in_the_state(case: str) -> None:
     env = env_for(case)
     learner = make_learner(case.split()[0], auto_reset(env), small(case))

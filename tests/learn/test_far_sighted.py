@@ -45,7 +45,7 @@ def bored_world(groups: bool = False) -> World:
     return make_world(tastes, log, np.eye(ITEMS, dtype=np.float32), ITEMS, np.arange(ITEMS) != 5, leave=leave)
 
 
-@pytest.mark.parametrize("groups", [False, True])
+@pytest.mark.parametrize("groups", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_later_part_is_the_derivative_of_the_visits_expected_reward(groups: bool) -> None:
     """Finite differences of a visit whose answers and chances to stay are computed here, in NumPy."""
     world = bored_world(groups)

@@ -48,7 +48,7 @@ def test_views_are_of_the_users_state_and_of_the_one_before_a_reset() -> None:
     chex.assert_trees_all_close(critic_view(env, users, env.world).hidden, jnp.full((2, 3, 1), 0.25))
 
 
-@pytest.mark.parametrize("name", ["ppo", "slateq"])
+@pytest.mark.parametrize("name", ["ppo", pytest.param("slateq", marks=pytest.mark.slow)])
 def test_learners_train_with_them_and_policies_work_without(name: str) -> None:
     env = make_env("interest_evolution")
     small = SMALL if name == "ppo" else SMALL | {"replay_size": 2048, "learning_starts": 0, "batch_size": 64}

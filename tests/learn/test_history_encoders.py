@@ -8,13 +8,13 @@ from jaxrec.config.learners import LEARNER_CONFIGS
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.envs import auto_reset
 from jaxrec.learn import make_learner
-from tests.learners import acted_on, small
+from tests.learners import acted_on, learner_cases, small
 from tests.probes import still_memory
 from tests.tiny_tastes import two_people
 
 
 @pytest.mark.parametrize("encoder", ["lstm", "graph"])
-@pytest.mark.parametrize("name", sorted(LEARNER_CONFIGS))
+@pytest.mark.parametrize("name", learner_cases(sorted(LEARNER_CONFIGS)))
 def test_updates_move_every_part_of_the_encoder(name: str, encoder: str) -> None:
     people = two_people(requests=4, repeats=True)
     assert people.item_rewards is not None

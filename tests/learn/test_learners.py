@@ -12,10 +12,10 @@ from jaxrec.envs import auto_reset
 from jaxrec.learn import list_learners, make_learner
 from jaxrec.learn.program import compile_learner
 from jaxrec.learn.registry import LEARNERS
-from tests.learners import KNOWING, SMALL, acted_on, endless_for, env_for, network_of, small
+from tests.learners import KNOWING, SMALL, acted_on, endless_for, env_for, learner_cases, network_of, small
 from tests.probes import learn, outputs, taste_probe
 
-NAMES = list_learners()
+NAMES = learner_cases(list_learners(), also=["ddpg"])  # ddpg is the cheaper one of those that act by vectors
 
 
 @pytest.fixture(params=NAMES)
@@ -53,7 +53,7 @@ def test_another_learning_rate_is_not_another_program(name: str) -> None:
     assert texts[0] == texts[1]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=learner_cases(list_learners()))
 def annealed(request: pytest.FixtureRequest) -> dict[str, jax.Array]:
     options = {"learning_rate": 0.01, "anneal_updates": 4, "reward_scale": 0.01}
     return learn(request.param, endless_for(request.param), small(request.param, **options), 4)[1]

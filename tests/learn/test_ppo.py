@@ -34,6 +34,7 @@ def test_ppo_learns_what_each_user_likes() -> None:
     chex.assert_trees_all_close(output.value, jnp.ones(32), atol=0.1)  # every user is worth 1
 
 
+@pytest.mark.slow
 def test_ppo_learns_which_features_of_fresh_documents_each_user_likes() -> None:
     env = document_probe()
     state, metrics = train(env, 80, learning_rate=0.01, gamma=0.9, entropy_coef=0.0)
@@ -60,7 +61,7 @@ def test_ppo_bootstraps_where_a_session_is_cut() -> None:
     chex.assert_trees_all_close(output.value, jnp.full(32, 5.0), atol=0.25)  # 1 / (1 - 0.8), not 2.95 of 4 steps
 
 
-@pytest.mark.parametrize("value", ["shared", "separate"])
+@pytest.mark.parametrize("value", ["shared", pytest.param("separate", marks=pytest.mark.slow)])
 def test_normalised_targets_give_values_of_any_scale(value: str) -> None:
     env, policy = endless_probe(), dataclasses.replace(SMALL["policy"], value=value)
     options = {"learning_rate": 0.01, "gamma": 0.8, "reward_scale": 1000.0, "normalise_targets": True, "policy": policy}

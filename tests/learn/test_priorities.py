@@ -70,7 +70,9 @@ def test_new_steps_get_the_largest_priority_and_drawn_ones_that_of_their_error()
     np.testing.assert_allclose(state.largest, [4.0, 9.001**0.5], rtol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"priority": 0.6}, {"priority": 0.6, "dueling": "mean"}])
+@pytest.mark.parametrize(
+    "options", [{"priority": 0.6}, pytest.param({"priority": 0.6, "dueling": "mean"}, marks=pytest.mark.slow)]
+)
 def test_dqn_with_priorities_finds_the_values(options: dict) -> None:
     env = delay_probe(seen=True)
     small = {

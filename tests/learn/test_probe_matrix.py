@@ -11,7 +11,7 @@ from jaxrec.learn.action_values import q_values
 from jaxrec.nets.policy import make_policy
 from jaxrec.ops.choice_slates import value_of
 from jaxrec.types import Env, Observation
-from tests.learners import KNOWING, VALUES
+from tests.learners import KNOWING, VALUES, learner_cases
 from tests.probes import (
     MIXED_ITEMS,
     MIXED_PAY,
@@ -65,7 +65,7 @@ def trained(name: str, env: Env, users: np.ndarray, **more):
     return np.asarray(slates), np.asarray(values)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in KNOWING])
+@pytest.mark.parametrize("name", learner_cases(name for name in CASES if name not in KNOWING))
 def test_learners_of_returns_solve_reward_taste_credit_truncation_and_patience(name: str) -> None:
     slates, values = trained(name, mixed_probe(), np.eye(8, dtype=np.float32))
     assert {state: int(slates[state, 0]) for state in MIXED_ITEMS} == MIXED_ITEMS
@@ -73,7 +73,7 @@ def test_learners_of_returns_solve_reward_taste_credit_truncation_and_patience(n
     np.testing.assert_allclose(values[seen], np.array(MIXED_VALUES)[seen], rtol=0.02)
 
 
-@pytest.mark.parametrize("name", KNOWING)
+@pytest.mark.parametrize("name", learner_cases(KNOWING))
 def test_learners_of_expected_answers_solve_rewards_and_tastes_and_are_myopic(name: str) -> None:
     """Their values are those of the next reward; far_sighted adds what these users' memory says, which is nothing."""
     slates, values = trained(name, mixed_probe(catalogue=True), np.eye(8, dtype=np.float32))
@@ -87,13 +87,13 @@ def test_learners_of_expected_answers_solve_rewards_and_tastes_and_are_myopic(na
     ("name", "options", "best"),
     [
         ("ppo", {}, [0, 1]),
-        ("a2c", {}, [0, 1]),
-        ("reinforce", {}, [0, 1]),
-        ("slateq", {}, [0, 1]),
+        pytest.param("a2c", {}, [0, 1], marks=pytest.mark.slow),
+        pytest.param("reinforce", {}, [0, 1], marks=pytest.mark.slow),
+        pytest.param("slateq", {}, [0, 1], marks=pytest.mark.slow),
         ("dqn", {"credit": "item"}, [2, 3]),  # items 0 and 1 pay nothing next to the best others, which lack a partner
         ("dqn", {"credit": "slate"}, [0, 1]),
         ("all_items", {}, [2, 3]),  # the answer to an item that is shown alone
-        ("far_sighted", {}, [2, 3]),
+        pytest.param("far_sighted", {}, [2, 3], marks=pytest.mark.slow),
     ],
 )
 def test_complements_are_found_by_learners_of_slates(name: str, options: dict, best: list[int]) -> None:

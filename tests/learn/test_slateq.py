@@ -32,7 +32,10 @@ def judged(env: Env, params, config: SlateQConfig, obs: Observation):
 @pytest.mark.parametrize(
     ("gamma", "options", "best", "worth"),
     [
-        (1.0, {"serving": "exact", "policy": PolicyConfig(width=8, hidden=(16,), scorer="mlp")}, [0, 1], 2.5),
+        pytest.param(
+            *(1.0, {"serving": "exact", "policy": PolicyConfig(width=8, hidden=(16,), scorer="mlp")}, [0, 1], 2.5),
+            marks=pytest.mark.slow,
+        ),
         (0.0, {"serving": "greedy"}, [0, 3], 3.55 / 2.05),
     ],
 )

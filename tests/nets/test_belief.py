@@ -46,7 +46,7 @@ def visited(env: Env, seed: int = 0, steps: int = 1) -> Observation:
     return obs
 
 
-@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("effects", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_first_policy_is_the_posterior_mean(effects: bool) -> None:
     env = people(effects)
     obs, policy = visited(env), make_policy(env.spec, NETWORK)

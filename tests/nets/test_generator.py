@@ -13,10 +13,14 @@ from jaxrec.sharding.compile import compiled
 from jaxrec.supervised.pretrain_batches import Plan
 from jaxrec.supervised.user_windows import Bucket, Window, WindowRows
 from jaxrec.types import Array, Observation, Params
+from tests.quick import slow_unless
 
 ITEMS, ROWS = 40, 4
 CODES = add_last_code(np.random.default_rng(0).integers(0, 4, (ITEMS, 2)))
 SIZES = vocabulary(CODES, 4)
+
+
+DECODER_QUICK = slow_unless(["decoder"], ["decoder", "encoder_decoder"])
 
 
 @pytest.fixture(params=["decoder", "encoder_decoder"], scope="module")
@@ -91,6 +95,7 @@ def test_a_row_reads_nothing_of_itself_of_later_rows_and_of_its_moment(built: tu
     assert np.abs(before[0][:, 3] - answered[0][:, 3]).max() > 1e-3
 
 
+@pytest.mark.parametrize("built", DECODER_QUICK, indirect=True, scope="module")
 def test_a_full_beam_has_the_chances_of_every_item(built: tuple[Shape, Params, Catalogue]) -> None:
     shape, params, catalogue = built
     items, history = some_history(catalogue, rows=ROWS)
@@ -152,6 +157,7 @@ def test_the_loss_is_the_sum_over_codes_of_the_targets(built: tuple[Shape, Param
     assert float(count) == 4 and float(total) == pytest.approx(want, rel=1e-4)
 
 
+@pytest.mark.parametrize("built", DECODER_QUICK, indirect=True, scope="module")
 def test_training_learns_the_order_of_a_log(built: tuple[Shape, Params, Catalogue]) -> None:
     shape, _, catalogue = built
     data, _ = one_user(catalogue, [0, 1, 2, 3, 4])

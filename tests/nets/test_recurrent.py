@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import linen as nn
 
 from jaxrec.nets.history import make_history_encoder
@@ -165,6 +166,7 @@ def share_right(name: str, steps: int) -> float:
     return float((jax.jit(model.apply)(params, *inputs).argmax(-1) == labels).mean())
 
 
+@pytest.mark.slow
 def test_the_graph_finds_what_two_liked_items_share_and_the_mean_does_not() -> None:
     with jax.numpy_dtype_promotion("standard"):  # optax.adam needs it
         assert share_right("graph", 300) > 0.95

@@ -23,6 +23,7 @@ def with_belief(tiny_run: Path) -> dict[str, Any]:
     return recipe
 
 
+@pytest.mark.slow
 def test_the_start_competes_and_a_resumed_run_is_the_same(with_belief: dict[str, Any], tmp_path: Path) -> None:
     whole = jaxrec.train(with_belief, tmp_path / "whole", silent=True)
     rows = [json.loads(line) for line in (whole.path / "metrics.jsonl").read_text().splitlines()]

@@ -45,6 +45,7 @@ def found(measured: tuple[dict, list[Program]]) -> dict:
     return measured[0]
 
 
+@pytest.mark.slow
 def test_one_device_is_measured_also_where_there_are_several(measured: tuple[dict, list[Program]]) -> None:
     found, (program,) = measured
     assert jax.device_count() > 1 and found["device"].startswith(f"one device of {jax.device_count()} x ")
@@ -52,6 +53,7 @@ def test_one_device_is_measured_also_where_there_are_several(measured: tuple[dic
     assert devices == {jax.devices()[0]}
 
 
+@pytest.mark.slow
 def test_every_figure_is_a_rate_with_its_unit(found: dict) -> None:
     assert "cpu, jax " in found["device"] and found["versions"]["jax"]
     assert len(found["figures"]) == len(FAMILIES) + 3
@@ -60,6 +62,7 @@ def test_every_figure_is_a_rate_with_its_unit(found: dict) -> None:
         assert one["unit"] == UNITS[one["name"].split()[0]]
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_one_json_line(
     found: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -38,6 +38,7 @@ def test_the_policy_the_metrics_and_the_recipe_are_at_hand(run: jaxrec.Run) -> N
     assert run.config.seed == 3 and run.config.env.slate_size == 3
 
 
+@pytest.mark.slow
 def test_judging_gives_what_it_writes(run: jaxrec.Run) -> None:
     report = evaluate(run, {"evaluate.users": 20}, silent=True)
     assert report.path.is_file() and report.picture.is_file()
@@ -49,6 +50,7 @@ def test_judging_gives_what_it_writes(run: jaxrec.Run) -> None:
     assert "train: simulator used in training, 20 users" in out.getvalue() and "held-out log" in out.getvalue()
 
 
+@pytest.mark.slow
 def test_overrides_are_a_dict_or_words_of_the_command_line(run: jaxrec.Run, tmp_path: Path) -> None:
     fitted = str(run.path / "simulators")
     words = ["train.updates=2", "learner.gamma=0.5", f"env.path={fitted}"]
@@ -59,6 +61,7 @@ def test_overrides_are_a_dict_or_words_of_the_command_line(run: jaxrec.Run, tmp_
     assert len(by_word.metrics()) == 2 and by_word.metrics() == by_dict.metrics() != run.metrics()[:2]
 
 
+@pytest.mark.slow
 def test_a_finished_run_opens_again_and_resumes_to_more_updates(run: jaxrec.Run, tmp_path: Path) -> None:
     options = {"train.updates": 4, "env.path": str(run.path / "simulators")}
     short = jaxrec.train(run.config, tmp_path / "run", options, silent=True)
@@ -66,6 +69,7 @@ def test_a_finished_run_opens_again_and_resumes_to_more_updates(run: jaxrec.Run,
     assert longer.metrics() == run.metrics() == jaxrec.open_run(short.path).metrics()
 
 
+@pytest.mark.slow
 def test_silence_is_complete_and_notes_are_the_default(run: jaxrec.Run, capfd: pytest.CaptureFixture, tmp_path) -> None:
     words = ["train.updates=2", "train.checkpoint_every=2", f"env.path={run.path / 'simulators'}"]
     config = load_config(Config, run.path / "config.yaml", words)

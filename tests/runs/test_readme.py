@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parents[2] / "README.md"
 SECTION = README.read_text(encoding="utf-8").split("### Train from Python")[1].split("\n### ")[0]
 FROM_FILE, FROM_DICT = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
@@ -25,6 +27,7 @@ def test_a_recipe_in_a_file(recipe: Path, tmp_path: Path) -> None:
     assert (tmp_path / "runs/first/evaluation.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_recipe_in_a_dict(tmp_path: Path) -> None:
     code = FROM_DICT.replace('"updates": 40', '"updates": 5').replace('"checkpoint_every": 20', '"checkpoint_every": 5')
     assert code != FROM_DICT

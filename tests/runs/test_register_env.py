@@ -145,6 +145,7 @@ def command(site: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_line_finds_an_installed_package(installed: Path, tmp_path: Path) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(yaml.safe_dump(RECIPE))

@@ -24,7 +24,7 @@ def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
     return started_alone(folder, [*TRAIN, *words])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_one_signal_ends_the_call_saves_and_exits_with_the_number_of_the_signal(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -46,6 +46,7 @@ def in_the_call(process: subprocess.Popen[str], run: Path) -> None:
     time.sleep(1.0)
 
 
+@pytest.mark.slow
 def test_a_call_that_outlasts_the_time_of_grace_is_left(tmp_path: Path) -> None:
     process = begun(tmp_path, *ENDLESS, "train.grace_seconds=0.5")
     in_the_call(process, tmp_path / "run")

@@ -69,6 +69,7 @@ def test_a_run_of_a_sweep_is_that_of_train_with_its_seed(finished: Sweep, tmp_pa
     assert finished.programs == 1 and not finished.interrupted
 
 
+@pytest.mark.slow
 def test_a_mapped_program_learns_the_same(finished: Sweep, tmp_path: Path) -> None:
     mapped = start(tmp_path / "mapped", grid={"learner.learning_rate": [3e-3]}, mode="vmap")
     assert mapped.programs == 1
@@ -77,6 +78,7 @@ def test_a_mapped_program_learns_the_same(finished: Sweep, tmp_path: Path) -> No
         np.testing.assert_allclose([got["loss"], got["reward"]], [want["loss"], want["reward"]], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_settings_with_other_shapes_get_programs_of_their_own(tmp_path: Path) -> None:
     grid = {"learner.policy.width": [4, 8], "learner.gamma": [0.9, 0.99]}
     found = start(tmp_path / "groups", grid=grid, seeds=1, overrides={"train.updates": 2})
@@ -87,6 +89,7 @@ def test_settings_with_other_shapes_get_programs_of_their_own(tmp_path: Path) ->
     assert losses[0] != losses[1]  # gamma is an argument, and the runs do differ in it
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_ends_as_one_that_nobody_stopped(
     finished: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +169,7 @@ def test_a_setting_that_diverges_is_a_row_of_the_table(tmp_path: Path) -> None:
     assert start(found.path, grid={"learner.learning_rate": [1e-3, 1e7]}, seeds=1, resume=True).programs == 0
 
 
+@pytest.mark.slow
 def test_runs_with_the_same_seed_share_users_that_are_fitted_once(tiny_run: Path, tmp_path: Path) -> None:
     grid = {"learner.learning_rate": [1e-3, 1e-2]}
     recipe = tmp_path / "recipe.yaml"

@@ -56,6 +56,7 @@ def fit(enc: Encoder, data: PairData, run: RunFolder, objective: str) -> Fitted:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["in_batch", "full_softmax"])
 def test_an_encoder_stopped_between_evaluations_goes_on_to_the_same_bytes(
     objective: str, enc: Encoder, data: PairData, tmp_path: Path

@@ -22,7 +22,7 @@ from jaxrec.runs.train_learner import train
 from jaxrec.storage.checkpoint import Checkpoints
 from jaxrec.storage.run import RunFolder
 from jaxrec.types import Learner
-from tests.learners import EXPLORING, env_for, learner_of, small, small_config
+from tests.learners import EXPLORING, env_for, learner_cases, learner_of, small, small_config
 
 CASES = [*list_learners(), *EXPLORING]
 CONFIGS = {name: small_config(name, learning_starts=512) for name in CASES}
@@ -74,7 +74,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_call_and_the_resumed_run_equals_the_uninterrupted_one(
     number: signal.Signals, uninterrupted: RunFolder, tmp_path: Path
 ) -> None:
@@ -119,7 +119,8 @@ def test_metrics_written_after_the_last_checkpoint_are_cut_back(uninterrupted: R
     assert run.metrics.read_bytes() == uninterrupted.metrics.read_bytes()
 
 
-@pytest.mark.parametrize("name", CASES)
+# ddpg has the noise and the critics of vectors.
+@pytest.mark.parametrize("name", learner_cases(CASES, also=["ddpg"]))
 def test_every_learner_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     whole, parts = new_run(tmp_path / "whole"), new_run(tmp_path / "parts")
     start(whole, name=name)
@@ -129,7 +130,7 @@ def test_every_learner_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     chex.assert_trees_all_equal(plain(final_state(parts, name=name)), plain(final_state(whole, name=name)))
 
 
-@pytest.mark.parametrize("name", list_learners())
+@pytest.mark.parametrize("name", learner_cases(list_learners()))
 def test_a_rate_that_is_absurd_ends_every_learner_with_the_parameter_and_the_update(name: str, tmp_path: Path) -> None:
     env, run = env_for(name), new_run(tmp_path / "run")
     learner = make_learner(name, auto_reset(env), small_config(name, learning_starts=0, learning_rate=1e9))

@@ -33,6 +33,7 @@ def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_nobody_beats_the_oracle_that_knows_the_generators_people(run: Path) -> None:
     evaluate(run, {"evaluate.users": 400}, silent=True)
     truth = json.loads((run / "evaluation.json").read_text())["simulators"]["truth"]["recommenders"]

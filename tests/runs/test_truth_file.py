@@ -196,6 +196,7 @@ def test_a_file_of_other_people_or_items_is_refused(truth: TrueAnswers, config: 
     assert str(caught.value).startswith("evaluate.truth: truth.npz: ") and want in str(caught.value)
 
 
+@pytest.mark.slow
 def test_users_of_an_ensemble_are_judged_by_known_answers_too() -> None:
     """One environment serves worlds of different kinds of users; the oracle reads the matrix where there is one."""
     corpus = corpus_of({"a": [3], "b": [3]})
@@ -261,6 +262,7 @@ def simulators(run: Path) -> dict:
     return json.loads((run / "evaluation.json").read_text())["simulators"]
 
 
+@pytest.mark.slow
 def test_a_file_of_the_generators_probabilities_judges_like_the_generator(run: Path, tmp_path: Path) -> None:
     options = {"evaluate.users": 60, "evaluate.baselines": ["bias", "ridge"]}
     evaluate(run, options, silent=True)
