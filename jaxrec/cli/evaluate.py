@@ -15,7 +15,7 @@ from jaxrec.runs.evaluate import evaluate
 from jaxrec.runs.evaluate_generative import GeneratorReport
 from jaxrec.runs.recommend import recommend
 from jaxrec.serve import Recommendation
-from jaxrec.serve.reasons import Reason
+from jaxrec.serve.reasons import LANGUAGE_MODEL, Reason
 from jaxrec.terminal import console
 
 
@@ -36,7 +36,13 @@ def run_recommend(options: argparse.Namespace) -> int:
     """Print ids, titles and scores of the k best items."""
     history = options.history if options.history_json is None else _from_json(options.history_json)
     found = recommend(
-        options.run, options.k, history=history, user=options.user, data=options.data, explain=options.explain
+        options.run,
+        options.k,
+        history=history,
+        user=options.user,
+        data=options.data,
+        explain=options.explain,
+        words=options.words,
     )
     if found.skipped:
         items = counted(found.skipped, "item")
@@ -46,6 +52,11 @@ def run_recommend(options: argparse.Namespace) -> int:
     else:
         title = f"{len(found.slate)} recommendations from {options.run} (step {found.step})"
         print_slate(found.slate, title, found.reasons or ())
+        if options.words is not None:
+            written = sum(reason.sentence_by == LANGUAGE_MODEL for reason in found.reasons or ())
+            print(
+                f"{written} of {counted(len(found.slate), 'sentence')} by {options.words}, the others by the template"
+            )
     return 0
 
 

@@ -43,6 +43,7 @@ example:
   jaxrec recommend runs/demo --history 318,296 -k 10
   jaxrec recommend runs/demo --history 318:4.5,296:2    (ratings; an item without one counts as a success)
   jaxrec recommend runs/demo --history 318,296 --explain
+  jaxrec recommend runs/demo --history 318,296 --explain --words SmolLM2-135M-Instruct
   jaxrec recommend runs/shop --user alice@example.org   (history from the log of the recipe)
 """
 SERVE = """\

@@ -148,6 +148,11 @@ def _add_recommend(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", metavar="FOLDER", help="log folder for --user (default: data.path of the recipe)")
     parser.add_argument("-k", type=int, default=10, help="slate size (default: 10)")
     parser.add_argument("--explain", action="store_true", help="say of each item what in the history raised its score")
+    parser.add_argument(
+        "--words",
+        metavar="MODEL",
+        help="language model that words the sentences of --explain: GGUF file, folder or name",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

@@ -80,7 +80,7 @@ def _score(lm: LanguageModel, users: Sequence[tuple[Ids, Sequence[Ids], np.ndarr
     """Fill in the results of some (prompt, continuations, result); `sizes` are lines and slots of the cache."""
     lines, width = sizes
     # The last token of the prompt is read with each continuation, so that its logits come with the others.
-    cache = read_program(lm.module)(lm.params, *_padded([prompt[:-1] for prompt, _, _ in users], lines, width))
+    cache = read_program(lm.module)(lm.params, *padded([prompt[:-1] for prompt, _, _ in users], lines, width))
     orders = [sorted(range(len(own)), key=lambda n: -len(own[n])) for _, own, _ in users]
     start, count = 0, max(map(len, orders))
     while start < count:
@@ -92,8 +92,8 @@ def _score(lm: LanguageModel, users: Sequence[tuple[Ids, Sequence[Ids], np.ndarr
             texts = [own[n] for n in order[start : start + each]]
             ids += [[prompt[-1], *text[:-1]] for text in texts] + [[]] * (each - len(texts))
             targets += [*texts, *[[]] * (each - len(texts))]
-        tokens, mask = _padded(ids, lines * each, length)
-        scores = score_program(lm.module)(lm.params, cache, tokens, mask, _padded(targets, lines * each, length)[0])
+        tokens, mask = padded(ids, lines * each, length)
+        scores = score_program(lm.module)(lm.params, cache, tokens, mask, padded(targets, lines * each, length)[0])
         found = np.asarray(scores, np.float64).reshape(lines, each)
         for line, ((_, _, result), order) in enumerate(zip(users, orders, strict=True)):
             rows = order[start : start + each]
@@ -101,7 +101,7 @@ def _score(lm: LanguageModel, users: Sequence[tuple[Ids, Sequence[Ids], np.ndarr
         start += each
 
 
-def _padded(texts: Sequence[Ids], lines: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def padded(texts: Sequence[Ids], lines: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Ids and mask [lines, width] int32, padding on the right."""
     ids, mask = np.zeros((2, lines, width), np.int32)
     for line, text in enumerate(texts):

@@ -15,6 +15,7 @@ from jaxrec.data import Log, load_dataset
 from jaxrec.data.ids import one_id
 from jaxrec.data.log import counted
 from jaxrec.data.pseudonyms import pseudonymise, user_key
+from jaxrec.language import load_language_model
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
 from jaxrec.runs.recommend_generative import GenerativePolicy, generator_in
@@ -22,6 +23,7 @@ from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE, check_whole
 from jaxrec.serve import Recommendation, SavedPolicy, load_policy
 from jaxrec.serve.history import Entry
 from jaxrec.serve.reasons import Reason
+from jaxrec.serve.words import in_words
 from jaxrec.storage.files import read_json_object
 from jaxrec.storage.run import RunFolder
 from jaxrec.supervised.own_texts import NAME, load_basis
@@ -53,12 +55,15 @@ def recommend(
     user: str | None = None,
     data: str | None = None,
     explain: bool = False,
+    words: str | None = None,
 ) -> Recommended:
     """The k best items of the policy in `path` for a history, or for a user of the log in `data`.
 
     A history is a text 'ID,ID:NUMBER' or a sequence of entries (`jaxrec.serve.history`). With `explain`, each item has
-    a reason. Raises InputError for what cannot be read.
+    a reason, in the words of the language model `words` if one is named. Raises InputError for what cannot be read.
     """
+    if words is not None and not explain:
+        raise InputError("--words: only used with --explain; add it.")
     if user is None and data is not None:
         raise InputError("--data: only used with --user; add --user ID.")
     if user is not None and history:
@@ -76,6 +81,8 @@ def recommend(
     if explain and not isinstance(policy, GenerativePolicy):
         rows = policy.histories.rows([item.id for item in slate])
         reasons = policy.explainer.explain(visitor.items, visitor.feedback, rows, visitor.context)
+        if words is not None:
+            reasons = in_words(load_language_model(words), reasons, policy.texts_of_items)
     return Recommended(slate, policy.step, visitor.skipped, reasons)
 
 

@@ -147,6 +147,11 @@ class SavedPolicy:
         rows = self.histories.rows(items)
         return self.explainer.explain(*self.histories.read(self.histories.known(history, unknown)[0]), rows, context)
 
+    @property
+    def texts_of_items(self) -> dict[str, str]:
+        """The texts that reasons read, by the ids of the items."""
+        return dict(zip(self.ids, self.texts or self.titles, strict=True))
+
     @functools.cached_property
     def explainer(self) -> Explainer:
         """The compiled programs of `explain`; raises InputError if the policy reads no history."""

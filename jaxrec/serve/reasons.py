@@ -26,6 +26,7 @@ STRONG = 0.5  # part of the largest change that the second named item must have
 MOVED = 1e-5  # a smaller change than this part of 1 + |score| may be rounding
 MOST_INFLUENCES = 10  # of an item in an answer of the service, the largest changes
 LONGEST_TITLE = 100  # characters in a sentence
+TEMPLATE, LANGUAGE_MODEL = "template", "language model"  # what wrote a sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Reason:
     influences: tuple[Influence, ...]  # of all rows that the policy reads, the largest change first
     because: tuple[Influence, ...]  # those that the sentence names
     sentence: str
+    sentence_by: str = TEMPLATE
 
     @property
     def moved(self) -> float:
