@@ -26,7 +26,7 @@ from jaxrec.types import Array, Params
 
 # Tokens in the caches of one call. A token of SmolLM2-135M has 46 kB of keys and values.
 HELD, HELD_MANY = {"cpu": 4_096}, 16_384
-SLOTS = Cache(3, 3, 1)  # axes of the slots
+SLOTS = (3, 3, 1)  # axes of the slots in keys, values and mask of a cache
 FEWEST_EDGES = 512  # padded numbers of edges are this and its doubles, so that few programs are compiled
 
 
@@ -237,11 +237,11 @@ def _filled(rows: Sequence[int], lines: int) -> Array:
     return jnp.array([*rows, *[0] * (lines - len(rows))], jnp.uint32)
 
 
-def _edges(automata: Sequence[Automaton], lines: int) -> np.ndarray:
+def _edges(automata: Sequence[Automaton], lines: int) -> Array:
     """Edges [3, B, E] int32 of some automata, padded."""
     most = max(1, *(len(one.source) for one in automata))
     edges = np.zeros((3, lines, max(FEWEST_EDGES, 1 << (most - 1).bit_length())), np.int32)
     edges[0] = -1
     for line, one in enumerate(automata):
         edges[:, line, : len(one.source)] = one
-    return edges
+    return jnp.asarray(edges)
