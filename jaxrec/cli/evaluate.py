@@ -54,9 +54,7 @@ def run_recommend(options: argparse.Namespace) -> int:
         print_slate(found.slate, title, found.reasons or ())
         if options.words is not None:
             written = sum(reason.sentence_by == LANGUAGE_MODEL for reason in found.reasons or ())
-            print(
-                f"{written} of {counted(len(found.slate), 'sentence')} by {options.words}, the others by the template"
-            )
+            print(f"sentences by {options.words}: {written}, by the template: {len(found.slate) - written}")
     return 0
 
 

@@ -74,10 +74,10 @@ def evidence(reason: Reason, texts: Mapping[str, str], hidden: Sequence[str] = (
     able = [one for one in able if one.positive] or able
     if not able:
         return None
-    own = f"{reason.title} {texts.get(reason.id, '')}"
+    own = f"{reason.title}\n{texts.get(reason.id, '')}"
 
     def case(named: Sequence[Influence]) -> Evidence:
-        read = (own, *(f"{one.title} {texts.get(one.id, '')}" for one in named))
+        read = (own, *(f"{one.title}\n{texts.get(one.id, '')}" for one in named))
         seen = shared_words([reason.title, *(one.title for one in named)])
         facts = [one for one in _facts(named, read) if not set(normalised(one)) <= seen]
         titles = tuple(ways(clean(one.title, hidden)) for one in named)
@@ -118,7 +118,7 @@ def _facts(named: Sequence[Influence], texts: Sequence[str]) -> Iterator[str]:
             if joined and other in words:
                 words.remove(other)
                 phrase = joined
-        if _sayable(phrase):
+        if _sayable(phrase) and any(_is_entry(text, phrase) for text in texts):
             yield phrase
     for category in named[0].categories:
         value = " ".join(category.rpartition(" (")[0].split())
@@ -129,6 +129,12 @@ def _facts(named: Sequence[Influence], texts: Sequence[str]) -> Iterator[str]:
 def _contains(text: str, phrase: str) -> bool:
     """Whether the words of a phrase are in a text next to each other, with nothing but a space between them."""
     return re.search(rf"(?<![^\W_]){re.escape(phrase)}(?![^\W_])", text) is not None
+
+
+def _is_entry(text: str, phrase: str) -> bool:
+    """Whether a phrase is an entry of its own in a list, as in tags: “black” of “black hole” may mean anything."""
+    entries = re.split(r"[,.;:|/()\n]+", unicodedata.normalize("NFC", text).casefold())
+    return phrase.casefold() in (entry.strip() for entry in entries)
 
 
 def _has(words: Sequence[str], word: str) -> bool:
