@@ -152,6 +152,7 @@ class DataConfig:
     max_reviews: int = 5  # earliest training reviews of an item in {reviews}
     own_texts: int = 0  # components of the mean vector of a user's own earlier reviews, added to the context; 0: none
     user_key_file: str = "~/.config/jaxrec/user.key"  # key that hashes user ids; JAXREC_USER_KEY overrides it
+    pseudonyms: bool = False  # the log's user ids are pseudonyms of that key already: the log of `jaxrec serve`
     # Several rows of a user and an item become one with every kind of feedback that a row has (maximum), or the last
     # row. Numbers may be averaged or summed before their thresholds. keep makes each row an event: music, groceries.
     repeats: Literal["maximum", "last", "mean", "sum", "keep"] = "maximum"
@@ -209,6 +210,8 @@ class DataConfig:
             )
         if self.own_texts and not self.columns.review:
             raise InputError("data.own_texts: reads the users' reviews; set data.columns.review.")
+        if self.pseudonyms and self.source != "files":
+            raise InputError(f"data.pseudonyms: is for logs in files, and data.source is {self.source}; remove it.")
         for name in ("max_tags", "own_texts", "min_item_ratings"):
             check_range(f"data.{name}", getattr(self, name), 0)
         if not self.min_item_ratings and not has_items:

@@ -7,9 +7,10 @@ even by hashing all possible ids. With the key, `jaxrec recommend RUN --user ID`
 import contextlib
 import hmac
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from jaxrec.home import expanded
 VARIABLE = "JAXREC_USER_KEY"
 KEY_BYTES, KEY_CHARACTERS = 32, 32  # bytes of a key made here (written in hex); least characters of any key
 PSEUDONYM_BYTES = 16  # among a billion users, a collision has probability 2e-21
+PSEUDONYM = re.compile(rf"(visit-)?[0-9a-f]{{{2 * PSEUDONYM_BYTES}}}")  # visit-: somebody without an id (jaxrec serve)
 REMEDY = f"set data.user_key_file to another file, or the environment variable {VARIABLE}"
 
 
@@ -33,6 +35,15 @@ class UserKey(NamedTuple):
 def pseudonymise(ids: Iterable[str], secret: bytes) -> tuple[str, ...]:
     """Pseudonyms of ids, in order; to save time, pass each id only once."""
     return tuple(hmac.digest(secret, user.encode(), "sha256")[:PSEUDONYM_BYTES].hex() for user in ids)
+
+
+def check_pseudonyms(users: Sequence[str], where: Path) -> None:
+    """Raise InputError unless all user ids of a log are pseudonyms already, as `data.pseudonyms` says."""
+    if wrong := sum(PSEUDONYM.fullmatch(user) is None for user in users):
+        raise InputError(
+            f"{where}: data.pseudonyms says that user ids are hashed already, but {wrong:,} of {len(users):,} are no "
+            "pseudonyms; set data.pseudonyms=false for a log with ids of your own."
+        )
 
 
 def user_key(config: DataConfig) -> UserKey:

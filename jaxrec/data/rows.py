@@ -26,7 +26,7 @@ from jaxrec.data.ids import blank, clean_ids, of_values, rounded, without_digits
 from jaxrec.data.layout import PLAIN, Layout
 from jaxrec.data.log import Log
 from jaxrec.data.pairs import changed, combined, groups, times_of_requests
-from jaxrec.data.pseudonyms import pseudonymise, user_key
+from jaxrec.data.pseudonyms import check_pseudonyms, pseudonymise, user_key
 from jaxrec.data.table import Fault, Table, check_columns, compute, drop_faulty, header, read_table, where_in
 from jaxrec.data.values import binary_feedback, feedback_numbers
 from jaxrec.foreign import quoted
@@ -50,6 +50,7 @@ def read_log(
     check_columns(path, header(path, setting, layout, wanted.values()), wanted, layout)
     exact = frozenset({columns.user, columns.item, columns.time})
     table = read_table(path, wanted.values(), layout._replace(exact=exact))
+    table = dataclasses.replace(table, pseudonymous=config.pseudonyms)
     return log_rows(table, columns, config, users, layout), table.notes
 
 
@@ -111,6 +112,8 @@ def log_rows(
         time = _times_of_requests(time, kept[columns.user], kept[columns.request], config)
     user, user_ids = _numbered(kept[columns.user])
     item, item_ids = _numbered(kept[columns.item])
+    if config.pseudonyms:
+        check_pseudonyms(user_ids, table.path)
     key = user_key(config)
     pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
     joined = users.check(pseudonyms, user_ids, config)

@@ -40,19 +40,22 @@ def slates(
     beams: int,
     *,
     repeats: bool = False,
+    hidden: Array | None = None,
 ) -> Slate:
     """The best items of users [B] by beam search, from the latest `rows` rows of their histories: [B, K].
 
-    No item of the whole observed history [B, H] is in a slate, unless the log `repeats` items.
+    No item of the whole observed history [B, H] is in a slate, unless the log `repeats` items. With `hidden` [B, X]
+    (PADDING where empty), exactly these items are in no slate.
     """
+    assert obs.history_items is not None
+    barred, repeats = (obs.history_items, repeats) if hidden is None else (hidden, False)
 
-    def search(step: Step, seen: Array) -> Slate:
-        return beam_search(step, catalogue.trie, seen, beams, repeats=repeats)
+    def search(step: Step, seen: Array, barred: Array) -> Slate:
+        return beam_search(step, catalogue.trie, barred, beams, repeats=repeats)
 
-    found = user_steps(shape, params, catalogue, obs, rows, search)
+    found = user_steps(shape, params, catalogue, obs, rows, search, barred)
     if catalogue.dense is None:
         return found
-    assert obs.history_items is not None
     memory, context = _remembered(shape, params, catalogue, obs, rows)
     context = None if context is None else context[:, None]
     state = cast(Array, Generator(shape).apply({"params": params}, memory, context, method="state"))[:, 0]
@@ -62,7 +65,7 @@ def slates(
         chances = cold_chances(params, catalogue.dense, state, seen, repeats=repeats)
         return with_cold(slate, catalogue.dense, chances)
 
-    return jax.vmap(checked)(found, state, obs.history_items)
+    return jax.vmap(checked)(found, state, barred)
 
 
 def scores(

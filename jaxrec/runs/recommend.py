@@ -18,9 +18,10 @@ from jaxrec.data.pseudonyms import pseudonymise, user_key
 from jaxrec.language import load_language_model
 from jaxrec.runs.item_table import embed
 from jaxrec.runs.recipe import log_config
-from jaxrec.runs.recommend_generative import GenerativePolicy, generator_in
+from jaxrec.runs.recommend_generative import open_policy
 from jaxrec.runs.users.fitted_folder import LOG, OWN_TEXTS, RESTORE, check_whole
-from jaxrec.serve import Recommendation, SavedPolicy, load_policy
+from jaxrec.serve import Recommendation, SavedPolicy
+from jaxrec.serve.generator import GenerativePolicy
 from jaxrec.serve.history import Entry
 from jaxrec.serve.reasons import Reason
 from jaxrec.serve.words import in_words
@@ -68,7 +69,7 @@ def recommend(
         raise InputError("--data: only used with --user; add --user ID.")
     if user is not None and history:
         raise InputError("--user and --history: a user's history is taken from the log; give one of the two.")
-    policy = generator_in(path) or load_policy(path)
+    policy = open_policy(path)
     if explain and isinstance(policy, GenerativePolicy):
         raise InputError("--explain: generators of semantic ids have no reasons; leave it out, or use another policy.")
     if user is None:

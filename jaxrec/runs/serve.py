@@ -21,7 +21,8 @@ from jaxrec.config.serve import ServeConfig
 from jaxrec.data.pseudonyms import check_key_outside, user_key
 from jaxrec.home import expanded
 from jaxrec.progress import note
-from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.runs.recommend_generative import open_policy
+from jaxrec.serve.arms import Served
 from jaxrec.serve.keys import SCOPES, Keys, check_new, is_loopback
 from jaxrec.serve.tokens import Tokens
 from jaxrec.storage.digests import DIGESTS
@@ -130,15 +131,15 @@ def serve(path: str | Path, plan: Plan) -> int:
             return number
 
 
-def policy_and_version(path: str | Path) -> tuple[SavedPolicy, str]:
-    """Load a policy, and give its version: its update, and a hash of the digests of its files.
+def policy_and_version(path: str | Path) -> tuple[Served, str]:
+    """Load a policy or a generator, and give its version: its update, and a hash of the digests of its files.
 
     Training may replace the policy meanwhile, so it is loaded again until its digests stay the same. Raises InputError
     as `load_policy` does, and if it changes all the time.
     """
     for _ in range(READS):
         before = _content_hash(Path(path))
-        saved = load_policy(path)
+        saved = open_policy(path)
         if before and before == _content_hash(Path(path)):
             return saved, f"{saved.step}-{before}"
     raise InputError(f"{path}: the policy changes while it is read; try again when nothing writes it.")

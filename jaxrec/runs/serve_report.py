@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from jaxrec.checks import InputError
 from jaxrec.data.log import counted
 from jaxrec.evaluation.measures import Z95, mean_and_half_width
+from jaxrec.runs.recommend_generative import open_policy
 from jaxrec.runs.serve import Plan
-from jaxrec.serve import SavedPolicy, load_policy
+from jaxrec.serve.arms import Served
 from jaxrec.serve.history import ITEM
 from jaxrec.serve.slate_log import NAME
 
@@ -78,11 +79,11 @@ def serve_report(run: str | Path, plan: Plan) -> Report:
     feedback = _read(plan.state / "log", "feedback-*.parquet")
     rows = [] if feedback is None else feedback.to_pylist()
     item = plan.data.columns.item if plan.data.source == "files" else "item"
-    rewards = item_rewards(load_policy(run), rows, item)
+    rewards = item_rewards(open_policy(run), rows, item)
     return compare(slates.sort_by("time").to_pylist(), rewards)
 
 
-def item_rewards(saved: SavedPolicy, rows: Iterable[Mapping[str, Any]], item: str) -> dict[tuple[str, str], float]:
+def item_rewards(saved: Served, rows: Iterable[Mapping[str, Any]], item: str) -> dict[tuple[str, str], float]:
     """Reward of each shown item, {(request, item): reward}, from rows of the feedback log; `item` is their column.
 
     Rows of one shown item are joined. A column holds its latest value; with several columns, its latest value that is

@@ -9,18 +9,21 @@ from jaxrec.checks import InputError
 from jaxrec.config.serve import ServeConfig
 from jaxrec.progress import warn
 from jaxrec.serve.batching import Batcher
+from jaxrec.serve.generator import GenerativePolicy, GeneratorSlates, check_generator_can
+from jaxrec.serve.new_catalogue import in_order, turned
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.serve.slates import Explore, NotFinite, Slate, Slates, Visit
 
-Load = Callable[[], tuple[SavedPolicy, str]]  # the policy as it is now, and its version; raises InputError
+Served = SavedPolicy | GenerativePolicy
+Load = Callable[[], tuple[Served, str]]  # the policy as it is now, and its version; raises InputError
 
 
 class Current(NamedTuple):
     """The policy that answers; a reload replaces all of it in one step."""
 
-    saved: SavedPolicy
+    saved: Served
     version: str
-    slates: Slates
+    slates: Slates | GeneratorSlates
 
 
 class Chosen(NamedTuple):
@@ -59,20 +62,25 @@ class Arm:
         """Answer what is in the queue, and end."""
         await self._batcher.stop()
 
-    async def choose(self, visit: Visit) -> Chosen:
-        """Give the slate of a visit; raises Full, Closed or NotFinite."""
+    async def choose(self, visit: Visit, explained: bool = False) -> Chosen:
+        """Give the slate of a visit; raises Full, Closed, NotFinite, or InputError for what a generator cannot do."""
+        if isinstance(self.now.saved, GenerativePolicy):
+            check_generator_can(visit, explained)
         return await self._batcher.submit(visit)
 
     def load(self) -> Current:
         """The policy as it is now, not compiled yet."""
         saved, version = self._source()
-        slates = saved.slates.exploring(explore_of(self._config, saved), self._config.batch_size)
+        explore = explore_of(self._config, saved)
+        if isinstance(saved, GenerativePolicy):
+            return Current(saved, version, saved.slates.in_tiles(self._config.batch_size))
+        slates = saved.slates.exploring(explore, self._config.batch_size)
         return Current(saved, version, slates)
 
     def warm(self, now: Current) -> None:
         """Compile all programs of a policy."""
         now.slates.warm(self._config.max_k)
-        if self._explains:
+        if self._explains and isinstance(now.saved, SavedPolicy):
             now.saved.explainer.warm(self._config.max_k)
 
     def _choose(self, visits: Sequence[Visit]) -> list[Chosen | NotFinite]:
@@ -89,7 +97,20 @@ def in_share(name: str, share: float) -> bool:
     return int.from_bytes(digest[:8]) < share * 2**64
 
 
-def check_fits(what: str, before: SavedPolicy, now: SavedPolicy, mend: str) -> None:
+def fitting(what: str, before: Served, now: Current, mend: str) -> Current:
+    """A policy that can answer requests that were read for another one, with the items in its order.
+
+    Raises InputError if it has other items, kinds of feedback, reward weights or context.
+    """
+    saved = now.saved
+    if isinstance(saved, SavedPolicy) and isinstance(now.slates, Slates) and turned(before.ids, saved.ids):
+        saved = in_order(saved, before.ids)
+        now = Current(saved, now.version, saved.slates.exploring(now.slates.explore, now.slates.tile))
+    _check_fits(what, before, now.saved, mend)
+    return now
+
+
+def _check_fits(what: str, before: Served, now: Served, mend: str) -> None:
     """Raise InputError unless a policy can answer requests that were read for another one."""
     facts = {
         "items": (before.ids, now.ids),
@@ -103,10 +124,18 @@ def check_fits(what: str, before: SavedPolicy, now: SavedPolicy, mend: str) -> N
             raise InputError(f"{what} has other {name}; {mend}.")
 
 
-def explore_of(config: ServeConfig, saved: SavedPolicy) -> Explore | None:
-    """The exploration that the settings ask for; None: that of the policy. Warns where it changes the slates."""
+def explore_of(config: ServeConfig, saved: Served) -> Explore | None:
+    """The exploration that the settings ask for; None: that of the policy. Warns where it changes the slates.
+
+    Raises InputError if it is asked of a generator.
+    """
     if config.explore == "policy":
         return None
+    if isinstance(saved, GenerativePolicy):
+        raise InputError(
+            "serve.explore: the slates of a generator are found by beam search and not drawn, so they have no "
+            "propensity; set serve.explore=policy."
+        )
     if config.explore == "epsilon":
         return Explore("epsilon", config.epsilon)
     if saved.network.diversity:

@@ -45,6 +45,30 @@ def deployed_in(saved: SavedPolicy, ids: tuple[str, ...], world: World) -> Deplo
     return Deployed(policy, params, items.replace(bias=jnp.where(jnp.asarray(shown), items.bias, -jnp.inf)))
 
 
+def turned(old: Sequence[str], ids: Sequence[str]) -> bool:
+    """Whether two catalogues have the same items, but not in the same order."""
+    return old != ids and len(old) == len(ids) and set(old) == set(ids)
+
+
+def in_order(saved: SavedPolicy, ids: tuple[str, ...]) -> SavedPolicy:
+    """Put the items of a policy into the order `ids`, which has the same items; scores stay those of their items.
+
+    The order of a catalogue depends on which items have rows in the log, so a policy of a newer log has another one.
+    Raises ValueError for other items.
+    """
+    if not turned(saved.ids, ids):
+        raise ValueError("ids: expected the same items in another order.")
+    old, _ = _rows(saved.ids, ids)  # [I] the row that was that of each item before
+    world, shown = saved.world, saved.world.recommendable
+    if shown is not None:
+        shown = jnp.asarray(np.flatnonzero(np.isin(old, np.asarray(shown))), jnp.int32)
+    world = World(world.item_table[old], shown, world.usual_context, tastes=_carried_tastes(saved, ids))
+    texts = tuple(saved.texts[row] for row in old) if saved.texts else ()
+    titles = tuple(saved.titles[row] for row in old)
+    params = carried_params(saved, ids)
+    return dataclasses.replace(saved, params=params, world=world, ids=ids, titles=titles, texts=texts)
+
+
 def _carried_tastes(saved: SavedPolicy, ids: tuple[str, ...]) -> Tastes | None:
     """Move the tastes that the policy reads to the catalogue `ids`; nothing is known of new items but the mean."""
     tastes: Tastes | None = saved.world.tastes

@@ -17,9 +17,10 @@ from jaxrec.config.serve import ServeConfig
 from jaxrec.data.pseudonyms import pseudonymise
 from jaxrec.foreign import quoted
 from jaxrec.progress import warn
-from jaxrec.serve.arms import Arm, Chosen, Load, check_fits, in_share
+from jaxrec.serve.arms import Arm, Chosen, Load, fitting, in_share
 from jaxrec.serve.batching import Batcher, Closed, Full
 from jaxrec.serve.feedback_log import FeedbackLog, forget
+from jaxrec.serve.generator import NO_REASONS, GenerativePolicy
 from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
 from jaxrec.serve.page import MOST_FOUND, Titles, reaction, settings
@@ -114,7 +115,7 @@ class Service:
         request = secrets.token_hex(16)
         share = 0.0 if self._split is None else self.config.split_share
         arm = self._split if self._split is not None and in_share(user or request, share) else self._main
-        slate, by = chosen = await arm.choose(visit)
+        slate, by = chosen = await arm.choose(visit, asked.explain)
         reasons = await self._explainer.submit(_Unexplained(visit, chosen)) if asked.explain else None
         items = by.saved.titled(slate)
         probs = None if slate.log_probs is None else [float(x) for x in slate.log_probs]
@@ -166,8 +167,9 @@ class Service:
             before = self._main.now
             found = [(arm, await asyncio.to_thread(arm.load)) for arm in self._every]
             changed = [(arm, now) for arm, now in found if now.version != arm.now.version]
+            what, mend = "reload: the new policy", "stop the service and start it again"
+            changed = [(arm, await asyncio.to_thread(fitting, what, before.saved, now, mend)) for arm, now in changed]
             for arm, now in changed:
-                check_fits("reload: the new policy", before.saved, now.saved, "stop the service and start it again")
                 await asyncio.to_thread(arm.warm, now)
             for arm, now in changed:
                 arm.now = now
@@ -209,7 +211,8 @@ class Service:
             found.append(None if load is None else arm(load, explains=name == "split"))
             if found[-1] is not None:
                 what = f"serve.{name}: this policy"
-                check_fits(what, main.now.saved, found[-1].now.saved, "choose one that was trained on the same log")
+                mend = "choose one that was trained on the same log"
+                found[-1].now = fitting(what, main.now.saved, found[-1].now, mend)
         return main, *found
 
     @property
@@ -234,6 +237,8 @@ class Service:
         found: list[list[dict[str, Any]] | NotFinite] = []
         for visit, (slate, by) in waiting:
             try:
+                if isinstance(by.saved, GenerativePolicy):
+                    raise InputError(NO_REASONS)
                 reasons = by.saved.explainer.explain(visit.items, visit.feedback, slate.rows, visit.context)
                 found.append([as_json(reason) for reason in reasons])
             except NotFinite as error:

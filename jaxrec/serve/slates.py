@@ -6,6 +6,7 @@ padded to tiles of TILE rows, and 64 users take eight calls of the program that 
 not depend on who else is in the batch. Slate sizes are padded too, so that a few programs serve every k.
 """
 
+import abc
 import dataclasses
 import functools
 import math
@@ -80,7 +81,54 @@ class NotFinite(InputError):
     """The policy's scores for a user are not finite numbers."""
 
 
-class Slates:
+class Tiled(abc.ABC):
+    """Compiled programs that choose slates, `tile` users at a time; a key names the program that a visit needs."""
+
+    tile: int
+
+    @property
+    @abc.abstractmethod
+    def most(self) -> int:
+        """The largest k."""
+
+    @abc.abstractmethod
+    def _check(self, visit: Visit) -> None:
+        """Raise InputError for a visit that cannot be answered."""
+
+    @abc.abstractmethod
+    def _key(self, visit: Visit) -> int:
+        """The program for a visit."""
+
+    @abc.abstractmethod
+    def _choose_tile(self, visits: Sequence[Visit], key: int) -> "list[Slate | NotFinite]":
+        """Choose the slates of at most `tile` users with one call of a program."""
+
+    def choose(self, visits: Sequence[Visit]) -> list[Slate]:
+        """Choose the slates of users; raises InputError for sizes out of range, or NotFinite for the first of them."""
+        found: list[Slate] = []
+        for slate in self.choose_each(visits):
+            if isinstance(slate, NotFinite):
+                raise slate
+            found.append(slate)
+        return found
+
+    def choose_each(self, visits: Sequence[Visit]) -> "list[Slate | NotFinite]":
+        """Choose like `choose`, but give NotFinite in the place of a user whose scores are not finite."""
+        for visit in visits:
+            self._check(visit)
+        found: list[Slate | NotFinite | None] = [None] * len(visits)
+        keys = [self._key(visit) for visit in visits]
+        for key in sorted(set(keys)):
+            places = [n for n, one in enumerate(keys) if one == key]
+            for start in range(0, len(places), self.tile):
+                tile = places[start : start + self.tile]
+                slates = self._choose_tile([visits[n] for n in tile], key)
+                for place, slate in zip(tile, slates, strict=True):
+                    found[place] = slate
+        return [slate for slate in found if slate is not None]
+
+
+class Slates(Tiled):
     """The compiled programs of one policy, `tile` users at a time."""
 
     def __init__(
@@ -128,30 +176,13 @@ class Slates:
             self.choose([empty._replace(k=size)])
         return sizes
 
-    def choose(self, visits: Sequence[Visit]) -> list[Slate]:
-        """Choose the slates of users; raises InputError for sizes out of range, or NotFinite for the first of them."""
-        found: list[Slate] = []
-        for slate in self.choose_each(visits):
-            if isinstance(slate, NotFinite):
-                raise slate
-            found.append(slate)
-        return found
+    def _check(self, visit: Visit) -> None:
+        check_range("k", visit.k, 1, self._num_items)
+        check_range("k", visit.k, 1, self.most)
+        check_range("seed", visit.seed, 0, SEEDS - 1)
 
-    def choose_each(self, visits: Sequence[Visit]) -> list["Slate | NotFinite"]:
-        """Choose like `choose`, but give NotFinite in the place of a user whose scores are not finite."""
-        for visit in visits:
-            check_range("k", visit.k, 1, self._num_items)
-            check_range("k", visit.k, 1, self.most)
-            check_range("seed", visit.seed, 0, SEEDS - 1)
-        found: list[Slate | NotFinite | None] = [None] * len(visits)
-        for size in sorted({self._size(visit.k) for visit in visits}):
-            places = [n for n, visit in enumerate(visits) if self._size(visit.k) == size]
-            for start in range(0, len(places), self.tile):
-                tile = places[start : start + self.tile]
-                slates = self._choose_tile([visits[n] for n in tile], size)
-                for place, slate in zip(tile, slates, strict=True):
-                    found[place] = slate
-        return [slate for slate in found if slate is not None]
+    def _key(self, visit: Visit) -> int:
+        return self._size(visit.k)
 
     def _size(self, k: int) -> int:
         """The slate size of the program for k items."""
@@ -159,10 +190,10 @@ class Slates:
             return k
         return min(padded_size(k), self.most)
 
-    def _choose_tile(self, visits: Sequence[Visit], size: int) -> list["Slate | NotFinite"]:
-        program = self._programs.get(size)
+    def _choose_tile(self, visits: Sequence[Visit], key: int) -> list["Slate | NotFinite"]:
+        program = self._programs.get(key)
         if program is None:
-            program = self._programs[size] = compiled(functools.partial(self._answer, size=size))
+            program = self._programs[key] = compiled(functools.partial(self._answer, size=key))
         obs, seeds, ks = self._inputs(visits)
         positions, scores, log_probs = jax.device_get(program(*self._arrays, obs, seeds, ks))
         return [self._slate(v, positions[n], scores[n], log_probs, n) for n, v in enumerate(visits)]

@@ -288,7 +288,11 @@ def test_evaluate_shows_slates_of_a_generator_to_simulated_users(
     [
         ("evaluate", ["env.slate_size=13"], "env.slate_size: expected at most 12, the beams"),
         ("evaluate", ["pretrain.epochs=3"], "evaluate takes data.path"),
-        ("serve", ["serve.keys=none"], "holds a generator, expected a policy; give"),
+        (
+            "serve",
+            ["serve.keys=none", "--port", "0", "serve.explore=softmax"],
+            "explore: the slates of a generator",
+        ),
         ("export", ["-o", "out"], "holds a generator, expected a policy; give"),
     ],
 )

@@ -110,7 +110,7 @@ def test_the_version_is_that_of_the_policy_that_was_loaded(tmp_path: Path, monke
             save(second, folder)  # training goes on between the two looks
         return reads[-1]
 
-    monkeypatch.setattr("jaxrec.runs.serve.load_policy", load)
+    monkeypatch.setattr("jaxrec.runs.serve.open_policy", load)
     saved, version = policy_and_version(folder)
     assert len(reads) == 2 and len(saved.ids) == 21 and version == policy_and_version(folder)[1]
 

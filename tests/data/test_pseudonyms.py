@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import stat
 import time
@@ -6,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from jaxrec.checks import InputError
-from jaxrec.config.data import DataConfig
-from jaxrec.data.pseudonyms import VARIABLE, check_key_outside, pseudonymise, user_key
+from jaxrec.config.data import DataConfig, FeedbackKind
+from jaxrec.data.pseudonyms import VARIABLE, check_key_outside, check_pseudonyms, pseudonymise, user_key
+from jaxrec.data.readers import read_files
 
 KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -105,3 +107,22 @@ def test_a_key_that_cannot_be_made_or_is_short_says_where_it_may_come_from(
     monkeypatch.setenv(VARIABLE, "short")
     with pytest.raises(InputError, match=r"JAXREC_USER_KEY: .* at least 32 characters, got 5"):
         user_key(config(key_file))
+
+
+def test_a_log_of_pseudonyms_keeps_them_and_refuses_plain_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, KEY.decode())
+    people = (*pseudonymise(["alice", "bob"], KEY), f"visit-{'0' * 31}f", "1e5".rjust(32, "0"))  # no number is meant
+    rows = "".join(f"{user},{item},{item},1\n" for user in people for item in (1, 2))
+    (tmp_path / "log.csv").write_text(f"user,item,time,liked\n{rows}")
+    liked = {"liked": FeedbackKind(column="liked")}
+    plain = DataConfig(source="files", path=str(tmp_path), item_file="", feedback=liked)
+    marked = dataclasses.replace(plain, pseudonyms=True)
+    assert read_files(marked, 0).users == people
+    assert not set(people) & set(read_files(plain, 0).users)  # hashed once more: nobody is recognised
+    (tmp_path / "log.csv").write_text(f"user,item,time,liked\n{rows}alice,1,3,1\n")
+    with pytest.raises(InputError, match=r"data.pseudonyms says .* but 1 of 5 are no pseudonyms") as refused:
+        read_files(marked, 0)
+    assert "alice" not in str(refused.value)
+    with pytest.raises(InputError, match=r"data.pseudonyms: is for logs in files"):
+        DataConfig(source="generated", pseudonyms=True)
+    check_pseudonyms(people, tmp_path)

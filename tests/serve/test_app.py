@@ -16,6 +16,7 @@ from jaxrec.checks import InputError
 from jaxrec.data.pseudonyms import pseudonymise
 from jaxrec.serve import SavedPolicy
 from jaxrec.serve.keys import Keys
+from jaxrec.serve.new_catalogue import in_order
 from tests.serve.client import OPEN, SECRET, Answered, Client, run
 from tests.serve.small_policy import small_policy
 
@@ -204,6 +205,27 @@ def test_a_reload_swaps_the_policy_under_load_and_refuses_what_does_not_fit(tmp_
         assert (await client("POST", "/recommend", {"k": 5})).body["version"] == "1"
 
     run(tmp_path, test, load=load)
+
+
+def test_a_reload_takes_the_same_items_in_another_order(tmp_path: Path) -> None:
+    first = small_policy(20)
+    turned = in_order(small_policy(20, shown=[1, 2, 3, 4, 5, 19]), first.ids[::-1])  # a newer log has another order
+    versions = [(first, "1"), (turned, "2")]
+
+    async def test(client: Client) -> None:
+        history: list[Any] = [{"item": "3", "rating": 5}, {"item": "7", "rating": 1}]
+        versions.pop(0)
+        assert (await client("POST", "/reload")).body == {"version": "2", "changed": True}
+        answer = await client("POST", "/recommend", {"history": history, "k": 4, "exclude": ["19"], "explain": True})
+        want = turned.recommend(history, k=4, exclude=["19"])
+        assert [(item["id"], item["title"]) for item in answer.body["items"]] == [(i.id, i.title) for i in want]
+        assert {item["id"] for item in answer.body["items"]} == {"1", "2", "4", "5"} and len(
+            answer.body["reasons"]
+        ) == 4
+        for item, shown in (("3", True), ("8", False)):
+            assert (await client("GET", f"/items/{item}")).body["recommendable"] is shown
+
+    run(tmp_path, test, load=lambda: versions[0])
 
 
 def test_the_openapi_document_names_every_path_and_limit(tmp_path: Path) -> None:

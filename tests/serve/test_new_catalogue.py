@@ -8,7 +8,7 @@ import pytest
 from jaxrec.config.data import FeedbackKind
 from jaxrec.config.policy import PolicyConfig
 from jaxrec.nets.policy import catalogue_scores, make_policy
-from jaxrec.serve.new_catalogue import carried_params, deployed_in
+from jaxrec.serve.new_catalogue import carried_params, deployed_in, in_order
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.types import EnvSpec, Observation, SlateAction, World
 from tests.tiny_tastes import random_tastes
@@ -73,3 +73,22 @@ def test_tastes_follow_the_ids_and_of_new_items_only_the_mean_is_known(saved: Sa
     got = catalogue_scores(policy, params, items, observed(3), World(item_table=jnp.ones((5, 3))))[0]
     want = catalogue_scores(old.policy, old.params, old.items, observed(1), world)[0]
     assert float(got[2]) == pytest.approx(float(want[0]), rel=1e-5) and np.isneginf(got[0])
+
+
+def test_the_order_of_the_items_changes_no_slate_and_no_score(saved: SavedPolicy) -> None:
+    turned = in_order(saved, ("c", "d", "b", "a"))
+    np.testing.assert_array_equal(turned.world.recommendable, [1, 2, 3])  # c, now first, may not be shown
+    np.testing.assert_array_equal(turned.params["residual_bias"], [3, 4, 2, 1])
+    before, after = (one.recommend(["b:1"], k=2) for one in (saved, turned))
+    assert [item.id for item in after] == [item.id for item in before] and {item.id for item in after} == {"a", "d"}
+    np.testing.assert_allclose([item.score for item in after], [item.score for item in before], rtol=1e-6)
+    for others in (("a", "b", "c"), ("a", "b", "c", "x"), ("a", "b", "c", "d", "d")):
+        with pytest.raises(ValueError, match="same items in another order"):
+            in_order(saved, others)
+
+
+def test_tastes_that_a_policy_reads_change_their_order_too(saved: SavedPolicy) -> None:
+    world = saved.world.replace(tastes=random_tastes(items=4, width=3))
+    turned = in_order(dataclasses.replace(saved, world=world), ("c", "d", "b", "a")).world.tastes
+    np.testing.assert_array_equal(turned.item_vectors, world.tastes.item_vectors[np.array([2, 3, 1, 0])])
+    np.testing.assert_array_equal(turned.item_logits, world.tastes.item_logits[np.array([2, 3, 1, 0])])

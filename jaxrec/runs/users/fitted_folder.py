@@ -31,6 +31,7 @@ from jaxrec.evaluation.page import findings
 from jaxrec.foreign import quoted
 from jaxrec.progress import note
 from jaxrec.runs.read_log import ContextColumns, Corpus, Sides
+from jaxrec.runs.recipe import log_config
 from jaxrec.runs.users.kind import JUDGE, TRAIN
 from jaxrec.runs.users.validity_lines import validity_lines
 from jaxrec.storage.digests import check_digests, sealed_folder
@@ -108,7 +109,11 @@ def check_users_known(config: Config, sides: Sides | None, users: Sequence[str])
             f"{old.simulators}: {USERS} is missing, so it is unknown which users trained that policy; restore "
             "the file, or train from scratch without --continue."
         )
-    if (sides.of(users) < 0).all():
+    if not (sides.of(users) < 0).all():
+        return
+    if log_config(config).pseudonyms:  # a service hashes with the key of the run, so its users may all be new ones
+        note(f"  none of the log's {len(users):,} users is known to {old.path}")
+    else:
         raise InputError(
             f"data.path: none of the log's {len(users):,} users is known to {old.path}; give a log that also holds "
             f"the earlier rows, read with the same {VARIABLE} or data.user_key_file."
