@@ -1,16 +1,17 @@
 """Close the loop: serve a policy, collect feedback, train on it, and serve what was learned, round after round.
 
-python examples/closed_loop.py OUT [--users 2000] [--rounds 4] [--slates 2] [--first-users 40] [--updates 60]
+python examples/closed_loop.py OUT [--users 2000] [--rounds 3] [--slates 2] [--first-users 40] [--updates 40]
 
-The first policy learns from a small part of a generated log: the rows of `--first-users` users. `jaxrec serve` then
-answers `--users` users over HTTP, of whom it knows nothing. Their tastes are those from which the log was generated:
-each asks for a slate by user id, likes each item with its true chance, and reports all answers. After each round the
-feedback log is the newer log of `jaxrec train --continue`, and the running service loads the new policy (`/reload`).
+The first policy learns from a small part of a generated log: the rows of the first `--first-users` users. Then `jaxrec
+serve` answers `--users` users over HTTP, and knows no history of any. Their tastes are those from which the log was
+generated: each asks for a slate by user id, likes each item with its true chance, and reports all answers. After each
+round the feedback log is the newer log of `jaxrec train --continue`, and the running service loads the new policy.
 
 Slates also improve because the service learns the history of a user. So a share of the users (`--control`) stays with
 the first policy (`serve.split`), whose slates read these histories too. What the others have more is what retraining
-gave. The last lines check that no request failed, that each acknowledged row is in the log once, and that the service
-keeps what each user was shown. docs/serving.md has the figures.
+gave. With `--no-training` nobody gets another policy: the same rounds with the same seeds. The last lines check that no
+request failed, that each acknowledged row is in the log once, and that the service keeps what each user was shown.
+docs/serving.md has the figures.
 """
 
 import argparse
@@ -23,16 +24,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 
 from jaxrec.cli import main as jaxrec
 from jaxrec.config.data import DataConfig, GeneratedLog
@@ -42,7 +42,40 @@ from jaxrec.evaluation.measures import mean_and_half_width
 
 SLATE, CLIENTS = 5, 4
 PATIENCE = 120.0  # s that the service may take to start, to answer, or to write its log
+NUMBERS = (
+    ("seed", 0, "of the log, the answers and the trainings"),
+    ("users", 2000, "users of the service"),
+    ("items", 600, "items of the catalogue"),
+    ("topics", 12, "topics of the items"),
+    ("rounds", 3, "rounds, with a training after each but the last"),
+    ("slates", 2, "slates of each user in a round"),
+    ("first-users", 40, "users whose rows the first policy is trained on"),
+    ("updates", 40, "updates of each training"),
+    ("control", 0.25, "share of the users who stay with the first policy"),
+)
 READY = re.compile(r"ready at http://127\.0\.0\.1:(\d+)")
+
+# Items without rows stay in the catalogue, because a feedback log has rows of shown items only. Tastes are fitted with
+# fixed settings in place of searched ones, which would take most of the time.
+RECIPE = """\
+seed: {seed}
+data:
+  source: files
+  path: {path}
+  item_file: {items}
+  user_key_file: {key}
+  text: "{{title}}. {{description}}"
+  feedback: {{liked: {{column: liked}}}}
+  min_item_ratings: 0
+encoder: {{model: {encoder}}}
+tastes: {{search: false, effects: false, steps: 100, rounds: 1, text_components: 32, draws: 4}}
+env: {{name: logged, slate_size: 5, requests: 8, new_users: 0.3}}
+learner:
+  {{name: all_items, num_users: 128, horizon: 8, minibatches: 4, learning_rate: 0.003, anneal_updates: {updates},
+    policy: {{encoder: profile, width: 64, hidden: [128]}}}}
+train: {{updates: {updates}, updates_per_call: {call}, checkpoint_every: {updates}, evaluate_users: 128}}
+evaluate: {{baselines: [], users: 200, judge_share: 0.1}}
+"""
 
 
 class Answer(NamedTuple):
@@ -60,57 +93,22 @@ def write_data(out: Path, sizes: GeneratedLog, first_users: int, seed: int) -> T
     """Write OUT/first/log.csv, the rows of the first users, and OUT/items.csv, all items; gives the true tastes."""
     data = read_generated(DataConfig(generated=sizes, text="{title}. {description}"), seed)
     (out / "first").mkdir(parents=True, exist_ok=True)
-    log, catalogue = data.log, read_catalogue(data)
+    log, ids, fields = data.log, data.catalogue.ids, data.catalogue.fields
     with (out / "first" / "log.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["user", "item", "time", "liked"])
         for row in np.flatnonzero(np.array([int(name) for name in data.users])[log.user] < first_users):
-            user, item = data.users[log.user[row]], data.catalogue.ids[log.item[row]]
+            user, item = data.users[log.user[row]], ids[log.item[row]]
             rows.writerow([f"u{user}", item, int(log.time[row]), int(log.feedback[row, 0])])
     with (out / "items.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(catalogue)
+        table = csv.writer(file)
+        table.writerow(["item", "title", "description"])
+        table.writerows(zip(ids, fields["title"], fields["description"], strict=True))
     return hidden_tastes(sizes, seed)
 
 
-def read_catalogue(data: Any) -> list[list[str]]:
-    """The item table with its header."""
-    fields = data.catalogue.fields
-    rows = zip(data.catalogue.ids, fields["title"], fields["description"], strict=True)
-    return [["item", "title", "description"], *(list(row) for row in rows)]
-
-
-def recipe(out: Path, updates: int, encoder: str, seed: int) -> dict[str, Any]:
-    """The settings of all rounds. Items without rows stay in the catalogue: a log has rows of shown items only."""
-    return {
-        "seed": seed,
-        "data": {
-            "source": "files",
-            "path": str(out / "first"),
-            "item_file": str(out / "items.csv"),
-            "user_key_file": str(out / "user.key"),
-            "text": "{title}. {description}",
-            "feedback": {"liked": {"column": "liked"}},
-            "min_item_ratings": 0,
-        },
-        "encoder": {"model": encoder},
-        "tastes": {"search": False, "draws": 4},
-        "env": {"name": "logged", "slate_size": SLATE, "requests": 8, "new_users": 0.3},
-        "learner": {
-            "name": "all_items",
-            "policy": {"encoder": "profile", "width": 64, "hidden": [128]},
-            "num_users": 128,
-            "horizon": 8,
-            "minibatches": 4,
-            "learning_rate": 0.003,
-            "anneal_updates": updates,
-        },
-        "train": {"updates": updates, "updates_per_call": min(updates, 10), "checkpoint_every": updates},
-        "evaluate": {"baselines": [], "users": 200, "judge_share": 0.1},
-    }
-
-
 def run_command(*words: str) -> None:
-    """Run a command of jaxrec; ends the program if it fails."""
+    """Run a command of jaxrec in this process; ends the program if it fails."""
     print("jaxrec", *words, flush=True)
     if status := jaxrec(list(words)):
         raise SystemExit(status)
@@ -129,7 +127,7 @@ def served(run: Path, *words: str) -> Iterator[int]:
         yield port
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
 
 
 def ask(connection: http.client.HTTPConnection, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -142,54 +140,43 @@ def ask(connection: http.client.HTTPConnection, path: str, body: dict[str, Any])
     return answer
 
 
-class Client(threading.Thread):
-    """Some of the users, one after another, over one connection."""
-
-    def __init__(self, port: int, tastes: Tastes, users: range, number: int, slates: int, seed: int):
-        """`number` is that of the round."""
-        super().__init__(daemon=True)
-        self._port, self._tastes, self._users = port, tastes, users
-        self._number, self._slates, self._seed = number, slates, seed
-        self.answers: list[Answer] = []
-        self.faults: list[str] = []
-
-    def run(self) -> None:
-        """Visit the service for all users; a request that fails is a fault, and its user goes on."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)) as connection:
-            for user in self._users:
-                draw = np.random.default_rng((self._seed, self._number, user))
-                likes = self._tastes.like_probability(user)
-                for _ in range(self._slates):
-                    try:
-                        self.answers.append(self._visit(connection, user, likes, draw))
-                    except (OSError, http.client.HTTPException, RuntimeError) as error:
-                        self.faults.append(f"user {user}: {error}")
-
-    def _visit(
-        self, connection: http.client.HTTPConnection, user: int, likes: np.ndarray, draw: np.random.Generator
-    ) -> Answer:
-        slate = ask(connection, "/recommend", {"user": f"u{user}", "k": SLATE})
-        items = tuple(item["id"] for item in slate["items"])
-        liked = tuple(int(draw.random() < likes[int(item) - 1]) for item in items)
-        events = [
-            {"item": item, "kind": "liked", "value": value, "time": time.time()}
-            for item, value in zip(items, liked, strict=True)
-        ]
-        stored = ask(connection, "/feedback", {"request": slate["request"], "events": events})
-        if stored != {"stored": len(items), "already": 0}:
-            raise RuntimeError(f"/feedback: {stored} for {len(items)} new events")
-        return Answer(self._number, user, slate["version"], slate["request"], items, liked)
+def visit(
+    connection: http.client.HTTPConnection, tastes: Tastes, number: int, user: int, draw: np.random.Generator
+) -> Answer:
+    """One user asks for a slate, and reports an answer to each of its items by its true chance."""
+    slate = ask(connection, "/recommend", {"user": f"u{user}", "k": SLATE})
+    items = tuple(item["id"] for item in slate["items"])
+    chances = tastes.like_probability(user)
+    liked = tuple(int(draw.random() < chances[int(item) - 1]) for item in items)
+    events = [
+        {"item": item, "kind": "liked", "value": value, "time": time.time()}
+        for item, value in zip(items, liked, strict=True)
+    ]
+    stored = ask(connection, "/feedback", {"request": slate["request"], "events": events})
+    if stored != {"stored": len(items), "already": 0}:
+        raise RuntimeError(f"/feedback: {stored} for {len(items)} new events")
+    return Answer(number, user, slate["version"], slate["request"], items, liked)
 
 
 def play(port: int, tastes: Tastes, number: int, slates: int, seed: int) -> tuple[list[Answer], list[str]]:
-    """Let all users visit the service once; gives their answers and what failed."""
-    users = range(len(tastes.interest))
-    clients = [Client(port, tastes, users[n::CLIENTS], number, slates, seed) for n in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    return [a for client in clients for a in client.answers], [f for client in clients for f in client.faults]
+    """Let every user visit the service `slates` times, a few users at once; gives their answers and what failed."""
+
+    def client(first: int) -> tuple[list[Answer], list[str]]:
+        answers, faults = [], []
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            for user in range(first, len(tastes.interest), CLIENTS):
+                draw = np.random.default_rng((seed, number, user))
+                for _ in range(slates):
+                    try:
+                        answers.append(visit(connection, tastes, number, user, draw))
+                    except (OSError, http.client.HTTPException, RuntimeError) as error:
+                        connection.close()  # what is left of a broken answer must not be read as the next one
+                        faults.append(f"user {user}: {error}")
+        return answers, faults
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        found = list(pool.map(client, range(CLIENTS)))
+    return [one for answers, _ in found for one in answers], [one for _, faults in found for one in faults]
 
 
 def mean_and_half(answers: list[Answer]) -> tuple[float, float]:
@@ -255,8 +242,7 @@ def train_next(out: Path, number: int, state: Path, settings: list[str]) -> Path
 
 def rounds_of(out: Path, tastes: Tastes, options: argparse.Namespace) -> tuple[list[Answer], list[str]]:
     """Serve, collect and train, round after round."""
-    answers, faults = [], []
-    link = out / "served"
+    answers, faults, link = [], [], out / "served"
     put_in_place(link, out / "round-0")
     state = out / "served-serve"
     split = [f"serve.split={out / 'round-0'}", f"serve.split_share={options.control}"] if options.control else []
@@ -267,7 +253,7 @@ def rounds_of(out: Path, tastes: Tastes, options: argparse.Namespace) -> tuple[l
             seconds = time.monotonic() - begun
             answers, faults = answers + found, faults + failed
             print(f"round {number}: {len(found):,} slates in {seconds:.0f} s, {len(failed)} failed", flush=True)
-            if number + 1 < options.rounds:
+            if number + 1 < options.rounds and not options.no_training:
                 wait_for_log(state, sum(len(answer.items) for answer in answers))
                 put_in_place(link, train_next(out, number, state, options.set))
                 with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10 * PATIENCE)) as connection:
@@ -275,55 +261,66 @@ def rounds_of(out: Path, tastes: Tastes, options: argparse.Namespace) -> tuple[l
     return answers, faults
 
 
-def show(answers: list[Answer], first: str) -> list[tuple[float, float]]:
-    """Print likes per shown item of each round, by policy; gives those of the newest policies."""
-    newest = []
+def show(answers: list[Answer]) -> bool:
+    """Print likes per shown item of each round, of the newest policy and of the first one next to it (control).
+
+    Gives whether the last round of the newest policy is better than its first round and than the control, by disjoint
+    intervals: users whose history grows get better slates from any policy.
+    """
+    first, newest, beaten = answers[0].version, [], False
     print("round   newest policy          the first policy (control)")
     for number in range(max(answer.round for answer in answers) + 1):
         here = [answer for answer in answers if answer.round == number]
-        control = [answer for answer in here if answer.version == first]
-        newest.append(mean_and_half([answer for answer in here if answer.version != first] or here))
-        beside = "  {:.3f} +- {:.3f}".format(*mean_and_half(control)) if control and number else ""
-        print(f"{number:5}   {newest[-1][0]:.3f} +- {newest[-1][1]:.3f}      {beside}")
-    return newest
+        trained = [answer for answer in here if answer.version != first]
+        newest.append(mean_and_half(trained or here))
+        line = f"{number:5}   {newest[-1][0]:.3f} +- {newest[-1][1]:.3f}"
+        if 0 < len(trained) < len(here):
+            control = mean_and_half([answer for answer in here if answer.version == first])
+            beaten = _above(newest[-1], control)
+            line += f"        {control[0]:.3f} +- {control[1]:.3f}"
+        print(line)
+    return beaten and _above(newest[-1], newest[0])
+
+
+def _above(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether an interval (middle, half of its width) lies above another one."""
+    return one[0] - one[1] > other[0] + other[1]
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="new folder for the data, the runs and the state of the service")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--users", type=int, default=2000)
-    parser.add_argument("--items", type=int, default=600)
-    parser.add_argument("--topics", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--slates", type=int, default=2, help="of each user in a round")
-    parser.add_argument("--first-users", type=int, default=40, help="whose rows the first policy is trained on")
-    parser.add_argument("--updates", type=int, default=60, help="of each training")
-    parser.add_argument("--control", type=float, default=0.25, help="share of users who stay with the first policy")
+    for name, default, meaning in NUMBERS:
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{meaning} (default: {default})")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe, for every training")
+    parser.add_argument("--no-training", action="store_true", help="serve the first policy in every round")
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
     return parser.parse_args(words)
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the loop, print the rates and the checks; the status is 1 if a check fails or nothing was learned."""
+    """Run the loop, and print rates and checks.
+
+    The status is 1 if a check fails, or if the last policy is not better than the first, as `show` decides.
+    """
     options = parse(words)
     out = options.out.resolve()
     sizes = GeneratedLog(users=options.users, items=options.items, topics=options.topics, interactions=30)
     tastes = write_data(out, sizes, options.first_users, options.seed)
-    settings = recipe(out, options.updates, options.encoder, options.seed)
-    (out / "recipe.yaml").write_text(yaml.safe_dump(settings))
+    names = {"path": out / "first", "items": out / "items.csv", "key": out / "user.key", "encoder": options.encoder}
+    quoted = {name: json.dumps(str(path)) for name, path in names.items()}
+    numbers = {"seed": options.seed, "updates": options.updates, "call": min(options.updates, 10)}
+    (out / "recipe.yaml").write_text(RECIPE.format(**quoted, **numbers))
     run_command("train", str(out / "recipe.yaml"), "--run", str(out / "round-0"), *options.set)
     answers, faults = rounds_of(out, tastes, options)
-    newest = show(answers, answers[0].version)
-    data = DataConfig(source="files", user_key_file=settings["data"]["user_key_file"])
-    counts = {"failed requests": len(faults), **check_state(out / "served-serve", answers, user_key(data).secret)}
+    better = show(answers)
+    key = user_key(DataConfig(source="files", user_key_file=str(out / "user.key")))
+    counts = {"failed requests": len(faults), **check_state(out / "served-serve", answers, key.secret)}
     print(*(f"{what}: {count}" for what, count in counts.items()), *faults[:5], sep="\n")
-    (before, low), (after, high) = newest[0], newest[-1]
-    learned = after - high > before + low
-    print(f"likes per shown item: {before:.3f} +- {low:.3f} in the first round, {after:.3f} +- {high:.3f} in the last")
-    return 0 if learned and not any(counts.values()) else 1
+    if not better:
+        print("the last policy is not clearly better than the first round and than the first policy")
+    return 0 if better and not any(counts.values()) else 1
 
 
 if __name__ == "__main__":
