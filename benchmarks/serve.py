@@ -1,6 +1,8 @@
 """How long do answers of `jaxrec serve` take, at which rate, and what do batches bring?
 
-    python benchmarks/serve.py [--items 10000] [--rates 50,300] [--seconds 10]
+    python benchmarks/serve.py [--items 10000] [--rates 50,300] [--seconds 10] [--only serve] [--set serve.queue=16]
+    python benchmarks/serve.py --only serve --rates 1000     (overload: see `refused`)
+    python benchmarks/serve.py --idle 10000                  (connections that send nothing: see `health_p99_ms`)
 
 A load generator sends POST /recommend over loopback at fixed times, whether or not earlier requests are answered (an
 open loop), so a slow server cannot slow its load down. A latency counts from the time at which its request was due.
@@ -8,21 +10,27 @@ Histories are 20 random items, slates 10. The servers are `jaxrec serve`; a naiv
 for one user per request, without batches and without a log; and a numpy product of a vector and the item table with a
 partial sort, without HTTP, as the floor. The policy is random: a gru of width 64 over rows of 384 numbers.
 
+`refused` is the share of requests with status 429; latencies are those of the others. With --idle, connections are
+opened and send nothing, while GET /health is asked on new ones.
+
 It prints one JSON line per server and rate. Server and load share the machine. benchmarks/README.md has results.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -144,27 +152,82 @@ async def send(port: int, rate: float, seconds: float, items: int) -> dict[str, 
         "requests": len(tasks),
         **{f"p{p}_ms": round(float(np.percentile(latencies, p)), 2) for p in (50, 95, 99) if latencies},
         "per_second": round(len(latencies) / taken, 1),
+        "refused": round(others["429"] / len(tasks), 4),
         "other_statuses": {name: count for name, count in others.items() if count},
         "load_average": round(load, 1),
     }
 
 
-def measure(name: str, words: list[str], rates: list[float], seconds: float, items: int) -> list[dict[str, Any]]:
-    """Start a server, warm it with a second of load, and measure it at each rate."""
+async def stay_idle(port: int, count: int, seconds: float) -> dict[str, Any]:
+    """Hold `count` connections that send nothing, and ask GET /health on new ones, ten times a second.
+
+    A latency counts from before the connection is opened. `closed` are idle connections that the server closed.
+    """
+    opened = asyncio.Event()
+    statuses: Counter[str] = Counter()
+    latencies: list[float] = []
+
+    async def ask() -> None:
+        begun = time.perf_counter()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                statuses[(await reader.read())[9:12].decode() or "closed"] += 1
+                writer.close()
+        except (OSError, TimeoutError) as error:
+            statuses[type(error).__name__] += 1
+        latencies.append((time.perf_counter() - begun) * 1e3)
+
+    async def asking() -> None:
+        until = time.perf_counter() + seconds
+        while not opened.is_set() or time.perf_counter() < until:
+            await ask()
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(asking())
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    opened.set()
+    await task
+    quantiles = {f"health_p{p}_ms": round(float(np.percentile(latencies, p)), 2) for p in (50, 99, 100)}
+    closed = sum(reader.at_eof() for reader, _ in held)
+    for _, writer in held:
+        writer.close()
+    load = round(os.getloadavg()[0], 1)
+    return {"idle": count, "closed": closed, **quantiles, "health": dict(statuses), "load_average": load}
+
+
+def allow_files(count: int) -> None:
+    """Raise the limit of open files of this process to `count`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != hard < count:
+        raise SystemExit(f"--idle: the system allows {hard} open files, {count} are needed")
+    if resource.RLIM_INFINITY != soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+@contextlib.contextmanager
+def started(words: list[str]) -> Iterator[tuple[int, float]]:
+    """Start a server; gives its port and how many seconds the start took."""
     begun = time.perf_counter()
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         port = next(int(found[1]) for line in server.stdout if (found := READY.search(line)))
-        start = round(time.perf_counter() - begun, 1)
+        yield port, round(time.perf_counter() - begun, 1)
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def measure(name: str, words: list[str], rates: list[float], seconds: float, items: int) -> list[dict[str, Any]]:
+    """Start a server, warm it with a second of load, and measure it at each rate."""
+    with started(words) as (port, start):
         asyncio.run(send(port, 20.0, 1.0, items))
         return [
             {"server": name, "rate": rate, "start_s": start, **asyncio.run(send(port, rate, seconds, items))}
             for rate in rates
         ]
-    finally:
-        server.terminate()
-        server.wait(60)
 
 
 def floor(items: int) -> dict[str, Any]:
@@ -187,6 +250,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--rates", default="50,300", help="requests per second, A,B")
     parser.add_argument("--seconds", type=float, default=10.0, help="at each rate, at most 120")
+    parser.add_argument("--only", choices=("serve", "naive", "numpy"), help="one server in place of all")
+    parser.add_argument("--set", action="append", default=[], help="a setting of jaxrec serve, such as serve.queue=16")
+    parser.add_argument("--idle", type=int, default=0, help="hold so many idle connections to jaxrec serve instead")
     parser.add_argument("--naive", metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.naive:
@@ -199,10 +265,18 @@ def main() -> None:
         folder = make_policy_folder(Path(name) / "policy", options.items)
         served = [sys.executable, "-m", "jaxrec.cli", "serve", str(folder), "serve.keys=none", "--port", "0"]
         naive = [sys.executable, __file__, "--naive", str(folder)]
-        for label, words in (("jaxrec serve", served), ("naive", naive)):
+        servers = {"serve": ("jaxrec serve", served + options.set), "naive": ("naive", naive)}
+        if options.idle:
+            allow_files(options.idle + 500)
+            with started(served + options.set) as (port, _):
+                row = asyncio.run(stay_idle(port, options.idle, seconds))
+            print(json.dumps({"benchmark": "serve", "server": "jaxrec serve", **row, **about}), flush=True)
+            return
+        for label, words in (one for name, one in servers.items() if options.only in (None, name)):
             for row in measure(label, words, rates, seconds, options.items):
                 print(json.dumps({"benchmark": "serve", **row, **about}), flush=True)
-    print(json.dumps({"benchmark": "serve", **floor(options.items), **about}))
+    if options.only in (None, "numpy"):
+        print(json.dumps({"benchmark": "serve", **floor(options.items), **about}))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,11 @@ from jaxrec.storage.run import RunFolder
 KEYS, KEYS_LOCK = "keys.json", "keys.lock"  # in the folder of the state
 READS = 10  # of a policy that is replaced while it is read
 CONNECTIONS = 4096  # open ones, or requests in progress; further requests get status 503
+WAITING = 2048  # of them that wait for a request; the one that has waited longest is closed for a new one
 BACKLOG = 2048
 SWITCH = 0.0005  # s that a thread waits for the interpreter's lock before it asks for it
 KEEP_ALIVE = 75  # s; longer than proxies keep idle connections, so that they close them and not the service
+FILES = 512  # that are open besides connections
 
 
 class Plan(NamedTuple):
@@ -92,7 +94,8 @@ def serve(path: str | Path, plan: Plan) -> int:
     # Calls are short here: what XLA's dispatch to another thread costs, and waiting for the lock of the interpreter.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     sys.setswitchinterval(SWITCH)
-    uvicorn, make_app, service_of = _libraries()
+    uvicorn, make_app, service_of, protocol_of = _libraries()
+    _allow_files(CONNECTIONS + FILES)
     keys = Keys(plan.state / KEYS, None if plan.config.jwt == "none" else Tokens(plan.config))
     _check_keys(plan, keys)
     with one_command():
@@ -119,6 +122,7 @@ def serve(path: str | Path, plan: Plan) -> int:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                http=protocol_of(WAITING),
                 limit_concurrency=CONNECTIONS,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE,
@@ -156,7 +160,19 @@ def _content_hash(folder: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
 
 
-def _libraries() -> tuple[Any, Any, Any]:
+def _allow_files(wanted: int) -> None:
+    """Raise the limit of open files to `wanted`, if the system lets us; above it, connections cannot be accepted."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
+def _libraries() -> tuple[Any, Any, Any, Any]:
     """uvicorn, and the parts of jaxrec that need it and its companions."""
     try:
         import httptools  # noqa: F401
@@ -165,6 +181,7 @@ def _libraries() -> tuple[Any, Any, Any]:
         import uvicorn
 
         from jaxrec.serve.app import make_app
+        from jaxrec.serve.connections import bounded_connections
         from jaxrec.serve.service import Service, Serving
     except ModuleNotFoundError as error:
         raise InputError(f"serve: {error.name} is not installed; run pip install 'jaxrec[serve]'.") from None
@@ -179,7 +196,7 @@ def _libraries() -> tuple[Any, Any, Any]:
         serving = Serving(load, columns, user_key(plan.data).secret, split, shadow)
         return Service(serving, plan.config, plan.state)
 
-    return uvicorn, make_app, service_of
+    return uvicorn, make_app, service_of, bounded_connections
 
 
 def _check_keys(plan: Plan, keys: Keys) -> None:
