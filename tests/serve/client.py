@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from jaxrec.config.data import Columns
 from jaxrec.config.serve import ServeConfig
-from jaxrec.serve import SavedPolicy
 from jaxrec.serve.app import make_app
+from jaxrec.serve.arms import Load
 from jaxrec.serve.keys import Keys
 from jaxrec.serve.service import Service, Serving
 from jaxrec.serve.tokens import Tokens
@@ -77,7 +77,7 @@ def run(
     tmp_path: Path,
     test: Callable[[Client], Awaitable[None]],
     config: ServeConfig = OPEN,
-    load: Callable[[], tuple[SavedPolicy, str]] | None = None,
+    load: Load | None = None,
     seconds: dict[str, Any] | None = None,
     **policy: Any,
 ) -> None:

@@ -1,6 +1,7 @@
 """Random generators over small catalogues, for tests of what serves them."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrec.generate.dense import NAME, DenseItems, init_towers
@@ -34,7 +35,7 @@ def small_generator(
     if cold:
         vectors = rng.normal(size=(num_items, 5)).astype(np.float32)
         known = np.setdiff1d(np.arange(num_items), cold).astype(np.int32)
-        dense = DenseItems(vectors, known, np.array(cold, np.int32))
+        dense = DenseItems(*(jnp.asarray(x) for x in (vectors, known, np.array(cold, np.int32))))
         params = {**params, NAME: init_towers(jax.random.key(1), 8, 5)}
     ids = tuple(str(n) for n in range(num_items))
     usual = np.full(context, 0.5, np.float32) if context else None
