@@ -9,9 +9,10 @@ from jaxrec.checks import InputError
 from jaxrec.config.serve import ServeConfig
 from jaxrec.progress import warn
 from jaxrec.serve.batching import Batcher
-from jaxrec.serve.generator import GenerativePolicy, GeneratorSlates, check_generator_can
+from jaxrec.serve.generator import NO_REASONS, GenerativePolicy, GeneratorSlates, check_generator_can
 from jaxrec.serve.new_catalogue import in_order, turned
 from jaxrec.serve.policy import SavedPolicy
+from jaxrec.serve.reasons import Reason
 from jaxrec.serve.slates import Explore, NotFinite, Slate, Slates, Visit
 
 Served = SavedPolicy | GenerativePolicy
@@ -25,12 +26,23 @@ class Current(NamedTuple):
     version: str
     slates: Slates | GeneratorSlates
 
+    @property
+    def gives_reasons(self) -> bool:
+        """Whether its slates can be explained."""
+        return isinstance(self.saved, SavedPolicy)
+
 
 class Chosen(NamedTuple):
     """A slate, and the policy that chose it."""
 
     slate: Slate
     by: Current
+
+    def reasons(self, visit: Visit) -> list[Reason]:
+        """Give a reason for each item; raises NotFinite, and InputError for a generator."""
+        if isinstance(self.by.saved, GenerativePolicy):
+            raise InputError(NO_REASONS)
+        return self.by.saved.explainer.explain(visit.items, visit.feedback, self.slate.rows, visit.context)
 
 
 class Arm:

@@ -108,6 +108,9 @@ def read_search(text: str) -> str:
     return text
 
 
-def settings(one: Reaction, most: int, max_k: int) -> dict[str, Any]:
-    """What the page has to know; `most` is how many items of a history the service takes."""
-    return {**one._asdict(), "most": most, "k": min(SLATE, max_k)}
+def settings(one: Reaction, most: int, max_k: int, explain: bool) -> dict[str, Any]:
+    """What the page has to know; `most` is how many items of a history the service takes.
+
+    `explain` says whether its policies give reasons.
+    """
+    return {**one._asdict(), "most": most, "k": min(SLATE, max_k), "explain": explain}

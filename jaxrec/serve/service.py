@@ -20,7 +20,6 @@ from jaxrec.progress import warn
 from jaxrec.serve.arms import Arm, Chosen, Load, fitting, in_share
 from jaxrec.serve.batching import Batcher, Closed, Full
 from jaxrec.serve.feedback_log import FeedbackLog, forget
-from jaxrec.serve.generator import NO_REASONS, GenerativePolicy
 from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
 from jaxrec.serve.page import MOST_FOUND, Titles, reaction, settings
@@ -198,7 +197,8 @@ class Service:
     def page_settings(self) -> dict[str, Any]:
         """What the page at / has to know."""
         reported = reaction(self._kinds, self._main.now.saved.spec.reward_weights)
-        return settings(reported, self.config.max_history, self.config.max_k)
+        explain = all(arm.now.gives_reasons for arm in (self._main, self._split) if arm is not None)
+        return settings(reported, self.config.max_history, self.config.max_k, explain)
 
     def _arms(self, serving: Serving) -> tuple[Arm, Arm | None, Arm | None]:
         """Load the policies; raises InputError for a second one that cannot answer the same requests."""
@@ -235,12 +235,9 @@ class Service:
     def _explain(self, waiting: Sequence[_Unexplained]) -> list[list[dict[str, Any]] | NotFinite]:
         """Give the reasons of slates, on a thread of their own, by the policies that chose them."""
         found: list[list[dict[str, Any]] | NotFinite] = []
-        for visit, (slate, by) in waiting:
+        for visit, chosen in waiting:
             try:
-                if isinstance(by.saved, GenerativePolicy):
-                    raise InputError(NO_REASONS)
-                reasons = by.saved.explainer.explain(visit.items, visit.feedback, slate.rows, visit.context)
-                found.append([as_json(reason) for reason in reasons])
+                found.append([as_json(reason) for reason in chosen.reasons(visit)])
             except NotFinite as error:
                 found.append(error)
         return found

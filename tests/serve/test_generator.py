@@ -117,6 +117,7 @@ def test_the_service_answers_with_a_generator_and_refuses_what_it_cannot_do(tmp_
             refused = await client("POST", "/recommend", {"k": 3, **more})
             assert refused.status == 400 and refused.body["error"].startswith(word)
         assert (await client("GET", "/items/0")).body["recommendable"] is False
+        assert (await client("GET", "/page.json")).body["explain"] is False  # else the page would get status 400
 
     run(tmp_path, test, load=lambda: (policy, "7-test"))
 

@@ -78,7 +78,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_searches_are_bounded(tmp_path
             wrong = await client("GET", "/search", query=query)
             assert wrong.status == 400 and f"expected 1 to {LONGEST_SEARCH} characters" in wrong.body["error"]
         settings = (await client("GET", "/page.json")).body
-        assert settings == {"kind": "rating", "like": 4.0, "dislike": 0.0, "most": 20, "k": 8}
+        assert settings == {"kind": "rating", "like": 4.0, "dislike": 0.0, "most": 20, "k": 8, "explain": True}
 
     async def without(client: Client) -> None:
         assert {(await client("GET", path)).status for path in ("/", "/page.json")} == {404}
