@@ -116,6 +116,7 @@ def log_rows(
         check_pseudonyms(user_ids, table.path)
     key = user_key(config)
     pseudonyms = tuple(user_ids) if table.pseudonymous else pseudonymise(user_ids, key.secret)
+    hashed = "user ids: are pseudonyms already (data.pseudonyms)" if config.pseudonyms else key.account
     joined = users.check(pseudonyms, user_ids, config)
     known = {name: blank(cells, config.missing) for name, cells in kept.items() if name not in ids}
     context, context_names = visit_context(config, time, known | users.of_rows(pseudonyms, user))
@@ -131,7 +132,7 @@ def log_rows(
         context_names=context_names,
         review=np.array(known[columns.review].to_pylist(), object) if columns.review else None,
     )
-    return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, key.account, *joined))
+    return RawLog(log, pseudonyms, tuple(item_ids), (table.read("row"), *account, *lines, hashed, *joined))
 
 
 def _kept(

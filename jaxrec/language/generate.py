@@ -97,7 +97,7 @@ def _choose(writing: _Writing, logits: Array, rules: _Rules) -> _Writing:
     if rules.edges is not None:
         own = jnp.take_along_axis(logits, rules.edges[1], axis=1)
         scores = jnp.where(rules.edges[0] == writing.states[:, None], own, -jnp.inf)
-        allowed = jnp.isfinite(scores).any(axis=1)
+        allowed = (rules.edges[0] == writing.states[:, None]).any(axis=1)
     if rules.keys is None:
         place = scores.argmax(axis=1)
     else:

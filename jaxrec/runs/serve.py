@@ -1,5 +1,6 @@
 """Serve the policy of a run over HTTP."""
 
+import contextlib
 import functools
 import hashlib
 import signal
@@ -18,9 +19,10 @@ from jaxrec.config.load import apply_overrides, build_section, load_config
 from jaxrec.config.schema import Config
 from jaxrec.config.section import section
 from jaxrec.config.serve import ServeConfig
+from jaxrec.data.ids import one_id
 from jaxrec.data.pseudonyms import check_key_outside, user_key
 from jaxrec.home import expanded
-from jaxrec.progress import note
+from jaxrec.progress import note, warn
 from jaxrec.runs.recommend_generative import open_policy
 from jaxrec.serve.arms import Served
 from jaxrec.serve.keys import SCOPES, Keys, check_new, is_loopback
@@ -32,8 +34,9 @@ from jaxrec.storage.run import RunFolder
 
 KEYS, KEYS_LOCK = "keys.json", "keys.lock"  # in the folder of the state
 READS = 10  # of a policy that is replaced while it is read
-CONNECTIONS = 4096  # open ones, or requests in progress; further requests get status 503
-WAITING = 2048  # of them that wait for a request; the one that has waited longest is closed for a new one
+# Open ones, or requests in progress; further requests get status 503. Half of them may wait for a request: after that
+# the one that has waited longest is closed for a new one.
+CONNECTIONS = 4096
 BACKLOG = 2048
 SWITCH = 0.0005  # s that a thread waits for the interpreter's lock before it asks for it
 KEEP_ALIVE = 75  # s; longer than proxies keep idle connections, so that they close them and not the service
@@ -95,7 +98,7 @@ def serve(path: str | Path, plan: Plan) -> int:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     sys.setswitchinterval(SWITCH)
     uvicorn, make_app, service_of, protocol_of = _libraries()
-    _allow_files(CONNECTIONS + FILES)
+    connections = _allowed_connections()
     keys = Keys(plan.state / KEYS, None if plan.config.jwt == "none" else Tokens(plan.config))
     _check_keys(plan, keys)
     with one_command():
@@ -122,8 +125,8 @@ def serve(path: str | Path, plan: Plan) -> int:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                http=protocol_of(WAITING),
-                limit_concurrency=CONNECTIONS,
+                http=protocol_of(connections // 2),
+                limit_concurrency=connections,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=max(1, round(plan.config.grace_seconds)),
@@ -160,16 +163,25 @@ def _content_hash(folder: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
 
 
-def _allow_files(wanted: int) -> None:
-    """Raise the limit of open files to `wanted`, if the system lets us; above it, connections cannot be accepted."""
+def _allowed_connections() -> int:
+    """How many connections there may be: CONNECTIONS, or fewer if the system lets us open only few files."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows has no such limit
-        return
+        return CONNECTIONS
+    wanted = CONNECTIONS + FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return CONNECTIONS
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
+    with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed >= wanted:
+        return CONNECTIONS
+    connections = max(allowed - FILES, allowed // 2)
+    warn(f"serve: {allowed:,} files may be open, so {connections:,} connections are accepted; raise ulimit -n.")
+    return connections
 
 
 def _libraries() -> tuple[Any, Any, Any, Any]:
@@ -193,7 +205,8 @@ def _libraries() -> tuple[Any, Any, Any, Any]:
             functools.partial(policy_and_version, expanded(one)) if one else None
             for one in (plan.config.split, plan.config.shadow)
         )
-        serving = Serving(load, columns, user_key(plan.data).secret, split, shadow)
+        clean_id = functools.partial(one_id, config=plan.data)
+        serving = Serving(load, columns, user_key(plan.data).secret, split, shadow, clean_id)
         return Service(serving, plan.config, plan.state)
 
     return uvicorn, make_app, service_of, bounded_connections

@@ -9,11 +9,11 @@ from jaxrec.checks import InputError
 from jaxrec.config.serve import ServeConfig
 from jaxrec.progress import warn
 from jaxrec.serve.batching import Batcher
-from jaxrec.serve.generator import NO_REASONS, GenerativePolicy, GeneratorSlates, check_generator_can
+from jaxrec.serve.generator import NO_LIST, NO_REASONS, GenerativePolicy, GeneratorSlates, check_generator_can
 from jaxrec.serve.new_catalogue import in_order, turned
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.serve.reasons import Reason
-from jaxrec.serve.slates import Explore, NotFinite, Slate, Slates, Visit
+from jaxrec.serve.slates import Explore, Slate, Slates, Visit
 
 Served = SavedPolicy | GenerativePolicy
 Load = Callable[[], tuple[Served, str]]  # the policy as it is now, and its version; raises InputError
@@ -95,12 +95,18 @@ class Arm:
         if self._explains and isinstance(now.saved, SavedPolicy):
             now.saved.explainer.warm(self._config.max_k)
 
-    def _choose(self, visits: Sequence[Visit]) -> list[Chosen | NotFinite]:
+    def _choose(self, visits: Sequence[Visit]) -> list[Chosen | InputError]:
         """Answer a batch with one policy, on the thread of the device; a user's failure is that user's alone."""
         now = self.now
         visits = [visit._replace(k=min(visit.k, now.slates.most)) for visit in visits]
-        found = now.slates.choose_each(visits)
-        return [slate if isinstance(slate, NotFinite) else Chosen(slate, now) for slate in found]
+        if isinstance(now.saved, GenerativePolicy):  # perhaps loaded after these visits were let in
+            faults = [None if visit.include is None else InputError(NO_LIST) for visit in visits]
+        else:
+            faults = [None] * len(visits)
+        able = [visit for visit, fault in zip(visits, faults, strict=True) if fault is None]
+        found = iter(now.slates.choose_each(able))
+        slates = [next(found) if fault is None else fault for fault in faults]
+        return [Chosen(slate, now) if isinstance(slate, Slate) else slate for slate in slates]
 
 
 def in_share(name: str, share: float) -> bool:
@@ -118,6 +124,8 @@ def fitting(what: str, before: Served, now: Current, mend: str) -> Current:
     if isinstance(saved, SavedPolicy) and isinstance(now.slates, Slates) and turned(before.ids, saved.ids):
         saved = in_order(saved, before.ids)
         now = Current(saved, now.version, saved.slates.exploring(now.slates.explore, now.slates.tile))
+    elif turned(before.ids, saved.ids):
+        raise InputError(f"{what} has the same items in another order, which a generator cannot take; {mend}.")
     _check_fits(what, before, now.saved, mend)
     return now
 

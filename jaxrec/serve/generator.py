@@ -22,6 +22,9 @@ from jaxrec.types import PADDING, EnvSpec, Observation, Params
 
 SMALLEST, GROWTH = 64, 8  # numbers of hidden items that are compiled: 64, 512, 4096, ...
 WARM = 4096  # of hidden items, for which programs are compiled in advance
+NO_LIST = (
+    "include: a generator searches its whole catalogue and not a list of items; leave include out, or use exclude."
+)
 NO_REASONS = "explain: a generator scores codes and gives no reasons; leave explain out."
 
 
@@ -30,10 +33,7 @@ def check_generator_can(visit: Visit, explained: bool) -> None:
     if explained:
         raise InputError(NO_REASONS)
     if visit.include is not None:
-        raise InputError(
-            "include: a generator searches its whole catalogue and not a list of items; leave include out, or use "
-            "exclude."
-        )
+        raise InputError(NO_LIST)
 
 
 class GeneratorSlates(Tiled):

@@ -5,7 +5,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from jaxrec.serve.page import MOST_FOUND, Titles, reaction, settings
 from jaxrec.serve.reasons import as_json
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
 from jaxrec.serve.slate_log import NAME, SETTLE, SlateLog
-from jaxrec.serve.slates import NotFinite, Visit
+from jaxrec.serve.slates import Visit
 from jaxrec.serve.store import Event, Shown, Store
 
 LOG, STORE = "log", "service.sqlite"  # in the folder of the state
@@ -42,6 +42,7 @@ class Serving(NamedTuple):
     secret: bytes  # key of the pseudonyms
     split: Load | None = None  # a policy that answers a share of the users
     shadow: Load | None = None  # a policy whose slates are logged, and not shown
+    clean_id: Callable[[str], str] = str  # user ids as the log of the run reads them, before they are hashed
 
 
 class _Unexplained(NamedTuple):
@@ -59,8 +60,7 @@ class Service:
         self.config, self._serving = config, serving
         self._main, self._split, self._shadow = self._arms(serving)
         saved = self._main.now.saved
-        self._reader, self._kinds = saved.histories, saved.feedback
-        self._titles = Titles(saved.titles)
+        self._reader, self._kinds, self._titles = saved.histories, saved.feedback, Titles(saved.titles)
         self._row = {item_id: row for row, item_id in enumerate(saved.ids)}
         # Reasons wait in a queue of their own, so that slates do not wait for them.
         self._explainer = Batcher(self._explain, most=1, wait=0.0, queue=config.queue)
@@ -69,8 +69,8 @@ class Service:
             lambda: self._explainer.waiting + sum(arm.waiting for arm in self._every if arm is not self._shadow),
         )
         state.mkdir(parents=True, exist_ok=True)
-        remember = config.remember_hours * 3600.0
-        self._store = Store(state / STORE, kept=config.history_kept, remember_seconds=remember)
+        kept, remembered = config.history_kept, config.remember_hours * 3600.0
+        self._store = Store(state / STORE, kept=kept, remember_seconds=remembered)
         self._log = FeedbackLog(state / LOG, serving.columns, saved.feedback)
         self._slates = SlateLog(state / NAME) if len(self._every) > 1 else None
         self._watching: set[asyncio.Task] = set()
@@ -232,13 +232,13 @@ class Service:
             if not isinstance(error, Full | Closed | InputError | OSError):
                 warn(f"serve.shadow: its policy failed ({type(error).__name__}: {error}); answers are not affected.")
 
-    def _explain(self, waiting: Sequence[_Unexplained]) -> list[list[dict[str, Any]] | NotFinite]:
+    def _explain(self, waiting: Sequence[_Unexplained]) -> list[list[dict[str, Any]] | InputError]:
         """Give the reasons of slates, on a thread of their own, by the policies that chose them."""
-        found: list[list[dict[str, Any]] | NotFinite] = []
+        found: list[list[dict[str, Any]] | InputError] = []
         for visit, chosen in waiting:
             try:
                 found.append([as_json(reason) for reason in chosen.reasons(visit)])
-            except NotFinite as error:
+            except InputError as error:  # of numbers that are not finite, or of a generator that was loaded meanwhile
                 found.append(error)
         return found
 
@@ -266,7 +266,7 @@ class Service:
             return self._reader.read(self._reader.legible([one for one in history if isinstance(one, Mapping)]))
 
     def _pseudonym(self, user: str) -> str:
-        return pseudonymise([user], self._serving.secret)[0] if user else ""
+        return pseudonymise([self._serving.clean_id(user)], self._serving.secret)[0] if user else ""
 
     async def _tick(self) -> None:
         """Write parts and forget old slates when it is time; a failure is reported and tried again."""

@@ -65,14 +65,14 @@ def in_words(lm: LanguageModel, reasons: Sequence[Reason], texts: Mapping[str, s
 
 
 def evidence(reason: Reason, texts: Mapping[str, str], hidden: Sequence[str] = ()) -> Evidence | None:
-    """What a sentence may say; None if no item of the history that can be named moved the score.
+    """What a sentence may say; None if nothing that can be named moved the score, or the title is too long.
 
     Of two items, only liked ones are named if there are any, and only the first with a fact if they share none.
     `hidden` are texts that have a meaning of their own for the model.
     """
     able = [one for one in reason.because if 0 < len(clean(one.title, hidden)) <= LONGEST_TITLE]
     able = [one for one in able if one.positive] or able
-    if not able:
+    if not able or len(clean(reason.title, hidden)) > LONGEST_TITLE:
         return None
     own = f"{reason.title}\n{texts.get(reason.id, '')}"
 

@@ -182,7 +182,8 @@ def _logits_of_blocks(
     tastes, share = of_other_rows(weights, Met(total, counts.users))
     one = jnp.broadcast_to(kinds, (len(share), *kinds.shape))
     users = jnp.concatenate([params["taste"], tastes, one, -share[:, None, None] * one], axis=2)[blocks.user]
-    match = jnp.einsum("nbw,nfw->nbf", rows, users)  # products and their sums take five times as long
+    # Products and their sums take five times as long as einsum, which has logits in it and must not round them.
+    match = jnp.einsum("nbw,nfw->nbf", rows, users, precision=jax.lax.Precision.HIGHEST)
     return match + params["user_bias"][blocks.user][:, None] + blocks.offset
 
 

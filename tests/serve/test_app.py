@@ -136,6 +136,20 @@ def test_items_outside_the_catalogue_are_counted_or_refused(tmp_path: Path) -> N
     run(tmp_path, refused, dataclasses.replace(OPEN, unknown_items="refuse"))
 
 
+def test_user_ids_are_read_as_the_log_reads_them(tmp_path: Path) -> None:
+    """Whoever is one person in the log, where ids are put into small letters, is one person here."""
+
+    async def test(client: Client) -> None:
+        await client("POST", "/recommend", {"user": "Alice"})
+        slate = (await client("POST", "/recommend", {"user": "Alice"})).body
+        event = {"request": slate["request"], "item": slate["items"][0]["id"], "kind": "rating", "value": 4}
+        assert (await client("POST", "/feedback", event)).status == 200
+        after = (await client("POST", "/recommend", {"user": "alice"})).body
+        assert event["item"] not in [item["id"] for item in after["items"]]
+
+    run(tmp_path, test, seconds={"clean_id": str.casefold})
+
+
 def test_keys_have_scopes_and_rates(tmp_path: Path) -> None:
     keys = Keys(tmp_path / "keys.json")
     shop, boss = keys.add("shop", ["recommend"]), keys.add("boss", ["admin"])

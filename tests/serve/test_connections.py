@@ -15,14 +15,17 @@ from jaxrec.serve.connections import bounded_connections
 
 HALF = b"GET / HTTP/1.1\r\nHost: x\r\n"
 MOST = 4
+LARGE = b"x" * 2**26
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """An answer, at /slow after a second."""
+    """An answer, at /slow after a second, at /large with more than a socket holds."""
     if scope["path"] == "/slow":
         await asyncio.sleep(1.0)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    body = LARGE if scope["path"] == "/large" else b"ok"
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @contextlib.contextmanager
@@ -111,3 +114,16 @@ def test_requests_one_after_another_on_one_connection_are_all_answered(most: int
         one.sendall((HALF + b"\r\n") * 3)  # at once
         assert received(one, 3)
         assert answered(one)
+
+
+def test_a_client_that_does_not_read_its_answer_is_left() -> None:
+    with serving(1) as port, contextlib.ExitStack() as stack:
+        lazy = connected(stack, port)
+        lazy.sendall(HALF.replace(b"GET /", b"GET /large") + b"\r\n")
+        time.sleep(2.5)
+        found = 0
+        with contextlib.suppress(ConnectionResetError):
+            while more := lazy.recv(2**20):
+                found += len(more)
+        assert found < len(LARGE)
+        assert answered(connected(stack, port))
