@@ -70,8 +70,8 @@ def of_itself(weights: Array, vectors: Array, centre: Array) -> Array:
     share[u] own[i], with `tastes, share = of_other_rows(...)` and `own = of_itself(...)`. A is applied to users and to
     items, not to rows: rows are many, and their products with A took most of the time of a fit.
     """
-    told = jnp.einsum("fde,ie->ifd", weights, vectors - centre[None])
-    return (told * vectors[:, None]).sum(-1)
+    means = jnp.einsum("fde,ie->ifd", weights, vectors - centre[None])
+    return (means * vectors[:, None]).sum(-1)
 
 
 def with_bias(tastes: Array) -> Array:

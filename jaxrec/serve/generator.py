@@ -1,4 +1,4 @@
-"""A saved generator behind the interface of a policy: histories of item ids in, slates of beam search out."""
+"""A saved generator with the interface of a policy: it reads histories of item ids and finds slates by beam search."""
 
 import dataclasses
 import functools

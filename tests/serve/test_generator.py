@@ -1,4 +1,4 @@
-"""Generators behind the interface of the service; the reference is beam search for one user without any batch."""
+"""Generators with the interface of the service; the reference is beam search for one user, without a batch."""
 
 import asyncio
 import dataclasses

@@ -59,7 +59,7 @@ def test_a_row_is_predicted_from_the_items_of_the_users_other_rows() -> None:
     tastes, share = of_other_rows(weights, met_by(VECTORS, rows, 3, CENTRE))
     got = jnp.einsum("rfd,rd->rf", tastes[rows.user], VECTORS[rows.item])
     got = got - share[rows.user][:, None] * of_itself(weights, VECTORS, CENTRE)[rows.item]
-    # Row 0 is told by item 2, row 1 by item 0, and row 2 by nothing.
+    # Row 0 is predicted from item 2, row 1 from item 0, and row 2 from nothing.
     means = jnp.array([[2.0 / (1 + FEW), 0.0], [0.0, -1.0 / (1 + FEW)], [0.0, 0.0]])
     want = jnp.einsum("fde,re,rd->rf", weights, means, VECTORS[rows.item])
     np.testing.assert_allclose(got, want, atol=1e-6)
