@@ -127,12 +127,8 @@ def expected_of_picks(logits: Array, slate: Array, rewards: Array) -> Array:
     the last pick to the first, each joins with its share of the mass, so nothing is subtracted.
     """
     never = without(logits, slate)
-    peak = never.max(-1, keepdims=True)
-    raised = jnp.exp(never - jnp.where(jnp.isfinite(peak), peak, 0.0))
-    total = raised.sum(-1)
-    mass = jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + peak[..., 0], -jnp.inf)
-    mean = (raised * rewards).sum(-1) / jnp.where(total > 0, total, 1.0)
-    means = []
+    mass, means = _log_mass(never), []
+    mean = (jnp.exp(never - jnp.where(jnp.isfinite(mass), mass, 0.0)[..., None]) * rewards).sum(-1)
     for k in reversed(range(slate.shape[-1])):
         logit, reward = (jnp.take_along_axis(x, slate[..., k, None], axis=-1)[..., 0] for x in (logits, rewards))
         joined = jnp.logaddexp(mass, logit)

@@ -11,12 +11,11 @@ import numpy as np
 
 from jaxrec.checks import InputError, check_range, check_shape
 from jaxrec.config.data import FeedbackKind
-from jaxrec.data.windows import latest_rows
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.saved import SavedGenerator
 from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.serve.policy import Recommendation
-from jaxrec.serve.slates import TILE, NotFinite, Slate, Tiled, Visit
+from jaxrec.serve.slates import TILE, NotFinite, Slate, Tiled, Visit, windows_of
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING, EnvSpec, Observation, Params
 
@@ -101,12 +100,7 @@ class GeneratorSlates(Tiled):
         """The histories of a tile; its rows without a user have an empty one."""
         spec, usual = self._saved.spec, self._saved.usual_context
         empty = self.tile - len(visits)
-        ends = np.cumsum([len(visit.items) for visit in visits] + [0] * empty)
-        starts = np.concatenate([[0], ends[:-1]])
-        items = np.concatenate([np.zeros(0, np.int32), *(visit.items for visit in visits)])
-        kinds = np.zeros((0, len(spec.feedback)), np.float32)
-        feedback = np.concatenate([kinds, *(visit.feedback for visit in visits)])
-        window, values = latest_rows((items, feedback), starts, ends, self._saved.rows)
+        window, values = windows_of(visits, self.tile, self._saved.rows, len(spec.feedback))
         read: Any = {"history_items": window, "history_feedback": values}
         if usual is not None:
             given = [usual if visit.context is None else visit.context for visit in visits]

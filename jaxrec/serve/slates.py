@@ -77,6 +77,15 @@ def usual_context(world: World, spec: EnvSpec) -> np.ndarray | None:
     return np.zeros(spec.context_size, np.float32) if spec.context_size else None
 
 
+def windows_of(visits: Sequence[Visit], tile: int, length: int, kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latest `length` rows of a tile's histories, items and feedback; rows of the tile without a user are empty."""
+    lengths = np.array([len(v.items) for v in visits] + [0] * (tile - len(visits)))
+    ends = np.cumsum(lengths)
+    items = np.concatenate([np.zeros(0, np.int32), *(v.items for v in visits)])
+    feedback = np.concatenate([np.zeros((0, kinds), np.float32), *(v.feedback for v in visits)])
+    return latest_rows((items, feedback), ends - lengths, ends, length)
+
+
 class NotFinite(InputError):
     """The policy's scores for a user are not finite numbers."""
 
@@ -210,12 +219,7 @@ class Slates(Tiled):
 
     def _inputs(self, visits: Sequence[Visit]) -> tuple[Observation, np.ndarray, np.ndarray]:
         """Arrays of a tile; its rows without a user have an empty history."""
-        length, kinds = self._spec.history_length, len(self._spec.feedback)
-        lengths = np.array([len(v.items) for v in visits] + [0] * (self.tile - len(visits)))
-        ends = np.cumsum(lengths)
-        items = np.concatenate([np.zeros(0, np.int32), *(v.items for v in visits)])
-        feedback = np.concatenate([np.zeros((0, kinds), np.float32), *(v.feedback for v in visits)])
-        window, values = latest_rows((items, feedback), ends - lengths, ends, length)
+        window, values = windows_of(visits, self.tile, self._spec.history_length, len(self._spec.feedback))
         shown = np.ones((self.tile, self._num_items), bool)
         for row, visit in zip(shown, visits, strict=False):
             if visit.include is not None:
