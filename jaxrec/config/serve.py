@@ -25,6 +25,7 @@ class ServeConfig:
     batch_size: int = 8  # users in one call of the device
     max_wait_ms: float = 0.0  # how long a request waits for others to share its call, while the device is idle
     queue: int = 64  # requests that may wait; further ones get status 429 at once
+    max_queue_ms: float = 25.0  # so do those that would wait longer than this for their call; 0: no such limit
     max_k: int = 64  # largest slate
     max_history: int = 1000  # items in the history, or among the exclusions, of a request
     max_body_bytes: int = 65536
@@ -52,7 +53,8 @@ class ServeConfig:
         for name in ("requests_per_second", "max_history", "history_kept"):
             check_range(f"serve.{name}", getattr(self, name), 0)
         check_range("serve.max_body_bytes", self.max_body_bytes, 1024)
-        check_range("serve.max_wait_ms", self.max_wait_ms, 0, 10_000)
+        for name in ("max_wait_ms", "max_queue_ms"):
+            check_range(f"serve.{name}", getattr(self, name), 0, 60_000)
         check_range("serve.temperature", self.temperature, 0, 1e6, open_low=True)
         for name in ("body_seconds", "grace_seconds", "remember_hours", "part_seconds"):
             check_range(f"serve.{name}", getattr(self, name), 0, 1e6, open_low=True)

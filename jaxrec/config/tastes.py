@@ -23,7 +23,7 @@ class TastesConfig:
     negatives: int = 8  # for feedback that is 1 in every row: items the user does not have, drawn for each row
     base_rate: float = 0.1  # and P(answer) of items as the log's users met them, which no such log can tell
     effects: bool = True  # fit short-term effects of what was shown lately; 0 where the log does not confirm them
-    steps: int = 300  # of Adam, each over all rows
+    steps: int = 100  # of Adam, each over all rows
     rounds: int = 3  # of fitting items to what is believed of users; 0: to their most likely tastes alone
     learning_rate: float = 0.03
 

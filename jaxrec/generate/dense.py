@@ -1,4 +1,4 @@
-"""The dense check: chances of items that no training row has, by two towers next to the generator.
+"""The dense check: chances of items by two towers next to the generator, above all of those that no training row has.
 
 A generator has seen no user take such a cold item, so its chance of it is arbitrary (LIGER, arXiv 2411.18814). The
 towers read the state of the row that is written, and the vector of the item's text and features, without statistics of
@@ -9,12 +9,18 @@ the log. They are trained on the known items K, those with training rows, next t
 
 A cold item thus gets the chance that the towers would give to a known item with its vector, in the same unit as the
 chances of the generated items, and is sorted in among them.
+
+With an `order` above 0, the towers also put the generated items in order, which is how LIGER ranks them. Then B x_i has
+a residual e_i for each known item, and the score of an item is
+
+    log P of its codes + order x log P(i)        generated            (1 + order) x log P(i)        cold
 """
 
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from jaxrec.generate.beam import Slate
@@ -32,16 +38,23 @@ class DenseItems(struct.PyTreeNode):
     vectors: Array  # [I, D] of texts and features
     known: Array  # [K] int32, items with training rows
     cold: Array  # [N] int32, recommendable items without
+    order: Any = 0.0  # [], weight of the towers in the order of generated items
 
 
-def init_towers(key: Array, width: int, vectors: int) -> Params:
-    """Parameters for generators of this width and vectors of items of size D = `vectors`."""
-    return Towers(width).init(key, jnp.zeros((1, width)), jnp.zeros((1, vectors)))["params"]
+def init_towers(key: Array, width: int, items: tuple[int, int], own: bool) -> Params:
+    """Parameters for generators of this width and vectors of `items` [I, D]; with `own`, items have residuals."""
+    return Towers(width, own).init(key, jnp.zeros((1, width)), jnp.zeros(items))["params"]
+
+
+def has_own(params: Params) -> bool:
+    """Whether the towers among the parameters of a generator have residuals of items."""
+    return "own" in params[NAME]
 
 
 def towers(params: Params, state: Array, vectors: Array) -> tuple[Array, Array]:
-    """Apply the towers among the parameters of a generator."""
-    return cast(tuple[Array, Array], Towers(state.shape[-1]).apply({"params": params[NAME]}, state, vectors))
+    """Apply the towers among the parameters of a generator to all items."""
+    module = Towers(state.shape[-1], has_own(params))
+    return cast(tuple[Array, Array], module.apply({"params": params[NAME]}, state, vectors))
 
 
 def dense_loss(params: Params, items: DenseItems, state: Array, taken: Array, weight: Array, chunk: int) -> Array:
@@ -49,7 +62,8 @@ def dense_loss(params: Params, items: DenseItems, state: Array, taken: Array, we
 
     Rows of cold items have no loss either.
     """
-    query, known = towers(params, state, items.vectors[items.known])
+    query, table = towers(params, state, items.vectors)
+    known = table[items.known]
     place = jnp.full(items.vectors.shape[0], PADDING).at[items.known].set(jnp.arange(items.known.shape[0]))
     target = place[taken.reshape(-1)]
     weight = jnp.where(target == PADDING, 0.0, weight.reshape(-1))
@@ -57,14 +71,23 @@ def dense_loss(params: Params, items: DenseItems, state: Array, taken: Array, we
     return softmax_loss(query.reshape(-1, query.shape[-1]), known, bias, jnp.maximum(target, 0), weight, chunk)
 
 
-def cold_chances(params: Params, items: DenseItems, state: Array, seen: Array, *, repeats: bool) -> Array:
-    """Log chances [N] of the cold items after a state [W] and a history [H] int32; -inf for those of the history."""
+def chances_of(params: Params, items: DenseItems, state: Array) -> Array:
+    """Log chances [I] of items after a state [W], those of known ones adding up to 1, with the history's."""
     query, table = towers(params, state, items.vectors)
     scores = table @ query
-    total = jax.nn.logsumexp(scores[items.known])  # with the history, as beam search has it too
+    return scores - jax.nn.logsumexp(scores[items.known])
+
+
+def checked(slate: Slate, items: DenseItems, chances: Array, seen: Array, *, repeats: bool) -> Slate:
+    """Order a slate [K] of generated items, with log chances [I] of all items, and sort cold ones in: the best K.
+
+    No cold item of the history `seen` [H] int32 is in it, unless the log `repeats` items.
+    """
+    weight = jnp.where(items.order > 0, items.order * chances[jnp.maximum(slate.items, 0)], 0.0)
+    slate = slate._replace(scores=slate.scores + weight)
     if not repeats:
-        scores = scores.at[jnp.where(seen == PADDING, scores.shape[0], seen)].set(-jnp.inf, mode="drop")
-    return scores[items.cold] - total
+        chances = chances.at[jnp.where(seen == PADDING, chances.shape[0], seen)].set(-jnp.inf, mode="drop")
+    return with_cold(slate, items, (1.0 + items.order) * chances[items.cold])
 
 
 def with_cold(slate: Slate, items: DenseItems, chances: Array) -> Slate:
@@ -76,4 +99,6 @@ def with_cold(slate: Slate, items: DenseItems, chances: Array) -> Slate:
 
 def dense_arrays(items: DenseItems | None) -> dict[str, Any]:
     """The arrays of a saved generator."""
-    return {} if items is None else {"dense": {"vectors": items.vectors, "known": items.known, "cold": items.cold}}
+    if items is None:
+        return {}
+    return {"dense": {name: np.asarray(getattr(items, name)) for name in ("vectors", "known", "cold", "order")}}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrec.generate.beam import Slate, Step, beam_search, scores_of_items
-from jaxrec.generate.dense import DenseItems, cold_chances, with_cold
+from jaxrec.generate.dense import DenseItems, chances_of, checked
 from jaxrec.generate.sample import Samples, sample
 from jaxrec.generate.trie import Trie
 from jaxrec.nets.generator import Generator, History, Memory, Shape
@@ -60,12 +60,12 @@ def slates(
     context = None if context is None else context[:, None]
     state = cast(Array, Generator(shape).apply({"params": params}, memory, context, method="state"))[:, 0]
 
-    def checked(slate: Slate, state: Array, seen: Array) -> Slate:
+    def check(slate: Slate, state: Array, seen: Array) -> Slate:
         assert catalogue.dense is not None
-        chances = cold_chances(params, catalogue.dense, state, seen, repeats=repeats)
-        return with_cold(slate, catalogue.dense, chances)
+        chances = chances_of(params, catalogue.dense, state)
+        return checked(slate, catalogue.dense, chances, seen, repeats=repeats)
 
-    return jax.vmap(checked)(found, state, barred)
+    return jax.vmap(check)(found, state, barred)
 
 
 def scores(

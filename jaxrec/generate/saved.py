@@ -25,7 +25,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.windows import latest_rows
 from jaxrec.generate.codes import add_last_code, check_codes
-from jaxrec.generate.dense import NAME, DenseItems, dense_arrays, init_towers
+from jaxrec.generate.dense import NAME, DenseItems, dense_arrays, has_own, init_towers
 from jaxrec.generate.quantise import Autoencoder, Quantiser, quantised
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.trie import make_trie
@@ -244,9 +244,11 @@ def _check_params(saved: SavedGenerator) -> None:
     want = jax.eval_shape(functools.partial(init_generator, saved.shape, feedback=sizes[0], vectors=sizes[1],
                                             context=sizes[2]), jax.random.key(0))  # fmt: skip
     if saved.dense is not None:
-        tower = functools.partial(init_towers, width=saved.shape.width, vectors=np.shape(saved.dense.vectors)[1])
-        want = {**want, NAME: jax.eval_shape(tower, jax.random.key(0))}
         check_shape("dense.vectors", saved.dense.vectors, (len(saved.ids), None))
+        check_shape("dense.order", saved.dense.order, ())
+        items, own = np.shape(saved.dense.vectors), has_own(saved.params)
+        tower = functools.partial(init_towers, width=saved.shape.width, items=items, own=own)  # type: ignore[arg-type]
+        want = {**want, NAME: jax.eval_shape(tower, jax.random.key(0))}
     if wrong := wrong_shape(want, saved.params):
         raise ValueError(wrong)
     count, groups = len(saved.ids), {"recommendable": saved.recommendable}

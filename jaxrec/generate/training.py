@@ -45,7 +45,8 @@ class DenseTraining(NamedTuple):
     """Sizes of the training of the towers of the dense check."""
 
     weight: float  # of its loss
-    vectors: int  # D, size of the vectors of items
+    items: tuple[int, int]  # I and D, of the vectors of items
+    own: bool  # whether items have residuals
     chunk: int  # positions whose scores are held at a time
 
 
@@ -74,7 +75,7 @@ def make_generative(
         key_params, key_steps = jax.random.split(key)
         params = init_generator(shape, key_params, feedback, vectors, context)
         if dense is not None:
-            params = {**params, NAME: init_towers(jax.random.fold_in(key_params, 1), shape.width, dense.vectors)}
+            params = {**params, NAME: init_towers(jax.random.fold_in(key_params, 1), shape.width, *dense[1:3])}
         return PretrainState(params, {}, optimiser.init(params), key_steps, jnp.int32(0))
 
     def loss(params: Params, slot: Array, keys: Keys, data: GenerativeData) -> tuple[Array, Metrics]:

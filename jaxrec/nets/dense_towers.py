@@ -1,5 +1,6 @@
 """Two towers from states of a generator and vectors of items to vectors whose products are scores."""
 
+import jax
 from flax import linen as nn
 
 from jaxrec.ops.dense import Dense
@@ -7,15 +8,19 @@ from jaxrec.types import Array
 
 
 class Towers(nn.Module):
-    """States [..., W] of generators and vectors [..., D] of items -> queries and items of the same width."""
+    """States [..., W] of generators and vectors of items [I, D] -> queries and items of the same width.
+
+    With `own`, what single items have of their own is added to their tower; it is 0 at first.
+    """
 
     width: int
+    own: bool = False
 
-    def setup(self):
-        """One product for each tower; vectors have unit variance before theirs."""
-        self.query, self.item = (Dense(self.width, use_bias=False) for _ in range(2))
-        self.norm = nn.RMSNorm(use_scale=False)
-
+    @nn.compact
     def __call__(self, state: Array, vectors: Array) -> tuple[Array, Array]:
-        """Queries [..., W], scaled for products with items, and items [..., W]."""
-        return self.query(state) * self.width**-0.5, self.item(self.norm(vectors))
+        """Queries [..., W], scaled for products with items, and items [I, W]; vectors get unit variance first."""
+        query = Dense(self.width, use_bias=False, name="query")(state) * self.width**-0.5
+        items = Dense(self.width, use_bias=False, name="item")(nn.RMSNorm(use_scale=False, name="norm")(vectors))
+        if self.own:
+            items = items + self.param("own", jax.nn.initializers.zeros, items.shape)
+        return query, items

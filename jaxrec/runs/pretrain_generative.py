@@ -114,7 +114,9 @@ def dense_items(config: Config, corpus: Corpus, world: World) -> DenseItems | No
         return None
     offered, touched = world.offered(), np.unique(corpus.split.train.item)
     known, cold = np.intersect1d(offered, touched), np.setdiff1d(offered, touched)
-    return DenseItems(item_vectors(config, corpus), known.astype(np.int32), cold.astype(np.int32))  # type: ignore[arg-type]
+    known, cold = known.astype(np.int32), cold.astype(np.int32)
+    order = np.float32(config.generative.dense_order)
+    return DenseItems(item_vectors(config, corpus), known, cold, order)  # type: ignore[arg-type]
 
 
 def _tokens(config: Config, run: PretrainFolder, corpus: Corpus) -> Tokens:
@@ -218,7 +220,8 @@ def _learning(ready: Ready, rows: PretrainData, plan: Plan) -> _Learning:
     towers = ready.catalogue.dense
     dense = None
     if towers is not None:
-        dense = DenseTraining(config.generative.dense, towers.vectors.shape[1], fit.chunk)
+        own = config.generative.dense_order > 0
+        dense = DenseTraining(config.generative.dense, (len(towers.vectors), towers.vectors.shape[1]), own, fit.chunk)
     training = make_generative(ready.shape, fit, plan, *sizes, dense)
     size = -(-len(ready.corpus.split.train) // steps_per_epoch(fit, plan))
     data = GenerativeData(rows.rows, ready.catalogue)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import hashlib
 import signal
 import socket
@@ -110,6 +111,8 @@ def serve(path: str | Path, plan: Plan) -> int:
             service = service_of(path, plan)
 
             def ready() -> None:
+                gc.collect()
+                gc.freeze()  # what is loaded stays: collections that look at all of it would keep requests waiting
                 where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
                 seconds = time.monotonic() - begun
                 note(f"ready at {where}; loaded and compiled in {seconds:.1f} s (its API: {where}/openapi.json)")

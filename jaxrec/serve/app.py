@@ -135,8 +135,9 @@ class Routes:
 
     async def recommend(self, request: Request) -> Response:
         """POST /recommend."""
-        body = await self._body(request)
         self._check_ready()
+        self._service.check_room()
+        body = await self._body(request)
         return _json(await self._service.recommend(body))
 
     async def feedback(self, request: Request) -> Response:

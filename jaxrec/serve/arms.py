@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -57,6 +58,7 @@ class Arm:
             most=config.batch_size,
             wait=config.max_wait_ms / 1000.0,
             queue=config.queue,
+            patience=config.max_queue_ms / 1000.0 or math.inf,
             observe=observe,
         )
 
@@ -64,6 +66,10 @@ class Arm:
     def waiting(self) -> int:
         """Requests in the queue."""
         return self._batcher.waiting
+
+    def check_room(self) -> None:
+        """Raise Full or Closed if a visit would be refused now."""
+        self._batcher.check_room()
 
     async def start(self) -> None:
         """Compile all programs, and begin to answer."""

@@ -2,18 +2,24 @@
 
 Calls run one after another on a thread, so the event loop goes on reading requests. While a call runs, the next batch
 fills. A request waits at most `wait` seconds for others, and not at all when a batch is full.
+
+A request is refused at once if it would wait longer than `patience` seconds in the queue: a queue that is always full
+only makes answers late. How long it would wait follows from the latest calls. The next batch has room always.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+RECENT = 0.1  # weight of the latest call in the mean seconds per request
+
 
 class Full(Exception):
-    """The queue holds as many requests as it may."""
+    """The queue holds as many requests as it may, or answers them too slowly for one more."""
 
 
 class Closed(Exception):
@@ -36,10 +42,12 @@ class Batcher:
         most: int,
         wait: float,
         queue: int,
+        patience: float = math.inf,
         observe: Callable[[int], Any] = lambda size: None,
     ):
         """Call `start` inside an event loop; `observe` gets the size of every batch."""
         self._choose, self._most, self._wait, self._limit, self._observe = choose, most, wait, queue, observe
+        self._patience, self._seconds = patience, 0.0  # for one request, on average
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
@@ -63,15 +71,20 @@ class Batcher:
             await self._task
         self._thread.shutdown()
 
+    def check_room(self) -> None:
+        """Raise Full or Closed if a request would be refused now."""
+        if self._closed:
+            raise Closed
+        waiting = len(self._queue)
+        if waiting >= self._limit or (waiting >= self._most and waiting * self._seconds > self._patience):
+            raise Full
+
     async def submit(self, visit: Any) -> Any:
         """Give what `choose` gives for a visit; raises Full or Closed at once, and what `choose` raises.
 
         An exception that `choose` gives in the place of a visit's answer is raised for that visit alone.
         """
-        if self._closed:
-            raise Closed
-        if len(self._queue) >= self._limit:
-            raise Full
+        self.check_room()
         answer = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(visit, answer, time.monotonic()))
         self._arrived.set()
@@ -88,6 +101,7 @@ class Batcher:
             if not batch:
                 continue
             self._observe(len(batch))
+            begun = time.monotonic()
             try:
                 slates = await loop.run_in_executor(self._thread, self._choose, [one.visit for one in batch])
             except Exception as error:
@@ -95,6 +109,7 @@ class Batcher:
                     if not one.answer.done():
                         one.answer.set_exception(error)
                 continue
+            self._seconds += RECENT * ((time.monotonic() - begun) / len(batch) - self._seconds)
             for one, slate in zip(batch, slates, strict=True):
                 if one.answer.done():
                     continue

@@ -106,6 +106,10 @@ class Service:
             await asyncio.to_thread(self._store.close_writer)
             self._store.close()
 
+    def check_room(self) -> None:
+        """Raise Full or Closed if no policy would take a request now; cheap, so it comes before the body is read."""
+        (self._main if self._split is None else min(self._main, self._split, key=lambda arm: arm.waiting)).check_room()
+
     async def recommend(self, body: bytes) -> dict[str, Any]:
         """Answer POST /recommend, once the slate is stored; raises InputError, Full, Closed or OSError."""
         asked = read_recommend(body, self.config, self._main.now.saved.spec.context_size)
@@ -274,6 +278,7 @@ class Service:
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
+            await asyncio.to_thread(self._store.copy)
             try:
                 waiting = await self._store.alone(self._log.waiting)
                 if self._slates is not None:

@@ -3,6 +3,9 @@
 One SQLite file in WAL mode. A thread writes, and takes all jobs that wait into one transaction: feedback is forced to
 the disk before its request is answered, at the cost of one fsync for many requests. Feedback rows are numbered, and
 leave for Parquet parts in the order of their numbers (`jaxrec.serve.feedback_log`). User ids are pseudonyms here.
+
+SQLite appends commits to a write-ahead log, and copies it into the file now and then, which forces both to the disk.
+`Store.copy` does this on another thread, so that slates do not wait for it.
 """
 
 import asyncio
@@ -35,6 +38,7 @@ CREATE TABLE IF NOT EXISTS written (one INTEGER PRIMARY KEY CHECK (one = 1), las
 INSERT OR IGNORE INTO written VALUES (1, 0);
 """
 BATCH = 512  # jobs in one transaction
+UNCOPIED = 16_000  # pages of 4 KiB in the write-ahead log, from which on commits copy it themselves
 
 
 class Shown(NamedTuple):
@@ -86,12 +90,14 @@ class Store:
         """Open or make the file; raises InputError if it is damaged. `kept` rows of each user's history remain."""
         self._path, self._kept, self._remember = path, kept, remember_seconds
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._copies = threading.Lock()
         try:
             self._reading = _open(path)
             self._reading.executescript(SCHEMA)
             if self._reading.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its check fails")
-            self._writing = _open(path)
+            self._writing, self._copying = _open(path), _open(path)
+            self._writing.execute(f"PRAGMA wal_autocheckpoint = {UNCOPIED}")
         except sqlite3.Error as error:
             raise InputError(f"{path}: cannot be used ({error}); restore it, or move it away to begin anew.") from None
         self._thread = threading.Thread(target=self._write, name="store", daemon=True)
@@ -104,7 +110,17 @@ class Store:
 
     def close(self) -> None:
         """Close the file, after `close_writer`."""
+        with self._copies:
+            self._copying.close()
         self._reading.close()
+
+    def copy(self) -> None:
+        """Copy the write-ahead log into the file; for a thread on which waiting for the disk keeps nobody.
+
+        If that fails, commits do it later, and say what is wrong.
+        """
+        with self._copies, contextlib.suppress(sqlite3.Error):
+            self._copying.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def history(self, user: str) -> list[dict[str, Any]]:
         """What a user did, oldest first, as entries of `jaxrec.serve.history`; one for each shown item."""

@@ -141,6 +141,7 @@ class _Task(NamedTuple):
         return self.made[wanted]
 
     def _features(self, groups: int, components: bool) -> np.ndarray:
+        """Columns of zeros make groups as wide as the components, so that fits with either share compiled programs."""
         parts = [self.given if components else self.given[:, -1:]]
         if groups:
             if groups > self.most:
@@ -149,7 +150,8 @@ class _Task(NamedTuple):
                     f"texts and other features make at most {self.most}; lower it, or set it to 0."
                 )
             parts.insert(0, groups_of(self.components, self.log, groups, self.seed))
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+        features = np.concatenate(parts, axis=1, dtype=np.float32)
+        return np.pad(features, ((0, 0), (0, max(self.given.shape[1] - features.shape[1], 0))))
 
     @property
     def no_offsets(self) -> np.ndarray:

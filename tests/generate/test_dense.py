@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrec.generate.beam import Slate
-from jaxrec.generate.dense import NAME, DenseItems, cold_chances, dense_loss, init_towers, with_cold
+from jaxrec.generate.dense import NAME, DenseItems, chances_of, checked, dense_loss, init_towers, with_cold
 from jaxrec.types import PADDING
 
 ITEMS = DenseItems(
@@ -14,7 +14,7 @@ ITEMS = DenseItems(
     known=jnp.array([0, 2, 3], jnp.int32),
     cold=jnp.array([1, 4], jnp.int32),
 )
-PARAMS = {NAME: init_towers(jax.random.key(0), 4, 3)}
+PARAMS = {NAME: init_towers(jax.random.key(0), 4, (5, 3), False)}
 STATE = jnp.asarray(np.random.default_rng(1).normal(size=4), jnp.float32)
 
 
@@ -28,11 +28,37 @@ def scores() -> np.ndarray:
 
 def test_cold_items_have_the_chance_that_a_known_item_would_have() -> None:
     s = scores()
-    want = s[1] - np.log(np.exp(s[[0, 2, 3]]).sum())  # item 2 is in the history, and so is the cold item 4
-    found = cold_chances(PARAMS, ITEMS, STATE, jnp.array([2, PADDING, 4]), repeats=False)
-    np.testing.assert_allclose(found, [want, -np.inf], rtol=1e-5)
-    again = cold_chances(PARAMS, ITEMS, STATE, jnp.array([2, PADDING, 4]), repeats=True)
-    np.testing.assert_allclose(again, s[[1, 4]] - np.log(np.exp(s[[0, 2, 3]]).sum()), rtol=1e-5)
+    want = s - np.log(np.exp(s[[0, 2, 3]]).sum())
+    chances = chances_of(PARAMS, ITEMS, STATE)
+    np.testing.assert_allclose(chances, want, rtol=1e-5)
+    slate = Slate(jnp.full(3, PADDING), jnp.full(3, -jnp.inf))
+    seen = jnp.array([2, PADDING, 4])  # item 2 is in the history, and so is the cold item 4
+    assert checked(slate, ITEMS, chances, seen, repeats=False).items.tolist() == [1, PADDING, PADDING]
+    again = checked(slate, ITEMS, chances, seen, repeats=True)
+    assert sorted(again.items.tolist()) == [PADDING, 1, 4]
+    np.testing.assert_allclose(again.scores[:2], sorted(want[[1, 4]], reverse=True), rtol=1e-5)
+
+
+def test_the_towers_order_what_was_generated() -> None:
+    slate = Slate(jnp.array([3, 0, 2, PADDING]), jnp.array([-1.0, -2.0, -2.5, -jnp.inf]))
+    chances, nothing = jnp.array([-0.5, -1.2, -3.0, -4.0, -9.0]), jnp.zeros(0, jnp.int32)
+    codes = checked(slate, ITEMS, chances, nothing, repeats=False)
+    assert codes.items.tolist() == [3, 1, 0, 2] and codes.scores.tolist() == pytest.approx([-1.0, -1.2, -2.0, -2.5])
+    both = checked(slate, ITEMS.replace(order=0.5), chances, nothing, repeats=False)
+    # -2 - .25, 1.5 x -1.2, -1 - 2, -2.5 - 1.5 and, left out, 1.5 x -9
+    assert both.items.tolist() == [1, 0, 3, 2] and both.scores.tolist() == pytest.approx([-1.8, -2.25, -3.0, -4.0])
+
+
+def test_known_items_may_have_a_vector_of_their_own() -> None:
+    params = {NAME: init_towers(jax.random.key(0), 4, (5, 3), True)}
+    np.testing.assert_array_equal(chances_of(params, ITEMS, STATE), chances_of(PARAMS, ITEMS, STATE))
+    own = jnp.zeros((5, 4)).at[2].set(1.0)
+    moved = chances_of({NAME: {**params[NAME], "own": own}}, ITEMS, STATE)
+    query = np.asarray(STATE) @ np.asarray(PARAMS[NAME]["query"]["kernel"]) / 2
+    s = scores() + np.array([0, 0, query.sum(), 0, 0])
+    np.testing.assert_allclose(moved, s - np.log(np.exp(s[[0, 2, 3]]).sum()), rtol=1e-4)
+    slope = jax.grad(lambda p: dense_loss(p, ITEMS, STATE[None], jnp.array([2]), jnp.ones(1), 2))(params)
+    assert np.abs(slope[NAME]["own"]).sum(1)[[0, 2, 3]].min() > 0 and not np.any(slope[NAME]["own"][jnp.array([1, 4])])
 
 
 def test_the_towers_learn_known_items_alone() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,6 +63,29 @@ def test_a_full_queue_refuses_at_once_and_a_stop_finishes_what_was_accepted() ->
         device.gate.set()
         await stopping
         assert [int((await one).rows[0]) for one in (*first, *waiting)] == [0, 1, 2, 3, 4]
+
+    asyncio.run(go())
+
+
+def test_a_request_that_would_wait_too_long_is_refused_but_the_next_batch_has_room() -> None:
+    async def go() -> None:
+        device = Device()
+        batcher = Batcher(device.choose, most=2, wait=0.0, queue=100, patience=0.02)
+        batcher.start()
+        choose = device.choose
+        batcher._choose = lambda visits: (time.sleep(0.1), choose(visits))[1]  # 0.05 s for one request
+        await asyncio.gather(*(batcher.submit(visit(n % 8)) for n in range(16)))  # until the mean has followed
+        tasks = [asyncio.create_task(batcher.submit(visit(n))) for n in range(2)]
+        await asyncio.sleep(0.02)  # these two are on the device
+        tasks += [asyncio.create_task(batcher.submit(visit(n))) for n in range(2, 4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Full):
+            batcher.check_room()
+        with pytest.raises(Full):
+            await batcher.submit(visit(5))
+        assert [int((await one).rows[0]) for one in tasks] == [0, 1, 2, 3]
+        batcher.check_room()  # nobody waits now, however slow calls are
+        await batcher.stop()
 
     asyncio.run(go())
 
