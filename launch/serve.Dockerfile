@@ -10,7 +10,7 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 JAX_COMPILATION_CACHE_DIR=/state/compi
 RUN useradd --uid 10001 --create-home jaxrec && mkdir /state && chown jaxrec /state
 COPY pyproject.toml README.md LICENSE /src/
 COPY jaxrec /src/jaxrec
-RUN pip install "/src[serve]"
+RUN pip install "/src[serve,redis]"
 USER 10001
 VOLUME /state
 EXPOSE 8000

@@ -25,7 +25,7 @@ class ServeConfig:
     batch_size: int = 8  # users in one call of the device
     max_wait_ms: float = 0.0  # how long a request waits for others to share its call, while the device is idle
     queue: int = 64  # requests that may wait; further ones get status 429 at once
-    max_queue_ms: float = 25.0  # so do those that would wait longer than this for their call; 0: no such limit
+    max_queue_ms: float = 10.0  # so do those that would wait longer; one batch always may; 0: no limit
     max_k: int = 64  # largest slate
     max_history: int = 1000  # items in the history, or among the exclusions, of a request
     max_body_bytes: int = 65536
@@ -41,6 +41,7 @@ class ServeConfig:
     split: str = ""  # run whose policy answers a share of the users; their slates and the others' are logged
     split_share: float = 0.5  # of the users, whom a hash of their pseudonyms draws
     history_kept: int = 200  # latest rows per user that are stored
+    redis: str = ""  # redis://HOST:PORT/0 or rediss://...: histories of users that services share; empty: in `state`
     remember_hours: float = 48.0  # after a slate was shown, in which feedback on it is accepted
     part_rows: int = 10_000  # feedback rows after which a Parquet part is written
     part_seconds: float = 600.0  # or this many seconds after the first row that is in no part

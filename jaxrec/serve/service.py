@@ -1,7 +1,6 @@
 """Recommendations and feedback of one policy, with a queue, a store and a log; HTTP is left to `app.py`."""
 
 import asyncio
-import contextlib
 import math
 import secrets
 import time
@@ -19,19 +18,19 @@ from jaxrec.foreign import quoted
 from jaxrec.progress import warn
 from jaxrec.serve.arms import Arm, Chosen, Load, fitting, in_share
 from jaxrec.serve.batching import Batcher, Closed, Full
-from jaxrec.serve.feedback_log import FeedbackLog, forget
+from jaxrec.serve.feedback_log import FeedbackLog
+from jaxrec.serve.histories import Histories
 from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
 from jaxrec.serve.page import MOST_FOUND, Titles, reaction, settings
 from jaxrec.serve.reasons import as_json
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
-from jaxrec.serve.slate_log import NAME, SETTLE, SlateLog
+from jaxrec.serve.slate_log import NAME, SlateLog
 from jaxrec.serve.slates import Visit
 from jaxrec.serve.store import Event, Shown, Store
+from jaxrec.serve.upkeep import Upkeep
 
 LOG, STORE = "log", "service.sqlite"  # in the folder of the state
-TICK = 1.0  # s between looks at what is due
-FORGET = 600.0  # s between removals of old slates
 
 
 class Serving(NamedTuple):
@@ -71,37 +70,34 @@ class Service:
         state.mkdir(parents=True, exist_ok=True)
         kept, remembered = config.history_kept, config.remember_hours * 3600.0
         self._store = Store(state / STORE, kept=kept, remember_seconds=remembered)
-        self._log = FeedbackLog(state / LOG, serving.columns, saved.feedback)
+        self._histories = Histories(self._store, config.redis, kept, self.monitor.missed.inc)
+        log = FeedbackLog(state / LOG, serving.columns, saved.feedback)
         self._slates = SlateLog(state / NAME) if len(self._every) > 1 else None
+        self._upkeep = Upkeep(self._store, log, self._slates, self._histories, config, self.monitor)
         self._watching: set[asyncio.Task] = set()
-        self._ticking: asyncio.Task | None = None
         self._reloading = asyncio.Lock()
         self.ready = False
 
     async def start(self) -> None:
         """Compile all programs, write what a killed process left in no part, and begin to answer."""
+        await self._histories.start()
         for arm in self._every:
             await arm.start()
-        await self._store.alone(self._log.continue_numbers)
-        if self._slates is not None:
-            await self._store.alone(self._slates.begin)
-        await self._write_parts(all_=True)
+        await self._upkeep.start()
         self._explainer.start()
-        self._ticking = asyncio.create_task(self._tick())
         self.ready = True
 
     async def stop(self) -> None:
         """Answer what was accepted, write the last part and close the state."""
-        self.ready = False
+        started, self.ready = self.ready, False
         try:
-            if self._ticking is not None:
-                self._ticking.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._ticking
+            if started:
+                await self._upkeep.stop()
                 for queue in (*self._every, self._explainer):
                     await queue.stop()
                 await asyncio.gather(*self._watching, return_exceptions=True)
-                await self._write_parts(all_=True)
+                await self._upkeep.write_parts(all_=True)
+                await self._histories.stop()
         finally:
             await asyncio.to_thread(self._store.close_writer)
             self._store.close()
@@ -114,7 +110,8 @@ class Service:
         """Answer POST /recommend, once the slate is stored; raises InputError, Full, Closed or OSError."""
         asked = read_recommend(body, self.config, self._main.now.saved.spec.context_size)
         user = self._pseudonym(asked.user)
-        visit, ignored = self._visit(asked, self._store.history(user) if user else asked.history, bool(user))
+        history = await self._histories.read(user) if user else asked.history
+        visit, ignored = self._visit(asked, history, bool(user))
         request = secrets.token_hex(16)
         share = 0.0 if self._split is None else self.config.split_share
         arm = self._split if self._split is not None and in_share(user or request, share) else self._main
@@ -145,6 +142,7 @@ class Service:
         """Answer POST /feedback, once it is on the disk; raises InputError, UnknownRequest, NotShown or OSError."""
         asked = read_feedback(body, self._kinds, time.time())
         noted = await self._store.add_feedback(asked.request, asked.events)
+        await self._histories.send()
         for event in noted.stored:
             self.monitor.feedback.labels(event.kind).inc()
             self.monitor.reward.inc(self._reward(event))
@@ -271,35 +269,3 @@ class Service:
 
     def _pseudonym(self, user: str) -> str:
         return pseudonymise([self._serving.clean_id(user)], self._serving.secret)[0] if user else ""
-
-    async def _tick(self) -> None:
-        """Write parts and forget old slates when it is time; a failure is reported and tried again."""
-        written = forgotten = time.monotonic()
-        while True:
-            await asyncio.sleep(TICK)
-            now = time.monotonic()
-            await asyncio.to_thread(self._store.copy)
-            try:
-                waiting = await self._store.alone(self._log.waiting)
-                if self._slates is not None:
-                    waiting = max(waiting, await self._store.alone(self._slates.waiting))
-                if waiting >= self.config.part_rows or (waiting and now - written >= self.config.part_seconds):
-                    await self._write_parts()
-                if not waiting or waiting >= self.config.part_rows or now - written >= self.config.part_seconds:
-                    written = now
-                if now - forgotten >= FORGET:
-                    forgotten, before = now, time.time() - self.config.remember_hours * 3600.0
-                    await self._store.alone(lambda db, before=before: forget(db, before))
-            except OSError as error:
-                warn(f"{self._log.folder}: the feedback log cannot be written ({error}); it is tried again.")
-
-    async def _write_parts(self, all_: bool = False) -> None:
-        if self._slates is not None:
-            write = self._slates.write
-            settle = 0.0 if all_ else SETTLE
-            while await self._store.alone(lambda db: write(db, self.config.part_rows, settle)) and all_:
-                pass
-        while await self._store.alone(lambda db: self._log.write(db, self.config.part_rows)):
-            self.monitor.parts.inc()
-            if not all_:
-                return

@@ -14,7 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ CREATE INDEX IF NOT EXISTS history_user ON history (user, number);
 CREATE TABLE IF NOT EXISTS written (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL);
 INSERT OR IGNORE INTO written VALUES (1, 0);
 """
+EVENT = "user, request, item, kind, value"  # columns
 BATCH = 512  # jobs in one transaction
 UNCOPIED = 16_000  # pages of 4 KiB in the write-ahead log, from which on commits copy it themselves
 
@@ -68,6 +69,17 @@ class Noted(NamedTuple):
     already: int  # events that were stored before: a client that got no answer sends them again
 
 
+class Unsent(NamedTuple):
+    """An event that waits to be shared with other services (`jaxrec.serve.histories`)."""
+
+    number: int
+    user: str
+    request: str
+    item: str
+    kind: str
+    value: float | str
+
+
 class UnknownRequest(Exception):
     """No slate of that name is remembered."""
 
@@ -91,6 +103,7 @@ class Store:
         self._path, self._kept, self._remember = path, kept, remember_seconds
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._copies = threading.Lock()
+        self._shares = False
         try:
             self._reading = _open(path)
             self._reading.executescript(SCHEMA)
@@ -128,11 +141,17 @@ class Store:
             "SELECT request, item, kind, value FROM history WHERE user = ? ORDER BY number DESC LIMIT ?",
             (user, self._kept),
         ).fetchall()
-        entries: dict[tuple[str, str], dict[str, Any]] = {}
-        for request, item, kind, value in reversed(rows):
-            entry = entries.pop((request, item), {"item": item})
-            entries[request, item] = {**entry, kind: value}
-        return list(entries.values())
+        return entries_of(reversed(rows))
+
+    def begin_sharing(self, db: sqlite3.Connection) -> None:
+        """From now on events wait to be shared, and, the first time, so do all that are there; for `alone`."""
+        self._shares = True
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'unsent'").fetchone():
+            db.execute(
+                "CREATE TABLE unsent (number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, "
+                "request TEXT NOT NULL, item TEXT NOT NULL, kind TEXT NOT NULL, value)"
+            )
+            db.execute(f"INSERT INTO unsent ({EVENT}) SELECT {EVENT} FROM history ORDER BY number")
 
     def add_shown(self, shown: Shown, logged: bool = False) -> asyncio.Future:
         """Remember a slate; once the future is done, a kill of the process does not lose it (a power cut may).
@@ -195,7 +214,8 @@ class Store:
             stored.append(event)
             if user:
                 values = (user, request, event.item, event.kind, event.value)
-                db.execute("INSERT INTO history (user, request, item, kind, value) VALUES (?, ?, ?, ?, ?)", values)
+                for table in ("history", "unsent") if self._shares else ("history",):
+                    db.execute(f"INSERT INTO {table} ({EVENT}) VALUES (?, ?, ?, ?, ?)", values)
         if stored and user:
             db.execute(
                 "DELETE FROM history WHERE user = ? AND number <= (SELECT number FROM history WHERE user = ? "
@@ -263,6 +283,15 @@ def _settle(future: asyncio.Future, result: Any) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
+
+
+def entries_of(rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Entries of `jaxrec.serve.history` from events of a user, oldest first: one for each shown item."""
+    entries: dict[tuple[str, str], dict[str, Any]] = {}
+    for request, item, kind, value in rows:
+        entry = entries.pop((request, item), {"item": item})
+        entries[request, item] = {**entry, kind: value}
+    return list(entries.values())
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -1,8 +1,9 @@
 """A client of the service without a socket: requests are messages of ASGI."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +74,29 @@ class Client:
         return Answered(sent[0]["status"], json.loads(text) if json_ else text.decode(), found)
 
 
+@contextlib.asynccontextmanager
+async def started(
+    tmp_path: Path,
+    config: ServeConfig = OPEN,
+    load: Load | None = None,
+    seconds: dict[str, Any] | None = None,
+    **policy: Any,
+) -> AsyncIterator[Client]:
+    """A client of a service that is ready; `seconds` are fields of Serving about further policies."""
+    saved = small_policy(**policy)
+    serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET, **(seconds or {}))
+    service = Service(serving, config, tmp_path / "state")
+    tokens = None if config.jwt == "none" else Tokens(config)
+    client = Client(make_app(service, Keys(tmp_path / "keys.json", tokens)))
+    assert (await client("GET", "/ready")).status == 503
+    assert (await client("GET", "/health")).status == 200
+    try:
+        await service.start()
+        yield client
+    finally:
+        await service.stop()
+
+
 def run(
     tmp_path: Path,
     test: Callable[[Client], Awaitable[None]],
@@ -81,20 +105,10 @@ def run(
     seconds: dict[str, Any] | None = None,
     **policy: Any,
 ) -> None:
-    """Run `test` with a client of a service that is ready; `seconds` are fields of Serving about further policies."""
+    """Run `test` with a client of a service that is `started`."""
 
     async def go() -> None:
-        saved = small_policy(**policy)
-        serving = Serving(load or (lambda: (saved, "7-test")), Columns(), SECRET, **(seconds or {}))
-        service = Service(serving, config, tmp_path / "state")
-        tokens = None if config.jwt == "none" else Tokens(config)
-        client = Client(make_app(service, Keys(tmp_path / "keys.json", tokens)))
-        assert (await client("GET", "/ready")).status == 503
-        assert (await client("GET", "/health")).status == 200
-        await service.start()
-        try:
+        async with started(tmp_path, config, load, seconds, **policy) as client:
             await test(client)
-        finally:
-            await service.stop()
 
     asyncio.run(go())
