@@ -16,6 +16,7 @@ a residual e_i for each known item, and the score of an item is
     log P of its codes + order x log P(i)        generated            (1 + order) x log P(i)        cold
 """
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import jax
@@ -97,8 +98,14 @@ def with_cold(slate: Slate, items: DenseItems, chances: Array) -> Slate:
     return Slate(jnp.where(scores == -jnp.inf, PADDING, both[0][place]), scores)
 
 
+def dense_items_of(arrays: Mapping[str, Any]) -> DenseItems:
+    """What `dense_arrays` gave, from a saved generator."""
+    return DenseItems(**{"cold": np.zeros(0, np.int32), **arrays})
+
+
 def dense_arrays(items: DenseItems | None) -> dict[str, Any]:
     """The arrays of a saved generator."""
     if items is None:
         return {}
-    return {"dense": {name: np.asarray(getattr(items, name)) for name in ("vectors", "known", "cold", "order")}}
+    found = {name: np.asarray(getattr(items, name)) for name in ("vectors", "known", "cold", "order")}
+    return {"dense": {name: array for name, array in found.items() if array.size}}  # empty ones cannot be saved

@@ -25,7 +25,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.load import build_section, to_dict
 from jaxrec.data.windows import latest_rows
 from jaxrec.generate.codes import add_last_code, check_codes
-from jaxrec.generate.dense import NAME, DenseItems, dense_arrays, has_own, init_towers
+from jaxrec.generate.dense import NAME, DenseItems, dense_arrays, dense_items_of, has_own, init_towers
 from jaxrec.generate.quantise import Autoencoder, Quantiser, quantised
 from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.trie import make_trie
@@ -227,7 +227,7 @@ def load_generator(folder: str | Path) -> SavedGenerator:
             ids=tuple(items["ids"]),
             titles=tuple(items["titles"]),
             step=int(description["step"]),
-            dense=DenseItems(**arrays["dense"]) if "dense" in arrays else None,
+            dense=dense_items_of(arrays["dense"]) if "dense" in arrays else None,
         )
         check_shape("codes", saved.codes, (len(saved.ids), shape.levels))
         _check_params(saved)

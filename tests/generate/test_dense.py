@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from jaxrec.generate.beam import Slate
-from jaxrec.generate.dense import NAME, DenseItems, chances_of, checked, dense_loss, init_towers, with_cold
+from jaxrec.generate.dense import (
+    NAME,
+    DenseItems,
+    chances_of,
+    checked,
+    dense_arrays,
+    dense_items_of,
+    dense_loss,
+    init_towers,
+    with_cold,
+)
 from jaxrec.types import PADDING
 
 ITEMS = DenseItems(
@@ -75,3 +85,10 @@ def test_cold_items_are_sorted_into_the_slate() -> None:
     assert found.items.tolist() == [3, 1, 0] and found.scores.tolist() == [-1.0, -1.5, -2.0]
     nothing = with_cold(slate, ITEMS, jnp.full(2, -jnp.inf))
     assert nothing.items.tolist() == [3, 0, PADDING]
+
+
+def test_towers_without_cold_items_are_saved_and_read() -> None:
+    arrays = dense_arrays(ITEMS.replace(cold=jnp.zeros(0, jnp.int32), order=jnp.float32(0.5)))["dense"]
+    assert all(array.size for array in arrays.values())  # Orbax refuses empty ones
+    again = dense_items_of(arrays)
+    assert again.cold.shape == (0,) and float(again.order) == 0.5 and again.known.tolist() == [0, 2, 3]
