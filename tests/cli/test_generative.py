@@ -238,6 +238,7 @@ def test_reinforcement_starts_at_the_generator_and_is_compared_with_it(
         (["pretrain.top_k=2"], "pretrain.top_k: not read"),
         (["pretrain.loss=cross_entropy", "pretrain.gamma=0", "pretrain.start_from="], "generative.grpo: only read"),
         (["generative.grpo.samples=60"], "expected less than the "),
+        (["generative.dense_order=1"], "generative.dense_order: there are no towers"),
         (["generative.width=32"], "network setting width=16, this recipe 32"),
         (["data.split=global_time"], "another log or split"),
         (["data.generated.items=80"], "60 items of another catalogue"),
@@ -266,6 +267,17 @@ def test_the_dense_check_ranks_items_without_training_rows(recipe: Path, codes: 
     chosen, scores = saved.best(saved.dense.known[:3], np.ones((3, 1), np.float32), 12)
     assert len(set(chosen.tolist())) == 12 and set(chosen.tolist()) & set(saved.dense.cold.tolist())
     assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.slow
+def test_towers_order_what_is_generated_where_no_item_is_cold(recipe: Path, codes: Path, tmp_path: Path) -> None:
+    words = [*SMALL, f"generative.tokens={codes}", "generative.dense=1", "generative.dense_order=1", "pretrain.epochs=1"]
+    run = pretrain(recipe, tmp_path / "run", words, silent=True).run
+    saved, found = load_generator(run.policy), json.loads(run.evaluation.read_text())["held_out"]
+    assert saved.dense is not None and float(saved.dense.order) == 1.0 and not len(saved.dense.cold)
+    assert np.abs(np.asarray(saved.params["dense"]["own"])).max() > 0
+    assert found["policy"] != found["policy_without_dense"]
+    assert len(recommend(str(run.path), 3, user="5").slate) == 3
 
 
 @pytest.mark.slow
