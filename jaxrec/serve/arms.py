@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from jaxrec.checks import InputError
 from jaxrec.config.serve import ServeConfig
-from jaxrec.progress import warn
 from jaxrec.serve.batching import Batcher
-from jaxrec.serve.generator import NO_LIST, NO_REASONS, GenerativePolicy, GeneratorSlates, check_generator_can
+from jaxrec.serve.generator import NO_REASONS, GenerativePolicy, GeneratorSlates
 from jaxrec.serve.new_catalogue import in_order, turned
 from jaxrec.serve.policy import SavedPolicy
 from jaxrec.serve.reasons import Reason
@@ -27,11 +26,6 @@ class Current(NamedTuple):
     version: str
     slates: Slates | GeneratorSlates
 
-    @property
-    def gives_reasons(self) -> bool:
-        """Whether its slates can be explained."""
-        return isinstance(self.saved, SavedPolicy)
-
 
 class Chosen(NamedTuple):
     """A slate, and the policy that chose it."""
@@ -41,7 +35,7 @@ class Chosen(NamedTuple):
 
     def reasons(self, visit: Visit) -> list[Reason]:
         """Give a reason for each item; raises NotFinite, and InputError for a generator."""
-        if isinstance(self.by.saved, GenerativePolicy):
+        if not isinstance(self.by.saved, SavedPolicy):
             raise InputError(NO_REASONS)
         return self.by.saved.explainer.explain(visit.items, visit.feedback, self.slate.rows, visit.context)
 
@@ -82,18 +76,14 @@ class Arm:
 
     async def choose(self, visit: Visit, explained: bool = False) -> Chosen:
         """Give the slate of a visit; raises Full, Closed, NotFinite, or InputError for what a generator cannot do."""
-        if isinstance(self.now.saved, GenerativePolicy):
-            check_generator_can(visit, explained)
+        if (fault := self.now.slates.fault_of(visit, explained)) is not None:
+            raise fault
         return await self._batcher.submit(visit)
 
     def load(self) -> Current:
         """The policy as it is now, not compiled yet."""
         saved, version = self._source()
-        explore = explore_of(self._config, saved)
-        if isinstance(saved, GenerativePolicy):
-            return Current(saved, version, saved.slates.in_tiles(self._config.batch_size))
-        slates = saved.slates.exploring(explore, self._config.batch_size)
-        return Current(saved, version, slates)
+        return Current(saved, version, saved.slates.exploring(explore_of(self._config), self._config.batch_size))
 
     def warm(self, now: Current) -> None:
         """Compile all programs of a policy."""
@@ -105,10 +95,7 @@ class Arm:
         """Answer a batch with one policy, on the thread of the device; a user's failure is that user's alone."""
         now = self.now
         visits = [visit._replace(k=min(visit.k, now.slates.most)) for visit in visits]
-        if isinstance(now.saved, GenerativePolicy):  # perhaps loaded after these visits were let in
-            faults = [None if visit.include is None else InputError(NO_LIST) for visit in visits]
-        else:
-            faults = [None] * len(visits)
+        faults = [now.slates.fault_of(visit) for visit in visits]  # perhaps loaded after these visits were let in
         able = [visit for visit, fault in zip(visits, faults, strict=True) if fault is None]
         found = iter(now.slates.choose_each(able))
         slates = [next(found) if fault is None else fault for fault in faults]
@@ -150,20 +137,9 @@ def _check_fits(what: str, before: Served, now: Served, mend: str) -> None:
             raise InputError(f"{what} has other {name}; {mend}.")
 
 
-def explore_of(config: ServeConfig, saved: Served) -> Explore | None:
-    """The exploration that the settings ask for; None: that of the policy. Warns where it changes the slates.
-
-    Raises InputError if it is asked of a generator.
-    """
+def explore_of(config: ServeConfig) -> Explore | None:
+    """The exploration that the settings ask for; None: that of the policy."""
     if config.explore == "policy":
         return None
-    if isinstance(saved, GenerativePolicy):
-        raise InputError(
-            "serve.explore: the slates of a generator are found by beam search and not drawn, so they have no "
-            "propensity; set serve.explore=policy."
-        )
-    if config.explore == "epsilon":
-        return Explore("epsilon", config.epsilon)
-    if saved.network.diversity:
-        warn("serve.explore: slates that are drawn are not made diverse as learner.policy.diversity asks for.")
-    return Explore("softmax", config.temperature)
+    amount = config.epsilon if config.explore == "epsilon" else config.temperature
+    return Explore(config.explore, amount)

@@ -15,7 +15,7 @@ from jaxrec.generate.recommender import Catalogue, slates
 from jaxrec.generate.saved import SavedGenerator
 from jaxrec.serve.history import Entry, HistoryReader
 from jaxrec.serve.policy import Recommendation
-from jaxrec.serve.slates import TILE, NotFinite, Slate, Tiled, Visit, windows_of
+from jaxrec.serve.slates import TILE, Explore, NotFinite, Slate, Tiled, Visit, windows_of
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import PADDING, EnvSpec, Observation, Params
 
@@ -25,14 +25,10 @@ NO_LIST = (
     "include: a generator searches its whole catalogue and not a list of items; leave include out, or use exclude."
 )
 NO_REASONS = "explain: a generator scores codes and gives no reasons; leave explain out."
-
-
-def check_generator_can(visit: Visit, explained: bool) -> None:
-    """Raise InputError for what is asked of a generator and it cannot do."""
-    if explained:
-        raise InputError(NO_REASONS)
-    if visit.include is not None:
-        raise InputError(NO_LIST)
+NO_DRAWS = (
+    "serve.explore: the slates of a generator are found by beam search and not drawn, so they have no propensity; set "
+    "serve.explore=policy."
+)
 
 
 class GeneratorSlates(Tiled):
@@ -41,6 +37,8 @@ class GeneratorSlates(Tiled):
     A program has room for a number of items that are not shown: those of the history, unless the log repeats items, and
     those that the request excludes. So a few programs serve all requests.
     """
+
+    gives_reasons = False
 
     def __init__(self, saved: SavedGenerator, *, tile: int = TILE):
         """Compile nothing yet."""
@@ -57,8 +55,15 @@ class GeneratorSlates(Tiled):
         """Whether an item may be recommended at all."""
         return row in self._offered
 
-    def in_tiles(self, tile: int) -> "GeneratorSlates":
-        """The same generator with another number of users in one call."""
+    def fault_of(self, visit: Visit, explained: bool = False) -> InputError | None:
+        """Reasons, and slates from a list of items, are what a generator cannot do."""
+        reason = NO_REASONS if explained else NO_LIST if visit.include is not None else ""
+        return InputError(reason) if reason else None
+
+    def exploring(self, explore: Explore | None, tile: int = TILE) -> "GeneratorSlates":
+        """The same generator with another number of users in one call; raises InputError for an exploration."""
+        if explore is not None:
+            raise InputError(NO_DRAWS)
         return GeneratorSlates(self._saved, tile=tile)
 
     def warm(self, most: int) -> list[int]:
@@ -73,7 +78,8 @@ class GeneratorSlates(Tiled):
 
     def _check(self, visit: Visit) -> None:
         check_range("k", visit.k, 1, self.most)
-        check_generator_can(visit, explained=False)
+        if (fault := self.fault_of(visit)) is not None:
+            raise fault
 
     def _key(self, visit: Visit) -> int:
         size = SMALLEST

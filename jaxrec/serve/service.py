@@ -199,7 +199,7 @@ class Service:
     def page_settings(self) -> dict[str, Any]:
         """What the page at / has to know."""
         reported = reaction(self._kinds, self._main.now.saved.spec.reward_weights)
-        explain = all(arm.now.gives_reasons for arm in (self._main, self._split) if arm is not None)
+        explain = all(arm.now.slates.gives_reasons for arm in (self._main, self._split) if arm is not None)
         return settings(reported, self.config.max_history, self.config.max_k, explain)
 
     def _arms(self, serving: Serving) -> tuple[Arm, Arm | None, Arm | None]:

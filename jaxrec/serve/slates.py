@@ -26,6 +26,7 @@ from jaxrec.nets.policy import Items, Policy, cooled, drawn_slate
 from jaxrec.ops.exploration import epsilon_greedy_log_probs, epsilon_greedy_slate
 from jaxrec.ops.slates import pick_log_probs
 from jaxrec.ops.spread_slates import spread_log_probs
+from jaxrec.progress import warn
 from jaxrec.sharding.compile import compiled
 from jaxrec.types import Array, EnvSpec, Observation, Params, World
 
@@ -94,6 +95,11 @@ class Tiled(abc.ABC):
     """Compiled programs that choose slates, `tile` users at a time; a key names the program that a visit needs."""
 
     tile: int
+    gives_reasons = True  # whether its slates can be explained
+
+    def fault_of(self, visit: Visit, explained: bool = False) -> InputError | None:
+        """What is asked of it that it cannot do for any user; None: nothing. `explained`: with reasons."""
+        return None
 
     @property
     @abc.abstractmethod
@@ -173,8 +179,10 @@ class Slates(Tiled):
         return bool(self._is_offered[row])
 
     def exploring(self, explore: Explore | None, tile: int = TILE) -> "Slates":
-        """The same policy with another exploration."""
+        """The same policy with another exploration; None: its own. Warns if its slates were to be diverse."""
         params, items, world = self._arrays
+        if explore not in (None, self.explore) and self._network.diversity:
+            warn("serve.explore: slates that are drawn are not made diverse as learner.policy.diversity asks for.")
         return Slates(self._policy, params, items, world, self._spec, self._network, explore=explore, tile=tile)
 
     def warm(self, most: int) -> list[int]:

@@ -271,7 +271,13 @@ def test_the_dense_check_ranks_items_without_training_rows(recipe: Path, codes: 
 
 @pytest.mark.slow
 def test_towers_order_what_is_generated_where_no_item_is_cold(recipe: Path, codes: Path, tmp_path: Path) -> None:
-    words = [*SMALL, f"generative.tokens={codes}", "generative.dense=1", "generative.dense_order=1", "pretrain.epochs=1"]
+    words = [
+        *SMALL,
+        f"generative.tokens={codes}",
+        "generative.dense=1",
+        "generative.dense_order=1",
+        "pretrain.epochs=1",
+    ]
     run = pretrain(recipe, tmp_path / "run", words, silent=True).run
     saved, found = load_generator(run.policy), json.loads(run.evaluation.read_text())["held_out"]
     assert saved.dense is not None and float(saved.dense.order) == 1.0 and not len(saved.dense.cold)

@@ -36,7 +36,7 @@ def small_generator(
         vectors = rng.normal(size=(num_items, 5)).astype(np.float32)
         known = np.setdiff1d(np.arange(num_items), cold).astype(np.int32)
         dense = DenseItems(*(jnp.asarray(x) for x in (vectors, known, np.array(cold, np.int32))))
-        params = {**params, NAME: init_towers(jax.random.key(1), 8, 5)}
+        params = {**params, NAME: init_towers(jax.random.key(1), 8, (num_items, 5), False)}
     ids = tuple(str(n) for n in range(num_items))
     usual = np.full(context, 0.5, np.float32) if context else None
     saved = SavedGenerator(
