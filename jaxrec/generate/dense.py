@@ -99,8 +99,8 @@ def with_cold(slate: Slate, items: DenseItems, chances: Array) -> Slate:
 
 
 def dense_items_of(arrays: Mapping[str, Any]) -> DenseItems:
-    """What `dense_arrays` gave, from a saved generator."""
-    return DenseItems(**{"cold": np.zeros(0, np.int32), **arrays})
+    """What `dense_arrays` gave, from a saved generator; older ones have no order."""
+    return DenseItems(**{"cold": np.zeros(0, np.int32), "order": np.zeros((), np.float32), **arrays})
 
 
 def dense_arrays(items: DenseItems | None) -> dict[str, Any]:

@@ -92,3 +92,5 @@ def test_towers_without_cold_items_are_saved_and_read() -> None:
     assert all(array.size for array in arrays.values())  # Orbax refuses empty ones
     again = dense_items_of(arrays)
     assert again.cold.shape == (0,) and float(again.order) == 0.5 and again.known.tolist() == [0, 2, 3]
+    before = dense_items_of({name: arrays[name] for name in ("vectors", "known")})  # of a version without order
+    assert before.order.shape == () and float(before.order) == 0.0
