@@ -43,16 +43,16 @@ class Chosen(NamedTuple):
 class Arm:
     """One policy with a queue of its own."""
 
-    def __init__(self, load: Load, config: ServeConfig, observe: Callable[[int], Any], *, explains: bool = True):
-        """Load the policy; `observe` gets the size of every batch, and a policy that `explains` gives reasons too."""
-        self._source, self._config, self._explains = load, config, explains
+    def __init__(self, load: Load, config: ServeConfig, observe: Callable[[int], Any], *, shadow: bool = False):
+        """Load the policy; `observe` gets the size of every batch; nobody waits for a `shadow`, which gives no reasons."""
+        self._source, self._config, self._explains = load, config, not shadow
         self.now = self.load()
         self._batcher = Batcher(
             self._choose,
             most=config.batch_size,
             wait=config.max_wait_ms / 1000.0,
             queue=config.queue,
-            patience=config.max_queue_ms / 1000.0 or math.inf,
+            patience=math.inf if shadow else config.max_queue_ms / 1000.0 or math.inf,
             observe=observe,
         )
 

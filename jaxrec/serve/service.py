@@ -205,12 +205,12 @@ class Service:
     def _arms(self, serving: Serving) -> tuple[Arm, Arm | None, Arm | None]:
         """Load the policies; raises InputError for a second one that cannot answer the same requests."""
 
-        def arm(load: Load, explains: bool = True) -> Arm:
-            return Arm(load, self.config, lambda size: self.monitor.batch.observe(size), explains=explains)
+        def arm(load: Load, shadow: bool = False) -> Arm:
+            return Arm(load, self.config, lambda size: self.monitor.batch.observe(size), shadow=shadow)
 
         main, found = arm(serving.load), []
         for name, load in (("split", serving.split), ("shadow", serving.shadow)):
-            found.append(None if load is None else arm(load, explains=name == "split"))
+            found.append(None if load is None else arm(load, shadow=name == "shadow"))
             if found[-1] is not None:
                 what = f"serve.{name}: this policy"
                 mend = "choose one that was trained on the same log"

@@ -15,7 +15,13 @@ from tests.serve_kills import Server
 
 BOUND = 20.0  # s for an answer, on a machine with other work; a body may take one second of them
 KEYS: dict[str, str] = {}
-SETTINGS = ("serve.keys=required", "serve.max_history=20", "serve.max_body_bytes=4096", "serve.body_seconds=1")
+SETTINGS = (
+    "serve.keys=required",
+    "serve.max_history=20",
+    "serve.max_body_bytes=4096",
+    "serve.body_seconds=1",
+    "serve.max_queue_ms=0",
+)
 
 
 @pytest.fixture(scope="module")
