@@ -44,7 +44,7 @@ class Arm:
     """One policy with a queue of its own."""
 
     def __init__(self, load: Load, config: ServeConfig, observe: Callable[[int], Any], *, shadow: bool = False):
-        """Load the policy; `observe` gets the size of every batch; nobody waits for a `shadow`, which gives no reasons."""
+        """Load the policy; `observe` gets sizes of batches. Nobody waits for a `shadow`, which gives no reasons."""
         self._source, self._config, self._explains = load, config, not shadow
         self.now = self.load()
         self._batcher = Batcher(
