@@ -54,8 +54,8 @@ class ServeConfig:
         for name in ("requests_per_second", "max_history", "history_kept"):
             check_range(f"serve.{name}", getattr(self, name), 0)
         check_range("serve.max_body_bytes", self.max_body_bytes, 1024)
-        for name in ("max_wait_ms", "max_queue_ms"):
-            check_range(f"serve.{name}", getattr(self, name), 0, 60_000)
+        check_range("serve.max_wait_ms", self.max_wait_ms, 0, 10_000)
+        check_range("serve.max_queue_ms", self.max_queue_ms, 0, 60_000)
         check_range("serve.temperature", self.temperature, 0, 1e6, open_low=True)
         for name in ("body_seconds", "grace_seconds", "remember_hours", "part_seconds"):
             check_range(f"serve.{name}", getattr(self, name), 0, 1e6, open_low=True)

@@ -10,8 +10,9 @@ the log. They are trained on the known items K, those with training rows, next t
 A cold item thus gets the chance that the towers would give to a known item with its vector, in the same unit as the
 chances of the generated items, and is sorted in among them.
 
-With an `order` above 0, the towers also put the generated items in order, which is how LIGER ranks them. Then B x_i has
-a residual e_i for each known item, and the score of an item is
+With an `order` above 0, the towers also put the generated items in order, which is how LIGER ranks them. Then a known
+item has a residual e_i, 0 at first, that is added to B x_i; a cold item has none, so its chance is that of a known item
+with its vector whose rows say nothing more. The score of an item is
 
     log P of its codes + order x log P(i)        generated            (1 + order) x log P(i)        cold
 """

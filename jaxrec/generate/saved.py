@@ -131,7 +131,9 @@ class SavedGenerator:
     def best(
         self, items: np.ndarray, feedback: np.ndarray, k: int = 10, context: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Items [k] and logs of their chances [k] after a history of items [N] int32 with feedback [N, F].
+        """Items [k] and scores [k], highest first, after a history of items [N] int32 with feedback [N, F].
+
+        Scores are logs of chances, unless towers order the items (`jaxrec.generate.dense`).
 
         Fewer than k if the catalogue without the history has fewer. Raises InputError if k is larger than the beam or
         the parameters give no numbers.
@@ -246,6 +248,8 @@ def _check_params(saved: SavedGenerator) -> None:
     if saved.dense is not None:
         check_shape("dense.vectors", saved.dense.vectors, (len(saved.ids), None))
         check_shape("dense.order", saved.dense.order, ())
+        if not 0 <= float(saved.dense.order) < np.inf:
+            raise ValueError(f"dense.order is {float(saved.dense.order):g}, expected a finite number of at least 0")
         items, own = np.shape(saved.dense.vectors), has_own(saved.params)
         tower = functools.partial(init_towers, width=saved.shape.width, items=items, own=own)  # type: ignore[arg-type]
         want = {**want, NAME: jax.eval_shape(tower, jax.random.key(0))}

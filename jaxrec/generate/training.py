@@ -75,7 +75,8 @@ def make_generative(
         key_params, key_steps = jax.random.split(key)
         params = init_generator(shape, key_params, feedback, vectors, context)
         if dense is not None:
-            params = {**params, NAME: init_towers(jax.random.fold_in(key_params, 1), shape.width, *dense[1:3])}
+            key_towers = jax.random.fold_in(key_params, 1)
+            params = {**params, NAME: init_towers(key_towers, shape.width, dense.items, dense.own)}
         return PretrainState(params, {}, optimiser.init(params), key_steps, jnp.int32(0))
 
     def loss(params: Params, slot: Array, keys: Keys, data: GenerativeData) -> tuple[Array, Metrics]:

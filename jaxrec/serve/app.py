@@ -25,7 +25,7 @@ from jaxrec.serve.openapi import openapi
 from jaxrec.serve.page import page, read_search
 from jaxrec.serve.service import Service
 from jaxrec.serve.slates import NotFinite
-from jaxrec.serve.store import NotShown, UnknownRequest
+from jaxrec.serve.stored import NotShown, UnknownRequest
 
 LOGGER = logging.getLogger("jaxrec.serve")
 Answer = Callable[[Request], Awaitable[Response]]

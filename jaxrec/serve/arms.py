@@ -61,6 +61,11 @@ class Arm:
         """Requests in the queue."""
         return self._batcher.waiting
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a visit would be taken now."""
+        return self._batcher.has_room
+
     def check_room(self) -> None:
         """Raise Full or Closed if a visit would be refused now."""
         self._batcher.check_room()

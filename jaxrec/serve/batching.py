@@ -4,7 +4,8 @@ Calls run one after another on a thread, so the event loop goes on reading reque
 fills. A request waits at most `wait` seconds for others, and not at all when a batch is full.
 
 A request is refused at once if it would wait longer than `patience` seconds in the queue: a queue that is always full
-only makes answers late. How long it would wait follows from the latest calls. The next batch has room always.
+only makes answers late. How long it would wait follows from the calls before its own and how long calls took lately.
+The next call has room always.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-RECENT = 0.1  # weight of the latest call in the mean seconds per request
+RECENT = 0.1  # weight of the latest call in the mean seconds per call
 
 
 class Full(Exception):
@@ -47,7 +48,7 @@ class Batcher:
     ):
         """Call `start` inside an event loop; `observe` gets the size of every batch."""
         self._choose, self._most, self._wait, self._limit, self._observe = choose, most, wait, queue, observe
-        self._patience, self._seconds = patience, 0.0  # for one request, on average
+        self._patience, self._seconds = patience, 0.0  # for one call, which is padded to `most`, on average
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
@@ -71,12 +72,18 @@ class Batcher:
             await self._task
         self._thread.shutdown()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a request would be taken now."""
+        waiting = len(self._queue)
+        seconds = waiting // self._most * self._seconds  # of the calls before its own
+        return not self._closed and waiting < self._limit and seconds <= self._patience
+
     def check_room(self) -> None:
         """Raise Full or Closed if a request would be refused now."""
         if self._closed:
             raise Closed
-        waiting = len(self._queue)
-        if waiting >= self._limit or (waiting >= self._most and waiting * self._seconds > self._patience):
+        if not self.has_room:
             raise Full
 
     async def submit(self, visit: Any) -> Any:
@@ -109,7 +116,7 @@ class Batcher:
                     if not one.answer.done():
                         one.answer.set_exception(error)
                 continue
-            self._seconds += RECENT * ((time.monotonic() - begun) / len(batch) - self._seconds)
+            self._seconds += RECENT * (time.monotonic() - begun - self._seconds)
             for one, slate in zip(batch, slates, strict=True):
                 if one.answer.done():
                     continue

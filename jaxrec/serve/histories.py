@@ -1,20 +1,22 @@
 """Histories of users, which a service keeps in its own file, or in Redis for all that share it (`serve.redis`).
 
-With Redis, feedback is stored in the file first, as without it, and waits there in a table until Redis has it. It is
-sent before the request is answered, so it is in the next slate of that user, whichever service chooses it. While Redis
-does not answer, nothing is refused: slates follow from what the file has, and feedback is sent when Redis is back.
-What is sent twice, because the process ended in between, is read once.
+With Redis, feedback is stored in the file first, as without it, and is sent before its request is answered. So it is
+in the next slate of that user, whichever service chooses it. While Redis does not answer, nothing is refused: slates
+follow from what the file has, and feedback is sent when Redis is back.
 
-A user's history is a list under the key jaxrec:history:PSEUDONYM. Its elements are events as JSON: the request, the
-item, the kind of feedback and its value.
+A user's history is a sorted set under the key jaxrec:history:PSEUDONYM. Its members are events as JSON (the request,
+the item, the kind of feedback and its value), and their scores are the times at which services stored them. An event
+that is sent twice is one member, so sending again is always right. The key jaxrec:data holds a random name of all that
+is there: if it changes, the data were lost or the server is another one, and all that the file has is sent again.
 """
 
 import asyncio
+import contextlib
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -22,95 +24,151 @@ import orjson
 from jaxrec.checks import InputError
 from jaxrec.foreign import quoted
 from jaxrec.progress import note, warn
-from jaxrec.serve.store import Store, Unsent, entries_of
+from jaxrec.serve.store import Store
+from jaxrec.serve.stored import Shared, Stored, entries_of
 
-PREFIX = "jaxrec:history:"
+PREFIX, DATA = "jaxrec:history:", "jaxrec:data"  # keys
 PASSWORD = "JAXREC_REDIS_PASSWORD"  # environment variable
 PATIENCE = 0.25  # s for Redis to answer
 PAUSE = 1.0  # s in which it is left alone after it did not
 MOST = 1000  # events in one message
+CONNECTIONS = 32  # messages at a time; further ones wait
+CATCH_UP = 5.0  # s in which events are sent before the service ends
 
 
 class Histories:
     """Reads and shares the histories of one service."""
 
-    def __init__(self, store: Store, url: str, kept: int, missed: Callable[[], Any]):
-        """Without `url` the store's own; `kept` events of each user remain, and `missed` is called when Redis is."""
-        self._store, self._kept, self._missed = store, kept, missed
-        self._redis = _client(url) if url else None
+    def __init__(self, store: Store, client: Any, kept: int, missed: Callable[[], Any]):
+        """`client` is None for the store's own histories, or of `client_of`.
+
+        The last `kept` events of each user remain; `missed` is called when Redis does not answer.
+        """
+        self._store, self._redis, self._kept, self._missed = store, client, kept, missed
         self._sending = asyncio.Lock()
+        self._asking = asyncio.Semaphore(CONNECTIONS)
+        self._shared = Shared("", 0)
         self._not_before = 0.0  # on the monotonic clock
         self._lost = False
 
     async def start(self) -> None:
-        """Connect, and share what the file has if it was never shared; raises InputError if Redis does not answer."""
+        """Connect, and begin to send what Redis does not have; raises InputError if it refuses the password."""
         if self._redis is None:
             return
         import redis
 
+        self._shared = self._store.shared()
         try:
-            await self._redis.ping()
+            async with asyncio.timeout(PATIENCE):
+                await self._redis.ping()
+        except redis.AuthenticationError as error:
+            raise InputError(
+                f"serve.redis: refused ({_line(error)}); set the password in {PASSWORD}, and the user in the address."
+            ) from None
         except (redis.RedisError, OSError) as error:
-            raise InputError(f"serve.redis: no answer ({_line(error)}); start Redis, or correct the address.") from None
-        await self._store.alone(self._store.begin_sharing)
-        await self.send()
+            self._lose(error)
+        await self.catch_up()
 
-    async def stop(self) -> None:
-        """Send what waits, and close the connection."""
+    async def close(self) -> None:
+        """Close the connections."""
         if self._redis is not None:
-            await self.send()
             await self._redis.aclose()
 
     async def read(self, user: str) -> list[dict[str, Any]]:
         """What a user did, oldest first, as entries of `jaxrec.serve.history`; one for each shown item."""
-        if self._redis is not None and self._may_ask():
-            import redis
+        own = self._store.history(user)
+        if self._redis is None or not self._kept or not self._may_ask():
+            return own
+        found = await self._ask([("get", DATA), ("zrange", f"{PREFIX}{user}", -self._kept, -1, False, True)])
+        if found is None:
+            return own
+        if (name := _name(found[0])) != self._shared.data:
+            self._shared = Shared(name, 0)
+        try:
+            times = {bytes(member): float(when) for member, when in found[1]}
+            # Those that Redis does not have yet are the service's own.
+            times |= {_member(event): _time(event) for event in self._store.events(self._shared.last, self._kept, user)}
+            members = sorted(times, key=lambda member: times[member])
+            return entries_of(orjson.loads(member) for member in members[-self._kept :])
+        except (TypeError, ValueError):  # the key is not ours
+            self._missed()
+            return own
 
-            try:
-                rows = await cast(Any, self._redis.lrange(f"{PREFIX}{user}", 0, -1))
-                self._found()
-                return entries_of(orjson.loads(row) for row in rows)
-            except (redis.RedisError, OSError, ValueError) as error:
-                self._lose(error)
-        return self._store.history(user)
+    async def send(self, last: int) -> None:
+        """Send the oldest events that Redis does not have yet, unless it has all up to number `last`.
 
-    async def send(self) -> None:
-        """Send events that Redis does not have yet; if it does not answer, they are sent later."""
-        if self._redis is None:
+        If Redis does not answer, they are sent later.
+        """
+        if self._redis is None or last <= self._shared.last:
             return
         async with self._sending:
-            while self._may_ask() and (waiting := await self._store.soon(_waiting)):
-                if not await self._append(waiting):
-                    return
-                await self._store.soon(partial(_forget, last=waiting[-1].number))
+            if last > self._shared.last and self._may_ask():  # others may have sent it meanwhile
+                with contextlib.suppress(sqlite3.Error):  # it is stored in any case
+                    await self._send_some()
 
-    async def _append(self, events: Sequence[Unsent]) -> bool:
-        """Whether Redis took the events."""
+    async def catch_up(self) -> None:
+        """Send all that Redis does not have yet, for a few seconds at most."""
+        if self._redis is None:
+            return
+        end, more = time.monotonic() + CATCH_UP, True
+        while more and self._may_ask() and time.monotonic() < end:
+            async with self._sending:
+                more = await self._send_some()
+
+    async def _send_some(self) -> bool:
+        """Whether there may be more to send to a Redis that answers."""
+        before = self._shared
+        waiting = self._store.events(before.last, MOST)
+        if not waiting and before.data:
+            return False
+        keys: dict[str, dict[bytes, float]] = {}
+        for event in waiting:
+            keys.setdefault(f"{PREFIX}{event.user}", {})[_member(event)] = _time(event)
+        calls: list[tuple[Any, ...]] = [("set", DATA, secrets.token_hex(8), None, None, True), ("get", DATA)]
+        for key, times in keys.items():
+            calls += [("zadd", key, times), ("zremrangebyrank", key, 0, -self._kept - 1)]
+        found = await self._ask(calls)
+        if found is None:
+            return False
+        if (name := _name(found[1])) != before.data or self._shared != before:  # a read may have seen it first
+            self._shared = Shared(name, 0)
+            return True
+        if waiting:
+            self._shared = Shared(name, waiting[-1].number)
+            with contextlib.suppress(OSError):  # the next start sends them again
+                await self._store.soon(self._shared.write)
+        return len(waiting) == MOST
+
+    async def _ask(self, calls: Sequence[tuple[Any, ...]]) -> list[Any] | None:
+        """The answers to commands in one transaction; None if Redis does not give them in time.
+
+        The answer to a command about the history of a user is an exception if the key is of another type.
+        """
         import redis
 
         assert self._redis is not None
-        rows: dict[str, list[bytes]] = {}
-        for event in events:
-            rows.setdefault(f"{PREFIX}{event.user}", []).append(orjson.dumps(event[2:]))
         message = self._redis.pipeline(transaction=True)
-        for key, own in rows.items():
-            message.rpush(key, *own)
-            message.ltrim(key, -self._kept, -1)
+        for name, *words in calls:
+            getattr(message, name)(*words)
         try:
-            await message.execute()
-        except (redis.RedisError, OSError) as error:
+            async with self._asking:
+                if not self._may_ask():  # others found out meanwhile
+                    return None
+                async with asyncio.timeout(PATIENCE):
+                    found = await cast(Any, message.execute(raise_on_error=False))
+            for (name, *_), answer in zip(calls, found, strict=True):
+                if isinstance(answer, Exception) and not (name.startswith("z") and "WRONGTYPE" in str(answer)):
+                    raise answer
+        except (redis.RedisError, OSError) as error:  # TimeoutError is an OSError
             self._lose(error)
-            return False
-        self._found()
-        return True
-
-    def _may_ask(self) -> bool:
-        return time.monotonic() >= self._not_before
-
-    def _found(self) -> None:
+            return None
         if self._lost:
             self._lost = False
             note("serve.redis: answers again")
+        return found
+
+    def _may_ask(self) -> bool:
+        return time.monotonic() >= self._not_before
 
     def _lose(self, error: Exception) -> None:
         """Leave Redis alone for a while, and say so once."""
@@ -121,34 +179,42 @@ class Histories:
             warn(f"serve.redis: no answer ({_line(error)}); histories are those of this service until there is one.")
 
 
-def _waiting(db: sqlite3.Connection) -> list[Unsent]:
-    rows = db.execute("SELECT number, user, request, item, kind, value FROM unsent ORDER BY number LIMIT ?", (MOST,))
-    return [Unsent(*row) for row in rows]
+def _name(answer: Any) -> str:
+    return answer.decode() if isinstance(answer, bytes) else ""
 
 
-def _forget(db: sqlite3.Connection, last: int) -> None:
-    db.execute("DELETE FROM unsent WHERE number <= ?", (last,))
+def _member(event: Stored) -> bytes:
+    return orjson.dumps([event.request, event.item, event.kind, event.value])
+
+
+def _time(event: Stored) -> float:
+    """Of files of earlier versions nothing but the order is known."""
+    return event.time or event.number / 1e6
 
 
 def _line(error: Exception) -> str:
     return quoted(str(error) or type(error).__name__)
 
 
-def _client(url: str) -> Any:
+def client_of(url: str) -> Any:
     """A client that connects when it is asked; raises InputError if the address is wrong or redis is not installed."""
     try:
-        from redis.asyncio import Redis
+        from redis.asyncio import ConnectionPool, Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ModuleNotFoundError:
         raise InputError("serve.redis: redis is not installed; run pip install 'jaxrec[redis]'.") from None
-    given: dict[str, Any] = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
-    given |= {"retry": Retry(NoBackoff(), 0)}  # otherwise it tries again for seconds, in which requests would wait
+    # With retries it would try for seconds, in which requests would wait.
+    given: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
+    given |= {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
     if PASSWORD in os.environ:
         given["password"] = os.environ[PASSWORD]
     try:
-        return Redis.from_url(url, **given)
-    except ValueError:  # whose message repeats parts of the address, which may hold a password
+        pool = ConnectionPool.from_url(url)
+        pool.connection_kwargs |= given  # also over what the address says
+        pool.connection_class(**pool.connection_kwargs)  # which fails for words after ? that it does not know
+    except (TypeError, ValueError):  # whose messages repeat parts of the address, which may hold a password
         raise InputError(
             "serve.redis: not an address of Redis; write redis://HOST:PORT/0, or rediss://HOST:PORT/0 for TLS."
         ) from None
+    return Redis.from_pool(pool)

@@ -15,7 +15,7 @@ from jaxrec.config.data import FeedbackKind
 from jaxrec.config.serve import ServeConfig
 from jaxrec.foreign import quoted
 from jaxrec.serve.history import ITEM, Entry
-from jaxrec.serve.store import Event
+from jaxrec.serve.stored import Event
 
 LONGEST_ID = 512  # characters of an id
 MOST_EVENTS = 1000  # in one request

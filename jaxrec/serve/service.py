@@ -19,7 +19,7 @@ from jaxrec.progress import warn
 from jaxrec.serve.arms import Arm, Chosen, Load, fitting, in_share
 from jaxrec.serve.batching import Batcher, Closed, Full
 from jaxrec.serve.feedback_log import FeedbackLog
-from jaxrec.serve.histories import Histories
+from jaxrec.serve.histories import Histories, client_of
 from jaxrec.serve.history import ITEM, Entry
 from jaxrec.serve.monitor import Monitor
 from jaxrec.serve.page import MOST_FOUND, Titles, reaction, settings
@@ -27,7 +27,8 @@ from jaxrec.serve.reasons import as_json
 from jaxrec.serve.requests import RecommendRequest, read_feedback, read_recommend
 from jaxrec.serve.slate_log import NAME, SlateLog
 from jaxrec.serve.slates import Visit
-from jaxrec.serve.store import Event, Shown, Store
+from jaxrec.serve.store import Store
+from jaxrec.serve.stored import Event, Shown
 from jaxrec.serve.upkeep import Upkeep
 
 LOG, STORE = "log", "service.sqlite"  # in the folder of the state
@@ -57,6 +58,7 @@ class Service:
     def __init__(self, serving: Serving, config: ServeConfig, state: Path):
         """Open the state; raises InputError if the policy reads no history or the state is damaged."""
         self.config, self._serving = config, serving
+        redis = client_of(config.redis) if config.redis else None
         self._main, self._split, self._shadow = self._arms(serving)
         saved = self._main.now.saved
         self._reader, self._kinds, self._titles = saved.histories, saved.feedback, Titles(saved.titles)
@@ -70,7 +72,7 @@ class Service:
         state.mkdir(parents=True, exist_ok=True)
         kept, remembered = config.history_kept, config.remember_hours * 3600.0
         self._store = Store(state / STORE, kept=kept, remember_seconds=remembered)
-        self._histories = Histories(self._store, config.redis, kept, self.monitor.missed.inc)
+        self._histories = Histories(self._store, redis, kept, self.monitor.missed.inc)
         log = FeedbackLog(state / LOG, serving.columns, saved.feedback)
         self._slates = SlateLog(state / NAME) if len(self._every) > 1 else None
         self._upkeep = Upkeep(self._store, log, self._slates, self._histories, config, self.monitor)
@@ -97,14 +99,17 @@ class Service:
                     await queue.stop()
                 await asyncio.gather(*self._watching, return_exceptions=True)
                 await self._upkeep.write_parts(all_=True)
-                await self._histories.stop()
+                await self._histories.catch_up()
         finally:
+            await self._histories.close()
             await asyncio.to_thread(self._store.close_writer)
             self._store.close()
 
     def check_room(self) -> None:
         """Raise Full or Closed if no policy would take a request now; cheap, so it comes before the body is read."""
-        (self._main if self._split is None else min(self._main, self._split, key=lambda arm: arm.waiting)).check_room()
+        arms = [self._main] if self._split is None else [self._main, self._split]
+        if not any(arm.has_room for arm in arms):
+            self._main.check_room()
 
     async def recommend(self, body: bytes) -> dict[str, Any]:
         """Answer POST /recommend, once the slate is stored; raises InputError, Full, Closed or OSError."""
@@ -142,10 +147,10 @@ class Service:
         """Answer POST /feedback, once it is on the disk; raises InputError, UnknownRequest, NotShown or OSError."""
         asked = read_feedback(body, self._kinds, time.time())
         noted = await self._store.add_feedback(asked.request, asked.events)
-        await self._histories.send()
         for event in noted.stored:
             self.monitor.feedback.labels(event.kind).inc()
             self.monitor.reward.inc(self._reward(event))
+        await self._histories.send(noted.last)
         return {"stored": len(noted.stored), "already": noted.already}
 
     def _reward(self, event: Event) -> float:

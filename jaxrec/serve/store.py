@@ -14,78 +14,18 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from jaxrec.checks import InputError
+from jaxrec.serve.stored import Event, Noted, NotShown, Shared, Shown, Stored, UnknownRequest, entries_of, make_tables
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS shown (
-    request TEXT PRIMARY KEY, time REAL NOT NULL, user TEXT NOT NULL, items TEXT NOT NULL, log_probs TEXT,
-    version TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS shown_time ON shown (time);
-CREATE TABLE IF NOT EXISTS feedback (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, item TEXT NOT NULL, kind TEXT NOT NULL, value,
-    time REAL NOT NULL, received REAL NOT NULL, given TEXT NOT NULL, UNIQUE (request, item, kind, given));
-CREATE TABLE IF NOT EXISTS history (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, request TEXT NOT NULL, item TEXT NOT NULL,
-    kind TEXT NOT NULL, value);
-CREATE INDEX IF NOT EXISTS history_user ON history (user, number);
-CREATE TABLE IF NOT EXISTS written (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL);
-INSERT OR IGNORE INTO written VALUES (1, 0);
-"""
-EVENT = "user, request, item, kind, value"  # columns
 BATCH = 512  # jobs in one transaction
+APART = 1e-6  # s between the times of events of one message, which keep their order
 UNCOPIED = 16_000  # pages of 4 KiB in the write-ahead log, from which on commits copy it themselves
-
-
-class Shown(NamedTuple):
-    """A slate that was answered."""
-
-    request: str
-    time: float  # s since 1970
-    user: str  # pseudonym; empty: not known
-    items: list[str]
-    log_probs: list[float] | None
-    version: str
-
-
-class Event(NamedTuple):
-    """What a user did with one item of a slate."""
-
-    item: str
-    kind: str
-    value: float | str
-    time: float | None  # s since 1970, as the client says; None: when it arrived
-
-
-class Noted(NamedTuple):
-    """What became of a request with feedback."""
-
-    stored: list[Event]
-    already: int  # events that were stored before: a client that got no answer sends them again
-
-
-class Unsent(NamedTuple):
-    """An event that waits to be shared with other services (`jaxrec.serve.histories`)."""
-
-    number: int
-    user: str
-    request: str
-    item: str
-    kind: str
-    value: float | str
-
-
-class UnknownRequest(Exception):
-    """No slate of that name is remembered."""
-
-
-class NotShown(Exception):
-    """An item was not in the slate."""
 
 
 class _Job(NamedTuple):
@@ -103,10 +43,9 @@ class Store:
         self._path, self._kept, self._remember = path, kept, remember_seconds
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._copies = threading.Lock()
-        self._shares = False
         try:
             self._reading = _open(path)
-            self._reading.executescript(SCHEMA)
+            make_tables(self._reading)
             if self._reading.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its check fails")
             self._writing, self._copying = _open(path), _open(path)
@@ -143,15 +82,19 @@ class Store:
         ).fetchall()
         return entries_of(reversed(rows))
 
-    def begin_sharing(self, db: sqlite3.Connection) -> None:
-        """From now on events wait to be shared, and, the first time, so do all that are there; for `alone`."""
-        self._shares = True
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'unsent'").fetchone():
-            db.execute(
-                "CREATE TABLE unsent (number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, "
-                "request TEXT NOT NULL, item TEXT NOT NULL, kind TEXT NOT NULL, value)"
-            )
-            db.execute(f"INSERT INTO unsent ({EVENT}) SELECT {EVENT} FROM history ORDER BY number")
+    def events(self, after: int, most: int, user: str | None = None) -> list[Stored]:
+        """The first events of all histories, or of one user's, with numbers above `after`."""
+        own = "" if user is None else "user = ? AND"
+        rows = self._reading.execute(
+            f"SELECT number, user, request, item, kind, value, time FROM history WHERE {own} number > ? "
+            "ORDER BY number LIMIT ?",
+            (*([] if user is None else [user]), after, most),
+        )
+        return [Stored(*row) for row in rows]
+
+    def shared(self) -> Shared:
+        """What other services knew when this was written last."""
+        return Shared(*self._reading.execute("SELECT data, last FROM shared").fetchone())
 
     def add_shown(self, shown: Shown, logged: bool = False) -> asyncio.Future:
         """Remember a slate; once the future is done, a kill of the process does not lose it (a power cut may).
@@ -200,6 +143,7 @@ class Store:
         if missing := next((event.item for event in events if event.item not in items), None):
             raise NotShown(missing)
         stored: list[Event] = []
+        last = 0
         for event in events:
             when = now if event.time is None else event.time
             given = orjson.dumps([event.value, event.time]).decode()  # what tells an event from a repeated one
@@ -213,16 +157,17 @@ class Store:
                 continue
             stored.append(event)
             if user:
-                values = (user, request, event.item, event.kind, event.value)
-                for table in ("history", "unsent") if self._shares else ("history",):
-                    db.execute(f"INSERT INTO {table} ({EVENT}) VALUES (?, ?, ?, ?, ?)", values)
+                last = db.execute(
+                    "INSERT INTO history (user, request, item, kind, value, time) VALUES (?, ?, ?, ?, ?, ?)",
+                    (user, request, event.item, event.kind, event.value, now + len(stored) * APART),
+                ).lastrowid
         if stored and user:
             db.execute(
                 "DELETE FROM history WHERE user = ? AND number <= (SELECT number FROM history WHERE user = ? "
                 "ORDER BY number DESC LIMIT 1 OFFSET ?)",
                 (user, user, self._kept),
             )
-        return Noted(stored, len(events) - len(stored))
+        return Noted(stored, len(events) - len(stored), last or 0)
 
     def _write(self) -> None:
         """Take jobs until the end; all that wait share a transaction."""
@@ -283,15 +228,6 @@ def _settle(future: asyncio.Future, result: Any) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
-
-
-def entries_of(rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Entries of `jaxrec.serve.history` from events of a user, oldest first: one for each shown item."""
-    entries: dict[tuple[str, str], dict[str, Any]] = {}
-    for request, item, kind, value in rows:
-        entry = entries.pop((request, item), {"item": item})
-        entries[request, item] = {**entry, kind: value}
-    return list(entries.values())
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -42,7 +42,7 @@ class Upkeep:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End; parts and histories that wait are left to `write_parts` and `Histories.stop`."""
+        """End; parts and histories that wait are left to `write_parts` and `Histories.catch_up`."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -69,7 +69,7 @@ class Upkeep:
             now = time.monotonic()
             await asyncio.to_thread(self._store.copy)
             try:
-                await self._histories.send()
+                await self._histories.catch_up()
                 waiting = await self._store.alone(self._log.waiting)
                 if self._slates is not None:
                     waiting = max(waiting, await self._store.alone(self._slates.waiting))

@@ -1,5 +1,6 @@
 """Services with a second policy: a share of the users gets its slates, or it only watches."""
 
+import asyncio
 import dataclasses
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from jaxrec.checks import InputError
+from jaxrec.config.data import Columns
 from jaxrec.data.pseudonyms import pseudonymise
 from jaxrec.serve.arms import in_share
+from jaxrec.serve.batching import Closed
+from jaxrec.serve.service import Service, Serving
 from tests.serve.client import OPEN, SECRET, Client, run
 from tests.serve.small_policy import small_policy
 
@@ -40,6 +44,18 @@ def test_a_user_always_gets_the_same_version_and_every_slate_is_logged(tmp_path:
         assert (row["version"], row["items"], row["user"]) == (version, items, pseudonymise([user], SECRET)[0])
         want = [item.id for item in SHADOW.recommend([], 2)]
         assert (row["shadow_version"], row["shadow_items"]) == ("shadow", want)
+
+
+def test_requests_are_refused_before_their_body_only_if_no_version_has_room(tmp_path: Path) -> None:
+    serving = Serving(lambda: (small_policy(), "7-test"), Columns(), SECRET, **SECONDS)
+    service = Service(serving, dataclasses.replace(OPEN, split="there", shadow="there"), tmp_path)
+    assert service._split is not None
+    service._main._batcher._closed = True
+    service.check_room()  # the user may be of the other version's share
+    service._split._batcher._closed = True
+    with pytest.raises(Closed):
+        service.check_room()
+    asyncio.run(service.stop())
 
 
 def test_numbers_of_slates_go_on_after_a_restart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -29,8 +30,9 @@ class Server:
             self.port = free.getsockname()[1]
         self.url, self.folder, self.process = f"redis://127.0.0.1:{self.port}/0", folder, None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         words = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        words += more
         self.process = subprocess.Popen([*words, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
         for _ in range(100):
             with socket.socket() as tried:
@@ -38,6 +40,13 @@ class Server:
                     return
             time.sleep(0.05)
         raise TimeoutError("redis-server does not listen")
+
+    def __call__(self, *words: str) -> str:
+        found = subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+
+    def users(self) -> list[str]:
+        return [key for key in self("keys", f"{histories.PREFIX}*").split("\n") if key]
 
     def stop(self) -> None:
         if self.process is not None:
@@ -139,14 +148,163 @@ def test_what_a_service_knew_before_is_shared_once(redis: Server, tmp_path: Path
             assert slate[0] not in (await ask(b))[1]
         async with started(tmp_path / "a", sharing(redis)):
             pass
-        found = subprocess.run(
-            ["redis-cli", "-p", str(redis.port), "eval", "return redis.call('llen', redis.call('keys', '*')[1])", "0"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert found.stdout.strip() == "1"
+        assert [redis("zcard", key) for key in redis.users()] == ["1"]
 
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_no_more_than_what_is_kept_is_there(kept: int, redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with started(tmp_path, sharing(redis, history_kept=kept)) as a:
+            request, slate = await ask(a)
+            for item in slate[:3]:
+                await like(a, request, item)
+            assert [redis("zcard", key) for key in redis.users()] == ["1"] * kept
+            known = {"history": [{"item": slate[2], "rating": 5}] * kept, "k": 4}
+            want = (await a("POST", "/recommend", known)).body["items"]
+            assert (await ask(a))[1] == [one["id"] for one in want]
+
+    asyncio.run(go())
+
+
+def test_many_requests_at_once_are_answered_from_redis(redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        config = sharing(redis, queue=1000, max_queue_ms=0)
+        async with started(tmp_path, config) as a:
+            shown = await asyncio.gather(*(ask(a, f"user {n}") for n in range(200)))
+            await asyncio.gather(*(like(a, request, slate[0]) for request, slate in shown))
+            again = await asyncio.gather(*(ask(a, f"user {n}") for n in range(200)))
+            assert all(slate[0] not in after for (_, slate), (_, after) in zip(shown, again, strict=True))
+            assert len(redis.users()) == 200 and await failures(a) == 0
+
+    asyncio.run(go())
+
+
+def test_what_redis_lost_is_sent_again(redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histories, "MOST", 3)  # events in a message
+
+    async def go() -> None:
+        config = sharing(redis)
+        async with started(tmp_path / "a", config) as a, started(tmp_path / "b", config) as b:
+            shown = [await ask(a, f"user {n}", 1) for n in range(10)]
+            for request, slate in shown:
+                await like(a, request, slate[0])
+            redis("flushall")
+            for n, (_, slate) in enumerate(shown):
+                assert slate != (await ask(a, f"user {n}", 1))[1]  # from its own file
+            async with asyncio.timeout(10):
+                while len(redis.users()) < 10:
+                    await asyncio.sleep(0.1)
+            for n, (_, slate) in enumerate(shown):
+                assert slate != (await ask(b, f"user {n}", 1))[1]
+            assert await failures(a) == await failures(b) == 0
+
+    asyncio.run(go())
+
+
+def test_what_happened_while_redis_was_not_used_is_sent_later(redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with started(tmp_path / "a", sharing(redis)) as a:
+            first, before = await ask(a)
+            await like(a, first, before[0])
+        async with started(tmp_path / "a") as a:
+            await like(a, first, before[1])
+        async with started(tmp_path / "a", sharing(redis)), started(tmp_path / "b", sharing(redis)) as b:
+            assert not {*before[:2]} & {*(await ask(b))[1]}
+
+    asyncio.run(go())
+
+
+def test_old_events_of_one_service_do_not_push_out_newer_ones_of_another(redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        config = sharing(redis, history_kept=1)
+        async with started(tmp_path / "a", dataclasses.replace(config, redis="")) as a:
+            request, slate = await ask(a)
+            await like(a, request, slate[0])
+        async with started(tmp_path / "b", config) as b:
+            request, _ = await ask(b)
+            await like(b, request, slate[1])
+            async with started(tmp_path / "a", config) as a:
+                known = {"history": [{"item": slate[1], "rating": 5}], "k": 4}
+                want = [item["id"] for item in (await a("POST", "/recommend", known)).body["items"]]
+                assert (await ask(a))[1] == (await ask(b))[1] == want
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("write", [("set", "x"), ("zadd", "1", "no json"), ("zadd", "1", "[1, 2]"), ("rpush", "[]")])
+def test_a_key_of_others_concerns_its_user_alone(write: tuple[str, ...], redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with started(tmp_path / "a", sharing(redis)) as a, started(tmp_path / "b", sharing(redis)) as b:
+            (request, slate), (other, others) = await ask(a), await ask(a, "bob")
+            await like(a, request, slate[0])
+            (key,) = redis.users()
+            redis("del", key)
+            redis(write[0], key, *write[1:])
+            assert slate[0] not in (await ask(a))[1] and await failures(a) == 1
+            await like(a, request, slate[1])
+            assert not {*slate[:2]} & {*(await ask(a))[1]}
+            await like(a, other, others[0])
+            assert others[0] not in (await ask(b, "bob"))[1] and await failures(b) == 0
+
+    asyncio.run(go())
+
+
+def test_a_service_starts_without_redis_and_finds_it_later(
+    redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(histories, "PAUSE", 0.2)
+    redis.stop()
+
+    async def go() -> None:
+        async with started(tmp_path, sharing(redis)) as a:
+            assert "serve.redis: no answer" in capsys.readouterr().err
+            request, slate = await ask(a)
+            await like(a, request, slate[0])
+            redis.start()
+            async with asyncio.timeout(10):
+                while not redis.users():
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(go())
+
+
+def test_a_redis_that_hangs_keeps_a_request_for_a_moment(
+    redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "CATCH_UP", 0.5)
+
+    async def go() -> None:
+        async with started(tmp_path, sharing(redis)) as a:
+            request, slate = await ask(a)
+            assert redis.process is not None
+            redis.process.send_signal(signal.SIGSTOP)
+            begun = time.monotonic()
+            await asyncio.gather(*(like(a, request, item) for item in slate))
+            assert not {*slate} & {*(await ask(a))[1]}
+            assert time.monotonic() - begun < 3 and await failures(a) >= 1
+            redis.process.send_signal(signal.SIGCONT)
+
+    asyncio.run(go())
+
+
+def test_a_wrong_password_is_refused_when_the_service_starts(
+    redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.stop()
+    redis.start("--requirepass", "right")
+
+    async def go() -> None:
+        async with started(tmp_path, sharing(redis)) as a:
+            request, slate = await ask(a)
+            await like(a, request, slate[0])
+            assert await failures(a) == 0
+
+    monkeypatch.setenv(histories.PASSWORD, "wrong")
+    with pytest.raises(InputError, match=r"serve.redis: refused \(.*\); set the password in JAXREC_REDIS_PASSWORD"):
+        asyncio.run(go())
+    monkeypatch.setenv(histories.PASSWORD, "right")
     asyncio.run(go())
 
 
@@ -155,7 +313,7 @@ def test_what_a_service_knew_before_is_shared_once(redis: Server, tmp_path: Path
     [
         ("http://:secret@host", "not an address of Redis; write redis://"),
         ("redis://:secret@host:many", "not an address of Redis; write redis://"),
-        ("redis://:secret@127.0.0.1:1/0", "no answer"),
+        ("redis://:secret@127.0.0.1:1/0?colour=red", "not an address of Redis; write redis://"),
     ],
 )
 def test_wrong_addresses_are_refused_without_their_password(url: str, reason: str, tmp_path: Path) -> None:

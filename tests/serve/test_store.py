@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,8 @@ from jaxrec.checks import InputError
 from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import load_dataset
 from jaxrec.serve.feedback_log import FeedbackLog, forget, parts
-from jaxrec.serve.store import Event, NotShown, Shown, Store, UnknownRequest
+from jaxrec.serve.store import Store
+from jaxrec.serve.stored import Event, NotShown, Shared, Shown, UnknownRequest
 
 RATING = {"liked": FeedbackKind(column="rating", at_least=4.0)}
 
@@ -48,11 +51,11 @@ def test_feedback_is_in_the_history_of_its_user_once_and_the_latest_rows_are_kep
         show(store, "r1")
         show(store, "r2", user="other")
         show(store, "r3", user="")
-        assert await store.add_feedback("r1", [rated("a"), rated("b", 2.0)]) == ([rated("a"), rated("b", 2.0)], 0)
+        assert await store.add_feedback("r1", [rated("a"), rated("b", 2.0)]) == ([rated("a"), rated("b", 2.0)], 0, 2)
         again = await store.add_feedback("r1", [rated("a"), rated("c")])  # from a client that got no answer
-        assert again == ([rated("c")], 1)
-        assert await store.add_feedback("r2", [rated("f")]) == ([rated("f")], 0)
-        assert await store.add_feedback("r3", [rated("f")]) == ([rated("f")], 0)
+        assert again == ([rated("c")], 1, 3)
+        assert await store.add_feedback("r2", [rated("f")]) == ([rated("f")], 0, 4)
+        assert await store.add_feedback("r3", [rated("f")]) == ([rated("f")], 0, 0)  # of nobody
         entries = [{"item": "a", "rating": 5.0}, {"item": "b", "rating": 2.0}, {"item": "c", "rating": 5.0}]
         assert store.history("u") == entries
         await store.add_feedback("r1", [rated("d")])
@@ -69,13 +72,46 @@ def test_an_event_is_repeated_if_its_value_and_time_are_too(open_store: Callable
         store = open_store()
         show(store, "r1")
         for when in (None, 0.0, 7.0):
-            assert await store.add_feedback("r1", [rated("a", 5.0, when)]) == ([rated("a", 5.0, when)], 0)
-            assert await store.add_feedback("r1", [rated("a", 2.0, when)]) == ([rated("a", 2.0, when)], 0)
-            assert await store.add_feedback("r1", [rated("a", 5.0, when)]) == ([], 1)
+            assert (await store.add_feedback("r1", [rated("a", 5.0, when)]))[:2] == ([rated("a", 5.0, when)], 0)
+            assert (await store.add_feedback("r1", [rated("a", 2.0, when)]))[:2] == ([rated("a", 2.0, when)], 0)
+            assert (await store.add_feedback("r1", [rated("a", 5.0, when)]))[:2] == ([], 1)
         times = await store.alone(lambda db: [row[0] for row in db.execute("SELECT time FROM feedback WHERE time < 9")])
         assert times == [0.0, 0.0, 7.0, 7.0]
 
     asyncio.run(go())
+
+
+def test_events_have_numbers_and_times_in_their_order(open_store: Callable) -> None:
+    async def go() -> None:
+        store = open_store(kept=2)
+        show(store, "r1")
+        show(store, "r2", user="other")
+        await store.add_feedback("r1", [rated("a"), rated("b"), rated("c")])
+        await store.add_feedback("r2", [rated("f")])
+        events = store.events(0, 9)
+        assert [(one.number, one.user, one.item) for one in events] == [(2, "u", "b"), (3, "u", "c"), (4, "other", "f")]
+        assert events[0].time < events[1].time < time.time() + 1.0
+        assert store.events(2, 9, "u") == events[1:2] and store.events(0, 1) == events[:1]
+        assert store.shared() == ("", 0)
+        await store.soon(Shared("name", 3).write)
+        assert store.shared() == ("name", 3)
+
+    asyncio.run(go())
+
+
+def test_a_file_of_a_version_without_times_is_opened(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.sqlite")) as db:
+        db.execute(
+            "CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, "
+            "request TEXT NOT NULL, item TEXT NOT NULL, kind TEXT NOT NULL, value)"
+        )
+        db.execute("INSERT INTO history VALUES (1, 'u', 'r', 'a', 'rating', 5.0)")
+        db.commit()
+    for _ in range(2):
+        store = Store(tmp_path / "old.sqlite", kept=4, remember_seconds=3600.0)
+        assert store.events(0, 9) == [(1, "u", "r", "a", "rating", 5.0, 0.0)]
+        store.close_writer()
+        store.close()
 
 
 def test_a_new_file_of_the_store_goes_on_with_the_numbers_of_the_parts(tmp_path: Path) -> None:
