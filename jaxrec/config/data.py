@@ -212,6 +212,10 @@ class DataConfig:
             raise InputError("data.own_texts: reads the users' reviews; set data.columns.review.")
         if self.pseudonyms and self.source != "files":
             raise InputError(f"data.pseudonyms: is for logs in files, and data.source is {self.source}; remove it.")
+        if self.path and self.source == "generated":
+            raise InputError(
+                "data.path: data.source=generated reads no files; set data.source, for instance to files, or remove it."
+            )
         for name in ("max_tags", "own_texts", "min_item_ratings"):
             check_range(f"data.{name}", getattr(self, name), 0)
         if not self.min_item_ratings and not has_items:

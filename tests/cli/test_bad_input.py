@@ -242,6 +242,11 @@ BAD_INPUT = (
     BadInput("a missing simulator", "evaluate RUN", ("simulators", "simulator"), remove("simulators/judge")),
     BadInput("a damaged simulator", "evaluate RUN", ("simulators",), cut("simulators/train")),
     BadInput("judging by another log", "evaluate RUN data.generated.items=50", ("evaluate takes data.path",)),
+    BadInput(
+        "files for a log that is generated",
+        "evaluate RUN data.path=shop",
+        ("data.path", "data.source=generated reads no files", "set data.source"),
+    ),
     BadInput("judging by other users", "evaluate RUN evaluate.judge_share=0.2", ("evaluate takes data.path",)),
     BadInput(
         "a truth that is nowhere", "evaluate RUN evaluate.truth=x.npz", ("evaluate.truth: x.npz: no such file", "users")
