@@ -3,6 +3,7 @@
     python benchmarks/serve.py [--items 10000] [--rates 50,300] [--seconds 10] [--only serve] [--set serve.queue=16]
     python benchmarks/serve.py --only serve --rates 1000     (overload: see `refused`)
     python benchmarks/serve.py --idle 10000                  (connections that send nothing: see `health_p99_ms`)
+    python benchmarks/serve.py --only serve --users 200 [--set serve.redis=redis://127.0.0.1:6379/0]
 
 A load generator sends POST /recommend over loopback at fixed times, whether or not earlier requests are answered (an
 open loop), so a slow server cannot slow its load down. A latency counts from the time at which its request was due.
@@ -11,7 +12,8 @@ for one user per request, without batches and without a log; and a numpy product
 partial sort, without HTTP, as the floor. The policy is random: a gru of width 64 over rows of 384 numbers.
 
 `refused` is the share of requests with status 429; latencies are those of the others. With --idle, connections are
-opened and send nothing, while GET /health is asked on new ones.
+opened and send nothing, while GET /health is asked on new ones. With --users, requests name one of so many users in
+place of a history. The service has one slate of feedback of each, in its file or in Redis.
 
 It prints one JSON line per server and rate. Server and load share the machine. benchmarks/README.md has results.
 """
@@ -107,35 +109,59 @@ def serve_naively(folder: Path) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
-async def send(port: int, rate: float, seconds: float, items: int) -> dict[str, Any]:
+async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: Any) -> tuple[str, bytes]:
+    """Send a request on an open connection; gives the status and the body of the answer."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    found = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(re.search(rb"content-length: (\d+)", found)[1])  # type: ignore[index]
+    return found[9:12].decode(), await reader.readexactly(length)
+
+
+async def fill(port: int, users: int) -> None:
+    """Give feedback on a slate of each user."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for n in range(users):
+        _, answer = await post(reader, writer, "/recommend", {"user": f"user {n}", "k": SLATE})
+        slate = json.loads(answer)
+        events = [{"item": item["id"], "kind": "liked", "value": 1} for item in slate["items"]]
+        status, answer = await post(reader, writer, "/feedback", {"request": slate["request"], "events": events})
+        if status != "200":
+            raise SystemExit(f"feedback: status {status}, {answer.decode()}")
+    writer.close()
+
+
+async def send(port: int, rate: float, seconds: float, items: int, users: int = 0) -> dict[str, Any]:
     """Send requests at fixed times; gives latencies in milliseconds and counts of other statuses than 200.
 
-    The load average is that of the machine in the minute before the end.
+    With `users`, requests name them, in place of histories. The load average is that of the machine in the minute
+    before the end.
     """
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     latencies: list[float] = []
     others: Counter[str] = Counter()
     draw = random.Random(0)
-    bodies = [
-        json.dumps({"history": [str(n) for n in draw.sample(range(items), HISTORY)], "k": SLATE}).encode()
+    asked = (
+        {"user": f"user {draw.randrange(users)}"}
+        if users
+        else {"history": [str(n) for n in draw.sample(range(items), HISTORY)]}
         for _ in range(500)
-    ]
+    )
+    bodies = [json.dumps(one | {"k": SLATE}).encode() for one in asked]
 
     async def one(due: float, body: bytes) -> None:
         try:
             reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
-            head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            writer.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))  # type: ignore[index]
+            status, _ = await post(reader, writer, "/recommend", body)
         except (OSError, asyncio.IncompleteReadError) as error:
             others[type(error).__name__] += 1
             return
         free.append((reader, writer))
-        if head[9:12] == b"200":
+        if status == "200":
             latencies.append((time.perf_counter() - due) * 1e3)
         else:
-            others[head[9:12].decode()] += 1
+            others[status] += 1
 
     begun, tasks = time.perf_counter(), []
     for n in range(round(rate * seconds)):
@@ -220,12 +246,15 @@ def started(words: list[str]) -> Iterator[tuple[int, float]]:
         server.wait(60)
 
 
-def measure(name: str, words: list[str], rates: list[float], seconds: float, items: int) -> list[dict[str, Any]]:
+def measure(
+    name: str, words: list[str], rates: list[float], seconds: float, items: int, users: int
+) -> list[dict[str, Any]]:
     """Start a server, warm it with a second of load, and measure it at each rate."""
     with started(words) as (port, start):
-        asyncio.run(send(port, 20.0, 1.0, items))
+        asyncio.run(fill(port, users))
+        asyncio.run(send(port, 20.0, 1.0, items, users))
         return [
-            {"server": name, "rate": rate, "start_s": start, **asyncio.run(send(port, rate, seconds, items))}
+            {"server": name, "rate": rate, "start_s": start, **asyncio.run(send(port, rate, seconds, items, users))}
             for rate in rates
         ]
 
@@ -253,13 +282,19 @@ def main() -> None:
     parser.add_argument("--only", choices=("serve", "naive", "numpy"), help="one server in place of all")
     parser.add_argument("--set", action="append", default=[], help="a setting of jaxrec serve, such as serve.queue=16")
     parser.add_argument("--idle", type=int, default=0, help="hold so many idle connections to jaxrec serve instead")
+    parser.add_argument("--users", type=int, default=0, help="whom requests name in place of a history; --only serve")
     parser.add_argument("--naive", metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.naive:
         serve_naively(Path(options.naive))
         return
+    if options.users and options.only != "serve":
+        parser.error("--users: the naive server knows no users; add --only serve")
     rates, seconds = [float(rate) for rate in options.rates.split(",")], min(options.seconds, 120.0)
-    about = {"items": options.items, "jax": version("jax"), "cores": os.cpu_count()}
+    users = (
+        {"users": options.users, "redis": any("serve.redis=" in one for one in options.set)} if options.users else {}
+    )
+    about = {"items": options.items, **users, "jax": version("jax"), "cores": os.cpu_count()}
     os.environ.setdefault("JAXREC_USER_KEY", "of a benchmark: its users are random numbers")
     with tempfile.TemporaryDirectory(prefix="jaxrec-bench-serve-") as name:
         folder = make_policy_folder(Path(name) / "policy", options.items)
@@ -273,7 +308,7 @@ def main() -> None:
             print(json.dumps({"benchmark": "serve", "server": "jaxrec serve", **row, **about}), flush=True)
             return
         for label, words in (one for name, one in servers.items() if options.only in (None, name)):
-            for row in measure(label, words, rates, seconds, options.items):
+            for row in measure(label, words, rates, seconds, options.items, options.users):
                 print(json.dumps({"benchmark": "serve", **row, **about}), flush=True)
     if options.only in (None, "numpy"):
         print(json.dumps({"benchmark": "serve", **floor(options.items), **about}))
