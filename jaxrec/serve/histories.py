@@ -31,7 +31,7 @@ PREFIX, DATA = "jaxrec:history:", "jaxrec:data"  # keys
 PASSWORD = "JAXREC_REDIS_PASSWORD"  # environment variable
 PATIENCE = 0.25  # s for Redis to answer
 PAUSE = 1.0  # s in which it is left alone after it did not
-MOST = 1000  # events in one message
+MOST = 200  # events in one message, which Redis has to take in time
 CONNECTIONS = 32  # messages at a time; further ones wait
 CATCH_UP = 5.0  # s in which events are sent before the service ends
 
@@ -79,15 +79,16 @@ class Histories:
         own = self._store.history(user)
         if self._redis is None or not self._kept or not self._may_ask():
             return own
+        before = self._shared
         found = await self._ask([("get", DATA), ("zrange", f"{PREFIX}{user}", -self._kept, -1, False, True)])
         if found is None:
             return own
-        if (name := _name(found[0])) != self._shared.data:
-            self._shared = Shared(name, 0)
+        if (name := _name(found[0])) != before.data:
+            self._shared = before = Shared(name, 0)
         try:
             times = {bytes(member): float(when) for member, when in found[1]}
             # Those that Redis does not have yet are the service's own.
-            times |= {_member(event): _time(event) for event in self._store.events(self._shared.last, self._kept, user)}
+            times |= {_member(event): _time(event) for event in self._store.events(before.last, self._kept, user)}
             members = sorted(times, key=lambda member: times[member])
             return entries_of(orjson.loads(member) for member in members[-self._kept :])
         except (TypeError, ValueError):  # the key is not ours
@@ -103,8 +104,7 @@ class Histories:
             return
         async with self._sending:
             if last > self._shared.last and self._may_ask():  # others may have sent it meanwhile
-                with contextlib.suppress(sqlite3.Error):  # it is stored in any case
-                    await self._send_some()
+                await self._send_some()
 
     async def catch_up(self) -> None:
         """Send all that Redis does not have yet, for a few seconds at most."""
@@ -118,7 +118,10 @@ class Histories:
     async def _send_some(self) -> bool:
         """Whether there may be more to send to a Redis that answers."""
         before = self._shared
-        waiting = self._store.events(before.last, MOST)
+        try:
+            waiting = self._store.events(before.last, MOST)
+        except sqlite3.Error:  # they are stored, and are sent when they can be read
+            return False
         if not waiting and before.data:
             return False
         keys: dict[str, dict[bytes, float]] = {}

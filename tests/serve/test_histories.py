@@ -55,7 +55,8 @@ class Server:
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(histories, "PATIENCE", 10.0)  # other processes may keep the cores busy
     server = Server(tmp_path)
     server.start()
     yield server
@@ -273,6 +274,7 @@ def test_a_service_starts_without_redis_and_finds_it_later(
 def test_a_redis_that_hangs_keeps_a_request_for_a_moment(
     redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(histories, "PATIENCE", 0.25)
     monkeypatch.setattr(histories, "CATCH_UP", 0.5)
 
     async def go() -> None:
@@ -283,7 +285,7 @@ def test_a_redis_that_hangs_keeps_a_request_for_a_moment(
             begun = time.monotonic()
             await asyncio.gather(*(like(a, request, item) for item in slate))
             assert not {*slate} & {*(await ask(a))[1]}
-            assert time.monotonic() - begun < 3 and await failures(a) >= 1
+            assert time.monotonic() - begun < 5 and await failures(a) >= 1
             redis.process.send_signal(signal.SIGCONT)
 
     asyncio.run(go())
