@@ -18,7 +18,9 @@ class TokensConfig:
     # the level lowers the mean squared error by. 0: nearest codes only.
     balance: float = 0.5
     steps: int = 60  # of k-means at each level
-    latent: int = 64  # rqvae: size of the vectors that are quantised; at most that of the items' vectors
+    # rqvae: size of the vectors that are quantised, at most that of the items' vectors. 0: as many principal components
+    # as hold 90% of their variance.
+    latent: int = 0
     hidden: int = 256  # rqvae: width of the hidden layer of encoder and decoder
     epochs: int = 200  # rqvae: passes over the items
     batch_size: int = 256  # rqvae: items per step
@@ -32,7 +34,8 @@ class TokensConfig:
         check_range("tokens.levels", self.levels, 1, 8)
         check_range("tokens.codes", self.codes, 2, 65_536)
         check_range("tokens.balance", self.balance, 0, 1)
-        for name in ("steps", "latent", "hidden", "epochs", "batch_size"):
+        for name in ("steps", "hidden", "epochs", "batch_size"):
             check_range(f"tokens.{name}", getattr(self, name), 1)
+        check_range("tokens.latent", self.latent, 0)
         check_range("tokens.learning_rate", self.learning_rate, 0, open_low=True)
         check_range("tokens.commitment", self.commitment, 0)

@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import lax
@@ -51,10 +52,17 @@ class Epoch(NamedTuple):
     error: Array  # [] its relative error
 
 
-def fit_rqvae(key: Array, vectors: Array, fit: TokensConfig) -> tuple[Quantiser, Array]:
-    """Fit to vectors [N, E]; returns the quantiser of the best epoch, and the relative error after every epoch.
+def latent_size(vectors: np.ndarray, held: float = 0.9) -> int:
+    """How many principal components hold the share `held` of the variance of vectors [N, E]."""
+    shares = np.linalg.eigvalsh(np.cov(vectors, rowvar=False))[::-1].cumsum()
+    return int((shares < held * shares[-1]).sum()) + 1
 
-    The number before the first epoch, at index 0, is that of residual k-means of the principal components.
+
+def fit_rqvae(key: Array, vectors: Array, fit: TokensConfig) -> tuple[Quantiser, Array]:
+    """Fit to vectors [N, E], with `fit.latent` above 0.
+
+    Returns the quantiser of the best epoch, and the relative error after every epoch. The number before the first
+    epoch, at index 0, is that of residual k-means of the principal components.
     """
     key_start, key_epochs = jax.random.split(key)
     start = initial(key_start, vectors, fit)

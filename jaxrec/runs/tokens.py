@@ -16,7 +16,7 @@ from jaxrec.data.generated import hidden_tastes
 from jaxrec.generate.codes import add_last_code, vocabulary
 from jaxrec.generate.quantise import Quantiser, fit_kmeans, quantised, reconstructed
 from jaxrec.generate.report import tokens_report
-from jaxrec.generate.rqvae import fit_rqvae
+from jaxrec.generate.rqvae import fit_rqvae, latent_size
 from jaxrec.generate.saved import Tokens, load_tokens, save_tokens
 from jaxrec.progress import note, quiet
 from jaxrec.runs.item_table import ItemVectors, embed
@@ -103,6 +103,7 @@ def fitted(config: Config, vectors: np.ndarray) -> Fitted:
 
         quantiser = compiled(fit_it)(key, x)
     else:
+        fit = dataclasses.replace(fit, latent=fit.latent or latent_size(vectors))
         quantiser, errors = compiled(lambda key, x: fit_rqvae(key, x, fit))(key, x)
         errors = np.asarray(errors)
         if not np.isfinite(errors).all():

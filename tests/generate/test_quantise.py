@@ -18,7 +18,7 @@ from jaxrec.generate.quantise import (
     sweep,
 )
 from jaxrec.generate.report import tokens_report
-from jaxrec.generate.rqvae import fit_rqvae
+from jaxrec.generate.rqvae import fit_rqvae, latent_size
 from jaxrec.sharding.compile import compiled
 
 RQVAE = TokensConfig(
@@ -154,6 +154,14 @@ def test_an_rqvae_starts_at_the_error_of_kmeans_and_ends_below() -> None:
     assert float(errors[0]) > lost
     codes = np.asarray(quantised(quantiser, jnp.asarray(vectors)).codes)
     assert [len(np.unique(column)) for column in codes.T] == [8, 8]
+
+
+def test_the_size_of_latent_vectors_follows_from_the_variance() -> None:
+    # Variances of 5 : 3 : 1.5 : 0.5, so that 1, 2, 3 and 4 components hold 50%, 80%, 95% and all of it.
+    axes = np.diag(np.sqrt([5.0, 3.0, 1.5, 0.5]))
+    vectors = np.concatenate([axes, -axes]) @ np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0] + 7.0
+    assert [latent_size(vectors, held) for held in (0.4, 0.7, 0.9, 0.99)] == [1, 2, 3, 4]
+    assert latent_size(np.ones((5, 4))) == 1
 
 
 def test_the_last_code_tells_items_apart() -> None:
