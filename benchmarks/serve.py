@@ -251,7 +251,8 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Start a server, warm it with a second of load, and measure it at each rate."""
     with started(words) as (port, start):
-        asyncio.run(fill(port, users))
+        if users:
+            asyncio.run(fill(port, users))
         asyncio.run(send(port, 20.0, 1.0, items, users))
         return [
             {"server": name, "rate": rate, "start_s": start, **asyncio.run(send(port, rate, seconds, items, users))}
