@@ -91,14 +91,14 @@ def test_a_request_that_would_wait_too_long_is_refused_but_the_next_batch_has_ro
 
 
 def test_single_requests_do_not_make_a_burst_look_slow() -> None:
-    """A call takes the same time for one request as for eight, so two calls of 10 ms answer 16 requests in time."""
+    """A call takes the same time for one request as for eight, so two calls of 50 ms answer 16 requests in time."""
 
     async def go() -> None:
         device = Device()
-        batcher = Batcher(device.choose, most=8, wait=0.0, queue=100, patience=0.05)
+        batcher = Batcher(device.choose, most=8, wait=0.0, queue=100, patience=0.4)
         batcher.start()
         choose = device.choose
-        batcher._choose = lambda visits: (time.sleep(0.01), choose(visits))[1]
+        batcher._choose = lambda visits: (time.sleep(0.05), choose(visits))[1]
         for _ in range(30):
             await batcher.submit(visit(1))
         await asyncio.gather(*(batcher.submit(visit(1)) for _ in range(24)))
