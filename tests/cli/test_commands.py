@@ -22,7 +22,7 @@ HELP = {f"{name.lower()} --help": text for name, text in vars(examples).items() 
 # Words that stand for others. The page about pretraining says what its G is.
 GRU = '"learner={name: ppo, policy: {encoder: gru, history: 20}}" pretrain.epochs=10 pretrain.dropout=0.3'
 STANDS_FOR = {" G ": f" {GRU} "}
-OF_PEOPLE = {"my.yaml": "your_log", "my_recipe.yaml": "your_log", "configs/ppo_shop.yaml": "your_log"}  # recipes of readers
+OF_PEOPLE = dict.fromkeys(("my.yaml", "my_recipe.yaml", "configs/ppo_shop.yaml"), "your_log")  # recipes of readers
 REMARK = re.compile(r"\s{2,}\(.*\)$")  # after a command
 
 
