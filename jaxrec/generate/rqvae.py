@@ -54,7 +54,7 @@ class Epoch(NamedTuple):
 
 def latent_size(vectors: np.ndarray, held: float = 0.9) -> int:
     """How many principal components hold the share `held` of the variance of vectors [N, E]."""
-    shares = np.linalg.eigvalsh(np.cov(vectors, rowvar=False))[::-1].cumsum()
+    shares = np.linalg.eigvalsh(np.cov(vectors, rowvar=False, dtype=vectors.dtype))[::-1].cumsum()
     return int((shares < held * shares[-1]).sum()) + 1
 
 

@@ -5,7 +5,7 @@ fills. A request waits at most `wait` seconds for others, and not at all when a 
 
 A request is refused at once if it would wait longer than `patience` seconds in the queue: a queue that is always full
 only makes answers late. How long it would wait follows from the calls before its own and how long calls took lately.
-The next call has room always.
+There is always room in the next call.
 """
 
 import asyncio

@@ -36,7 +36,7 @@ class Monitor:
         self.unwatched = Counter(
             "jaxrec_shadow_missed", "Requests without a slate of the shadow policy.", registry=all_
         )
-        self.missed = Counter("jaxrec_redis_failures", "Times that Redis did not answer.", registry=all_)
+        self.missed = Counter("jaxrec_redis_failures", "Times that Redis gave no usable answer.", registry=all_)
         queue = Gauge("jaxrec_queue_length", "Requests that wait for the device.", registry=all_)
         queue.set_function(waiting)
         coverage = Gauge("jaxrec_coverage_hour", "Share of items shown in the last hour.", registry=all_)

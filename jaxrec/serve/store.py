@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from jaxrec.checks import InputError
-from jaxrec.serve.stored import Event, Noted, NotShown, Shared, Shown, Stored, UnknownRequest, entries_of, make_tables
+from jaxrec.serve.stored import Event, Noted, NotShown, Shown, Stored, UnknownRequest, entries_of, make_tables
 
+STORED = ", ".join(Stored._fields)  # columns
 BATCH = 512  # jobs in one transaction
 APART = 1e-6  # s between the times of events of one message, which keep their order
 UNCOPIED = 16_000  # pages of 4 KiB in the write-ahead log, from which on commits copy it themselves
@@ -48,6 +49,7 @@ class Store:
             make_tables(self._reading)
             if self._reading.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its check fails")
+            self.name: str = self._reading.execute("SELECT name FROM service").fetchone()[0]  # at random
             self._writing, self._copying = _open(path), _open(path)
             self._writing.execute(f"PRAGMA wal_autocheckpoint = {UNCOPIED}")
         except sqlite3.Error as error:
@@ -76,25 +78,25 @@ class Store:
 
     def history(self, user: str) -> list[dict[str, Any]]:
         """What a user did, oldest first, as entries of `jaxrec.serve.history`; one for each shown item."""
-        rows = self._reading.execute(
-            "SELECT request, item, kind, value FROM history WHERE user = ? ORDER BY number DESC LIMIT ?",
-            (user, self._kept),
-        ).fetchall()
-        return entries_of(reversed(rows))
+        return entries_of(event[2:6] for event in self.latest(user))
 
-    def events(self, after: int, most: int, user: str | None = None) -> list[Stored]:
-        """The first events of all histories, or of one user's, with numbers above `after`."""
-        own = "" if user is None else "user = ? AND"
+    def latest(self, user: str) -> list[Stored]:
+        """The latest events of a user, oldest first."""
         rows = self._reading.execute(
-            f"SELECT number, user, request, item, kind, value, time FROM history WHERE {own} number > ? "
-            "ORDER BY number LIMIT ?",
-            (*([] if user is None else [user]), after, most),
+            f"SELECT {STORED} FROM history WHERE user = ? ORDER BY number DESC LIMIT ?", (user, self._kept)
+        ).fetchall()
+        return [Stored(*row) for row in reversed(rows)]
+
+    def events(self, after: int, most: int) -> list[Stored]:
+        """At most `most` events of all users with numbers above `after`, the lowest ones first."""
+        rows = self._reading.execute(
+            f"SELECT {STORED} FROM history WHERE number > ? ORDER BY number LIMIT ?", (after, most)
         )
         return [Stored(*row) for row in rows]
 
-    def shared(self) -> Shared:
-        """What other services knew when this was written last."""
-        return Shared(*self._reading.execute("SELECT data, last FROM shared").fetchone())
+    def last(self) -> int:
+        """The number of the last event; 0: there is none."""
+        return self._reading.execute("SELECT coalesce(max(number), 0) FROM history").fetchone()[0]
 
     def add_shown(self, shown: Shown, logged: bool = False) -> asyncio.Future:
         """Remember a slate; once the future is done, a kill of the process does not lose it (a power cut may).
@@ -143,7 +145,7 @@ class Store:
         if missing := next((event.item for event in events if event.item not in items), None):
             raise NotShown(missing)
         stored: list[Event] = []
-        last = 0
+        last, latest = 0, _not_before(db, user, now)
         for event in events:
             when = now if event.time is None else event.time
             given = orjson.dumps([event.value, event.time]).decode()  # what tells an event from a repeated one
@@ -159,7 +161,7 @@ class Store:
             if user:
                 last = db.execute(
                     "INSERT INTO history (user, request, item, kind, value, time) VALUES (?, ?, ?, ?, ?, ?)",
-                    (user, request, event.item, event.kind, event.value, now + len(stored) * APART),
+                    (user, request, event.item, event.kind, event.value, latest + len(stored) * APART),
                 ).lastrowid
         if stored and user:
             db.execute(
@@ -189,6 +191,12 @@ class Store:
                     shared.append(job)
             _transact(db, shared)
         db.close()
+
+
+def _not_before(db: sqlite3.Connection, user: str, now: float) -> float:
+    """Now, or the time of the user's last event if that is later, as after a clock was set back."""
+    found = db.execute("SELECT time FROM history WHERE user = ? ORDER BY number DESC LIMIT 1", (user,)).fetchone()
+    return now if found is None else max(now, found[0])
 
 
 def _transact(db: sqlite3.Connection, jobs: Sequence[_Job]) -> None:

@@ -1,5 +1,6 @@
 """What the service remembers, as rows of its file (`jaxrec.serve.store`)."""
 
+import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -18,9 +19,7 @@ CREATE TABLE IF NOT EXISTS history (
 CREATE INDEX IF NOT EXISTS history_user ON history (user, number);
 CREATE TABLE IF NOT EXISTS written (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL);
 INSERT OR IGNORE INTO written VALUES (1, 0);
-CREATE TABLE IF NOT EXISTS shared (
-    one INTEGER PRIMARY KEY CHECK (one = 1), data TEXT NOT NULL, last INTEGER NOT NULL);
-INSERT OR IGNORE INTO shared VALUES (1, '', 0);
+CREATE TABLE IF NOT EXISTS service (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL);
 """
 
 
@@ -64,17 +63,6 @@ class Stored(NamedTuple):
     time: float  # s since 1970 when it was stored; 0: by a version that did not note it
 
 
-class Shared(NamedTuple):
-    """What other services know of the histories (`jaxrec.serve.histories`)."""
-
-    data: str  # name of the data that they share
-    last: int  # number of the last event that is there
-
-    def write(self, db: sqlite3.Connection) -> None:
-        """Remember it; a job of the store."""
-        db.execute("UPDATE shared SET data = ?, last = ?", self)
-
-
 class UnknownRequest(Exception):
     """No slate of that name is remembered."""
 
@@ -86,6 +74,7 @@ class NotShown(Exception):
 def make_tables(db: sqlite3.Connection) -> None:
     """Make what is missing; files of earlier versions have histories without times."""
     db.executescript(SCHEMA)
+    db.execute("INSERT OR IGNORE INTO service VALUES (1, ?)", (secrets.token_hex(8),))
     if not any(column[1] == "time" for column in db.execute("PRAGMA table_info(history)")):
         db.execute("ALTER TABLE history ADD COLUMN time REAL NOT NULL DEFAULT 0")
 

@@ -82,3 +82,5 @@ class Upkeep:
                     await self._store.alone(lambda db, before=before: forget(db, before))
             except OSError as error:
                 warn(f"{self._log.folder}: the feedback log cannot be written ({error}); it is tried again.")
+            except Exception as error:  # a task that ended would write no more parts, and say nothing
+                warn(f"serve: upkeep failed ({type(error).__name__}: {error}); it is tried again.")

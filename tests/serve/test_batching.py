@@ -15,16 +15,18 @@ def visit(k: int) -> Visit:
 
 
 class Device:
-    """Answers with k, when it is let go; keeps the sizes of its batches."""
+    """Answers with k, when it is let go, after some seconds; keeps the sizes of its batches."""
 
-    def __init__(self, open_: bool = True):
+    def __init__(self, open_: bool = True, seconds: float = 0.0):
         self.sizes: list[int] = []
+        self.seconds = seconds
         self.gate = threading.Event()
         if open_:
             self.gate.set()
 
     def choose(self, visits: Sequence[Visit]) -> list[Slate]:
         self.gate.wait(10)
+        time.sleep(self.seconds)
         self.sizes.append(len(visits))
         if any(one.k == 13 for one in visits):
             raise ValueError("thirteen")
@@ -69,11 +71,8 @@ def test_a_full_queue_refuses_at_once_and_a_stop_finishes_what_was_accepted() ->
 
 def test_a_request_that_would_wait_too_long_is_refused_but_the_next_batch_has_room() -> None:
     async def go() -> None:
-        device = Device()
-        batcher = Batcher(device.choose, most=2, wait=0.0, queue=100, patience=0.02)
+        batcher = Batcher(Device(seconds=0.1).choose, most=2, wait=0.0, queue=100, patience=0.02)
         batcher.start()
-        choose = device.choose
-        batcher._choose = lambda visits: (time.sleep(0.1), choose(visits))[1]  # 0.05 s for one request
         await asyncio.gather(*(batcher.submit(visit(n % 8)) for n in range(16)))  # until the mean has followed
         tasks = [asyncio.create_task(batcher.submit(visit(n))) for n in range(2)]
         await asyncio.sleep(0.02)  # these two are on the device
@@ -94,11 +93,9 @@ def test_single_requests_do_not_make_a_burst_look_slow() -> None:
     """A call takes the same time for one request as for eight, so two calls of 50 ms answer 16 requests in time."""
 
     async def go() -> None:
-        device = Device()
+        device = Device(seconds=0.05)
         batcher = Batcher(device.choose, most=8, wait=0.0, queue=100, patience=0.4)
         batcher.start()
-        choose = device.choose
-        batcher._choose = lambda visits: (time.sleep(0.05), choose(visits))[1]
         for _ in range(30):
             await batcher.submit(visit(1))
         await asyncio.gather(*(batcher.submit(visit(1)) for _ in range(24)))

@@ -1,6 +1,7 @@
 """Histories that services share through a real Redis."""
 
 import asyncio
+import contextlib
 import dataclasses
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 from jaxrec.checks import InputError
 from jaxrec.config.serve import ServeConfig
 from jaxrec.serve import histories
+from jaxrec.serve.store import Store
 from tests.serve.client import OPEN, Client, started
 
 pytestmark = pytest.mark.skipif(
@@ -152,6 +154,172 @@ def test_what_a_service_knew_before_is_shared_once(redis: Server, tmp_path: Path
         assert [redis("zcard", key) for key in redis.users()] == ["1"]
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("how", ["an older snapshot", "a deleted key"])
+def test_what_redis_lost_in_part_is_known_to_its_service_and_sent_again(
+    how: str, redis: Server, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        async with started(tmp_path / "a", sharing(redis)) as a, started(tmp_path / "b", sharing(redis)) as b:
+            request, slate = await ask(a)
+            await like(a, request, slate[0])
+            redis("save")
+            await like(a, request, slate[1])
+            if how == "a deleted key":
+                redis("del", *redis.users())
+                assert not {*slate[:2]} & {*(await ask(a))[1]}
+                return
+            redis.stop()
+            redis.start()
+            assert not {*slate[:2]} & {*(await ask(a))[1]}
+            async with asyncio.timeout(15):
+                while redis("zcard", *redis.users()) != "2":
+                    await asyncio.sleep(0.1)
+            assert not {*slate[:2]} & {*(await ask(b))[1]}
+
+    asyncio.run(go())
+
+
+def test_a_message_does_not_hide_what_redis_lost_just_before_it(redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with started(tmp_path, sharing(redis)) as a:
+            request, slate = await ask(a)
+            await like(a, request, slate[0])
+            redis("flushall")
+            await like(a, request, slate[1])  # before anything else has told the service
+            async with asyncio.timeout(10):
+                while redis("zcard", *redis.users()) != "2":
+                    await asyncio.sleep(0.1)
+            assert redis("hvals", histories.SENT) == "2"
+
+    asyncio.run(go())
+
+
+def test_a_redis_that_takes_no_more_is_still_read(
+    redis: Server, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "PAUSE", 0.2)
+
+    async def go() -> None:
+        async with started(tmp_path / "a", sharing(redis)) as a, started(tmp_path / "b", sharing(redis)) as b:
+            request, slate = await ask(a)
+            await like(a, request, slate[0])
+            redis("config", "set", "maxmemory", "1")
+            await like(a, request, slate[1])
+            for _ in range(10):
+                assert not {*slate[:2]} & {*(await ask(a))[1]}
+                assert slate[0] not in (await ask(b))[1]
+                await asyncio.sleep(0.15)
+            assert await failures(b) == 0
+            redis("config", "set", "maxmemory", "0")
+            async with asyncio.timeout(15):
+                while slate[1] in (await ask(b))[1]:
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(go())
+    said = capsys.readouterr()
+    assert said.err.count("warning") == 1 and "feedback was refused" in said.err and "maxmemory" in said.err
+    assert said.out.count("takes feedback again") == 1
+
+
+def test_connections_that_the_server_closed_are_no_outage(redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with started(tmp_path, sharing(redis, queue=1000, max_queue_ms=0)) as a:
+            for _ in range(3):
+                await asyncio.gather(*(ask(a, f"user {n}") for n in range(50)))
+                redis("client", "kill", "type", "normal")
+            await asyncio.gather(*(ask(a, f"user {n}") for n in range(50)))
+            assert await failures(a) == 0
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("fault", [TypeError("odd"), UnicodeDecodeError("utf-8", b"x", 0, 1, "odd")])
+def test_no_fault_of_the_client_reaches_requests_or_ends_upkeep(
+    fault: Exception, redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from redis.asyncio.client import Pipeline
+
+    async def fails(*_, **__):
+        raise fault
+
+    async def go() -> None:
+        config = sharing(redis, part_rows=1)
+        async with started(tmp_path, config) as a:
+            request, slate = await ask(a)
+            monkeypatch.setattr(Pipeline, "execute", fails)
+            for item in slate:
+                await like(a, request, item)
+            assert not {*slate} & {*(await ask(a))[1]}
+            async with asyncio.timeout(10):
+                while not [*(tmp_path / "state" / "log").glob("*.parquet")]:
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(go())
+
+
+def test_services_that_keep_nothing_leave_redis_alone(redis: Server, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with started(tmp_path / "a", sharing(redis)) as a:
+            request, slate = await ask(a)
+            await like(a, request, slate[0])
+        async with started(tmp_path / "a", sharing(redis, history_kept=0)):
+            pass
+        assert redis("zcard", *redis.users()) == "1"
+
+    asyncio.run(go())
+
+
+def test_a_slow_redis_delays_requests_by_no_more_than_its_patience(
+    redis: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait: float) -> None:
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(65536):
+                await asyncio.sleep(wait)
+                writer.write(part)
+        writer.close()
+
+    async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", redis.port)
+        await asyncio.gather(slow(reader, there[1], 0.05), slow(there[0], writer, 0.0))
+
+    async def go() -> None:
+        store = Store(tmp_path / "s", kept=4, remember_seconds=3600.0)
+        async with await asyncio.start_server(between, "127.0.0.1", 0) as proxy:
+            port, missed = proxy.sockets[0].getsockname()[1], []
+            monkeypatch.setattr(histories, "PATIENCE", 1.0)
+            shared = histories.Histories(
+                store, histories.client_of(f"redis://127.0.0.1:{port}/0"), 4, lambda: missed.append(1)
+            )
+            await shared.start()
+
+            async def timed(n: int) -> float:
+                begun = time.monotonic()
+                await shared.read(f"user {n}")
+                return time.monotonic() - begun
+
+            taken = await asyncio.gather(*(timed(n) for n in range(2000)))  # 32 at a time would take 3 s
+            assert max(taken) < 2.0 and 50 < len(missed) < 2000
+            await shared.close()
+        store.close_writer()
+        store.close()
+
+    asyncio.run(go())
+
+
+def test_a_server_that_hangs_does_not_keep_the_service_from_ending(tmp_path: Path) -> None:
+    async def go() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"rediss://127.0.0.1:{silent.getsockname()[1]}/0"
+            async with started(tmp_path, dataclasses.replace(OPEN, redis=url)) as a:
+                request, slate = await ask(a)
+                await like(a, request, slate[0])
+
+    begun = time.monotonic()
+    asyncio.run(go())
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("kept", [0, 1])
@@ -313,6 +481,9 @@ def test_a_wrong_password_is_refused_when_the_service_starts(
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
+        *((f"redis://:secret@host/0?{one}", "not an address") for one in ("protocol=9", "protocol=x", "db=x")),
+        ("rediss://:secret@host/0?ssl_cert_reqs=foo", "not an address"),
+        ("redis://:secret@host/five", "not an address"),
         ("http://:secret@host", "not an address of Redis; write redis://"),
         ("redis://:secret@host:many", "not an address of Redis; write redis://"),
         ("redis://:secret@127.0.0.1:1/0?colour=red", "not an address of Redis; write redis://"),

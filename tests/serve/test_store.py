@@ -14,7 +14,7 @@ from jaxrec.config.data import Columns, DataConfig, FeedbackKind
 from jaxrec.data import load_dataset
 from jaxrec.serve.feedback_log import FeedbackLog, forget, parts
 from jaxrec.serve.store import Store
-from jaxrec.serve.stored import Event, NotShown, Shared, Shown, UnknownRequest
+from jaxrec.serve.stored import Event, NotShown, Shown, UnknownRequest
 
 RATING = {"liked": FeedbackKind(column="rating", at_least=4.0)}
 
@@ -91,12 +91,34 @@ def test_events_have_numbers_and_times_in_their_order(open_store: Callable) -> N
         events = store.events(0, 9)
         assert [(one.number, one.user, one.item) for one in events] == [(2, "u", "b"), (3, "u", "c"), (4, "other", "f")]
         assert events[0].time < events[1].time < time.time() + 1.0
-        assert store.events(2, 9, "u") == events[1:2] and store.events(0, 1) == events[:1]
-        assert store.shared() == ("", 0)
-        await store.soon(Shared("name", 3).write)
-        assert store.shared() == ("name", 3)
+        assert store.latest("u") == events[:2] and store.events(0, 1) == events[:1] and store.last() == 4
 
     asyncio.run(go())
+
+
+def test_events_of_a_user_stay_in_order_when_the_clock_is_set_back(
+    open_store: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        store, now = open_store(), time.time()
+        show(store, "r1")
+        for clock, item in ((now + 10.0, "a"), (now, "b"), (now + 5.0, "c")):
+            monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+            await store.add_feedback("r1", [rated(item)])
+        times = [event.time for event in store.latest("u")]
+        assert times == sorted(set(times)) and [event.item for event in store.latest("u")] == ["a", "b", "c"]
+
+    asyncio.run(go())
+
+
+def test_a_file_keeps_its_name(tmp_path: Path) -> None:
+    names = []
+    for file in ("a", "a", "b"):
+        store = Store(tmp_path / file, kept=4, remember_seconds=3600.0)
+        names.append(store.name)
+        store.close_writer()
+        store.close()
+    assert names[0] == names[1] != names[2]
 
 
 def test_a_file_of_a_version_without_times_is_opened(tmp_path: Path) -> None:
@@ -109,7 +131,7 @@ def test_a_file_of_a_version_without_times_is_opened(tmp_path: Path) -> None:
         db.commit()
     for _ in range(2):
         store = Store(tmp_path / "old.sqlite", kept=4, remember_seconds=3600.0)
-        assert store.events(0, 9) == [(1, "u", "r", "a", "rating", 5.0, 0.0)]
+        assert store.events(0, 9) == store.latest("u") == [(1, "u", "r", "a", "rating", 5.0, 0.0)]
         store.close_writer()
         store.close()
 
